@@ -1,0 +1,141 @@
+"""Checkpoints: whole or not at all, checked by SHA-256 before use, weights and velocities as safetensors.
+
+RUN/checkpoints/00001234/ holds weights.safetensors, velocity.safetensors and state.json, which is written last and
+names the others' checksums. No file here can run code.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from alexnet import cifar, run
+from alexnet.cifar import Network
+from alexnet.errors import UnusableError
+
+FILES = ("weights.safetensors", "velocity.safetensors")
+
+
+@dataclass(frozen=True)
+class State:
+    """Where training stood: after `step` steps, with the validation error of each epoch so far."""
+
+    step: int
+    errors: tuple[float, ...]
+    seconds: float  # spent training so far
+    done: bool = False
+
+
+def save(
+    folder: Path, weights: Mapping[str, Tensor], velocity: Mapping[str, Tensor], state: State, digest: str, keep: int
+) -> Path:
+    """Write a checkpoint of the run `folder`, then let all but the newest `keep` go (0 keeps all)."""
+    home = folder / "checkpoints"
+    home.mkdir(parents=True, exist_ok=True)
+    final, part = home / f"{state.step:08d}", home / f".{state.step:08d}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir()
+        sums = {}
+        for name, tensors in zip(FILES, (weights, velocity), strict=True):
+            data = safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
+            run.write(part / name, data)
+            sums[name] = hashlib.sha256(data).hexdigest()
+        record = {"step": state.step, "errors": state.errors, "seconds": state.seconds, "done": state.done}
+        run.write_json(part / "state.json", _signed(record | {"recipe": digest, "sha256": sums}))
+        if final.exists():  # the same step again: after an epoch's save, say
+            final.rename(stale := home / f".{state.step:08d}.stale")
+            part.rename(final)
+            shutil.rmtree(stale)
+        else:
+            part.rename(final)
+        _flush(home)
+    except OSError:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    for old in found(folder)[:-keep] if keep else []:
+        shutil.rmtree(old)
+    return final
+
+
+def found(folder: Path) -> list[Path]:
+    """The run's checkpoints, oldest first."""
+    home = folder / "checkpoints"
+    return sorted(p for p in home.iterdir() if p.name.isdigit()) if home.is_dir() else []
+
+
+def read_state(checkpoint: Path, digest: str) -> State:
+    """A checkpoint's state; raises UnusableError if it was damaged or belongs to another recipe."""
+    path = checkpoint / "state.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        signature = record.pop("signature")
+        intact = _signed(record)["signature"] == signature
+        state = State(record["step"], tuple(record["errors"]), record["seconds"], record["done"])
+        recipe = record["recipe"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UnusableError(_damaged(checkpoint, path)) from None
+    if not intact or f"{state.step:08d}" != checkpoint.name:
+        raise UnusableError(_damaged(checkpoint, path))
+    if recipe != digest:
+        raise UnusableError(f"{checkpoint} belongs to a run with recipe {recipe}; this run's is {digest}")
+    return state
+
+
+def read_tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:
+    """The tensors of one file of a checkpoint; raises UnusableError if a single bit of it changed."""
+    path = checkpoint / name
+    try:
+        expected = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["sha256"][name]
+        data = path.read_bytes()
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UnusableError(_damaged(checkpoint, path)) from None
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise UnusableError(_damaged(checkpoint, path))
+    return safetensors.torch.load(data)
+
+
+def load(folder: str | Path) -> Network:
+    """The trained net of a run, from its newest checkpoint, in eval mode.
+
+    It has `.classes`, the names of its outputs in order, and `.viewer`, which makes its input from uint8 pictures
+    (N, side, side, 3): ``net(net.viewer.centre(pictures))``. Raises UnusableError if the folder is not a run, has no
+    checkpoint yet, or the checkpoint is damaged.
+    """
+    folder = Path(folder)
+    _, recipe = run.recipe_of(folder)
+    checkpoints = found(folder)
+    if not checkpoints:
+        raise UnusableError(f"{folder} has no checkpoint yet; train it first, or on with --resume")
+    read_state(checkpoints[-1], recipe.digest)
+    net = cifar.build(recipe.net, recipe.seed)
+    net.load_state_dict(read_tensors(checkpoints[-1], FILES[0]))
+    net.classes = run.classes_of(folder)
+    net.viewer = run.viewer_of(folder, recipe)
+    return net.eval()
+
+
+def _signed(record: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(record, sort_keys=True)
+    return record | {"signature": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _damaged(checkpoint: Path, path: Path) -> str:
+    others = [p for p in found(checkpoint.parent.parent) if p.name < checkpoint.name]
+    advice = f"delete {checkpoint} to go on from {others[-1].name}" if others else "there is no earlier one"
+    return f"checkpoint file {path} is damaged; {advice}"
+
+
+def _flush(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,482 @@
+"""The command line: each verb a few lines that make one call; torch is imported only when a verb runs."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+import alexnet
+from alexnet.errors import FailedError, StoppedError, UnusableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from alexnet.recipe import Recipe
+
+app = App(
+    name="alexnet",
+    help="The image-classification system of 2012 (Krizhevsky, Sutskever & Hinton), whole.",
+    version=alexnet.__version__,
+    help_format="rich",
+    suppress_keyboard_interrupt=False,
+)
+
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON for machines instead of a table.")]
+Settings = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--set", negative=(), show_default=False, help="Change a field: --set net.lrn.n=3. May be repeated."
+    ),
+]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[Literal["auto", "fp32", "bf16"], Parameter(help="auto: bf16 where the hardware has it.")]
+Workers = Annotated[int, Parameter(help="Threads that read pictures ahead.")]
+
+
+@app.command
+def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
+    """Draw pictures, prepare them, train, evaluate, predict, and write a page: two minutes on two cores.
+
+    Stopped, it goes on where it was.
+
+    Example: alexnet demo /tmp/demo
+
+    Parameters
+    ----------
+    out
+        Folder for the store, the run, the figures and report.html.
+    """
+    from alexnet.demo import demo
+
+    answer = demo(out, quiet=json_)
+    if json_:
+        show_json(answer)
+    else:
+        print(
+            f"ten-view top-1 error {percent(answer['top1'])} (chance {percent(0.9)}) in {answer['seconds']:.0f} s; "
+            f"look at {answer['report']}"
+        )
+
+
+@app.command
+def prepare(
+    source: str,
+    store: Path,
+    /,
+    *,
+    side: int | None = None,
+    format: Literal["raw", "jpeg"] | None = None,
+    val_fraction: float | None = None,
+    jobs: int | None = None,
+    json_: Json = False,
+) -> None:
+    """Make a store of square pictures, with their mean and colour components, from a source of pictures.
+
+    Stopped, it goes on where it was when run again; the same source gives the same bytes whatever --jobs.
+
+    Example: alexnet prepare photographs/ store --val-fraction 0.2
+
+    Parameters
+    ----------
+    source
+        Class folders (with or without train/ and val/), a .tar, .tar.gz or .zip of them; a folder with the ILSVRC-2012
+        or ILSVRC-2010 archives; CIFAR-10 (binary or python); Tiny ImageNet; or builtin, or builtin:N.
+    store
+        Folder to make.
+    side
+        Pixels a side: 256, or 32 for CIFAR-10 and 64 for Tiny ImageNet, unless given.
+    format
+        raw bytes, or jpeg of quality 90 (the default for ILSVRC, which would take 252 GB raw).
+    val_fraction
+        Part of each class that is held out, where the source has no val/.
+    jobs
+        Processes; as many as there are cores unless given.
+    """
+    from alexnet.data.prepare import prepare
+
+    with bar("prepare", "pictures") as progress:
+        summary = prepare(
+            source, store, side=side, form=format, val_fraction=val_fraction, jobs=jobs, progress=progress
+        )
+    if json_:
+        show_json(summary.plain())
+    else:
+        table("", ["store", str(summary.store)], summary.rows())
+
+
+@app.command
+def verify(store: Path, /) -> None:
+    """Read every byte of a store and compare it with the checksums that were taken when it was made.
+
+    Example: alexnet verify store
+
+    Parameters
+    ----------
+    store
+        Folder that `alexnet prepare` made.
+    """
+    from alexnet.data.store import Store, verify
+
+    verify(store)
+    print(f"{store} is intact, digest {Store(store).digest}")
+
+
+@app.command
+def train(
+    store: Path,
+    run: Path,
+    /,
+    *,
+    recipe: str | None = None,
+    set_: Settings = (),
+    epochs: int | None = None,
+    seed: int | None = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Workers = 2,
+    save_every: float = 600,
+    keep: int = 2,
+    json_: Json = False,
+) -> None:
+    """Train a net by a recipe; one checkpoint an epoch, ten views at the end.
+
+    Ctrl-C or SIGTERM saves and stops; --resume goes on at that very step.
+
+    Example: alexnet train store run --recipe source --epochs 30 --set sgd.batch=64
+
+    Parameters
+    ----------
+    store
+        Folder that `alexnet prepare` made.
+    run
+        Folder to make.
+    recipe
+        paper, source, source-145, one-gpu, cifar-13, cifar-11, cifar-18, tiny, demo, or a JSON file. [default: source]
+    epochs
+        Length of the run; the schedule keeps its proportions.
+    seed
+        Of everything random.
+    resume
+        Go on with the run where it stopped.
+    save_every
+        Seconds between checkpoints within an epoch.
+    keep
+        Checkpoints that stay; 0 keeps all.
+    """
+    from alexnet.training import train
+
+    value = None
+    if recipe or set_ or epochs is not None or seed is not None:
+        value = chosen(recipe or "source", set_, epochs=epochs, seed=seed)
+    final = train(
+        store, run, value, name=recipe or "source", resume=resume, device=device, precision=precision, workers=workers,
+        save_every=save_every, keep=keep, quiet=json_,
+    )  # fmt: skip
+    show_evaluation(final, json_)
+
+
+@app.command
+def evaluate(
+    store: Path,
+    run: tuple[Path, ...],
+    /,
+    *,
+    views: Literal[1, 10] = 10,
+    split: str = "val",
+    weights: Annotated[tuple[float, ...], Parameter(negative=(), consume_multiple=True)] = (),
+    save: Path | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Workers = 2,
+    json_: Json = False,
+) -> None:
+    """Error rates of a run on a store, or of several runs whose probabilities are averaged.
+
+    Example: alexnet evaluate store run1 run2 run3 --views 10
+
+    Parameters
+    ----------
+    store
+        Folder that `alexnet prepare` made.
+    run
+        Run folders: several are an ensemble.
+    views
+        1: the central view. 10: corners and centre and their mirrors, averaged.
+    split
+        train, val or test.
+    weights
+        Of the runs in the average, one each; equal unless given.
+    save
+        Keep the probabilities in this .npz file.
+    """
+    from alexnet.evaluation import evaluate
+
+    with bar("evaluate", "pictures", quiet=json_) as progress:
+        found = evaluate(
+            store, run, views=views, split=split, weights=weights or None, save=save, device=device,
+            precision=precision, workers=workers, progress=progress,
+        )  # fmt: skip
+    show_evaluation(found, json_)
+
+
+@app.command
+def predict(
+    run: Path,
+    image: tuple[Path, ...],
+    /,
+    *,
+    top: int = 5,
+    views: Literal[1, 10] = 10,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json_: Json = False,
+    csv_: Annotated[bool, Parameter(name="--csv", negative=(), help="Print CSV: image, rank, class, ...")] = False,
+) -> int:
+    """The likeliest classes of pictures.
+
+    A picture that cannot be read gets its own line, the others go on, and the exit status is 1.
+
+    Example: alexnet predict run holiday.jpg photographs/ --top 3
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    image
+        Pictures, or folders of them.
+    top
+        Classes a picture.
+    views
+        1: the central view. 10: the average of ten.
+    """
+    from alexnet.prediction import predict
+
+    if json_ and csv_:
+        raise UnusableError("--json and --csv exclude each other; give one")
+    with bar("predict", "pictures", quiet=json_ or csv_) as progress:
+        answers = predict(run, image, top=top, views=views, device=device, precision=precision, progress=progress)
+    if json_:
+        show_json(answers)
+    elif csv_:
+        rows = csv.writer(sys.stdout, lineterminator="\n")
+        rows.writerow(["image", "rank", "class", "index", "probability", "error"])
+        for a in answers:
+            for rank, p in enumerate(a.get("predictions", []), 1):
+                rows.writerow([a["image"], rank, p["class"], p["index"], f"{p['probability']:.6f}", ""])
+            if "error" in a:
+                rows.writerow([a["image"], "", "", "", "", a["error"]])
+    else:
+        shown = [
+            [a["image"] if i == 0 else "", p["class"], percent(p["probability"])]
+            for a in answers
+            for i, p in enumerate(a.get("predictions", []))
+        ]
+        table("", ["picture", "class", "probability"], shown)
+    failed = [a for a in answers if "error" in a]
+    for a in failed:
+        complain(f"{a['image']}: {a['error']}")
+    return 1 if failed else 0
+
+
+@app.command
+def figures(run: Path, out: Path, /) -> None:
+    """Draw a run's learning curves, conv1 kernels (figure 3) and top-5 panel (figure 4), as PNG and SVG.
+
+    Example: alexnet figures run figures/
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    out
+        Folder for the pictures.
+    """
+    from alexnet.figures import draw
+
+    for path in draw(run, out):
+        print(path)
+
+
+@app.command
+def report(out: Path, /) -> None:
+    """Write one self-contained HTML page, OUT/report.html, about every run in a folder.
+
+    Example: alexnet report runs/
+
+    Parameters
+    ----------
+    out
+        Folder that holds run folders, at any depth.
+    """
+    from alexnet.report import report
+
+    print(report(out))
+
+
+@app.command
+def summary(recipe: str = "paper", /, *, set_: Settings = (), json_: Json = False) -> None:
+    """The layers of a recipe's net: the size formula worked out, outputs, weights, units, multiply-adds.
+
+    Example: alexnet summary one-gpu
+
+    Parameters
+    ----------
+    recipe
+        Name of a recipe, or a JSON file.
+    """
+    from alexnet.shapes import notes, walk
+
+    value = chosen(recipe, set_)
+    layers = walk(value.net)
+    totals = {n: sum(getattr(layer, n) for layer in layers) for n in ("weights", "units", "multiply_adds")}
+    if json_:
+        rows = [vars(layer) | {"units": layer.units} for layer in layers]
+        show_json({"recipe": recipe, "layers": rows, "total": totals, "notes": notes(value.net)})
+        return
+    lines = [
+        [layer.name, layer.working, f"{layer.maps} x {layer.side} x {layer.side}"]
+        + [f"{n:,}" if n else "" for n in (layer.weights, layer.units, layer.multiply_adds)]
+        for layer in layers
+    ]
+    lines.append(["total", "", "", *(f"{n:,}" for n in totals.values())])
+    heads = ["layer", "(W + 2P - F)/S + 1, rounded up", "output", "weights", "units", "multiply-adds"]
+    table(f"{recipe}: input 3 x {value.net.input} x {value.net.input}", heads, lines)
+    for line in notes(value.net):
+        print(line)
+
+
+@app.command
+def recipe(name: str = "source", /, *, set_: Settings = (), json_: Json = False) -> None:
+    """Print a recipe: every number that changes a result, with the paper's section beside it, and its digest.
+
+    Example: alexnet recipe paper --set net.lrn.n=3 --json > mine.json
+
+    Parameters
+    ----------
+    name
+        Name of a recipe (paper, source, source-145, one-gpu, cifar-13, cifar-11, cifar-18, tiny, demo) or a JSON file.
+    """
+    from alexnet.fields import described
+
+    value = chosen(name, set_)
+    if json_:
+        show_json({"name": name, "digest": value.digest, "recipe": value.plain()})
+    else:
+        table(f"{name} {value.digest}", ["field", "value", "section: words"], [list(r) for r in described(value)])
+
+
+def chosen(name: str, settings: Sequence[str], **changes: int | None) -> "Recipe":
+    """A recipe by name or file, with --set and the flags that stand for a field."""
+    from alexnet.recipe import named, override
+
+    value = override(named(name), list(settings))
+    return value.but(**{n: v for n, v in changes.items() if v is not None})
+
+
+def show_evaluation(found: Any, as_json: bool) -> None:
+    """Errors with ten views and with one, with their intervals."""
+    if as_json:
+        show_json(found.plain())
+        return
+    rows = []
+    for e in (found.errors, found.one_view) if found.errors.views > 1 else (found.errors,):
+        low, high = e.top1_interval
+        bottom, top = e.top5_interval
+        rows.append([
+            f"{e.views} view{'s' * (e.views > 1)}", f"{percent(e.top1)}  ({percent(low)} to {percent(high)})",
+            f"{percent(e.top5)}  ({percent(bottom)} to {percent(top)})", f"{e.nats:.4f}",
+        ])  # fmt: skip
+    title = (
+        f"{found.errors.images} pictures, {len(found.runs)} run{'s' * (len(found.runs) > 1)}; error with 95 % interval"
+    )
+    table(title, ["", "top-1 error", "top-5 error", "nats"], rows)
+
+
+def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    for i, head in enumerate(heads):
+        number = i > 0 and all(row[i][:1].isdigit() or not row[i] for row in rows)
+        made.add_column(head, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    wide = None if sys.stdout.isatty() else 200  # a pipe has no width to fit
+    Console(highlight=False, width=wide).print(made)
+
+
+@contextmanager
+def bar(what: str, unit: str, quiet: bool = False) -> "Iterator[Callable[[int, int], None]]":
+    """A progress bar with rate and time left, on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=None, rate="")
+
+        def move(done: int, of: int) -> None:
+            speed = progress.tasks[0].speed
+            progress.update(task, completed=done, total=of, rate=f"{speed:.0f} {unit}/s" if speed else "")
+
+        yield move
+
+
+def show_json(value: Any) -> None:
+    """One JSON value on standard output."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def percent(rate: float) -> str:
+    """A rate 0 to 1 in per cent."""
+    return f"{100 * rate:.1f} %"
+
+
+def complain(words: str) -> None:
+    """One plain line on standard error."""
+    print(f"alexnet: {' '.join(words.split())}", file=sys.stderr)
+
+
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 failed, 2 wrong usage or unusable input, 130 or 143 stopped."""
+    code = 0
+    try:
+        code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0
+        sys.stdout.flush()
+    except (CycloptsError, UnusableError) as error:
+        complain(str(error))
+        code = 2
+    except FailedError as error:
+        complain(str(error))
+        code = 1
+    except StoppedError as error:
+        complain(str(error))
+        code = 128 + error.signal
+    except KeyboardInterrupt:
+        complain("interrupted")
+        code = 130
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,151 @@
+"""One picture's bytes as upright 8-bit RGB, and its central square; whatever was changed on the way is told."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+MOST_PIXELS = 100_000_000
+MOST_BYTES = 1 << 28
+
+GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
+COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UnreadablePicture(ValueError):  # noqa: N818  it says what the thing is, and is caught by name
+    """These bytes are no picture that can be taken; the reason is one line, its kind before the colon."""
+
+
+def decode(data: bytes, *, exif: bool = True) -> tuple[Image.Image, list[str]]:
+    """The picture in `data` as RGB, and what had to be done to it.
+
+    The format is judged by content. What was done is named, in this order: "animated" (of several pictures the first
+    is taken), "rotated" (turned as its EXIF orientation says, unless `exif` is false), "16-bit" (the high byte kept),
+    "palette", "grayscale" (replicated to three channels), "CMYK", "alpha" (composed over white).
+
+    Raises UnreadablePicture for bytes that are not a whole picture, and, before any pixel is decoded, for more than
+    100 million pixels.
+    """
+    if len(data) > MOST_BYTES:
+        raise UnreadablePicture(f"too large: {len(data)} bytes, at most {MOST_BYTES} are taken")
+    try:
+        with _quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise UnreadablePicture(
+                    f"too large: {image.width} x {image.height} pixels, at most {MOST_PIXELS} are taken"
+                )
+            return _as_rgb(image, exif)
+    except UnreadablePicture:
+        raise
+    except UnidentifiedImageError:  # its own message holds a memory address
+        raise UnreadablePicture("not a picture: its bytes begin like none of " + ", ".join(FORMATS)) from None
+    except Image.DecompressionBombError:
+        raise UnreadablePicture(f"too large: at most {MOST_PIXELS} pixels are taken") from None
+    except Exception as error:  # for bad bytes Pillow raises OSError, SyntaxError, struct.error, and a dozen more
+        message = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UnreadablePicture(f"damaged: {message}") from None
+
+
+def square(image: Image.Image, side: int) -> np.ndarray:
+    """The central square of an RGB image, as the paper's section 2 takes it: shorter side to `side`, centre cropped.
+
+    One antialiased bilinear resize does both, so any aspect ratio costs the same. Returns uint8, side x side x 3.
+    """
+    shorter = min(image.size)
+    # Whole pixels: half a pixel would blur a picture that already fits.
+    left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
+    box = (left, top, left + shorter, top + shorter)
+    return np.array(image.resize((side, side), Image.Resampling.BILINEAR, box=box))
+
+
+def _as_rgb(image: Image.Image, exif: bool) -> tuple[Image.Image, list[str]]:
+    if image.mode not in GRAY_MODES + COLOUR_MODES:
+        raise UnreadablePicture(f"colour mode not taken: {image.mode}")
+    reasons = []
+    if getattr(image, "is_animated", False):
+        reasons.append("animated")
+    deep = image.mode.startswith("I") or _rawmode_is_deep(image)
+    orientation = _orientation(image) if exif else None
+    transparent = image.has_transparency_data
+    image.load()
+    if deep:
+        reasons.append("16-bit")
+    if image.mode in ("P", "PA"):
+        reasons.append("palette")
+    if image.mode in GRAY_MODES:
+        reasons.append("grayscale")
+    if image.mode == "CMYK":
+        reasons.append("CMYK")
+    if transparent:
+        reasons.append("alpha")
+        upright = _over_white(image, deep)
+    elif deep and image.mode.startswith("I"):
+        upright = Image.fromarray(_high_byte(image)).convert("RGB")
+    else:
+        upright = image.convert("RGB")
+    if orientation in UPRIGHT:
+        reasons.insert(reasons.index("animated") + 1 if "animated" in reasons else 0, "rotated")
+        if image.format != "TIFF":  # which Pillow turns by itself while loading
+            upright = upright.transpose(UPRIGHT[orientation])
+    upright.info.clear()  # no profile, comment or position travels on
+    return upright, reasons
+
+
+def _rawmode_is_deep(image: Image.Image) -> bool:
+    """Whether the file holds 16-bit samples that Pillow hands over as the 8-bit high bytes."""
+    tile = getattr(image, "tile", None)
+    return bool(tile) and ";16" in str(tile[0][3])
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        return image.getexif().get(0x0112)
+    except Exception:  # unreadable EXIF says nothing about the pixels, which stand as they are
+        return None
+
+
+def _high_byte(image: Image.Image) -> np.ndarray:
+    """16-bit gray as 8-bit: scaled, where Pillow's own conversion would clip almost everything to white."""
+    samples = np.asarray(image)
+    if samples.min() < 0 or samples.max() > 0xFFFF:
+        raise UnreadablePicture("colour mode not taken: 32-bit samples")
+    return (samples >> 8).astype(np.uint8)
+
+
+def _over_white(image: Image.Image, deep: bool) -> Image.Image:
+    if image.mode.startswith("I"):  # the transparent value is a 16-bit one
+        gray = _high_byte(image)
+        gray[np.asarray(image) == image.info["transparency"]] = 255
+        return Image.fromarray(gray).convert("RGB")
+    key = image.info.get("transparency")
+    if deep and isinstance(key, tuple):  # so it is here, but the pixels have lost their low byte
+        image.info["transparency"] = tuple(sample >> 8 for sample in key)
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+_silent = logging.NullHandler()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow warns of odd metadata by the thousand, and a warning may quote it; the reasons say what matters."""
+    logging.getLogger("PIL").addHandler(_silent)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,138 @@
+"""ILSVRC-2010 and ILSVRC-2012 as distributed: a folder with the tar of tars, the flat tars and the development kit."""
+
+import io
+import tarfile
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from alexnet.data.files import Files, Slice, read, tar_members
+from alexnet.data.sources import Picture, Source, open_as_stored
+from alexnet.data.store import Class
+from alexnet.errors import UnusableError
+
+TRAIN_TARS = {"ILSVRC2012_img_train.tar": "2012", "ILSVRC2010_images_train.tar": "2010"}
+NAMES = {
+    "2012": {"val": "ILSVRC2012_img_val.tar", "devkit": "ILSVRC2012_devkit_t12.tar.gz"},
+    "2010": {
+        "val": "ILSVRC2010_images_val.tar",
+        "test": "ILSVRC2010_images_test.tar",
+        "devkit": "ILSVRC2010_devkit-1.0.tar.gz",
+        "test labels": "ILSVRC2010_test_ground_truth.txt",
+    },
+}
+
+
+def ilsvrc(files: Files) -> Source:
+    """All pictures with their labels, read inside the tars; the 2010 test split too where its labels are there.
+
+    A label is the position of the class's wnid in sorted order. The ground truth files count by ILSVRC id instead, so
+    each class keeps both. Every number of pictures is held against the development kit's.
+    """
+    train_tar = next(name for name in TRAIN_TARS if name in files.places)
+    year = TRAIN_TARS[train_tar]
+    names = NAMES[year]
+    classes, expected, truth = _devkit(_place(files, names["devkit"]), year)
+    index = {record.wnid: label for label, record in enumerate(classes)}
+    label_of_id = {record.ilsvrc_id: label for label, record in enumerate(classes)}
+
+    train = []
+    seen = set()
+    for name, place in _members(_place(files, train_tar), train_tar):
+        wnid = PurePosixPath(name).stem
+        if wnid not in index or not name.endswith(".tar"):
+            raise UnusableError(f"{train_tar} holds {name!r}, which is no class of the development kit; fetch it again")
+        inner = [
+            Picture(f"train/{wnid}/{PurePosixPath(member).name}", index[wnid], spot)
+            for member, spot in _members(place, f"{train_tar}/{name}")
+        ]
+        _count(f"{train_tar}/{name}", len(inner), expected[wnid])
+        train += inner
+        seen.add(wnid)
+    _count(f"{train_tar} (classes)", len(seen), len(classes))
+
+    splits = {"train": train, "val": _flat(files, names["val"], "val", truth, label_of_id)}
+    if year == "2010" and names["test"] in files.places and names["test labels"] in files.places:
+        labels = _numbers(read(files.places[names["test labels"]]), names["test labels"])
+        splits["test"] = _flat(files, names["test"], "test", labels, label_of_id)
+    used = {train_tar, names["val"], names["devkit"]} | (
+        {names["test"], names["test labels"]} if "test" in splits else set()
+    )
+    kind: Literal["ilsvrc-2010", "ilsvrc-2012"] = "ilsvrc-2012" if year == "2012" else "ilsvrc-2010"
+    return Source(kind, classes, splits, open_as_stored, form="jpeg", ignored=len(set(files.places) - used))
+
+
+def _flat(files: Files, tar: str, split: str, ids: list[int], label_of_id: dict[int | None, int]) -> list[Picture]:
+    members = sorted((PurePosixPath(name).name, place) for name, place in _members(_place(files, tar), tar))
+    _count(tar, len(members), len(ids))
+    if unknown := set(ids) - set(label_of_id):
+        raise UnusableError(
+            f"the labels of {tar} hold the ILSVRC id {min(unknown)}, which is no class; fetch them again"
+        )
+    return [
+        Picture(f"{split}/{name}", label_of_id[number], place)
+        for (name, place), number in zip(members, ids, strict=True)
+    ]
+
+
+def _devkit(place: Slice, year: str) -> tuple[tuple[Class, ...], dict[str, int], list[int]]:
+    """The classes in wnid order, the number of training pictures of each, and the val split's ILSVRC ids."""
+    path = Path(place.path)
+    found: dict[str, bytes] = {}
+    truth = f"ILSVRC{year}_validation_ground_truth.txt"
+    try:
+        with tarfile.open(path, "r:gz") as tar:
+            for info in tar:
+                name = PurePosixPath(info.name).name
+                if info.isreg() and PurePosixPath(info.name).parent.name == "data" and name in ("meta.mat", truth):
+                    member = tar.extractfile(info)
+                    assert member is not None
+                    found[name] = member.read()
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        raise UnusableError(f"{path} is not a whole .tar.gz ({error}); fetch it again") from None
+    for name in ("meta.mat", truth):
+        if name not in found:
+            raise UnusableError(f"{path} holds no data/{name}; fetch it again")
+    classes, expected = _synsets(found["meta.mat"], path, f"ILSVRC{year}_ID")
+    return classes, expected, _numbers(found[truth], truth)
+
+
+def _synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], dict[str, int]]:
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise UnusableError(f"{path} needs scipy, which is not installed; pip install 'alexnet[ilsvrc]'") from None
+    try:
+        synsets = loadmat(io.BytesIO(mat), squeeze_me=True)["synsets"]
+        leaves = [row for row in synsets if int(row["num_children"]) == 0]
+        classes = [
+            Class(str(row["WNID"]), wnid=str(row["WNID"]), ilsvrc_id=int(row[id_field]), words=str(row["words"]))
+            for row in leaves
+        ]
+        expected = {str(row["WNID"]): int(row["num_train_images"]) for row in leaves}
+    except Exception as error:  # whatever a damaged or foreign .mat makes of itself
+        raise UnusableError(f"{path}: meta.mat is not the development kit's ({error!r}); fetch it again") from None
+    return tuple(sorted(classes, key=lambda record: record.name)), expected
+
+
+def _members(place: Slice, shown: str) -> list[tuple[str, Slice]]:
+    members = tar_members(Path(place.path), place.offset, place.size, shown)
+    return [(name, spot) for name, spot in members if spot is not None]
+
+
+def _place(files: Files, name: str) -> Slice:
+    place = files.places.get(name)
+    if not isinstance(place, Slice):
+        raise UnusableError(f"{name} is not there; put it into the folder beside the training tar")
+    return place
+
+
+def _numbers(data: bytes, shown: str) -> list[int]:
+    try:
+        return [int(line) for line in data.split()]
+    except ValueError:
+        raise UnusableError(f"{shown} holds more than one ILSVRC id a line; fetch it again") from None
+
+
+def _count(shown: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise UnusableError(f"{shown} holds {found}, the development kit says {expected}; fetch it again")

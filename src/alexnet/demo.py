@@ -1,0 +1,28 @@
+"""The main job on pictures drawn by program: prepare, train, evaluate, predict, figures, report."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from alexnet.data.prepare import prepare
+from alexnet.figures import draw
+from alexnet.report import report
+from alexnet.training import train
+
+PICTURES = 1500
+
+
+def demo(out: Path, quiet: bool = False) -> dict[str, Any]:
+    """Everything, into the folder `out`; what an earlier, interrupted demo has done is kept.
+
+    Returns {"top1": ten-view top-1 error 0..1, "seconds", "report": path of the page}.
+    """
+    begun = time.monotonic()
+    store, trained = out / "store", out / "run"
+    out.mkdir(parents=True, exist_ok=True)
+    if not store.exists():
+        prepare(f"builtin:{PICTURES}", store)
+    final = train(store, trained, "demo", resume=True, quiet=quiet)
+    draw(trained, trained / "figures")
+    page = report(out)
+    return {"top1": final.errors.top1, "seconds": round(time.monotonic() - begun, 1), "report": str(page)}

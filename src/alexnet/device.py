@@ -1,0 +1,59 @@
+"""Where and how precisely the arithmetic is done: neither changes the recipe, both are recorded in the run."""
+
+import ctypes
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from alexnet.errors import UnusableError
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device and a precision."""
+
+    device: torch.device
+    precision: str  # "fp32" or "bf16": bf16 keeps float32 weights, velocities, norms and loss
+
+    def arithmetic(self) -> AbstractContextManager[Any]:
+        """The context in which the net runs."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def place(device: str = "auto", precision: str = "auto") -> Place:
+    """The device of that name, or the best there is; bf16 where the hardware has it, unless told otherwise."""
+    if precision not in PRECISIONS:
+        raise UnusableError(f"--precision {precision}; it must be {', '.join(PRECISIONS)}")
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    try:
+        chosen = torch.device(name)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError):
+        have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
+        raise UnusableError(f"--device {device} is not to be had here; there is {have}") from None
+    if precision == "auto":
+        precision = "bf16" if has_bf16(chosen) else "fp32"
+    return Place(chosen, precision)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; PyTorch emulates it elsewhere, slowly."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    found = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(device.type == "cpu" and found and found())
+
+
+def keep_pages() -> None:
+    """Have glibc keep freed memory: else every step maps and zeroes its activations' pages anew. No-op elsewhere."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for parameter in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+            libc.mallopt(parameter, 2**31 - 1)

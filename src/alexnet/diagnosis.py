@@ -1,0 +1,77 @@
+"""A loss that will not move, and one that is no number: what happened, in words, and what to try."""
+
+import math
+from collections import deque
+
+from torch import Tensor
+
+from alexnet.errors import FailedError
+from alexnet.recipe import Net, Recipe
+
+RAW_STD = 40  # grey levels: photographs minus their mean have 50 to 75; inputs far below are scaled
+
+
+class Watch:
+    """Sees every loss before its update is made."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.classes = recipe, recipe.net.classes
+        self.losses: deque[float] = deque(
+            maxlen=max(100, self.classes)
+        )  # more classes take longer to leave ln(classes)
+        self.told = False
+
+    def see(self, step: int, loss: float, inputs: Tensor, logits: Tensor) -> list[str]:
+        """Lines to print where the loss sits at ln(classes), that of a net that says the same of every picture.
+
+        Raises FailedError if the loss is NaN or infinite.
+        """
+        if not math.isfinite(loss):
+            raise FailedError(not_a_number(step, loss, self.recipe))
+        self.losses.append(loss)
+        if self.told or len(self.losses) < (self.losses.maxlen or 0):
+            return []
+        chance = math.log(self.classes)
+        self.told = abs(sum(self.losses) / len(self.losses) - chance) < 0.01 * chance
+        if not self.told or len(inputs) < 2:
+            return []
+        logit_std = logits.detach().float().std(0).mean().item()
+        return plateau(self.recipe, len(self.losses), inputs.std().item(), logit_std)
+
+
+def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> list[str]:
+    """Why a net may sit at ln(classes), the likeliest cause first.
+
+    input_std: of the net's input numbers; logit_std: of a logit from picture to picture. Both as they are now.
+    """
+    net, rate = recipe.net, recipe.sgd.rate
+    lines = [
+        f"the loss has sat at ln({net.classes}) = {math.log(net.classes):.3f} for {steps} steps: the net gives every "
+        f"picture the same answer (input std {input_std:.3g}, a logit's std between pictures {logit_std:.2g})"
+    ]
+    if input_std < RAW_STD / 4:
+        lines.append(
+            f"  input scale: raw 0-255 pixels have a std of about 60, this input {input_std:.3g}; initial weights and "
+            "rate are meant for raw pixels, and each layer passes too little on. Try --set views.scale=1"
+        )
+    if isinstance(net, Net) and min(net.std[2:5]) < 0.02:
+        lines.append(
+            f"  initial weights: net.std is {min(net.std[2:5]):g} in conv3 to conv5; the 2012 code has 0.03 there, and "
+            "with it 13 times more signal reaches the logits. Try --recipe source"
+        )
+    if isinstance(net, Net) and not {2, 4, 5, 6, 7} <= set(net.ones):
+        lines.append(f"  biases: net.ones is {list(net.ones)}; section 5 starts conv2, 4, 5, fc6 and fc7 at 1")
+    if not 0.003 <= rate <= 0.03 and isinstance(net, Net):
+        lines.append(f"  rate: {rate:g}; section 5 starts at 0.01")
+    if len(lines) == 1:
+        lines.append("  nothing in the recipe explains it: try another seed, or look at the pictures and their labels")
+    return lines
+
+
+def not_a_number(step: int, loss: float, recipe: Recipe) -> str:
+    """The line for a loss that is NaN or infinite."""
+    rate = recipe.sgd.rate
+    return (
+        f"the loss is {loss} at step {step} (rate {rate:g}, batch {recipe.sgd.batch}); this step was not made, earlier "
+        f"checkpoints stand. Try --set sgd.rate={rate / 3:.2g} in a new run folder"
+    )

@@ -1,0 +1,17 @@
+"""The ways a command can end other than well: unusable input, failed work, a signal."""
+
+
+class UnusableError(ValueError):
+    """Something the user gave cannot be used; one line says what, its value and what would do (exit status 2)."""
+
+
+class FailedError(RuntimeError):
+    """The work, or part of it, failed; one line says what and what to try (exit status 1)."""
+
+
+class StoppedError(RuntimeError):
+    """A signal asked for an end, and everything is saved (exit status 128 + the signal's number)."""
+
+    def __init__(self, words: str, signal: int) -> None:
+        super().__init__(words)
+        self.signal = signal

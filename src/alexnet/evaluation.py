@@ -1,0 +1,176 @@
+"""Error rates of one run, or of several whose probabilities are averaged, with one view and with ten (section 4.1)."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet import checkpoint
+from alexnet.cifar import Network
+from alexnet.data.loader import batches_in_order
+from alexnet.data.store import Split, Store
+from alexnet.data.views import Viewer
+from alexnet.device import Place, place
+from alexnet.errors import UnusableError
+
+BATCH = 64  # pictures at a time; ten views make ten times as many inputs
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Error rates 0 to 1 over `images` pictures; nats is the mean of -log of the true class's probability."""
+
+    images: int
+    views: int
+    top1: float
+    top5: float
+    nats: float
+
+    @property
+    def top1_interval(self) -> tuple[float, float]:
+        """95 % interval of top1."""
+        return wilson(self.top1, self.images)
+
+    @property
+    def top5_interval(self) -> tuple[float, float]:
+        """95 % interval of top5."""
+        return wilson(self.top5, self.images)
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"top1_interval": self.top1_interval, "top5_interval": self.top5_interval}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one pass over a split gave: the errors, the central view's beside them, and every probability."""
+
+    errors: Errors
+    one_view: Errors
+    probabilities: np.ndarray  # (images, classes) float32, averaged over views and runs
+    labels: np.ndarray
+    runs: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return self.errors.plain() | {"runs": list(self.runs), "one_view": self.one_view.plain()}
+
+
+def evaluate(
+    store: str | Path | Store,
+    runs: str | Path | Sequence[str | Path],
+    *,
+    views: int = 10,
+    split: str = "val",
+    weights: Sequence[float] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 2,
+    save: str | Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Evaluation:
+    """Errors of the runs' averaged probabilities on every picture of the split, each counted once.
+
+    `weights` of the runs, equal if None; `save` keeps the probabilities (.npz: probabilities, labels, names).
+    Raises UnusableError for runs that do not fit the store or each other.
+    """
+    store = store if isinstance(store, Store) else Store(store)
+    folders = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
+    if views not in (1, 10):
+        raise UnusableError(f"--views {views}; it must be 1 or 10")
+    shares = shares_of(weights, len(folders))
+    if save and Path(save).suffix != ".npz":
+        raise UnusableError(f"--save {save}; give it a name that ends in .npz")
+    where = place(device, precision)
+    nets = [checkpoint.load(folder).to(where.device, memory_format=torch.channels_last) for folder in folders]
+    for folder, net in zip(folders, nets, strict=True):
+        fits(store, folder, net)
+    pictures = store[split]
+    one = np.zeros((len(pictures), len(store.classes)), np.float32)
+    many = np.zeros_like(one)
+    taken = [net.viewer.to(where.device) for net in nets]
+    for first, images in in_order(pictures, where, workers, BATCH if views == 1 else BATCH // 4):
+        rows = slice(first, first + len(images))
+        for net, viewer, share in zip(nets, taken, shares, strict=True):
+            centre, mean = probabilities(net, viewer, images, where, views)
+            one[rows] += share * centre.cpu().numpy()
+            many[rows] += share * mean.cpu().numpy()
+        progress(rows.stop, len(pictures))
+    count = views if views == 1 else max(len(v.places()) for v in taken)
+    result = Evaluation(
+        errors(many, pictures.labels, count), errors(one, pictures.labels, 1), many, pictures.labels,
+        tuple(str(f) for f in folders),
+    )  # fmt: skip
+    if save:
+        np.savez(save, probabilities=many, labels=pictures.labels, names=np.array(list(pictures.names)))
+    return result
+
+
+def validate(
+    net: Network, viewer: Viewer, pictures: Split, where: Place, workers: int, progress: Callable[[int, int], None]
+) -> Errors:
+    """The errors of a net in training, with the central view."""
+    net.eval()
+    rows = []
+    for first, images in in_order(pictures, where, workers, BATCH):
+        rows.append(probabilities(net, viewer, images, where, 1)[0])
+        progress(first + len(images), len(pictures))
+    net.train()
+    return errors(torch.cat(rows).cpu().numpy(), pictures.labels, 1)
+
+
+def in_order(pictures: Split, where: Place, workers: int, batch: int) -> Iterator[tuple[int, Tensor]]:
+    """(place of the first, uint8 pictures) of every batch of the split, each picture once."""
+    return ((b.first, b.images) for b in batches_in_order(pictures, batch, device=where.device, workers=workers))
+
+
+@torch.inference_mode()
+def probabilities(net: Network, viewer: Viewer, images: Tensor, where: Place, views: int) -> tuple[Tensor, Tensor]:
+    """Softmax of the central view, and its mean over all views: (N, classes) float32 each."""
+    inputs = viewer.centre(images)[None] if views == 1 else viewer.ten(images)
+    with where.arithmetic():
+        logits = net(inputs.flatten(0, 1))
+    each = torch.softmax(logits.float(), 1).unflatten(0, inputs.shape[:2])
+    middle = 0 if len(each) < 10 else 2  # of the corners and the centre, then their mirrors
+    return each[middle], each.mean(0)
+
+
+def errors(probability: np.ndarray, labels: np.ndarray, views: int) -> Errors:
+    """Error rates from probabilities (N, classes); classes tied with the true one share the credit, as in 2012."""
+    true = np.take_along_axis(probability, labels[:, None], 1)
+    better, tied = (probability > true).sum(1), (probability == true).sum(1)
+    top1, top5 = (1 - np.clip((k - better) / tied, 0, 1).mean() for k in (1, 5))
+    nats = -np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean()
+    return Errors(len(labels), views, float(top1), float(top5), float(nats))
+
+
+def wilson(rate: float, n: int) -> tuple[float, float]:
+    """95 % interval of a rate seen in n pictures (Wilson 1927)."""
+    z = 1.959964
+    middle, half = rate + z * z / (2 * n), z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+
+
+def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
+    """The runs' shares of the average: they sum to 1."""
+    if weights is None:
+        return [1 / runs] * runs
+    if len(weights) != runs or min(weights) < 0 or sum(weights) <= 0:
+        raise UnusableError(f"--weights {list(weights)}; give one number, 0 or more, for each of the {runs} runs")
+    return [w / sum(weights) for w in weights]
+
+
+def fits(store: Store, folder: Path, net: Network) -> None:
+    """Raise UnusableError unless the run's net was made for pictures and classes like the store's."""
+    names = [c.name for c in store.classes]
+    if net.viewer.side != store.side:
+        raise UnusableError(f"run {folder} takes {net.viewer.side}-pixel pictures; store {store.path} has {store.side}")
+    if list(net.classes) != names:
+        one = next((f"{a} / {b}" for a, b in zip(net.classes, names, strict=False) if a != b), None)
+        counts = f"{len(net.classes)} and {len(names)} classes" + (f", first difference {one}" if one else "")
+        raise UnusableError(f"run {folder} and store {store.path} differ in their classes: {counts}")

@@ -1,0 +1,1 @@
+"""The operations that stock PyTorch lacks or does otherwise than 2012."""

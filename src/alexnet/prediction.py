@@ -1,0 +1,99 @@
+"""What a trained net says of pictures: files, folders or arrays."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from alexnet import checkpoint
+from alexnet.cifar import Network
+from alexnet.data.decode import UnreadablePicture, decode, square
+from alexnet.device import Place, place
+from alexnet.errors import UnusableError
+from alexnet.evaluation import probabilities
+
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+BATCH = 16
+
+
+def predict(
+    run: str | Path,
+    images: str | Path | Iterable[str | Path],
+    *,
+    top: int = 5,
+    views: int = 10,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> list[dict[str, Any]]:
+    """The `top` likeliest classes of each picture, from its ten views (or one).
+
+    A folder stands for the pictures in it, by suffix, at any depth. Each picture gives {"image", "predictions":
+    [{"class", "index", "probability"}, ...]}, or {"image", "error"} if it cannot be read; the others go on. Raises
+    UnusableError if the run cannot be used, a path does not exist, or a folder holds no picture.
+    """
+    if top < 1:
+        raise UnusableError(f"--top {top}; it must be 1 or more")
+    if views not in (1, 10):
+        raise UnusableError(f"--views {views}; it must be 1 or 10")
+    where = place(device, precision)
+    net = checkpoint.load(run).to(where.device, memory_format=torch.channels_last)
+    paths = files([images] if isinstance(images, (str, Path)) else images)
+    answers: list[dict[str, Any]] = []
+    for first in range(0, len(paths), BATCH):
+        answers += answer(net, paths[first : first + BATCH], top, views, where)
+        progress(len(answers), len(paths))
+    return answers
+
+
+def answer(net: Network, paths: Sequence[Path], top: int, views: int, where: Place) -> Iterator[dict[str, Any]]:
+    """The answers for some files, in their order."""
+    taken: dict[Path, np.ndarray] = {}
+    errors: dict[Path, str] = {}
+    for path in paths:
+        try:
+            taken[path] = square(decode(path.read_bytes())[0], net.viewer.side)
+        except UnreadablePicture as error:
+            errors[path] = str(error)
+        except OSError as error:
+            errors[path] = error.strerror or str(error)
+    said = iter(rank(net, np.stack(list(taken.values())), top, views, where) if taken else [])
+    for path in paths:
+        if path in errors:
+            yield {"image": str(path), "error": errors[path]}
+        else:
+            named = [{"class": net.classes[i], "index": i, "probability": p} for i, p in next(said)]
+            yield {"image": str(path), "predictions": named}
+
+
+def predict_arrays(
+    net: Network, pictures: np.ndarray, top: int = 5, views: int = 10, where: Place | None = None
+) -> list[list[tuple[str, float]]]:
+    """(class, probability) of the `top` likeliest classes of pictures uint8 (N, side, side, 3)."""
+    return [[(net.classes[i], p) for i, p in one] for one in rank(net, pictures, top, views, where or place())]
+
+
+def rank(net: Network, pictures: np.ndarray, top: int, views: int, where: Place) -> list[list[tuple[int, float]]]:
+    """(index, probability) of the likeliest classes, best first."""
+    images = torch.from_numpy(pictures).to(where.device)
+    _, mean = probabilities(net, net.viewer.to(where.device), images, where, views)
+    best = mean.topk(min(top, mean.shape[1]))
+    return [list(zip(i, p, strict=True)) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+
+def files(images: Iterable[str | Path]) -> list[Path]:
+    """The files meant: those named, and the pictures in the folders named."""
+    found: list[Path] = []
+    for path in map(Path, images):
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise UnusableError(f"folder {path} holds no picture ({', '.join(sorted(SUFFIXES))})")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UnusableError(f"picture {path} does not exist")
+    return found

@@ -1,0 +1,339 @@
+"""A recipe is a value: every number that changes a result, each with the paper's section beside it."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+from alexnet import fields
+from alexnet.errors import UnusableError
+from alexnet.fields import check, note
+
+
+@dataclass(frozen=True)
+class LRN:
+    """Response normalisation across the maps of one tower (section 3.3)."""
+
+    n: int = note(5, "3.3: neighbouring maps in the sum")
+    k: float = note(2.0, "3.3")
+    alpha: float = note(1e-4, "3.3")
+    beta: float = note(0.75, "3.3")
+    share: bool = note(False, "alpha divided by n, as the 2012 code does; the printed formula does not")
+
+
+@dataclass(frozen=True)
+class WithinMap:
+    """Response normalisation over a square window of one map: in the 2012 code, not in the paper."""
+
+    n: int = note(5, "2012 code, cnorm2: side of the window in units")
+    k: float = note(1.0, "2012 code: fixed at 1")
+    alpha: float = note(1e-3, "2012 code: always divided by n * n")
+    beta: float = note(0.75, "2012 code")
+
+
+@dataclass(frozen=True)
+class Net:
+    """The network of figure 2. Widths count all towers together."""
+
+    input: int = note(224, "2: pixels a side of a view")
+    classes: int = note(1000, "2: taken from the store when training")
+    towers: int = note(2, "3.2: groups of maps that meet only at conv3, fc6, fc7 and fc8")
+    kernels: tuple[int, ...] = note((96, 256, 384, 384, 256), "3.5: maps of conv1 to conv5")
+    sizes: tuple[int, ...] = note((11, 5, 3, 3, 3), "3.5: side of the kernels")
+    stride: int = note(4, "3.5: of conv1; the others move by 1")
+    hidden: int = note(4096, "3.5: units of fc6 and of fc7")
+    activation: Literal["relu", "tanh", "logistic"] = note("relu", "3.1")
+    lrn: LRN | None = note(LRN(), "3.3: after conv1 and conv2")
+    lrn1_first: bool = note(False, "normalise conv1 before its activation, as the 2012 code does")
+    within: WithinMap | None = note(None, "a norm within each map after norm2, as the 2012 code has")
+    pool: int = note(3, "3.4: side of the pools; they move by 2, so 2 means no overlap")
+    dropout: float = note(0.5, "4.2: after fc6 and fc7; probability of a zero")
+    std: tuple[float, ...] = note((0.01,) * 8, "5: of the initial weights, conv1 to fc8")
+    ones: tuple[int, ...] = note((2, 4, 5, 6, 7), "5: layers whose biases start at 1")
+
+    def __post_init__(self) -> None:
+        check(len(self.kernels) == 5, "net.kernels", self.kernels, "five widths, conv1 to conv5")
+        check(len(self.sizes) == 5, "net.sizes", self.sizes, "five kernel sides, conv1 to conv5")
+        check(all(s % 2 for s in self.sizes[1:]), "net.sizes", self.sizes, "odd sides from conv2 on")
+        check(len(self.std) == 8, "net.std", self.std, "eight values, conv1 to fc8")
+        check(self.towers in (1, 2), "net.towers", self.towers, "1 or 2")
+        check(min(self.kernels) > 0 and self.hidden > 0, "net.kernels, net.hidden", self.kernels, "positive widths")
+        check(
+            all(k % self.towers == 0 for k in (*self.kernels, self.hidden)),
+            "net.kernels, net.hidden",
+            (*self.kernels, self.hidden),
+            f"multiples of the {self.towers} towers",
+        )
+        check(0 <= self.dropout < 1, "net.dropout", self.dropout, "a probability below 1")
+        check(self.classes >= 2, "net.classes", self.classes, "2 or more")
+        check(self.pool >= 2 and self.stride >= 1, "net.pool, net.stride", (self.pool, self.stride), "2+ and 1+")
+        check(self.input >= self.sizes[0], "net.input", self.input, f"at least conv1's side, {self.sizes[0]}")
+
+
+@dataclass(frozen=True)
+class CifarNet:
+    """The small nets of 2012 for CIFAR-10: convolutions, locally connected layers, one fully connected."""
+
+    input: int = note(24, "2012: crop of 24 from 32")
+    classes: int = note(10, "taken from the store when training")
+    kernels: tuple[int, ...] = note((64, 64), "2012: maps of the 5 x 5 convolutions")
+    local: tuple[int, ...] = note((32, 32), "2012: maps of the 3 x 3 layers whose weights are not shared")
+    pools: tuple[str, ...] = note(("max", "max"), "2012: 3 x 3, moving by 2, windows clipped at the border")
+    activation: Literal["relu", "tanh", "logistic"] = note("relu", "2012")
+    pool1_first: bool = note(False, "2012, cifar-18: conv1's activation comes after its pool")
+    norm: LRN | WithinMap | None = note(None, "2012: norm 1 and norm 2")
+    norm2_first: bool = note(True, "2012: norm 2 before pool 2 (norm 1 always follows pool 1)")
+    std: tuple[float, ...] = note((1e-4, 0.01, 0.04, 0.04, 0.01), "2012: of the initial weights, layer by layer")
+
+    def __post_init__(self) -> None:
+        layers = len(self.kernels) + len(self.local) + 1
+        check(len(self.std) == layers, "net.std", self.std, f"{layers} values, one a layer")
+        check(len(self.pools) == len(self.kernels), "net.pools", self.pools, "one for each of net.kernels")
+        check(all(p in ("max", "avg") for p in self.pools), "net.pools", self.pools, "max or avg")
+        check(self.classes >= 2, "net.classes", self.classes, "2 or more")
+        check(self.input >= 8, "net.input", self.input, "at least 8")
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a stored picture becomes the net's input (section 4.1)."""
+
+    crops: bool = note(True, "4.1: random place; otherwise the centre")
+    mirror: bool = note(True, "4.1: half of the views are mirrored")
+    share: int = note(1, "consecutive pictures that share crop and mirror; 32 in the 2012 code")
+    colour: float = note(0.1, "4.1: standard deviation of the colour noise's alpha; 0 is off")
+    colour_scale: Literal["deviation", "eigenvalue"] = note(
+        "deviation", "4.1 prints the eigenvalue, which on 0-255 pixels would be +-1,483; the code has its square root"
+    )
+    colour_shrink: bool = note(False, "divide by 1 + colour after the noise, as the 2012 code does")
+    mean: Literal["place", "centre"] = note("place", "2: each pixel's own mean, or the centre's whatever the crop")
+    scale: float = note(1.0, "2: raw 0-255 pixels; anything but 1 is not the paper's (1/58 is today's habit)")
+
+    def __post_init__(self) -> None:
+        check(self.share >= 1, "views.share", self.share, "1 or more pictures")
+        check(self.colour >= 0, "views.colour", self.colour, "0 (off) or more")
+        check(self.scale > 0, "views.scale", self.scale, "a positive factor")
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """The update rule of section 5."""
+
+    batch: int = note(128, "5")
+    momentum: float = note(0.9, "5")
+    rate: float = note(0.01, "5: of the weights, at the start")
+    bias_rate: float = note(0.01, "5: equal for all layers; the 2012 code doubles it for biases")
+    decay: float = note(0.0005, "5: of the weights")
+    bias_decay: float = note(0.0005, "5 prints one rule for all; the 2012 code does not decay biases")
+    layer_decay: dict[str, float] = note({}, "decay of single layers where it differs")
+    shuffle: Literal["once", "each epoch"] = note("each epoch", "not said; the 2012 code shuffles once, at preparation")
+
+    def __post_init__(self) -> None:
+        check(self.batch >= 1, "sgd.batch", self.batch, "1 or more pictures")
+        check(0 <= self.momentum < 1, "sgd.momentum", self.momentum, "0 to 1, 1 excluded")
+        for name in ("rate", "bias_rate", "decay", "bias_decay"):
+            value = getattr(self, name)
+            check(value >= 0 and math.isfinite(value), f"sgd.{name}", value, "0 or more")
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Divide the rate when the validation error stops improving (section 5)."""
+
+    factor: float = note(10.0, "5: by ten")
+    drops: int = note(3, "5: three times before the end")
+    patience: int = note(5, "epochs of `of` without a better error; 2012 judged by eye")
+    of: int = note(90, "5: roughly 90 cycles; patience shrinks with the epochs asked for")
+
+    def __post_init__(self) -> None:
+        check(self.factor > 1, "schedule.factor", self.factor, "more than 1")
+        check(self.of >= 1 and self.patience >= 1, "schedule.patience", self.patience, "1 or more epochs")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Divide the rates at given epochs of `of`; a run of other length meets them at the same fractions."""
+
+    at: tuple[float, ...] = note((), "epochs at which the weights' rate is divided")
+    factor: float = note(10.0, "by this")
+    bias_at: tuple[float, ...] = note((), "the same for the biases' rate")
+    bias_factor: float = note(10.0, "by this")
+    of: int = note(90, "epochs that the numbers above refer to")
+
+    def __post_init__(self) -> None:
+        check(self.of >= 1, "schedule.of", self.of, "1 or more epochs")
+        check(self.factor > 0 and self.bias_factor > 0, "schedule.factor", self.factor, "a positive number")
+
+
+@dataclass(frozen=True)
+class Late:
+    """What the 2012 runs switched late in training, in epochs of the schedule's `of`; None is never."""
+
+    colour_off: float | None = note(None, "2012 log: colour noise off")
+    conv1_slow: float | None = note(None, "2012 log: conv1's rate set to conv1_rate")
+    conv1_rate: float = note(1e-5, "2012 log")
+    conv1_frozen: float | None = note(None, "2012 log: conv1's rate set to 0")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a result but the store and the precision."""
+
+    net: Net | CifarNet = note(Net(), "3")
+    views: Views = note(Views(), "4.1")
+    sgd: Sgd = note(Sgd(), "5")
+    schedule: Plateau | Steps = note(Plateau(), "5")
+    late: Late = note(Late(), "2012 log")
+    epochs: int = note(90, "5: roughly 90 cycles")
+    seed: int = note(0, "not said; 2012 set none")
+
+    def __post_init__(self) -> None:
+        check(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        check(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2^32 - 1")
+        check(
+            self.views.crops or self.views.share == 1, "views.share", self.views.share, "1 where views.crops is false"
+        )
+
+    def but(self, **changes: Any) -> Self:
+        """This recipe with some fields changed; a mapping reaches the fields inside a field.
+
+        Raises UnusableError naming the field, its value and what would do.
+        """
+        return cast(Self, fields.vary(self, changes, ""))
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that identify the recipe."""
+        return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def plain(self) -> dict[str, Any]:
+        """The recipe as JSON's own types; `Recipe.of` reads it back."""
+        return cast(dict[str, Any], fields.plain(self))
+
+    @classmethod
+    def of(cls, plain: Any) -> Self:
+        """The recipe that `plain` was made from; raises UnusableError for anything else."""
+        if not isinstance(plain, dict):
+            raise UnusableError(f"a recipe is a JSON object; this is {fields.show(plain)}")
+        return cast(Self, fields.typed(plain, cls, ""))
+
+
+paper = Recipe()
+
+# Net 145's layers with net 170's automatic schedule: rates fall by 250 in all, in three equal steps.
+source = paper.but(
+    net={"lrn": {"share": True}, "lrn1_first": True, "within": WithinMap()}
+    | {"std": (0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)},
+    views={"share": 32, "colour_shrink": True, "mean": "centre"},
+    sgd={"bias_rate": 0.02, "bias_decay": 0.0, "shuffle": "once"},
+    schedule=Steps(at=(23.75, 47.5, 71.25), factor=250 ** (1 / 3), bias_at=(47.5,), bias_factor=10.0, of=95),
+    late={"colour_off": 68.0, "conv1_frozen": 74.0},
+    epochs=95,
+)
+
+# The contest run itself: what its author did by hand, at the epochs he wrote down.
+source_145 = source.but(
+    schedule=Steps(at=(25.0, 51.0, 79.0), of=91),
+    late={"colour_off": 67.0, "conv1_slow": 67.0, "conv1_frozen": 72.0},
+    epochs=91,
+)
+
+# Section 3.2's comparison: half the kernels, but conv5 and the fully connected layers kept whole.
+one_gpu = paper.but(net={"towers": 1, "kernels": (48, 128, 192, 192, 256)})
+
+cifar_views = {"share": 1, "colour": 0.0, "mean": "centre"}
+cifar_sgd = {"rate": 0.001, "bias_rate": 0.002, "decay": 0.004, "bias_decay": 0.0, "shuffle": "once"}
+cifar_13 = Recipe(
+    net=CifarNet(),
+    views=Views(**cifar_views),  # type: ignore[arg-type]
+    sgd=Sgd(**cifar_sgd, layer_decay={"conv1": 0.0, "conv2": 0.0}),  # type: ignore[arg-type]
+    schedule=Steps(at=(500.0, 510.0), bias_at=(500.0, 510.0), of=520),
+    epochs=520,
+)
+# The published pair differs in more than the norm: local3 has twice the maps and fc's decay is 0.01.
+cifar_11 = cifar_13.but(
+    net={"norm": LRN(n=9, k=1.0, alpha=1e-3, share=True), "local": (64, 32)},
+    sgd={"layer_decay": {"conv1": 0.0, "conv2": 0.0, "fc": 0.01}},
+)
+cifar_18 = cifar_13.but(
+    net=CifarNet(
+        input=32,
+        kernels=(32, 32, 64),
+        local=(),
+        pools=("max", "avg", "avg"),
+        pool1_first=True,
+        norm=WithinMap(n=3, alpha=5e-5),
+        norm2_first=False,
+        std=(1e-4, 0.01, 0.01, 0.01),
+    ),
+    views={"crops": False, "mirror": False},
+    sgd={"layer_decay": {"fc": 1.0}},
+    schedule=Steps(at=(120.0, 130.0), bias_at=(120.0, 130.0), of=140),
+    epochs=140,
+)
+
+# AlexNet's shape for 64-pixel stores: input, conv1's kernel and stride halve (56 x 64/256 of 224), so the maps are
+# 27, 13 and 6 units a side where the large net's are 55, 27, 13 and 6; halving the widths as well
+# leaves a twentieth of the multiply-adds.
+tiny = source.but(
+    net={"input": 56, "sizes": (5, 5, 3, 3, 3), "stride": 2, "kernels": (48, 128, 192, 192, 128), "hidden": 1024},
+    epochs=60,
+)
+
+# The main job's net: two towers and the real 224-pixel path, narrow enough to train in about a minute.
+demo = source.but(
+    net={"kernels": (16, 32, 48, 48, 32), "hidden": 256, "within": None},
+    sgd={"batch": 32},
+    views={"share": 1},
+    epochs=20,
+)
+
+RECIPES: dict[str, Recipe] = {
+    "paper": paper,
+    "source": source,
+    "source-145": source_145,
+    "one-gpu": one_gpu,
+    "cifar-13": cifar_13,
+    "cifar-11": cifar_11,
+    "cifar-18": cifar_18,
+    "tiny": tiny,
+    "demo": demo,
+}
+
+
+def override(recipe: Recipe, settings: list[str]) -> Recipe:
+    """`recipe` with settings such as ``net.lrn.n=3`` applied, each value written as in JSON (or a bare word)."""
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise UnusableError(f"--set {setting}: write it as name=value, for example net.lrn.n=3")
+        try:
+            change: Any = json.loads(text)
+        except json.JSONDecodeError:
+            change = text
+        names = path.split(".")
+        fields.check_path(recipe, names)
+        for name in reversed(names):
+            change = {name: change}
+        recipe = recipe.but(**change)
+    return recipe
+
+
+def named(name: str) -> Recipe:
+    """The recipe of that name, or the one in that JSON file."""
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name)
+    if path.suffix == ".json" or path.exists():
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UnusableError(
+                f"recipe file {name} cannot be read: {getattr(error, 'strerror', None) or error}"
+            ) from None
+        if isinstance(plain, dict) and isinstance(plain.get("recipe"), dict):  # a run's recipe.json
+            plain = plain["recipe"]
+        return Recipe.of(plain)
+    raise UnusableError(fields.unknown(name, name, list(RECIPES), "", what="recipe"))

@@ -1,0 +1,161 @@
+"""A run is a folder: its recipe, its environment, and what predicting needs without the store.
+
+recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and checkpoints/.
+"""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+import alexnet
+from alexnet.data.store import Store
+from alexnet.data.views import Viewer
+from alexnet.device import Place
+from alexnet.errors import UnusableError
+from alexnet.recipe import Recipe
+
+
+def create(run: Path, name: str, recipe: Recipe, store: Store, place: Place) -> None:
+    """Make the folder of a new run; recipe.json comes last, so a folder that has it is whole."""
+    run.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        "mean": torch.from_numpy(np.ascontiguousarray(store.mean)),
+        "eigenvalues": torch.from_numpy(np.ascontiguousarray(store.eigenvalues)),
+        "eigenvectors": torch.from_numpy(np.ascontiguousarray(store.eigenvectors)),
+    }
+    write(run / "pictures.safetensors", safetensors.torch.save(tensors))
+    classes = [{"name": c.name, "wnid": c.wnid, "ilsvrc_id": c.ilsvrc_id, "words": c.words} for c in store.classes]
+    write_json(run / "classes.json", classes)
+    write_json(run / "environment.json", environment(store, place))
+    write_json(run / "recipe.json", {"name": name, "digest": recipe.digest, "recipe": recipe.plain()})
+
+
+def environment(store: Store, place: Place) -> dict[str, Any]:
+    """Where, on what and from what a run was made."""
+    return {
+        "store": str(store.path.resolve()),
+        "store_digest": store.digest,
+        "store_kind": store.kind,
+        "images": {name: len(split) for name, split in store.splits.items()},
+        "classes": len(store.classes),
+        "precision": place.precision,
+        "device": torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else processor(),
+        "threads": torch.get_num_threads(),
+        "versions": {"alexnet": alexnet.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "commit": commit(),
+        "command": shlex.join(sys.argv),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def is_run(run: Path) -> bool:
+    """Whether the folder holds a run that `create` finished."""
+    return (run / "recipe.json").is_file()
+
+
+def in_use(run: Path) -> bool:
+    """Whether the path is taken by more than what a `create` that was cut short left behind."""
+    ours = {"pictures.safetensors", "classes.json", "environment.json"}
+    if not run.is_dir():
+        return run.exists()
+    return any(p.name not in ours and not p.name.endswith(".part") for p in run.iterdir())
+
+
+def recipe_of(run: Path) -> tuple[str, Recipe]:
+    """The recipe that a run was made with, and its name."""
+    record = read_json(run / "recipe.json")
+    try:
+        recipe = Recipe.of(record["recipe"])
+        name = str(record["name"])
+        same = record["digest"] == recipe.digest
+    except (KeyError, TypeError):
+        raise UnusableError(f"{run / 'recipe.json'} is not a run's recipe: it lacks name, digest or recipe") from None
+    if not same:
+        raise UnusableError(f"{run / 'recipe.json'} was altered: its digest does not fit its recipe")
+    return name, recipe
+
+
+def environment_of(run: Path) -> dict[str, Any]:
+    """What `environment` wrote."""
+    return dict(read_json(run / "environment.json"))
+
+
+def classes_of(run: Path) -> list[str]:
+    """The names of the classes, in the order of the net's outputs."""
+    return [str(c["name"]) for c in read_json(run / "classes.json")]
+
+
+def viewer_of(run: Path, recipe: Recipe) -> Viewer:
+    """What the run's net takes pictures with."""
+    path = run / "pictures.safetensors"
+    try:
+        tensors = safetensors.torch.load_file(path)
+        return viewer(recipe, tensors["mean"], tensors["eigenvalues"], tensors["eigenvectors"])
+    except (OSError, SafetensorError, KeyError) as error:
+        raise UnusableError(f"{path} cannot be read ({error}); the run cannot take pictures without it") from None
+
+
+def viewer(recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenvectors: torch.Tensor) -> Viewer:
+    """A viewer with the recipe's reading of the colour components (section 4.1)."""
+    length = eigenvalues.clamp(min=0)
+    if recipe.views.colour_scale == "deviation":
+        length = length.sqrt()
+    return Viewer(recipe.views, recipe.net.input, mean.float(), (eigenvectors * length).float())
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a run; raises UnusableError where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UnusableError(f"{path.parent} is not a run: it has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise UnusableError(f"{path} cannot be read: {error}") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as a file that is there whole or not at all."""
+    write(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write(path: Path, data: bytes) -> None:
+    """`data` as a file that is there whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def processor() -> str:
+    """The CPU's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def commit() -> str | None:
+    """The commit of the checkout that the package runs from, with + where it was changed; None if installed."""
+    here = Path(__file__).parent
+    try:
+        found = [
+            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
+            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", "."])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found[0].strip() + ("+" if found[1].strip() else "")

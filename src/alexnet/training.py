@@ -1,0 +1,249 @@
+"""Training: start or resume, and the loop."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from alexnet import checkpoint, fields, optim, run, runlog
+from alexnet.checkpoint import State
+from alexnet.cifar import build
+from alexnet.data.loader import Batch, steps, training_batches
+from alexnet.data.store import Store
+from alexnet.device import Place, keep_pages, place
+from alexnet.diagnosis import Watch
+from alexnet.errors import StoppedError, UnusableError
+from alexnet.evaluation import Evaluation, evaluate, validate
+from alexnet.recipe import Recipe, named
+from alexnet.signals import Signals
+
+
+def train(
+    store: str | Path | Store,
+    folder: str | Path,
+    recipe: str | Recipe | None = None,
+    *,
+    name: str | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 2,
+    save_every: float = 600,
+    keep: int = 2,
+    quiet: bool = False,
+) -> Evaluation:
+    """Train a recipe's net on a store, into a run folder; evaluate it with ten views at the end.
+
+    `recipe`: a name, a JSON file or a value, which `name` then names ("source" if None, or the one the run was begun
+    with); the number of classes comes from the store. `resume` goes on where the run stopped, mid-epoch too: bit for
+    bit on a CPU with as many threads. `save_every`: seconds between checkpoints, besides one an epoch; `keep`: how
+    many of them stay (0: all).
+
+    Raises UnusableError for what does not fit, FailedError if the loss is no number, and StoppedError, after saving,
+    on SIGINT or SIGTERM.
+    """
+    store = store if isinstance(store, Store) else Store(store)
+    where = place(device, precision)
+    training = begin(store, Path(folder), recipe, name, resume, where, precision, workers)
+    with Signals() as signals, runlog.RunLog(
+        training.folder, training.step, training.total, training.per_epoch, quiet
+    ) as log:  # fmt: skip
+        try:
+            loop(training, log, signals.poll, save_every, keep)
+            final = training.evaluate(signals.poll)
+        except StoppedError as stop:
+            training.save(keep)
+            words = (
+                f"{stop}: saved at step {training.step} of {training.total} in {folder}; --resume goes on from there"
+            )
+            raise StoppedError(words, stop.signal) from None
+        log.final(training.step, final.plain())
+    return final
+
+
+def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], save_every: float, keep: int) -> None:
+    """From the step where `training` stands to the end of its recipe."""
+    recipe, net, viewer = training.recipe, training.net, training.viewer
+    watch, saved = Watch(recipe), time.monotonic()
+    log.say(training.title)
+    if training.unvalidated:  # stopped between an epoch's last step and its validation
+        log.epoch(training.step, **training.validate(poll))
+    for batch in training.batches():
+        rates, colour = training.rates(), optim.colour_on(recipe, training.progress)
+        views = viewer.training(
+            batch.images, batch.ids, seed=recipe.seed, epoch=batch.epoch, first=batch.first, colour=colour
+        )
+        with training.where.arithmetic():
+            logits = net.at(batch.step)(views)
+        loss = F.cross_entropy(logits.float(), batch.labels)
+        for line in watch.see(batch.step, loss.item(), views, logits):
+            log.say(line)
+
+        net.zero_grad()
+        loss.backward()
+        training.momentum.step(rates)
+        training.step += 1
+
+        wrong = int((logits.argmax(1) != batch.labels).sum())
+        log.step(training.step, loss=loss.item(), wrong=wrong, pictures=len(batch.ids), rate=rates.weights)
+        poll()
+        if training.unvalidated:
+            log.epoch(training.step, **training.validate(poll))
+            training.save(keep)
+        elif time.monotonic() - saved > save_every:
+            training.save(keep)
+            saved = time.monotonic()
+        if training.finished:
+            return
+
+
+class Training:
+    """All that moves while a net is trained, and how far it has come."""
+
+    def __init__(self, folder: Path, recipe: Recipe, store: Store, where: Place, workers: int) -> None:
+        self.folder, self.recipe, self.store, self.where, self.workers = folder, recipe, store, where, workers
+        self.net = build(recipe.net, recipe.seed)
+        self.step, self.errors, self.seconds = 0, list[float](), 0.0
+        self.begun = time.monotonic()
+        checkpoints = checkpoint.found(folder)
+        state = checkpoint.read_state(checkpoints[-1], recipe.digest) if checkpoints else None
+        if state:
+            self.net.load_state_dict(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[0]))
+            self.step, self.errors, self.seconds = state.step, list(state.errors), state.seconds
+        self.net.to(where.device, memory_format=torch.channels_last).train()
+        self.momentum = optim.Momentum(self.net, recipe.sgd)
+        if state:
+            self.momentum.load(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[1]))
+        self.viewer = run.viewer_of(folder, recipe).to(where.device)
+        self.pictures = store["train"]
+        self.per_epoch = steps(len(self.pictures), recipe.sgd.batch)
+        self.total = self.per_epoch * recipe.epochs
+
+    @property
+    def title(self) -> str:
+        """What is about to be done."""
+        words = f"recipe {run.recipe_of(self.folder)[0]} {self.recipe.digest}, {len(self.pictures)} pictures of "
+        words += f"{len(self.store.classes)} classes, {self.where.device} in {self.where.precision}, "
+        return words + (f"on from step {self.step} of {self.total}" if self.step else f"{self.total} steps")
+
+    @property
+    def progress(self) -> float:
+        """The part of the run that is done, 0 to 1."""
+        return self.step / self.total
+
+    @property
+    def unvalidated(self) -> bool:
+        """Whether an epoch has ended whose validation error is not known yet."""
+        return len(self.errors) < self.step // self.per_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether the recipe asks for no further step."""
+        return self.step >= self.total or optim.finished(self.recipe, self.errors)
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches that are left."""
+        if self.finished:
+            return iter(())
+        return training_batches(
+            self.pictures, self.recipe.sgd.batch, epochs=self.recipe.epochs, seed=self.recipe.seed,
+            reshuffle=self.recipe.sgd.shuffle == "each epoch", first_step=self.step,
+            device=self.where.device, workers=self.workers,
+        )  # fmt: skip
+
+    def rates(self) -> optim.Rates:
+        """The rates of the step that comes."""
+        return optim.rates(self.recipe, self.progress, self.errors)
+
+    def validate(self, poll: Callable[..., None]) -> dict[str, float]:
+        """The errors with one view at the end of an epoch; the schedule sees top1."""
+        found = validate(self.net, self.viewer, self.store[self.held_out], self.where, self.workers, poll)
+        self.errors.append(found.top1)
+        return {"rate": self.rates().weights, "top1": found.top1, "top5": found.top5, "nats": found.nats}
+
+    @property
+    def held_out(self) -> str:
+        """The split that training is watched on."""
+        return "val" if "val" in self.store.splits else "test"
+
+    def evaluate(self, poll: Callable[..., None]) -> Evaluation:
+        """The last word: ten views."""
+        return evaluate(
+            self.store, self.folder, split=self.held_out, device=str(self.where.device),
+            precision=self.where.precision, workers=self.workers, progress=poll,
+        )  # fmt: skip
+
+    def save(self, keep: int) -> None:
+        """A checkpoint of where all this stands."""
+        state = State(self.step, tuple(self.errors), round(self.seconds + time.monotonic() - self.begun, 1))
+        weights = self.net.state_dict()
+        checkpoint.save(self.folder, weights, self.momentum.velocity, state, self.recipe.digest, keep)
+
+
+def begin(
+    store: Store,
+    folder: Path,
+    given: str | Recipe | None,
+    name: str | None,
+    resume: bool,
+    where: Place,
+    precision: str,
+    workers: int,
+) -> Training:
+    """A new run's training, or an interrupted one's where it stopped; raises UnusableError for what does not fit."""
+    begun = run.is_run(folder)
+    if not (resume and begun) and run.in_use(folder):
+        advice = "add --resume to go on with it, or name another folder" if begun else "name another folder"
+        raise UnusableError(f"run folder {folder} exists; {advice}")
+    if given is None and begun:
+        name, recipe = run.recipe_of(folder)
+    elif isinstance(given, Recipe):
+        name, recipe = name or "own", given
+    else:
+        name, recipe = given or "source", named(given or "source")
+    recipe = recipe.but(net={"classes": len(store.classes)})
+    check_views(name, recipe, store)
+    if begun:
+        check_same(folder, recipe, store)
+        where = Place(where.device, kept_precision(folder, precision))
+    else:
+        run.create(folder, name, recipe, store, where)
+    keep_pages()
+    return Training(folder, recipe, store, where, workers)
+
+
+def check_views(name: str, recipe: Recipe, store: Store) -> None:
+    """Raise UnusableError where a net's view is larger than the store's pictures."""
+    if recipe.net.input > store.side:
+        raise UnusableError(
+            f"recipe {name} takes views of {recipe.net.input} pixels, but store {store.path} holds pictures of "
+            f"{store.side}; take a recipe for such pictures (tiny for 64, cifar-18 for 32), or prepare with --side 256"
+        )
+
+
+def check_same(folder: Path, recipe: Recipe, store: Store) -> None:
+    """Raise UnusableError unless the run was begun with this recipe, on this store."""
+    _, before = run.recipe_of(folder)
+    if before != recipe:
+        old, new = ({n: v for n, v, _ in fields.described(r)} for r in (before, recipe))
+        name = next(n for n in (*old, *new) if old.get(n) != new.get(n))
+        raise UnusableError(
+            f"run {folder} was begun with another recipe: {name} was {old.get(name)}, now {new.get(name)}; "
+            "resume it without --recipe and --set, or name another run folder"
+        )
+    then = run.environment_of(folder)
+    if then["store_digest"] != store.digest:
+        raise UnusableError(
+            f"run {folder} was begun on store {then['store']}, digest {then['store_digest']}; "
+            f"{store.path} has {store.digest}: give the store it was begun on"
+        )
+
+
+def kept_precision(folder: Path, precision: str) -> str:
+    """The precision that a run was begun in; raises UnusableError if another is asked for."""
+    then = str(run.environment_of(folder)["precision"])
+    if precision not in ("auto", then):
+        raise UnusableError(f"--precision {precision}: run {folder} was begun in {then} and goes on in it")
+    return then
