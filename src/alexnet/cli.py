@@ -105,9 +105,9 @@ def prepare(
             source, store, side=side, form=format, val_fraction=val_fraction, jobs=jobs, progress=progress
         )
     if json_:
-        show_json(summary.plain())
+        show_json(vars(summary))
     else:
-        table("", ["store", str(summary.store)], summary.rows())
+        show_summary(summary)
 
 
 @app.command
@@ -378,6 +378,19 @@ def chosen(name: str, settings: Sequence[str], **changes: int | None) -> "Recipe
 
     value = override(named(name), list(settings))
     return value.but(**{n: v for n, v in changes.items() if v is not None})
+
+
+def show_summary(made: Any) -> None:
+    """What preparing did, and every picture that was not taken as it is."""
+    rows = [[f"{split} pictures", f"{n:,}"] for split, n in made.pictures.items()]
+    rows += [["classes", f"{made.classes:,}"], ["pixels a side, format", f"{made.side}, {made.form}"]]
+    rows += [[f"converted: {reason}", f"{n:,}"] for reason, n in made.converted.items()]
+    rows += [[f"refused: {reason}", f"{n:,}"] for reason, n in made.refused.items()]
+    rows += [["files ignored", f"{made.ignored:,}"]] if made.ignored else []
+    rows += [["megabytes", f"{made.bytes / 1e6:,.1f}"], ["seconds", f"{made.seconds:.1f}"], ["digest", made.digest]]
+    table(f"store {made.store} from {made.kind}", ["", ""], rows)
+    if made.converted or made.refused:
+        print(f"each of them by name: {made.store / 'prepare.jsonl'}")
 
 
 def show_evaluation(found: Any, as_json: bool) -> None:

@@ -4,12 +4,13 @@ import ctypes
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from alexnet.errors import UnusableError
 
+Module = TypeVar("Module", bound=torch.nn.Module)
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -19,6 +20,10 @@ class Place:
 
     device: torch.device
     precision: str  # "fp32" or "bf16": bf16 keeps float32 weights, velocities, norms and loss
+
+    def hold(self, net: Module) -> Module:
+        """The net on the device, in channels-last memory: the layout of the views and of the fast convolutions."""
+        return net.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def arithmetic(self) -> AbstractContextManager[Any]:
         """The context in which the net runs."""

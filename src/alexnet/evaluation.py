@@ -87,7 +87,7 @@ def evaluate(
     if save and Path(save).suffix != ".npz":
         raise UnusableError(f"--save {save}; give it a name that ends in .npz")
     where = place(device, precision)
-    nets = [checkpoint.load(folder).to(where.device, memory_format=torch.channels_last) for folder in folders]
+    nets = [where.hold(checkpoint.load(folder)) for folder in folders]
     for folder, net in zip(folders, nets, strict=True):
         fits(store, folder, net)
     pictures = store[split]
@@ -135,7 +135,7 @@ def probabilities(net: Network, viewer: Viewer, images: Tensor, where: Place, vi
     inputs = viewer.centre(images)[None] if views == 1 else viewer.ten(images)
     with where.arithmetic():
         logits = net(inputs.flatten(0, 1))
-    each = torch.softmax(logits.float(), 1).unflatten(0, inputs.shape[:2])
+    each = torch.softmax(logits.float(), 1).view(*inputs.shape[:2], -1)
     middle = 0 if len(each) < 10 else 2  # of the corners and the centre, then their mirrors
     return each[middle], each.mean(0)
 

@@ -45,9 +45,9 @@ class Momentum:
         for (rate, decay), names in alike.items():
             if rate == 0:
                 continue
-            w = [self.parameters[n] for n in names]
-            v = [self.velocity[n] for n in names]
-            g = [gradient(p) for p in w]
+            w: list[Tensor] = [self.parameters[n] for n in names]
+            v: list[Tensor] = [self.velocity[n] for n in names]
+            g: list[Tensor] = [gradient(p) for p in w]
             torch._foreach_mul_(v, self.sgd.momentum)
             if decay:
                 torch._foreach_add_(v, w, alpha=-decay * rate)

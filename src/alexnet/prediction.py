@@ -39,7 +39,7 @@ def predict(
     if views not in (1, 10):
         raise UnusableError(f"--views {views}; it must be 1 or 10")
     where = place(device, precision)
-    net = checkpoint.load(run).to(where.device, memory_format=torch.channels_last)
+    net = where.hold(checkpoint.load(run))
     paths = files([images] if isinstance(images, (str, Path)) else images)
     answers: list[dict[str, Any]] = []
     for first in range(0, len(paths), BATCH):

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 
 from alexnet import checkpoint, fields, optim, run, runlog
@@ -112,7 +111,7 @@ class Training:
         if state:
             self.net.load_state_dict(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[0]))
             self.step, self.errors, self.seconds = state.step, list(state.errors), state.seconds
-        self.net.to(where.device, memory_format=torch.channels_last).train()
+        where.hold(self.net).train()
         self.momentum = optim.Momentum(self.net, recipe.sgd)
         if state:
             self.momentum.load(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[1]))

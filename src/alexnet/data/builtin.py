@@ -148,16 +148,10 @@ _DRAWN: dict[str, Callable[[np.random.Generator], Iterable[Shape]]] = {
 CLASSES: tuple[str, ...] = tuple(_DRAWN)
 
 
-def _colour(rng: np.random.Generator, lightness: float) -> np.ndarray:
+def _colour(rng: np.random.Generator, darkest: float, lightest: float) -> np.ndarray:
     """A colour of any hue, as three numbers in 0..255; colour never tells the class."""
-    rgb = colorsys.hls_to_rgb(rng.random(), min(max(lightness, 0.08), 0.92), rng.uniform(0.3, 0.95))
+    rgb = colorsys.hls_to_rgb(rng.random(), rng.uniform(darkest, lightest), rng.uniform(0.3, 0.95))
     return np.array([round(255 * part) for part in rgb], dtype=np.float32)
-
-
-def _three_lightnesses(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Ground, body and detail, in any order from dark to light, each well apart from the others."""
-    ground, step = rng.random(), rng.choice([-1, 1]) * rng.uniform(0.3, 0.37)
-    return ground, (ground + step) % 1, (ground - step) % 1
 
 
 def _ramp(rng: np.random.Generator) -> np.ndarray:
@@ -192,7 +186,7 @@ def _background(rng: np.random.Generator) -> np.ndarray:
 
 def _clutter(rng: np.random.Generator) -> Iterable[Points]:
     """A few small things that mean nothing, in the unit square."""
-    for _ in range(int(rng.integers(2, 9))):
+    for _ in range(int(rng.integers(2, 7))):
         centre, turned = complex(rng.random(), rng.random()), complex(*rng.uniform(-1, 1, 2))
         size = rng.uniform(0.015, 0.05)
         kind = int(rng.integers(4))
@@ -212,9 +206,8 @@ def draw(index: int) -> np.ndarray:
     """
     # Arrays see only additions and multiplications in float32, so that no machine's sine can move a byte.
     rng = np.random.Generator(np.random.Philox(key=index))
-    ground, body, detail = _three_lightnesses(rng)
-    first, second = _colour(rng, ground), _colour(rng, ground + rng.uniform(-0.15, 0.15))
-    picture = first + (second - first) * _background(rng)[..., None]
+    first, second = _colour(rng, 0.72, 0.95), _colour(rng, 0.72, 0.95)
+    picture = first + (second - first) * np.float32(0.4) * _background(rng)[..., None]
 
     things = Image.new("RGBA", (SIDE * FINE, SIDE * FINE))
     pen = ImageDraw.Draw(things)
@@ -224,13 +217,13 @@ def draw(index: int) -> np.ndarray:
         pen.polygon([(int(z.real), int(z.imag)) for z in corners], fill=(*(int(part) for part in colour), 255))
 
     for outline in _clutter(rng):
-        fill(outline, _colour(rng, rng.random()))
+        fill(outline, _colour(rng, 0.1, 0.9))
 
-    radius = rng.uniform(0.22, 0.38)
+    radius = rng.uniform(0.28, 0.4)
     centre = complex(*rng.uniform(radius, 1 - radius, 2))
-    tilt = math.radians(rng.uniform(-30, 30))
+    tilt = math.radians(rng.uniform(-25, 25))
     turned, narrow, low = complex(math.cos(tilt), math.sin(tilt)), *rng.uniform(0.8, 1, 2)
-    inks = _colour(rng, body), _colour(rng, detail)
+    inks = _colour(rng, 0.4, 0.6), _colour(rng, 0.05, 0.2)
     for outline, ink in _DRAWN[CLASSES[index % len(CLASSES)]](rng):
         fill(centre + radius * turned * (narrow * outline.real + 1j * low * outline.imag), inks[ink])
 
@@ -240,6 +233,6 @@ def draw(index: int) -> np.ndarray:
     lit = layer[..., :3] * (1 - np.float32(rng.uniform(0, 0.4)) * _ramp(rng)[..., None])
     picture = picture * (1 - shadow) * (1 - cover) + lit * cover
 
-    light = np.float32(rng.uniform(0.75, 1.1)) - np.float32(rng.uniform(0, 0.35)) * _ramp(rng)
+    light = np.float32(rng.uniform(0.85, 1.1)) - np.float32(rng.uniform(0, 0.3)) * _ramp(rng)
     grain = (rng.random((SIDE, SIDE), np.float32) - 0.5) * np.float32(rng.uniform(0, 30))
     return np.clip(picture * light[..., None] + grain[..., None], 0, 255).astype(np.uint8)

@@ -5,11 +5,12 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # MPO opens as JPEG
 MOST_PIXELS = 100_000_000
 MOST_BYTES = 1 << 28
 
@@ -34,8 +35,8 @@ def decode(data: bytes, *, exif: bool = True) -> tuple[Image.Image, list[str]]:
     """The picture in `data` as RGB, and what had to be done to it.
 
     The format is judged by content. What was done is named, in this order: "animated" (of several pictures the first
-    is taken), "rotated" (turned as its EXIF orientation says, unless `exif` is false), "16-bit" (the high byte kept),
-    "palette", "grayscale" (replicated to three channels), "CMYK", "alpha" (composed over white).
+    is taken), "16-bit" (the high byte kept), "palette", "grayscale" (replicated to three channels), "CMYK", "alpha"
+    (composed over white), "rotated" (turned as its EXIF orientation says, unless `exif` is false).
 
     Raises UnreadablePicture for bytes that are not a whole picture, and, before any pixel is decoded, for more than
     100 million pixels.
@@ -79,9 +80,9 @@ def _as_rgb(image: Image.Image, exif: bool) -> tuple[Image.Image, list[str]]:
     if getattr(image, "is_animated", False):
         reasons.append("animated")
     deep = image.mode.startswith("I") or _rawmode_is_deep(image)
-    orientation = _orientation(image) if exif else None
-    transparent = image.has_transparency_data
+    turned = _orientation(image) if image.format == "TIFF" else None  # Pillow turns these itself while loading
     image.load()
+    orientation = _orientation(image) if exif and image.format != "TIFF" else None
     if deep:
         reasons.append("16-bit")
     if image.mode in ("P", "PA"):
@@ -90,32 +91,33 @@ def _as_rgb(image: Image.Image, exif: bool) -> tuple[Image.Image, list[str]]:
         reasons.append("grayscale")
     if image.mode == "CMYK":
         reasons.append("CMYK")
-    if transparent:
+    if image.has_transparency_data:
         reasons.append("alpha")
         upright = _over_white(image, deep)
     elif deep and image.mode.startswith("I"):
         upright = Image.fromarray(_high_byte(image)).convert("RGB")
     else:
         upright = image.convert("RGB")
-    if orientation in UPRIGHT:
-        reasons.insert(reasons.index("animated") + 1 if "animated" in reasons else 0, "rotated")
-        if image.format != "TIFF":  # which Pillow turns by itself while loading
-            upright = upright.transpose(UPRIGHT[orientation])
+    if orientation is not None:
+        upright = upright.transpose(UPRIGHT[orientation])
+    if orientation is not None or turned is not None:
+        reasons.append("rotated")
     upright.info.clear()  # no profile, comment or position travels on
     return upright, reasons
 
 
 def _rawmode_is_deep(image: Image.Image) -> bool:
     """Whether the file holds 16-bit samples that Pillow hands over as the 8-bit high bytes."""
-    tile = getattr(image, "tile", None)
-    return bool(tile) and ";16" in str(tile[0][3])
+    tiles: list[Any] = getattr(image, "tile", [])
+    return bool(tiles) and ";16" in str(tiles[0][3])
 
 
 def _orientation(image: Image.Image) -> int | None:
     try:
-        return image.getexif().get(0x0112)
+        orientation = image.getexif().get(0x0112)
     except Exception:  # unreadable EXIF says nothing about the pixels, which stand as they are
         return None
+    return orientation if orientation in UPRIGHT else None
 
 
 def _high_byte(image: Image.Image) -> np.ndarray:

@@ -177,7 +177,8 @@ def _claim(part: Path) -> None:
 
 
 def _claimed(part: Path) -> dict[str, Any]:
-    return json.loads((part / "work.json").read_bytes())
+    claim: dict[str, Any] = json.loads((part / "work.json").read_bytes())
+    return claim
 
 
 def _resumed(part: Path, work: Plan) -> dict[str, Record]:

@@ -25,8 +25,8 @@ class Sums:
 class Statistics:
     """`mean` S x S x 3 float32; `covariance` 3 x 3, `eigenvalues` 3, `eigenvectors` 3 x 3, float64.
 
-    The eigenvalues descend; the eigenvectors are columns. The colours are RGB in 0..255; the covariance is over all pixels of all pictures, divided by their number. Of each
-    eigenvector's two signs, the one whose largest component is positive.
+    The colours are RGB in 0..255; the covariance is over all pixels of all pictures, divided by their number. The
+    eigenvalues descend; the eigenvectors are columns, of two signs the one whose largest component is positive.
     """
 
     mean: np.ndarray

@@ -66,7 +66,8 @@ class Split:
     @cached_property
     def names(self) -> list[str]:
         """Each picture's name in its source."""
-        return json.loads("[" + ",".join(self._names_file.read_text().splitlines()) + "]")
+        names: list[str] = json.loads("[" + ",".join(self._names_file.read_text().splitlines()) + "]")
+        return names
 
     def read(self, ids: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The pictures numbered `ids`: uint8, len(ids) x side x side x 3, into `out` where it is given.
@@ -87,7 +88,7 @@ class Split:
         return out
 
     def _check(self, number: int, shard: int, record: np.ndarray) -> None:
-        if zlib.crc32(record) != self._crc32[number]:
+        if zlib.crc32(record.data) != self._crc32[number]:
             file = self._shards[shard].relative_to(self._folder).as_posix()
             raise _damage(self._folder, file, f" at picture {number} ({self.names[number]!r})")
         self._checked[number] = True
@@ -160,7 +161,7 @@ def unpacked(record: np.ndarray, side: int, form: Form) -> np.ndarray:
     """A store's record (uint8) as its picture, side x side x 3."""
     if form == "raw":
         return record.reshape(side, side, 3)
-    with Image.open(io.BytesIO(record), formats=("JPEG",)) as image:
+    with Image.open(io.BytesIO(record.data), formats=("JPEG",)) as image:
         return np.asarray(image)
 
 
@@ -185,7 +186,7 @@ def _mapped(path: Path) -> np.ndarray:
 
 def _meta(path: Path) -> dict[str, Any]:
     try:
-        meta = json.loads((path / "meta.json").read_bytes())
+        meta: dict[str, Any] = json.loads((path / "meta.json").read_bytes())
     except FileNotFoundError:
         raise UnusableError(f"{path} is not a store: it holds no meta.json; make one with 'alexnet prepare'") from None
     except (OSError, ValueError):
@@ -212,7 +213,7 @@ def _files(meta: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _trusted(folder: Path, part: dict[str, Any]) -> bytes:
     """The bytes of one of the small files, if they are those that were stored."""
     try:
-        data = (folder / part["file"]).read_bytes()
+        data: bytes = (folder / part["file"]).read_bytes()
     except OSError:
         raise _damage(folder, part["file"]) from None
     if hashlib.sha256(data).hexdigest() != part["sha256"]:

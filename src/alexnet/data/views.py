@@ -88,7 +88,8 @@ class Viewer:
         for top, left, mirrored in places:
             here = torch.full((n,), top, device=device), torch.full((n,), left, device=device)
             stack.append(self.cut(images, *here, torch.full((n,), mirrored, device=device)))
-        return self.finished(torch.cat(stack)).unflatten(0, (len(places), n))
+        inputs = self.finished(torch.cat(stack))
+        return inputs.view(len(places), n, *inputs.shape[1:])
 
     def cut(self, images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
         """Crops minus their mean, float32 (N, input, input, 3).

@@ -1,0 +1,75 @@
+"""What several tests share: a small store of coloured pictures, and a recipe that trains on it in seconds."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alexnet.data.prepare import prepare
+from alexnet.recipe import RECIPES, Recipe
+
+COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)  # pytest -n 2 has a process for each core
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of 64-pixel pictures: 14 of each of three colours."""
+    root = tmp_path_factory.mktemp("pictures") / "folders"
+    noise = np.random.Generator(np.random.Philox(7))
+    for name, colour in COLOURS.items():
+        (root / name).mkdir(parents=True)
+        for i in range(14):
+            pixels = np.clip(noise.normal(colour, 40, (64, 64, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def store(pictures: Path) -> Path:
+    """A store of 64-pixel pictures: 30 for training, 12 held out, three classes."""
+    path = pictures.parent / "store"
+    prepare(pictures, path, side=64, val_fraction=0.29, jobs=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small() -> Recipe:
+    """AlexNet's shape at a width that trains in seconds: four steps an epoch, the last one smaller."""
+    return RECIPES["tiny"].but(
+        net={"kernels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 3},
+        sgd={"batch": 8, "rate": 0.002},
+        views={"share": 2},
+        epochs=3,
+    )
+
+
+@pytest.fixture(scope="session")
+def run(store: Path, small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was trained to its end."""
+    from alexnet.training import train
+
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train(store, folder, small, precision="fp32", quiet=True)
+    return folder
+
+
+def data_folder() -> Path:
+    """Where the real pictures lie: ALEXNET_DATA, else ../shared/data beside the checkout."""
+    return Path(os.environ.get("ALEXNET_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The real pictures, or a reason to skip."""
+    folder = data_folder()
+    if not folder.is_dir():
+        pytest.skip(f"no real pictures at {folder}; set ALEXNET_DATA to their folder")
+    return folder

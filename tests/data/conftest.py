@@ -1,0 +1,44 @@
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Tree = Callable[..., Path]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Makes folder/<inside>/<class>/0.jpg ... of small pictures that all differ."""
+
+    def make(name: str = "source", inside: str = "", classes: str = "cat dog", each: int = 5, size: int = 40) -> Path:
+        for label, kind in enumerate(classes.split()):
+            folder = tmp_path / name / inside / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            for n in range(each):
+                colours = np.random.default_rng([label, n]).integers(0, 256, (size, size + 8, 3), np.uint8)
+                Image.fromarray(colours).save(folder / f"{n}.jpg", quality=90)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def fingerprint() -> Callable[[Path], dict[str, str]]:
+    def of(folder: Path) -> dict[str, str]:
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    return of
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The real pictures."""
+    folder = Path(os.environ.get("ALEXNET_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"the real pictures are not at {folder}; set ALEXNET_DATA")
+    return folder

@@ -1,0 +1,189 @@
+import io
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from alexnet.data.decode import UnreadablePicture, decode, square
+
+
+def _bytes(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    return out.getvalue()
+
+
+def test_rgb_comes_back_as_it_was() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
+    image, reasons = decode(_bytes(Image.fromarray(colours)))
+    assert reasons == []
+    np.testing.assert_array_equal(np.asarray(image), colours)
+
+
+def test_transparent_pixels_become_white() -> None:
+    image, reasons = decode(_bytes(Image.new("RGBA", (2, 2), (10, 20, 30, 0))))
+    assert (image.getpixel((0, 0)), reasons) == ((255, 255, 255), ["alpha"])
+
+
+def test_half_transparent_pixels_are_mixed_with_white() -> None:
+    image, _ = decode(_bytes(Image.new("RGBA", (2, 2), (0, 0, 0, 51))))
+    assert image.getpixel((0, 0)) == (204, 204, 204)
+
+
+def test_transparent_palette_entry_becomes_white() -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([200, 0, 0, 0, 100, 0])
+    image.putpixel((1, 0), 1)
+    out, reasons = decode(_bytes(image, transparency=0))
+    assert (out.getpixel((0, 0)), out.getpixel((1, 0))) == ((255, 255, 255), (0, 100, 0))
+    assert reasons == ["palette", "alpha"]
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    image, reasons = decode(_bytes(Image.fromarray(np.array([[0, 256, 32768, 65535]], np.uint16))))
+    assert np.asarray(image)[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert reasons == ["16-bit", "grayscale"]
+
+
+def test_gray_is_replicated_to_three_channels() -> None:
+    image, reasons = decode(_bytes(Image.new("L", (3, 3), 77), "JPEG"))
+    assert (image.getpixel((1, 1)), reasons) == ((77, 77, 77), ["grayscale"])
+
+
+def test_white_of_cmyk_stays_white() -> None:
+    image, reasons = decode(_bytes(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "JPEG"))
+    assert reasons == ["CMYK"]
+    assert np.asarray(image).min() > 250
+
+
+def test_first_frame_of_an_animation_is_taken() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    image, reasons = decode(_bytes(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True))
+    assert (image.getpixel((0, 0)), reasons) == ((255, 0, 0), ["animated"])
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
+def test_orientation_turns_the_picture_upright(form: str, orientation: int) -> None:
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:8, :16] = 255  # the white quarter is at the top left
+    back = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
+    back |= {6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}
+    stored = Image.fromarray(upright).transpose(Image.Transpose[back[orientation]])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image, reasons = decode(_bytes(stored, form, exif=exif))
+    assert reasons == ["rotated"]
+    assert np.abs(np.asarray(image).astype(int) - upright).mean() < 2
+
+
+def test_orientation_is_left_alone_where_asked() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image, reasons = decode(_bytes(Image.new("RGB", (32, 16)), "JPEG", exif=exif), exif=False)
+    assert (image.size, reasons) == ((32, 16), [])
+
+
+def test_nothing_of_the_metadata_is_kept() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "taken at home"
+    image, _ = decode(_bytes(Image.new("RGB", (8, 8)), "JPEG", exif=exif, comment=b"secret"))
+    assert not image.info
+    assert not image.getexif()
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8\xff", b"GIF89a", b"\x89PNG\r\n\x1a\n"])
+def test_other_bytes_are_unreadable_with_one_line(data: bytes) -> None:
+    with pytest.raises(UnreadablePicture) as caught:
+        decode(data)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_cut_short_is_unreadable_at_any_length() -> None:
+    for form in ("JPEG", "PNG"):
+        whole = _bytes(Image.effect_noise((64, 64), 90).convert("RGB"), form)
+        for length in range(0, len(whole) - 20, 97):
+            with pytest.raises(UnreadablePicture):
+                decode(whole[:length])
+
+
+def test_float_samples_are_refused() -> None:
+    with pytest.raises(UnreadablePicture, match="colour mode not taken: F"):
+        decode(_bytes(Image.new("F", (4, 4)), "TIFF"))
+
+
+def test_too_many_pixels_are_refused_before_decoding() -> None:
+    header = b"GIF89a" + (60000).to_bytes(2, "little") * 2 + b"\0\0\0,\0\0\0\0" + (60000).to_bytes(2, "little") * 2
+    with pytest.raises(UnreadablePicture, match="too large"):
+        decode(header + b"\0\2\2D\1\0;")
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"GIF89a", b"BM", b"II*\0", b"P6 "]))
+def test_any_bytes_are_a_picture_or_unreadable(data: bytes, start: bytes) -> None:
+    try:
+        image, _ = decode(start + data)
+    except UnreadablePicture:
+        return
+    assert image.mode == "RGB"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 3000), (3000, 2), (257, 256), (500, 375)])
+def test_square_takes_any_size(size: tuple[int, int]) -> None:
+    taken = square(Image.new("RGB", size, (9, 8, 7)), 256)
+    assert taken.shape == (256, 256, 3)
+    assert taken.dtype == np.uint8
+    assert (taken == (9, 8, 7)).all()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 32), (32, 37), (40, 32)])
+def test_square_of_a_fitting_picture_is_its_centre_unchanged(size: tuple[int, int]) -> None:
+    colours = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    left, top = (size[0] - 32) // 2, (size[1] - 32) // 2
+    np.testing.assert_array_equal(square(Image.fromarray(colours), 32), colours[top : top + 32, left : left + 32])
+
+
+def test_square_equals_resizing_the_shorter_side_then_cropping() -> None:
+    smooth = Image.effect_noise((600, 300), 60).resize((600, 300)).convert("RGB")
+    whole = np.asarray(smooth.resize((512, 256), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(square(smooth, 256) - whole[:, 128:384]).max() <= 1
+
+
+@pytest.mark.data
+def test_awkward_files_are_taken_or_refused_as_their_index_says(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [line.split("\t") for line in (shared / "nasty/INDEX.tsv").read_text().splitlines()[1:]]
+    wrong = []
+    with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
+        warnings.simplefilter("error")
+        for file, expected in ((row[0], row[4]) for row in rows):
+            try:
+                image, reasons = decode((shared / "nasty/files" / file).read_bytes())
+                square(image, 256)
+                told = json.dumps(reasons)
+                outcome = ("accept", "first frame")
+            except UnreadablePicture as error:
+                told, outcome = str(error), ("reject", "refuse")
+            if not any(word in expected for word in outcome) or "GPS" in told or len(told.splitlines()) != 1:
+                wrong.append((file, expected, told))
+    assert len(rows) == 87
+    assert wrong == []
+
+
+@pytest.mark.data
+def test_black_drawing_on_transparent_ground_stays_visible(shared: Path) -> None:
+    image, _ = decode((shared / "nasty/files/sharp_blackbug.png").read_bytes())
+    assert np.asarray(image).mean() > 200
+
+
+@pytest.mark.data
+def test_cmyk_photograph_is_no_negative(shared: Path) -> None:
+    image, _ = decode((shared / "nasty/files/sharp_Channel_digital_image_CMYK_color.jpg").read_bytes())
+    sky, grass = np.asarray(image)[:40].mean((0, 1)), np.asarray(image)[190:230].mean((0, 1))
+    assert sky.mean() > 100
+    assert grass[1] > grass[0] + 10 > grass[2]

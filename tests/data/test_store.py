@@ -1,0 +1,127 @@
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet.data import plan
+from alexnet.data.prepare import prepare
+from alexnet.data.store import Store, verify
+from alexnet.errors import UnusableError
+
+Tree = Callable[..., Path]
+
+
+@pytest.fixture(params=["raw", "jpeg"])
+def made(request: pytest.FixtureRequest, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(plan, "SHARD_BYTES", 4 * 32 * 32 * 3)
+    prepare(tree(each=8), tmp_path / "store", side=32, form=request.param, jobs=1)
+    return tmp_path / "store"
+
+
+def test_pictures_read_in_any_order_are_the_same(made: Path) -> None:
+    split = Store(made)["train"]
+    whole = split.read(np.arange(len(split)))
+    order = np.random.default_rng(0).permutation(len(split))
+    np.testing.assert_array_equal(split.read(order), whole[order])
+    assert whole.dtype == np.uint8
+    assert len(split) > 4  # several shards
+
+
+def test_read_fills_the_array_it_is_given(made: Path) -> None:
+    split = Store(made)["train"]
+    out = np.zeros((3, 32, 32, 3), np.uint8)
+    assert split.read(np.array([5, 0, 5]), out) is out
+    np.testing.assert_array_equal(out, split.read(np.array([5, 0, 5])))
+
+
+def test_threads_read_the_same_pictures(made: Path) -> None:
+    split = Store(made)["train"]
+    expected = Store(made)["train"].read(np.arange(len(split)))
+    with ThreadPoolExecutor(4) as pool:
+        for n, picture in enumerate(pool.map(lambda n: split.read(np.array([n % len(split)])), range(200))):
+            np.testing.assert_array_equal(picture[0], expected[n % len(split)])
+
+
+def test_digest_does_not_depend_on_the_place(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "elsewhere")
+    assert Store(tmp_path / "elsewhere").digest == Store(made).digest
+
+
+def test_missing_split_is_refused_with_those_there_are(made: Path) -> None:
+    with pytest.raises(UnusableError, match="no split 'test'; it has train, val"):
+        Store(made)["test"]
+
+
+def test_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(UnusableError, match="is not a store"):
+            Store(path)
+
+
+def test_store_of_another_format_is_refused(made: Path) -> None:
+    meta = json.loads((made / "meta.json").read_text())
+    (made / "meta.json").write_text(json.dumps(meta | {"format": 99}))
+    with pytest.raises(UnusableError, match="format 99"):
+        Store(made)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"null", b'{"format": 1}', b"\xff", b'{"format": 1, "splits": 3}']
+)
+def test_damaged_meta_is_refused(content: bytes, made: Path) -> None:
+    (made / "meta.json").write_bytes(content)
+    for opened in (Store, verify):
+        with pytest.raises(UnusableError, match=r"meta\.json"):
+            opened(made)
+
+
+def test_altered_class_name_is_noticed(made: Path) -> None:
+    meta = (made / "meta.json").read_text()
+    (made / "meta.json").write_text(meta.replace('"cat"', '"cow"'))
+    with pytest.raises(UnusableError, match=r"meta\.json"):
+        Store(made)
+
+
+SMALL = ["train/index.safetensors", "train/names.jsonl", "val/index.safetensors", "statistics.safetensors"]
+
+
+@pytest.mark.parametrize("file", SMALL)
+def test_altered_small_file_is_noticed_when_opened(file: str, made: Path) -> None:
+    data = bytearray((made / file).read_bytes())
+    data[len(data) // 2] ^= 1
+    (made / file).write_bytes(data)
+    with pytest.raises(UnusableError, match=f"{file}.*alexnet verify"):
+        Store(made)
+
+
+@pytest.mark.parametrize("file", [*SMALL, "train/00000.bin", "train/00001.bin"])
+def test_truncated_or_missing_file_is_noticed_when_opened(file: str, made: Path) -> None:
+    whole = (made / file).read_bytes()
+    (made / file).write_bytes(whole[:-1])
+    with pytest.raises(UnusableError, match=f"{file}.*alexnet verify"):
+        Store(made)
+    (made / file).unlink()
+    with pytest.raises(UnusableError, match=f"{file}.*alexnet verify"):
+        Store(made)
+
+
+def test_altered_picture_is_noticed_when_first_read(made: Path) -> None:
+    data = bytearray((made / "train/00001.bin").read_bytes())
+    data[len(data) // 2] ^= 1
+    (made / "train/00001.bin").write_bytes(data)
+    split = Store(made)["train"]
+    split.read(np.arange(4))
+    with pytest.raises(UnusableError, match=r"train/00001\.bin.*at picture"):
+        split.read(np.arange(len(split)))
+
+
+def test_verify_lists_exactly_what_is_damaged(made: Path) -> None:
+    assert verify(made) == []
+    for file in ("train/00001.bin", "prepare.jsonl", "statistics.safetensors"):
+        (made / file).write_bytes((made / file).read_bytes() + b"x")
+    (made / "val/names.jsonl").unlink()
+    assert sorted(verify(made)) == ["prepare.jsonl", "statistics.safetensors", "train/00001.bin", "val/names.jsonl"]
