@@ -123,7 +123,9 @@ def verify(store: Path, /) -> None:
     """
     from alexnet.data.store import Store, verify
 
-    verify(store)
+    damaged = verify(store)
+    if damaged:
+        raise UnusableError(f"store {store} is damaged: {', '.join(damaged)}; prepare it again")
     print(f"{store} is intact, digest {Store(store).digest}")
 
 

@@ -2,11 +2,13 @@
 
 import math
 from collections import deque
+from typing import cast
 
 from torch import Tensor
 
+from alexnet import shapes
 from alexnet.errors import FailedError
-from alexnet.recipe import Net, Recipe
+from alexnet.recipe import RECIPES, Net, Recipe
 
 RAW_STD = 40  # grey levels: photographs minus their mean have 50 to 75; inputs far below are scaled
 
@@ -54,10 +56,10 @@ def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> l
             f"  input scale: raw 0-255 pixels have a std of about 60, this input {input_std:.3g}; initial weights and "
             "rate are meant for raw pixels, and each layer passes too little on. Try --set views.scale=1"
         )
-    if isinstance(net, Net) and min(net.std[2:5]) < 0.02:
+    if isinstance(net, Net) and (weak := weak_layers(net)):
         lines.append(
-            f"  initial weights: net.std is {min(net.std[2:5]):g} in conv3 to conv5; the 2012 code has 0.03 there, and "
-            "with it 13 times more signal reaches the logits. Try --recipe source"
+            f"  initial weights: {', '.join(weak)}: each passes on less than half of what it does in the 2012 code "
+            "(std times the root of the inputs a unit sees). Try --recipe source, or a larger net.std there"
         )
     if isinstance(net, Net) and not {2, 4, 5, 6, 7} <= set(net.ones):
         lines.append(f"  biases: net.ones is {list(net.ones)}; section 5 starts conv2, 4, 5, fc6 and fc7 at 1")
@@ -66,6 +68,19 @@ def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> l
     if len(lines) == 1:
         lines.append("  nothing in the recipe explains it: try another seed, or look at the pictures and their labels")
     return lines
+
+
+def weak_layers(net: Net) -> list[str]:
+    """The layers whose initial weights pass on less than half of what the same layer of the 2012 net passes on."""
+
+    def gains(net: Net) -> dict[str, float]:
+        weighted = [layer for layer in shapes.walk(net) if layer.weights]
+        fan_in = [layer.weights // layer.maps - 1 for layer in weighted]
+        return {w.name: std * math.sqrt(n) for w, std, n in zip(weighted, net.std, fan_in, strict=True)}
+
+    source = gains(cast(Net, RECIPES["source"].net))
+    std = dict(zip(source, net.std, strict=True))
+    return [f"net.std of {name} is {std[name]:g}" for name, gain in gains(net).items() if gain < source[name] / 2]
 
 
 def not_a_number(step: int, loss: float, recipe: Recipe) -> str:

@@ -167,7 +167,7 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
 
 def fits(store: Store, folder: Path, net: Network) -> None:
     """Raise UnusableError unless the run's net was made for pictures and classes like the store's."""
-    names = [c.name for c in store.classes]
+    names = [c.label for c in store.classes]
     if net.viewer.side != store.side:
         raise UnusableError(f"run {folder} takes {net.viewer.side}-pixel pictures; store {store.path} has {store.side}")
     if list(net.classes) != names:

@@ -1,9 +1,13 @@
 """The figures of a run: learning curves, the kernels of conv1 (figure 3) and the likeliest classes (figure 4)."""
 
+import io
 import math
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -50,7 +54,8 @@ def curves(log: Sequence[Mapping[str, Any]], classes: int) -> "Figure":
     final = next((line for line in reversed(log) if line["kind"] == "final"), None)
     if final and epochs:
         label = f"{final['views']} views, top-1: {100 * final['top1']:.1f} %"
-        error.plot(epochs[-1]["epoch"], 100 * final["top1"], "*", color=TRUE, markersize=13, label=label, zorder=3)
+        last = epochs[-1]["epoch"], 100 * final["top1"]
+        error.plot(*last, "*", color=TRUE, markersize=13, label=label, clip_on=False, zorder=3)
 
     loss.set(ylabel="loss (nats a picture)", ylim=(0, None))
     error.set(ylabel="error (%)", ylim=(0, 103))
@@ -62,6 +67,7 @@ def curves(log: Sequence[Mapping[str, Any]], classes: int) -> "Figure":
                 f"rate {rate:.2g}", (epoch, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
                 textcoords="offset points", ha="center", fontsize=7, color=SOFT,
             )  # fmt: skip
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e3e6ea", linewidth=0.7)
         axes.set_axisbelow(True)
@@ -98,9 +104,7 @@ def kernels(weight: np.ndarray, towers: int) -> "Figure":
     return figure
 
 
-def top5(
-    pictures: np.ndarray, truths: Sequence[str], predictions: Sequence[Sequence[tuple[str, float]]]
-) -> "Figure":
+def top5(pictures: np.ndarray, truths: Sequence[str], predictions: Sequence[Sequence[tuple[str, float]]]) -> "Figure":
     """Figure 4, left: pictures uint8 (n, S, S, 3), the true label beneath, and the likeliest classes as bars.
 
     `predictions` holds (class, probability in 0..1) of up to five classes a picture, best first. The bar of the true
@@ -108,8 +112,8 @@ def top5(
     """
     across = min(ACROSS, len(pictures))
     down = -(-len(pictures) // across)
-    figure = _figure(2.3 * across + 0.4, 3.7 * down)
-    grid = figure.subplots(2 * down, across, squeeze=False, height_ratios=[2, 1.15] * down)
+    figure = _figure(2.3 * across + 0.4, 4.0 * down)
+    grid = figure.subplots(2 * down, across, squeeze=False, height_ratios=[2, 1.4] * down)
     for axes in grid.flat:
         axes.set_axis_off()
     for number, (picture, truth, ranked) in enumerate(zip(pictures, truths, predictions, strict=True)):
@@ -117,21 +121,20 @@ def top5(
         shown, bars = grid[row, column], grid[row + 1, column]
         shown.imshow(picture)
         shown.text(
-            0.5, -0.03, _short(truth), transform=shown.transAxes, ha="center", va="top",
+            0.5, -0.03, _short(truth, 26), transform=shown.transAxes, ha="center", va="top",
             weight="bold", fontsize=10, color=INK, parse_math=False,
         )  # fmt: skip
         for place, (name, probability) in enumerate(ranked):
             right = name == truth
             bars.barh(
-                place, probability, height=0.8, color=TRUE if right else FALSE, alpha=0.75 if right else 1,
-                hatch="////" if right else None, edgecolor="white" if right else FALSE, linewidth=0,
+                place + 0.2, probability, height=0.34, color=TRUE if right else FALSE, linewidth=0,
+                hatch="/////" if right else None, edgecolor="white" if right else FALSE,
             )  # fmt: skip
-            label = bars.text(
-                0.015, place, _short(name), va="center", fontsize=8, color="black",
-                weight="bold" if right else "normal", parse_math=False,
-            )  # fmt: skip
-            label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.8})
-        bars.set(xlim=(0, 1), ylim=(4.6, -0.6))
+            bold = "bold" if right else "normal"
+            words = {"y": place - 0.03, "va": "bottom", "fontsize": 8, "color": INK, "weight": bold}
+            bars.text(x=0.02, s=_short(name, 24), parse_math=False, **words)
+            bars.text(x=1, s=f"{100 * probability:.0f} %", ha="right", **words)
+        bars.set(xlim=(0, 1), ylim=(4.5, -0.6))
         bars.axvline(0, color=INK, linewidth=1)
     return figure
 
@@ -170,14 +173,24 @@ def draw(run: Path, out: Path) -> list[Path]:
 
 
 def save(figure: "Figure", path: Path) -> list[Path]:
-    """Write `path`.png (150 dots an inch) and `path`.svg; the same figure gives the same bytes. Returns both paths."""
+    """Write `path`.png and `path`.svg; the same figure gives the same bytes. Returns both paths."""
+    png, svg = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.svg")
+    png.write_bytes(rendered(figure, "png"))
+    svg.write_bytes(rendered(figure, "svg"))
+    return [png, svg]
+
+
+def rendered(figure: "Figure", form: Literal["png", "svg"], dots: int = 150) -> bytes:
+    """The figure as a file's bytes, with no date in it; `dots` an inch."""
     import matplotlib
 
-    png, svg = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.svg")
-    with matplotlib.rc_context({"svg.hashsalt": "alexnet"}):  # the identifiers in an SVG are random without it
-        figure.savefig(png, dpi=150, metadata={"Software": None})
-        figure.savefig(svg, dpi=150, metadata={"Date": None})
-    return [png, svg]
+    out = io.BytesIO()
+    metadata = {"Software": None} if form == "png" else {"Date": None}
+    # The identifiers in an SVG are random without a salt.
+    with matplotlib.rc_context({"svg.hashsalt": "alexnet"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a class name in a script that the font lacks shows as boxes
+        figure.savefig(out, format=form, dpi=dots, metadata=metadata)
+    return out.getvalue()
 
 
 def _panel(run: Path, net: Any) -> "Figure":
@@ -192,7 +205,8 @@ def _panel(run: Path, net: Any) -> "Figure":
     count = min(PANEL, len(split))
     ids = (2 * np.arange(count) + 1) * len(split) // (2 * count)
     pictures = split.read(ids)
-    words = {c.name: c.words or c.name for c in store.classes}
+    shared = Counter(c.words for c in store.classes)  # two classes of ILSVRC are "crane"
+    words = {c.name: c.words if c.words and shared[c.words] == 1 else c.name for c in store.classes}
     ranked = predict_arrays(net, pictures, top=5, where=place("cpu", "fp32"))
     truths = [words[store.classes[label].name] for label in split.labels[ids]]
     return top5(pictures, truths, [[(words[name], p) for name, p in one] for one in ranked])
@@ -217,8 +231,7 @@ def _line(
 def _drops(lines: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """(epoch, new rate) wherever the rate falls."""
     ordered = sorted(lines, key=lambda line: line["step"])
-    pairs = zip(ordered, ordered[1:], strict=False)
-    return [(after["epoch"], after["rate"]) for before, after in pairs if after["rate"] < before["rate"]]
+    return [(after["epoch"], after["rate"]) for before, after in pairwise(ordered) if after["rate"] < before["rate"]]
 
 
 def _scaled(kernel: np.ndarray) -> np.ndarray:
@@ -226,7 +239,7 @@ def _scaled(kernel: np.ndarray) -> np.ndarray:
     return (kernel - low) / (high - low) if high > low else np.full_like(kernel, 0.5)
 
 
-def _short(name: str, longest: int = 26) -> str:
+def _short(name: str, longest: int) -> str:
     """The first of several names for a class, cut to fit beneath a picture."""
     first = name.split(",")[0]
     return first if len(first) <= longest else first[: longest - 1] + "…"

@@ -9,6 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from safetensors import SafetensorError
 
 import alexnet
-from alexnet.data.store import Store
+from alexnet.data.store import Class, Store
 from alexnet.data.views import Viewer
 from alexnet.device import Place
 from alexnet.errors import UnusableError
@@ -35,8 +36,7 @@ def create(run: Path, name: str, recipe: Recipe, store: Store, place: Place) -> 
         "eigenvectors": torch.from_numpy(np.ascontiguousarray(store.eigenvectors)),
     }
     write(run / "pictures.safetensors", safetensors.torch.save(tensors))
-    classes = [{"name": c.name, "wnid": c.wnid, "ilsvrc_id": c.ilsvrc_id, "words": c.words} for c in store.classes]
-    write_json(run / "classes.json", classes)
+    write_json(run / "classes.json", [asdict(c) for c in store.classes])
     write_json(run / "environment.json", environment(store, place))
     write_json(run / "recipe.json", {"name": name, "digest": recipe.digest, "recipe": recipe.plain()})
 
@@ -92,8 +92,8 @@ def environment_of(run: Path) -> dict[str, Any]:
 
 
 def classes_of(run: Path) -> list[str]:
-    """The names of the classes, in the order of the net's outputs."""
-    return [str(c["name"]) for c in read_json(run / "classes.json")]
+    """The classes as a person is shown them, in the order of the net's outputs."""
+    return [Class(**c).label for c in read_json(run / "classes.json")]
 
 
 def viewer_of(run: Path, recipe: Recipe) -> Viewer:

@@ -198,41 +198,48 @@ def _clutter(rng: np.random.Generator) -> Iterable[Points]:
             yield centre + size * np.array(_spokes(kind + 1)) * turned / abs(turned)
 
 
-def draw(index: int) -> np.ndarray:
-    """Picture number `index` of an endless set: SIDE x SIDE x 3 uint8 RGB, of class `CLASSES[index % 10]`.
+def _things(rng: np.random.Generator, shapes: Iterable[Shape]) -> np.ndarray:
+    """Clutter, and over it one object at some place, size, tilt and slant.
 
-    A pure function of `index`, which is any non-negative integer: the same bytes in every process. Place, size, tilt,
-    colours, light, background and clutter vary; the shape alone tells the class, and a mirror leaves the class alone.
+    SIDE x SIDE x 4 float32 in 0..255: RGB times cover, and the cover.
     """
-    # Arrays see only additions and multiplications in float32, so that no machine's sine can move a byte.
-    rng = np.random.Generator(np.random.Philox(key=index))
-    first, second = _colour(rng, 0.72, 0.95), _colour(rng, 0.72, 0.95)
-    picture = first + (second - first) * np.float32(0.4) * _background(rng)[..., None]
-
-    things = Image.new("RGBA", (SIDE * FINE, SIDE * FINE))
-    pen = ImageDraw.Draw(things)
+    canvas = Image.new("RGBa", (SIDE * FINE, SIDE * FINE))
+    pen = ImageDraw.Draw(canvas)
 
     def fill(outline: Points, colour: np.ndarray) -> None:
+        # Whole numbers, since the last bit of a sine differs between machines.
         corners = np.round(outline * (SIDE * FINE))
         pen.polygon([(int(z.real), int(z.imag)) for z in corners], fill=(*(int(part) for part in colour), 255))
 
     for outline in _clutter(rng):
         fill(outline, _colour(rng, 0.1, 0.9))
-
     radius = rng.uniform(0.28, 0.4)
     centre = complex(*rng.uniform(radius, 1 - radius, 2))
     tilt = math.radians(rng.uniform(-25, 25))
-    turned, narrow, low = complex(math.cos(tilt), math.sin(tilt)), *rng.uniform(0.8, 1, 2)
+    turned, (narrow, low) = radius * complex(math.cos(tilt), math.sin(tilt)), rng.uniform(0.8, 1, 2)
     inks = _colour(rng, 0.4, 0.6), _colour(rng, 0.05, 0.2)
-    for outline, ink in _DRAWN[CLASSES[index % len(CLASSES)]](rng):
-        fill(centre + radius * turned * (narrow * outline.real + 1j * low * outline.imag), inks[ink])
+    for outline, ink in shapes:
+        fill(centre + turned * (narrow * outline.real + 1j * low * outline.imag), inks[ink])
+    return np.asarray(canvas.reduce(FINE), np.float32)
 
-    layer = np.asarray(things.reduce(FINE), np.float32)
-    cover = layer[..., 3:] / 255
+
+def draw(index: int) -> np.ndarray:
+    """Picture number `index` of an endless set: SIDE x SIDE x 3 uint8 RGB, of class `CLASSES[index % 10]`.
+
+    A pure function of `index`, which is any number from 0 on: the same bytes on every machine. Place, size, tilt,
+    colours, light, background and clutter vary; the shape alone tells the class, and a mirror leaves the class alone.
+    """
+    rng = np.random.Generator(np.random.Philox(key=index))
+    paper, pattern = _colour(rng, 0.72, 0.95), _colour(rng, 0.72, 0.95)
+    picture = paper + (pattern - paper) * np.float32(0.4) * _background(rng)[..., None]
+
+    things = _things(rng, _DRAWN[CLASSES[index % len(CLASSES)]](rng))
+    cover = things[..., 3:] / 255
     shadow = np.roll(cover, tuple(rng.integers(2, 6, 2)), axis=(0, 1)) * np.float32(rng.uniform(0, 0.5))
-    lit = layer[..., :3] * (1 - np.float32(rng.uniform(0, 0.4)) * _ramp(rng)[..., None])
-    picture = picture * (1 - shadow) * (1 - cover) + lit * cover
+    lit = things[..., :3] * (1 - np.float32(rng.uniform(0, 0.4)) * _ramp(rng)[..., None])
+    picture = picture * ((1 - shadow) * (1 - cover)) + lit
 
     light = np.float32(rng.uniform(0.85, 1.1)) - np.float32(rng.uniform(0, 0.3)) * _ramp(rng)
-    grain = (rng.random((SIDE, SIDE), np.float32) - 0.5) * np.float32(rng.uniform(0, 30))
-    return np.clip(picture * light[..., None] + grain[..., None], 0, 255).astype(np.uint8)
+    grain = (rng.random((SIDE, SIDE), np.float32) - 0.5) * np.float32(rng.uniform(0, 25))
+    finished: np.ndarray = np.clip(picture * light[..., None] + grain[..., None], 0, 255).astype(np.uint8)
+    return finished

@@ -31,6 +31,11 @@ class Class:
     ilsvrc_id: int | None = None
     words: str | None = None
 
+    @property
+    def label(self) -> str:
+        """What a person is shown: the words where there are any."""
+        return self.words or self.name
+
 
 class Split:
     """The pictures of one split: `labels` (int64), `names`, and `read`.

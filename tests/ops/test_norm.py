@@ -1,0 +1,259 @@
+"""Response normalisation against loops over the printed formula (section 3.3) and over the 2012 kernels."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.ops.norm import response_norm, within_map_norm
+from alexnet.recipe import LRN, WithinMap
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def lrn_by_loops(x: Array, n: int, k: float, a: float, beta: float, towers: int) -> Array:
+    """Section 3.3, index by index; j runs over max(first, i - n/2) .. min(last, i + n/2) of i's tower."""
+    pictures, maps, height, width = x.shape
+    each = maps // towers
+    out = np.empty_like(x)
+    for i in range(maps):
+        first = i // each * each
+        for p in range(pictures):
+            for r in range(height):
+                for c in range(width):
+                    s = 0.0
+                    for j in range(max(first, i - n // 2), min(first + each - 1, i + n // 2) + 1):
+                        s += x[p, j, r, c] ** 2
+                    out[p, i, r, c] = x[p, i, r, c] / (k + a * s) ** beta
+    return out
+
+
+def within_by_loops(x: Array, n: int, k: float, alpha: float, beta: float) -> Array:
+    """2012 code, kRNorm: an n x n window around the unit, clipped; the divisor of alpha stays n * n at the border."""
+    pictures, maps, height, width = x.shape
+    out = np.empty_like(x)
+    for p, m, r, c in np.ndindex(pictures, maps, height, width):
+        s = 0.0
+        for y in range(max(0, r - n // 2), min(height - 1, r + n // 2) + 1):
+            for z in range(max(0, c - n // 2), min(width - 1, c + n // 2) + 1):
+                s += x[p, m, y, z] ** 2
+        out[p, m, r, c] = x[p, m, r, c] / (k + alpha / n**2 * s) ** beta
+    return out
+
+
+def lrn_plain(x: Tensor, norm: LRN, towers: int) -> Tensor:
+    """The formula in differentiable tensor operations, for autograd: one slice of squares for each neighbour."""
+    a = norm.alpha / norm.n if norm.share else norm.alpha
+    parts = []
+    for tower in x.chunk(towers, 1):
+        squares = F.pad(tower**2, (0, 0, 0, 0, norm.n // 2, norm.n // 2))
+        s = sum((squares[:, j : j + tower.shape[1]] for j in range(norm.n)), torch.zeros_like(tower))
+        parts.append(tower / (norm.k + a * s) ** norm.beta)
+    return torch.cat(parts, 1)
+
+
+def within_plain(x: Tensor, norm: WithinMap) -> Tensor:
+    """The same for the window within a map."""
+    h = norm.n // 2
+    squares = F.pad(x**2, (h, h, h, h))
+    s = torch.zeros_like(x)
+    for y in range(norm.n):
+        for z in range(norm.n):
+            s = s + squares[:, :, y : y + x.shape[2], z : z + x.shape[3]]
+    return x / (norm.k + norm.alpha / norm.n**2 * s) ** norm.beta
+
+
+def raw(*shape: int, seed: int = 0, std: float = 60.0) -> Tensor:
+    """Numbers as large as raw pixels, so that the sum matters beside k."""
+    return torch.from_numpy(np.random.default_rng(seed).normal(0, std, shape))
+
+
+def gradient(form: Callable[[Tensor], Tensor], x: Tensor, g: Tensor) -> Tensor:
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(form(x), x, g)[0]
+
+
+@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("towers", [1, 2])
+@pytest.mark.parametrize("n", [1, 3, 5, 9])
+def test_the_norm_across_maps_is_the_printed_formula(n: int, towers: int, share: bool) -> None:
+    """Section 3.3; alpha over n (CHM layer.py:1183) where shared. Alpha is 0.01 so that the sum weighs as much as k."""
+    x = raw(2, 8, 3, 2, seed=n)
+    norm = LRN(n=n, alpha=0.01, share=share)
+    a = 0.01 / n if share else 0.01
+    expected = lrn_by_loops(x.numpy(), n, 2.0, a, 0.75, towers)
+    # 1e-12: float64, up to 9 squares summed in another order.
+    np.testing.assert_allclose(response_norm(x, norm, towers).numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("beta", [0.75, 0.5, 1.0, 0.2])
+def test_any_beta_and_k_is_raised_as_printed(beta: float) -> None:
+    """Section 3.3: k and beta are hyper-parameters."""
+    x = raw(2, 6, 2, 2)
+    expected = lrn_by_loops(x.numpy(), 3, 0.7, 0.02, beta, 1)
+    np.testing.assert_allclose(response_norm(x, LRN(3, 0.7, 0.02, beta), 1).numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize(("n", "towers"), [(1, 1), (3, 2), (5, 1), (5, 2), (9, 2)])
+def test_its_gradient_is_that_of_the_plain_formula(n: int, towers: int, share: bool) -> None:
+    """Section 3.3, differentiated by autograd and by finite steps."""
+    x, norm = raw(2, 8, 3, 2, seed=n), LRN(n=n, alpha=0.01, share=share)
+    g = raw(2, 8, 3, 2, seed=n + 100, std=1.0)
+    found = gradient(lambda t: response_norm(t, norm, towers), x, g)
+    np.testing.assert_allclose(found, gradient(lambda t: lrn_plain(t, norm, towers), x, g), rtol=1e-9, atol=1e-12)
+    small = raw(1, 4, 2, 1, seed=n, std=3.0).requires_grad_()
+    large = LRN(n=n, alpha=0.5, share=share)
+    assert torch.autograd.gradcheck(lambda t: response_norm(t, large, towers), (small,))
+
+
+@pytest.mark.parametrize("n", [1, 3, 5, 7])
+def test_the_norm_within_a_map_is_the_2012_kernel(n: int) -> None:
+    """2012 code: rnorm, scale over n * n (CHM layer.py:1183), window clipped at the border."""
+    x, norm = raw(2, 3, 6, 5, seed=n), WithinMap(n=n, alpha=0.05)
+    expected = within_by_loops(x.numpy(), n, 1.0, 0.05, 0.75)
+    np.testing.assert_allclose(within_map_norm(x, norm).numpy(), expected, rtol=1e-12)
+    g = raw(2, 3, 6, 5, seed=n + 100, std=1.0)
+    found = gradient(lambda t: within_map_norm(t, norm), x, g)
+    np.testing.assert_allclose(found, gradient(lambda t: within_plain(t, norm), x, g), rtol=1e-9, atol=1e-12)
+    small = raw(1, 1, 3, 3, std=3.0).requires_grad_()
+    assert torch.autograd.gradcheck(lambda t: within_map_norm(t, WithinMap(n=n, alpha=2.0)), (small,))
+
+
+def test_the_window_never_crosses_from_one_tower_to_the_other() -> None:
+    """Section 3.3 with figure 2: "N is the total number of kernels in the layer", a GPU's own in the 2012 code."""
+    x = raw(1, 8, 2, 2)
+    changed = x.clone()
+    changed[:, 4:] *= 10
+    before, after = (response_norm(t, LRN(alpha=0.01), 2) for t in (x, changed))
+    assert torch.equal(before[:, :4], after[:, :4])
+
+
+def test_torch_local_response_norm_is_the_shared_reading() -> None:
+    """PyTorch divides alpha by n, as the 2012 code does; one tower is one of its groups."""
+    x = raw(2, 96, 5, 5).float()
+    parts = [F.local_response_norm(t, 5, 1e-4, 0.75, 2.0) for t in x.chunk(2, 1)]
+    # 1e-5: float32, powers by another route.
+    torch.testing.assert_close(response_norm(x, LRN(share=True), 2), torch.cat(parts, 1), rtol=1e-5, atol=1e-5)
+    literal = [F.local_response_norm(t, 5, 5e-4, 0.75, 2.0) for t in x.chunk(2, 1)]
+    torch.testing.assert_close(response_norm(x, LRN(), 2), torch.cat(literal, 1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 3e-6), (torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
+def test_a_narrow_input_costs_the_rounding_of_the_output_alone(dtype: torch.dtype, rtol: float) -> None:
+    """Sums and powers in float32: half a unit in the last place of the output, and of float32 a few units."""
+    x = raw(2, 12, 5, 4).to(dtype)
+    for form, expected in (
+        (lambda t: response_norm(t, LRN(), 2), lrn_by_loops(x.double().numpy(), 5, 2.0, 1e-4, 0.75, 2)),
+        (lambda t: within_map_norm(t, WithinMap()), within_by_loops(x.double().numpy(), 5, 1.0, 1e-3, 0.75)),
+    ):
+        found = form(x)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found.double().numpy(), expected, rtol=rtol * 1.01)
+
+
+def test_autocast_leaves_the_norms_in_float32() -> None:
+    """Mixed precision keeps the norms in float32: the same float32 input gives the same float32 output and gradient."""
+    x, g = raw(2, 8, 4, 4).float(), raw(2, 8, 4, 4, seed=1).float()
+    forms: list[Callable[[Tensor], Tensor]] = [
+        lambda t: response_norm(t, LRN(), 2),
+        lambda t: within_map_norm(t, WithinMap()),
+    ]
+    for form in forms:
+        plain, plain_gradient = form(x), gradient(form, x, g)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed, mixed_gradient = form(x), gradient(form, x, g)
+        torch.testing.assert_close(mixed, plain, rtol=1e-6, atol=0)
+        torch.testing.assert_close(mixed_gradient, plain_gradient, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 1, 3, 3), (2, 3, 3, 3), (2, 2, 1, 1), (1, 4, 1, 1), (1, 4, 1, 7), (3, 4, 7, 1)], ids=str
+)
+def test_awkward_shapes_are_only_shapes(shape: tuple[int, int, int, int]) -> None:
+    """One map, fewer maps than n, maps of one unit, maps of one row: clipped windows, as printed."""
+    x = raw(*shape)
+    towers = 2 if shape[1] % 2 == 0 else 1
+    across = lrn_by_loops(x.numpy(), 5, 2.0, 0.01, 0.75, towers)
+    np.testing.assert_allclose(response_norm(x, LRN(alpha=0.01), towers).numpy(), across, rtol=1e-12)
+    within = within_by_loops(x.numpy(), 5, 1.0, 0.01, 0.75)
+    np.testing.assert_allclose(within_map_norm(x, WithinMap(alpha=0.01)).numpy(), within, rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["across", "within"])
+def test_the_memory_layout_changes_nothing(form: str) -> None:
+    """Channels first, channels last, and strided views of either give the same numbers and gradients."""
+
+    def norm(t: Tensor) -> Tensor:
+        return response_norm(t, LRN(alpha=0.01), 2) if form == "across" else within_map_norm(t, WithinMap(alpha=0.01))
+
+    whole = raw(4, 8, 6, 5)
+    x, g = whole[::2, :, 1:, ::2], raw(2, 8, 5, 3, seed=5, std=1.0)
+    assert not x.is_contiguous()
+    expected, slope = norm(x.contiguous()), gradient(norm, x.contiguous(), g)
+    for laid in (x, x.contiguous(memory_format=torch.channels_last), x.transpose(2, 3).contiguous().transpose(2, 3)):
+        for along in (g, g.contiguous(memory_format=torch.channels_last), g[:, :1, :1, :1].expand_as(g)):
+            own = slope if along.stride() != (0, 0, 0, 0) and torch.equal(along, g) else gradient(norm, x, along)
+            torch.testing.assert_close(gradient(norm, laid, along), own, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(norm(laid), expected, rtol=1e-13, atol=0)
+
+
+def test_no_pictures_give_no_pictures() -> None:
+    """An empty batch has an empty result and an empty gradient."""
+    forms: list[Callable[[Tensor], Tensor]] = [
+        lambda t: response_norm(t, LRN(), 2),
+        lambda t: within_map_norm(t, WithinMap()),
+    ]
+    for form in forms:
+        x = torch.zeros(0, 8, 3, 3)
+        assert form(x).shape == x.shape
+        assert gradient(form, x, torch.zeros_like(x)).shape == x.shape
+
+
+def test_a_large_batch_is_the_small_batches_in_a_row() -> None:
+    """What is worked on at a time is nobody's business: 300 pictures of 1,024 numbers, beyond one part's 131,072."""
+    x = raw(300, 16, 8, 8).float()
+    for form in (lambda t: response_norm(t, LRN(), 2), lambda t: within_map_norm(t, WithinMap())):
+        rows = torch.cat([form(t) for t in x.split(7)])
+        # 1e-6: a matrix product may sum in another order where the batch is longer.
+        torch.testing.assert_close(form(x), rows, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_comes_through(bad: float) -> None:
+    """Where the printed formula gives NaN the norm gives NaN, and other pictures are not touched."""
+    x = raw(2, 8, 5, 5)
+    x[0, 3, 2, 2] = bad
+    with np.errstate(invalid="ignore"):
+        across = lrn_by_loops(x.numpy(), 5, 2.0, 1e-4, 0.75, 2)
+        within = within_by_loops(x.numpy(), 5, 1.0, 1e-3, 0.75)
+    assert np.isnan(across[0, 3, 2, 2])
+    assert np.isnan(within[0, 3, 2, 2])
+    for found, expected in (
+        (response_norm(x, LRN(), 2).numpy(), across),
+        (within_map_norm(x, WithinMap()).numpy(), within),
+    ):
+        assert np.isnan(found[np.isnan(expected)]).all()
+        np.testing.assert_allclose(found[1], expected[1], rtol=1e-12)
+
+
+def test_large_finite_numbers_stay_finite() -> None:
+    """Activations of 1e12 have squares that float32 holds; 2012 computed so too."""
+    x = torch.full((1, 8, 2, 2), 1e12)
+    expected = lrn_by_loops(x.double().numpy(), 5, 2.0, 1e-4, 0.75, 2)
+    np.testing.assert_allclose(response_norm(x, LRN(), 2).double().numpy(), expected, rtol=1e-5)
+
+
+def test_testing_first_does_not_spoil_training_after() -> None:
+    """What inference mode has made and kept must serve a backward pass too."""
+    norm, x = LRN(alpha=0.013), raw(1, 22, 3, 3)
+    with torch.inference_mode():
+        response_norm(x, norm, 2)
+    g = raw(1, 22, 3, 3, seed=2)
+    found = gradient(lambda t: response_norm(t, norm, 2), x, g)
+    np.testing.assert_allclose(found, gradient(lambda t: lrn_plain(t, norm, 2), x, g), rtol=1e-9, atol=1e-12)
