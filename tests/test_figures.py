@@ -35,7 +35,7 @@ def labels(figure: Any, panel: int) -> list[str]:
 
 def heights(figure: Any, line: int) -> list[float]:
     """The points of one line of the loss panel; line 0 is chance."""
-    return np.asarray(figure.axes[0].lines[line].get_ydata()).tolist()
+    return [float(y) for y in figure.axes[0].lines[line].get_ydata()]
 
 
 def test_curves_show_both_splits_and_chance() -> None:

@@ -275,10 +275,12 @@ cifar_18 = cifar_13.but(
 )
 
 # AlexNet's shape for 64-pixel stores: input, conv1's kernel and stride halve (56 x 64/256 of 224), so the maps are
-# 27, 13 and 6 units a side where the large net's are 55, 27, 13 and 6; halving the widths as well
-# leaves a twentieth of the multiply-adds.
+# 27, 13 and 6 units a side where the large net's are 55, 27, 13 and 6; halving the widths as well leaves a twentieth of
+# the multiply-adds. Initial weights grow as the inputs of a unit shrink, so that a layer passes on what the 2012 net's
+# does (std times the root of the inputs).
 tiny = source.but(
-    net={"input": 56, "sizes": (5, 5, 3, 3, 3), "stride": 2, "kernels": (48, 128, 192, 192, 128), "hidden": 1024},
+    net={"input": 56, "sizes": (5, 5, 3, 3, 3), "stride": 2, "kernels": (48, 128, 192, 192, 128), "hidden": 1024}
+    | {"std": (0.022, 0.014, 0.042, 0.042, 0.042, 0.028, 0.02, 0.02)},
     epochs=60,
 )
 

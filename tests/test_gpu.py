@@ -1,0 +1,65 @@
+"""What a CUDA device does is what the CPU does, to the arithmetic's last digits."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet import checkpoint, optim, run as run_folder
+from alexnet.cifar import build
+from alexnet.data.store import Store
+from alexnet.ops.dropout import dropout
+from alexnet.recipe import RECIPES, Recipe
+from alexnet.training import train
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+CUDA = torch.device("cuda")
+
+
+def test_views_are_drawn_alike_on_both_devices(run: Path, store: Path) -> None:
+    viewer = run_folder.viewer_of(run, run_folder.recipe_of(run)[1])
+    ids = torch.arange(12)
+    images = torch.from_numpy(Store(store)["val"].read(ids.numpy()))
+    here = viewer.training(images, ids, seed=3, epoch=5)
+    there = viewer.to(CUDA).training(images.to(CUDA), ids.to(CUDA), seed=3, epoch=5)
+    assert torch.allclose(here, there.cpu(), atol=1e-3)  # grey levels; the colours pass a 3 x 3 product
+    assert torch.equal(viewer.ten(images), viewer.to(CUDA).ten(images.to(CUDA)).cpu())
+
+
+def test_dropout_drops_the_same_units_on_both_devices() -> None:
+    x = torch.ones(16, 1000)
+    assert torch.equal(dropout(x, 0.5, 1, "fc6", 7, 32), dropout(x.to(CUDA), 0.5, 1, "fc6", 7, 32).cpu())
+
+
+@pytest.mark.parametrize("name", ["source", "paper", "cifar-11", "cifar-18"])
+def test_a_training_step_in_fp32_is_that_of_the_cpu(name: str) -> None:
+    recipe = RECIPES[name].but(net={"classes": 10})
+    x, labels = 60 * torch.randn(4, 3, recipe.net.input, recipe.net.input), torch.tensor([1, 2, 3, 4])
+    after = []
+    for device in (torch.device("cpu"), CUDA):
+        net = build(recipe.net, 0).to(device).train()
+        momentum = optim.Momentum(net, recipe.sgd)
+        torch.nn.functional.cross_entropy(net.at(0)(x.to(device)), labels.to(device)).backward()
+        momentum.step(optim.rates(recipe, 0.0, ()))
+        after.append({n: v.cpu() for n, v in momentum.velocity.items()})
+    for n, here in after[0].items():
+        assert (here - after[1][n]).norm() <= 2e-3 * here.norm() + 1e-12, n  # cuDNN sums in another order, and in TF32
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_on_the_device_predicts_on_the_cpu(store: Path, small: Recipe, tmp_path: Path, precision: str) -> None:
+    train(store, tmp_path / "run", small, device="cuda", precision=precision, quiet=True)
+    net = checkpoint.load(tmp_path / "run")
+    pictures = torch.from_numpy(Store(store)["val"].read(np.arange(12)))
+    assert torch.isfinite(net(net.viewer.centre(pictures))).all()
+
+
+def test_a_run_begun_on_the_device_goes_on_on_the_cpu(store: Path, small: Recipe, tmp_path: Path) -> None:
+    short = small.but(epochs=1)
+    train(store, tmp_path / "run", short, device="cuda", precision="fp32", quiet=True)
+    again = train(store, tmp_path / "run", device="cpu", resume=True, quiet=True)
+    assert again.errors.images == 12
