@@ -114,10 +114,10 @@ def test_the_net_is_its_layers_one_after_the_other(name: str) -> None:
             for r in range(side):
                 for c in range(side):
                     cut = padded[:, :, r : r + 3, c : c + 3].flatten(1)
-                    place[:, :, r, c] = cut @ w[f"{layer}.weight"][r, c].T + w[f"{layer}.bias"][r, c]
+                    place[:, :, r, c] = F.linear(cut, w[f"{layer}.weight"][r, c], w[f"{layer}.bias"][r, c])
             expected = place
         else:
-            expected = expected.flatten(1) @ w["fc.weight"].T + w["fc.bias"]
+            expected = F.linear(expected.flatten(1), w["fc.weight"], w["fc.bias"])
         found = model.features(x, layer).detach()
         assert (found - expected).abs().max() < 1e-9 * expected.abs().max(), layer
     assert torch.equal(model(x), model.features(x, "fc"))

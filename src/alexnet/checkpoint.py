@@ -6,7 +6,6 @@ names the others' checksums. No file here can run code.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from alexnet import cifar, run
 from alexnet.cifar import Network
+from alexnet.disk import sync, write, write_json
 from alexnet.errors import UnusableError
 
 FILES = ("weights.safetensors", "velocity.safetensors")
@@ -46,17 +46,16 @@ def save(
         sums = {}
         for name, tensors in zip(FILES, (weights, velocity), strict=True):
             data = safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
-            run.write(part / name, data)
-            sums[name] = hashlib.sha256(data).hexdigest()
+            sums[name] = write(part / name, [data])
         record = {"step": state.step, "errors": state.errors, "seconds": state.seconds, "done": state.done}
-        run.write_json(part / "state.json", _signed(record | {"recipe": digest, "sha256": sums}))
+        write_json(part / "state.json", _signed(record | {"recipe": digest, "sha256": sums}))
         if final.exists():  # the same step again: after an epoch's save, say
             final.rename(stale := home / f".{state.step:08d}.stale")
             part.rename(final)
             shutil.rmtree(stale)
         else:
             part.rename(final)
-        _flush(home)
+        sync(home)
     except OSError:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -131,11 +130,3 @@ def _damaged(checkpoint: Path, path: Path) -> str:
     others = [p for p in found(checkpoint.parent.parent) if p.name < checkpoint.name]
     advice = f"delete {checkpoint} to go on from {others[-1].name}" if others else "there is no earlier one"
     return f"checkpoint file {path} is damaged; {advice}"
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,8 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import alexnet
 from alexnet import figures, runlog
+from alexnet.disk import write
 from alexnet.errors import UnusableError
-from alexnet.run import read_json, write
+from alexnet.run import read_json
 
 CAPTIONS = {
     "curves": (
@@ -48,7 +49,7 @@ def report(out: Path) -> Path:
     titles = [out.resolve().name if run == out else run.relative_to(out).as_posix() for run in runs]
     sections = [_section(run, title) for run, title in zip(runs, titles, strict=True)]
     page = templates.get_template("report.html.jinja").render(runs=sections, version=alexnet.__version__)
-    write(out / "report.html", page.encode())
+    write(out / "report.html", [page.encode()])
     return out / "report.html"
 
 

@@ -4,7 +4,6 @@ recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and
 """
 
 import json
-import os
 import platform
 import shlex
 import subprocess
@@ -23,6 +22,7 @@ import alexnet
 from alexnet.data.store import Class, Store
 from alexnet.data.views import Viewer
 from alexnet.device import Place
+from alexnet.disk import write, write_json
 from alexnet.errors import UnusableError
 from alexnet.recipe import Recipe
 
@@ -35,7 +35,7 @@ def create(run: Path, name: str, recipe: Recipe, store: Store, place: Place) -> 
         "eigenvalues": torch.from_numpy(np.ascontiguousarray(store.eigenvalues)),
         "eigenvectors": torch.from_numpy(np.ascontiguousarray(store.eigenvectors)),
     }
-    write(run / "pictures.safetensors", safetensors.torch.save(tensors))
+    write(run / "pictures.safetensors", [safetensors.torch.save(tensors)])
     write_json(run / "classes.json", [asdict(c) for c in store.classes])
     write_json(run / "environment.json", environment(store, place))
     write_json(run / "recipe.json", {"name": name, "digest": recipe.digest, "recipe": recipe.plain()})
@@ -69,7 +69,7 @@ def in_use(run: Path) -> bool:
     ours = {"pictures.safetensors", "classes.json", "environment.json"}
     if not run.is_dir():
         return run.exists()
-    return any(p.name not in ours and not p.name.endswith(".part") for p in run.iterdir())
+    return any(p.name not in ours and not p.name.endswith(".tmp") for p in run.iterdir())
 
 
 def recipe_of(run: Path) -> tuple[str, Recipe]:
@@ -122,21 +122,6 @@ def read_json(path: Path) -> Any:
         raise UnusableError(f"{path.parent} is not a run: it has no {path.name}") from None
     except (OSError, ValueError) as error:
         raise UnusableError(f"{path} cannot be read: {error}") from None
-
-
-def write_json(path: Path, value: Any) -> None:
-    """`value` as a file that is there whole or not at all."""
-    write(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def write(path: Path, data: bytes) -> None:
-    """`data` as a file that is there whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def processor() -> str:

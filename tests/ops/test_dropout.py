@@ -9,10 +9,18 @@ from torch import Tensor
 from alexnet.ops.dropout import dropout
 
 
-def kept(p: float = 0.5, rows: int = 64, units: int = 256, **where: int | str) -> Tensor:
+def kept(
+    p: float = 0.5,
+    rows: int = 64,
+    units: int = 256,
+    *,
+    seed: int = 0,
+    layer: str = "fc6",
+    step: int = 3,
+    position: int = 0,
+) -> Tensor:
     """Which units stay, at some place."""
-    place = {"seed": 0, "layer": "fc6", "step": 3, "position": 0} | where
-    return dropout(torch.ones(rows, units), p, **place) == 1  # type: ignore[arg-type]
+    return dropout(torch.ones(rows, units), p, seed, layer, step, position) == 1
 
 
 @pytest.mark.parametrize("p", [0.5, 0.2, 0.9])
@@ -71,11 +79,10 @@ def test_a_units_mask_does_not_depend_on_how_many_units_there_are(units: int) ->
 
 def test_another_seed_layer_step_or_position_is_another_mask() -> None:
     """Two of 16,384 fair coins agree in about half: each pair within five deviations of it."""
-    places: list[dict[str, int | str]] = [
-        {}, {"seed": 1}, {"seed": 2**31}, {"layer": "fc7"}, {"step": 4}, {"step": 2**32 + 3}, {"step": 2**33 + 3},
-        {"position": 64},
+    masks = [
+        kept(), kept(seed=1), kept(seed=2**31), kept(layer="fc7"), kept(step=4), kept(step=2**32 + 3),
+        kept(step=2**33 + 3), kept(position=64),
     ]  # fmt: skip
-    masks = [kept(**place) for place in places]
     for i, one in enumerate(masks):
         for other in masks[:i]:
             assert abs((one == other).double().mean().item() - 0.5) < 5 * 0.5 / math.sqrt(one.numel())

@@ -68,6 +68,12 @@ def within_plain(x: Tensor, norm: WithinMap) -> Tensor:
     return x / (norm.k + norm.alpha / norm.n**2 * s) ** norm.beta
 
 
+FORMS: list[Callable[[Tensor], Tensor]] = [  # as the recipes have them, in two towers
+    lambda x: response_norm(x, LRN(), 2),
+    lambda x: within_map_norm(x, WithinMap()),
+]
+
+
 def raw(*shape: int, seed: int = 0, std: float = 60.0) -> Tensor:
     """Numbers as large as raw pixels, so that the sum matters beside k."""
     return torch.from_numpy(np.random.default_rng(seed).normal(0, std, shape))
@@ -148,10 +154,9 @@ def test_torch_local_response_norm_is_the_shared_reading() -> None:
 def test_a_narrow_input_costs_the_rounding_of_the_output_alone(dtype: torch.dtype, rtol: float) -> None:
     """Sums and powers in float32: half a unit in the last place of the output, and of float32 a few units."""
     x = raw(2, 12, 5, 4).to(dtype)
-    for form, expected in (
-        (lambda t: response_norm(t, LRN(), 2), lrn_by_loops(x.double().numpy(), 5, 2.0, 1e-4, 0.75, 2)),
-        (lambda t: within_map_norm(t, WithinMap()), within_by_loops(x.double().numpy(), 5, 1.0, 1e-3, 0.75)),
-    ):
+    wide = x.double().numpy()
+    loops = [lrn_by_loops(wide, 5, 2.0, 1e-4, 0.75, 2), within_by_loops(wide, 5, 1.0, 1e-3, 0.75)]
+    for form, expected in zip(FORMS, loops, strict=True):
         found = form(x)
         assert found.dtype == dtype
         np.testing.assert_allclose(found.double().numpy(), expected, rtol=rtol * 1.01)
@@ -160,11 +165,7 @@ def test_a_narrow_input_costs_the_rounding_of_the_output_alone(dtype: torch.dtyp
 def test_autocast_leaves_the_norms_in_float32() -> None:
     """Mixed precision keeps the norms in float32: the same float32 input gives the same float32 output and gradient."""
     x, g = raw(2, 8, 4, 4).float(), raw(2, 8, 4, 4, seed=1).float()
-    forms: list[Callable[[Tensor], Tensor]] = [
-        lambda t: response_norm(t, LRN(), 2),
-        lambda t: within_map_norm(t, WithinMap()),
-    ]
-    for form in forms:
+    for form in FORMS:
         plain, plain_gradient = form(x), gradient(form, x, g)
         with torch.autocast("cpu", torch.bfloat16):
             mixed, mixed_gradient = form(x), gradient(form, x, g)
@@ -205,11 +206,7 @@ def test_the_memory_layout_changes_nothing(form: str) -> None:
 
 def test_no_pictures_give_no_pictures() -> None:
     """An empty batch has an empty result and an empty gradient."""
-    forms: list[Callable[[Tensor], Tensor]] = [
-        lambda t: response_norm(t, LRN(), 2),
-        lambda t: within_map_norm(t, WithinMap()),
-    ]
-    for form in forms:
+    for form in FORMS:
         x = torch.zeros(0, 8, 3, 3)
         assert form(x).shape == x.shape
         assert gradient(form, x, torch.zeros_like(x)).shape == x.shape
@@ -218,7 +215,7 @@ def test_no_pictures_give_no_pictures() -> None:
 def test_a_large_batch_is_the_small_batches_in_a_row() -> None:
     """What is worked on at a time is nobody's business: 300 pictures of 1,024 numbers, beyond one part's 131,072."""
     x = raw(300, 16, 8, 8).float()
-    for form in (lambda t: response_norm(t, LRN(), 2), lambda t: within_map_norm(t, WithinMap())):
+    for form in FORMS:
         rows = torch.cat([form(t) for t in x.split(7)])
         # 1e-6: a matrix product may sum in another order where the batch is longer.
         torch.testing.assert_close(form(x), rows, rtol=1e-6, atol=0)
@@ -234,10 +231,8 @@ def test_what_is_no_number_comes_through(bad: float) -> None:
         within = within_by_loops(x.numpy(), 5, 1.0, 1e-3, 0.75)
     assert np.isnan(across[0, 3, 2, 2])
     assert np.isnan(within[0, 3, 2, 2])
-    for found, expected in (
-        (response_norm(x, LRN(), 2).numpy(), across),
-        (within_map_norm(x, WithinMap()).numpy(), within),
-    ):
+    for form, expected in zip(FORMS, (across, within), strict=True):
+        found = form(x).numpy()
         assert np.isnan(found[np.isnan(expected)]).all()
         np.testing.assert_allclose(found[1], expected[1], rtol=1e-12)
 

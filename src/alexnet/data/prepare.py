@@ -1,14 +1,12 @@
 """From a source to a store: shard by shard, on every core, and able to go on after any interruption."""
 
-import contextlib
-import hashlib
 import json
 import os
 import shutil
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from alexnet.data.plan import Plan, Shard, plan, read_source
 from alexnet.data.statistics import Sums, statistics, sums
 from alexnet.data.store import FORMAT, Form, class_records, content_digest, packed, records, unpacked
 from alexnet.data.workers import cores, leave_if_stopped, workers
+from alexnet.disk import sync, write
 from alexnet.errors import FailedError, UnusableError
 
 SIDES = range(8, 4097)
@@ -120,7 +119,7 @@ def prepare(
     with _writing(part):
         meta = _finish(part / "store", work, made, total)
         os.replace(part / "store", store)
-        _sync(store.parent)
+        sync(store.parent)
     shutil.rmtree(part, ignore_errors=True)
     notes = [note for record in made for note in record.notes]
     return Summary(
@@ -171,7 +170,7 @@ def _claim(part: Path) -> None:
     for folder in (part / "store", part / "records"):
         folder.mkdir(parents=True, exist_ok=True)
     if not (part / "work.json").exists():
-        _write(part / "work.json", [json.dumps({"format": FORMAT}).encode()])
+        write(part / "work.json", [json.dumps({"format": FORMAT}).encode()])
     for unfinished in part.rglob("*.tmp"):
         unfinished.unlink()
 
@@ -188,7 +187,7 @@ def _resumed(part: Path, work: Plan) -> dict[str, Record]:
             f"{str(part)!r} was begun from another source, with other options or another Pillow; "
             "repeat that command to go on, or remove the folder to begin anew"
         )
-    _write(part / "work.json", [json.dumps({"format": FORMAT, "plan": work.digest}).encode()])
+    write(part / "work.json", [json.dumps({"format": FORMAT, "plan": work.digest}).encode()])
     for split in {shard.split for shard in work.shards}:
         (part / "store" / split).mkdir(exist_ok=True)
     done = {}
@@ -247,7 +246,7 @@ def _make_shard(task: tuple[Path, Shard]) -> Record:
         record = Record(
             split=shard.split,
             file=shard.file,
-            sha256=_write(part / "store" / shard.file, data) if data else "",
+            sha256=write(part / "store" / shard.file, data) if data else "",
             bytes=sum(map(len, data)),
             labels=[picture.label for picture in kept],
             sizes=[len(record) for record in data],
@@ -255,7 +254,7 @@ def _make_shard(task: tuple[Path, Shard]) -> Record:
             names=[picture.name for picture in kept],
             notes=notes,
         )
-        _write(part / "records" / (shard.file.replace("/", "-") + ".json"), [json.dumps(asdict(record)).encode()])
+        write(part / "records" / (shard.file.replace("/", "-") + ".json"), [json.dumps(asdict(record)).encode()])
     return record
 
 
@@ -312,7 +311,7 @@ def _finish(folder: Path, work: Plan, made: list[Record], total: Sums) -> dict[s
         "pillow": PIL.__version__,
     }
     meta["digest"] = content_digest(meta)
-    _write(folder / "meta.json", [json.dumps(meta, indent=1).encode()])
+    write(folder / "meta.json", [json.dumps(meta, indent=1).encode()])
     return meta
 
 
@@ -323,35 +322,7 @@ def _reasons(notes: list[dict[str, Any]], outcome: str) -> dict[str, int]:
 
 
 def _described(folder: Path, file: str, data: bytes) -> dict[str, str]:
-    return {"file": file, "sha256": _write(folder / file, [data])}
-
-
-def _write(path: Path, pieces: Iterable[bytes]) -> str:
-    """Write a file whole or not at all; returns its SHA-256."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    total = hashlib.sha256()
-    try:
-        with unfinished.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-                total.update(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    _sync(path.parent)
-    return total.hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename last; some systems cannot open a folder, and need not."""
-    with contextlib.suppress(PermissionError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    return {"file": file, "sha256": write(folder / file, [data])}
 
 
 @contextmanager

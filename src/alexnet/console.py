@@ -1,0 +1,95 @@
+"""What the command line shows: tables and JSON on standard output, progress and complaints on standard error."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+def show_summary(made: Any) -> None:
+    """What preparing did, and every picture that was not taken as it is."""
+    rows = [[f"{split} pictures", f"{n:,}"] for split, n in made.pictures.items()]
+    rows += [["classes", f"{made.classes:,}"], ["pixels a side, format", f"{made.side}, {made.form}"]]
+    rows += [[f"converted: {reason}", f"{n:,}"] for reason, n in made.converted.items()]
+    rows += [[f"refused: {reason}", f"{n:,}"] for reason, n in made.refused.items()]
+    rows += [["files ignored", f"{made.ignored:,}"]] if made.ignored else []
+    rows += [["megabytes", f"{made.bytes / 1e6:,.1f}"], ["seconds", f"{made.seconds:.1f}"], ["digest", made.digest]]
+    table(f"store {made.store} from {made.kind}", ["", ""], rows)
+    if made.converted or made.refused:
+        print(f"each of them by name: {made.store / 'prepare.jsonl'}")
+
+
+def show_evaluation(found: Any, as_json: bool) -> None:
+    """Errors with ten views and with one, with their intervals."""
+    if as_json:
+        show_json(found.plain())
+        return
+    rows = []
+    for e in (found.errors, found.one_view) if found.errors.views > 1 else (found.errors,):
+        low, high = e.top1_interval
+        bottom, top = e.top5_interval
+        rows.append([
+            f"{e.views} view{'s' * (e.views > 1)}", f"{percent(e.top1)}  ({percent(low)} to {percent(high)})",
+            f"{percent(e.top5)}  ({percent(bottom)} to {percent(top)})", f"{e.nats:.4f}",
+        ])  # fmt: skip
+    title = (
+        f"{found.errors.images} pictures, {len(found.runs)} run{'s' * (len(found.runs) > 1)}; error with 95 % interval"
+    )
+    table(title, ["", "top-1 error", "top-5 error", "nats"], rows)
+
+
+def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    for i, head in enumerate(heads):
+        number = i > 0 and all(row[i][:1].isdigit() or not row[i] for row in rows)
+        made.add_column(head, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    wide = None if sys.stdout.isatty() else 200  # a pipe has no width to fit
+    Console(highlight=False, width=wide).print(made)
+
+
+@contextmanager
+def bar(what: str, unit: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with rate and time left, on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=None, rate="")
+
+        def move(done: int, of: int) -> None:
+            speed = progress.tasks[0].speed
+            progress.update(task, completed=done, total=of, rate=f"{speed:.0f} {unit}/s" if speed else "")
+
+        yield move
+
+
+def show_json(value: Any) -> None:
+    """One JSON value on standard output."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def percent(rate: float) -> str:
+    """A rate 0 to 1 in per cent."""
+    return f"{100 * rate:.1f} %"
+
+
+def complain(words: str) -> None:
+    """One plain line on standard error."""
+    print(f"alexnet: {' '.join(words.split())}", file=sys.stderr)
