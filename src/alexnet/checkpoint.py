@@ -18,7 +18,7 @@ from torch import Tensor
 from alexnet import cifar, run
 from alexnet.cifar import Network
 from alexnet.disk import sync, write, write_json
-from alexnet.errors import UnusableError
+from alexnet.errors import FailedError, UnusableError
 
 FILES = ("weights.safetensors", "velocity.safetensors")
 
@@ -36,7 +36,10 @@ class State:
 def save(
     folder: Path, weights: Mapping[str, Tensor], velocity: Mapping[str, Tensor], state: State, digest: str, keep: int
 ) -> Path:
-    """Write a checkpoint of the run `folder`, then let all but the newest `keep` go (0 keeps all)."""
+    """Write a checkpoint of the run `folder`, then let all but the newest `keep` go (0 keeps all).
+
+    Raises FailedError where it cannot be written; the earlier ones stand.
+    """
     home = folder / "checkpoints"
     home.mkdir(parents=True, exist_ok=True)
     final, part = home / f"{state.step:08d}", home / f".{state.step:08d}.part"
@@ -56,9 +59,12 @@ def save(
         else:
             part.rename(final)
         sync(home)
-    except OSError:
+    except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        raise
+        raise FailedError(
+            f"cannot save step {state.step} in {home}: {error.strerror or error}; earlier checkpoints stand: "
+            "mend that and go on with --resume"
+        ) from None
     for old in found(folder)[:-keep] if keep else []:
         shutil.rmtree(old)
     return final

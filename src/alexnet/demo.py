@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from alexnet.console import bar
 from alexnet.data.prepare import prepare
 from alexnet.figures import draw
 from alexnet.report import report
@@ -21,7 +22,8 @@ def demo(out: Path, quiet: bool = False) -> dict[str, Any]:
     store, trained = out / "store", out / "run"
     out.mkdir(parents=True, exist_ok=True)
     if not store.exists():
-        prepare(f"builtin:{PICTURES}", store)
+        with bar("draw and prepare", "pictures", quiet) as progress:
+            prepare(f"builtin:{PICTURES}", store, progress=progress)
     final = train(store, trained, "demo", resume=True, quiet=quiet)
     draw(trained, trained / "figures")
     page = report(out)

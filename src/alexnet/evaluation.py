@@ -13,7 +13,7 @@ from torch import Tensor
 from alexnet import checkpoint
 from alexnet.cifar import Network
 from alexnet.data.loader import batches_in_order
-from alexnet.data.store import Split, Store
+from alexnet.data.store import Split, Store, labels
 from alexnet.data.views import Viewer
 from alexnet.device import Place, place
 from alexnet.errors import UnusableError
@@ -167,7 +167,7 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
 
 def fits(store: Store, folder: Path, net: Network) -> None:
     """Raise UnusableError unless the run's net was made for pictures and classes like the store's."""
-    names = [c.label for c in store.classes]
+    names = labels(store.classes)
     if net.viewer.side != store.side:
         raise UnusableError(f"run {folder} takes {net.viewer.side}-pixel pictures; store {store.path} has {store.side}")
     if list(net.classes) != names:

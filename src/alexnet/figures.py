@@ -3,7 +3,6 @@
 import io
 import math
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -195,7 +194,7 @@ def rendered(figure: "Figure", form: Literal["png", "svg"], dots: int = 150) -> 
 
 def _panel(run: Path, net: Any) -> "Figure":
     """The top-5 panel of held-out pictures that lie evenly across the split, so across the classes too."""
-    from alexnet.data.store import Store
+    from alexnet.data.store import Store, labels
     from alexnet.device import place
     from alexnet.prediction import predict_arrays
     from alexnet.run import environment_of
@@ -205,11 +204,9 @@ def _panel(run: Path, net: Any) -> "Figure":
     count = min(PANEL, len(split))
     ids = (2 * np.arange(count) + 1) * len(split) // (2 * count)
     pictures = split.read(ids)
-    shared = Counter(c.words for c in store.classes)  # two classes of ILSVRC are "crane"
-    words = {c.name: c.words if c.words and shared[c.words] == 1 else c.name for c in store.classes}
+    names = labels(store.classes)
     ranked = predict_arrays(net, pictures, top=5, where=place("cpu", "fp32"))
-    truths = [words[store.classes[label].name] for label in split.labels[ids]]
-    return top5(pictures, truths, [[(words[name], p) for name, p in one] for one in ranked])
+    return top5(pictures, [names[label] for label in split.labels[ids]], ranked)
 
 
 def _figure(width: float, height: float) -> "Figure":

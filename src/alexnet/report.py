@@ -103,18 +103,13 @@ def _errors(log: Sequence[Mapping[str, Any]], classes: int | None) -> list[dict[
 
 
 def _row(name: str, line: Mapping[str, Any]) -> dict[str, Any]:
-    """One row; where the number of pictures is known, each error has its standard error beside it, in points."""
-    images = line.get("images")
+    """One row; each error has its 95 % interval beside it where the number of pictures is known."""
     cells = []
-    for rate in (line["top1"], line["top5"]):
-        cells.append(f"{100 * rate:.1f} %" + (f" ± {100 * _spread(rate, images):.1f}" if images else ""))
-    return {"name": name, "cells": [*cells, f"{line['nats']:.3f}", f"{images:,}" if images else ""]}
-
-
-def _spread(rate: float, images: int) -> float:
-    """The standard error of an error rate; one right and one wrong are added, since 0 of 100 is not proof of 0."""
-    smoothed = (rate * images + 1) / (images + 2)
-    return math.sqrt(smoothed * (1 - smoothed) / images)
+    for error in ("top1", "top5"):
+        low, high = line.get(f"{error}_interval", (None, None))
+        interval = "" if low is None else f" ({100 * low:.1f} to {100 * high:.1f})"
+        cells.append(f"{100 * line[error]:.1f} %{interval}")
+    return {"name": name, "cells": [*cells, f"{line['nats']:.3f}", f"{line['images']:,}" if "images" in line else ""]}
 
 
 def _facts(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 
 import alexnet
-from alexnet.data.store import Class, Store
+from alexnet.data.store import Class, Store, labels
 from alexnet.data.views import Viewer
 from alexnet.device import Place
 from alexnet.disk import write, write_json
@@ -93,7 +93,7 @@ def environment_of(run: Path) -> dict[str, Any]:
 
 def classes_of(run: Path) -> list[str]:
     """The classes as a person is shown them, in the order of the net's outputs."""
-    return [Class(**c).label for c in read_json(run / "classes.json")]
+    return labels([Class(**c) for c in read_json(run / "classes.json")])
 
 
 def viewer_of(run: Path, recipe: Recipe) -> Viewer:

@@ -1,5 +1,6 @@
 """Training: start or resume, and the loop."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,8 +91,8 @@ def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], sa
         poll()
         if training.unvalidated:
             log.epoch(training.step, **training.validate(poll))
-            training.save(keep)
-        elif time.monotonic() - saved > save_every:
+            saved = -math.inf  # an epoch ends with a checkpoint
+        if time.monotonic() - saved > save_every:
             training.save(keep)
             saved = time.monotonic()
         if training.finished:
@@ -203,7 +204,7 @@ def begin(
     else:
         name, recipe = given or "source", named(given or "source")
     recipe = recipe.but(net={"classes": len(store.classes)})
-    check_views(name, recipe, store)
+    check_fit(name, recipe, store)
     if begun:
         check_same(folder, recipe, store)
         where = Place(where.device, kept_precision(folder, precision))
@@ -213,8 +214,10 @@ def begin(
     return Training(folder, recipe, store, where, workers)
 
 
-def check_views(name: str, recipe: Recipe, store: Store) -> None:
-    """Raise UnusableError where a net's view is larger than the store's pictures."""
+def check_fit(name: str, recipe: Recipe, store: Store) -> None:
+    """Raise UnusableError where the store lacks pictures to validate on, or they are smaller than a view."""
+    if not {"val", "test"} & store.splits.keys():
+        raise UnusableError(f"store {store.path} has no val split to watch training on; prepare it with --val-fraction")
     if recipe.net.input > store.side:
         raise UnusableError(
             f"recipe {name} takes views of {recipe.net.input} pixels, but store {store.path} holds pictures of "

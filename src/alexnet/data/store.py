@@ -5,7 +5,8 @@ import io
 import json
 import mmap
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -31,10 +32,11 @@ class Class:
     ilsvrc_id: int | None = None
     words: str | None = None
 
-    @property
-    def label(self) -> str:
-        """What a person is shown: the words where there are any."""
-        return self.words or self.name
+
+def labels(classes: Sequence[Class]) -> list[str]:
+    """What a person is shown for each class: its words where they are its own (ILSVRC has two cranes), or its name."""
+    shared = Counter(c.words for c in classes)
+    return [c.words if c.words and shared[c.words] == 1 else c.name for c in classes]
 
 
 class Split:
