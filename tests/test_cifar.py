@@ -91,8 +91,8 @@ def test_the_net_is_its_layers_one_after_the_other(name: str) -> None:
     w = model.state_dict()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter *= 3
-            parameter += torch.from_numpy(np.random.default_rng(1).normal(0, 0.01, parameter.shape))
+            parameter.mul_(3)
+            parameter.add_(torch.from_numpy(np.random.default_rng(1).normal(0, 0.01, parameter.shape)))
     x = expected = raw(2, 3, net.input, net.input)
     for layer in ORDERS[name].split():
         kind, number = layer.rstrip("1234"), layer[-1]

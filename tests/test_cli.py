@@ -249,7 +249,7 @@ def test_a_full_disk_is_one_line_and_harms_nothing(store: Path, pictures: Path, 
 
     recipe = tmp_path / "small.json"
     recipe.write_text(json.dumps(small.plain()))
-    words = ["train", store, tmp_path / "run", "--recipe", recipe, "--precision", "fp32", "--json", "--resume"]
+    words = ("train", store, tmp_path / "run", "--recipe", recipe, "--precision", "fp32", "--json", "--resume")
     done = limited(10_000, *words)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet import checkpoint, optim, run as run_folder
+from alexnet import checkpoint, optim
+from alexnet import run as run_folder
 from alexnet.cifar import build
 from alexnet.data.store import Store
 from alexnet.ops.dropout import dropout

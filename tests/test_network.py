@@ -129,7 +129,7 @@ def build(net: Net, seed: int = 0) -> AlexNet:
     with torch.no_grad():
         for name, p in model.named_parameters():
             if name.endswith("bias"):
-                p += torch.from_numpy(random.normal(0, 0.5, p.shape))
+                p.add_(torch.from_numpy(random.normal(0, 0.5, p.shape)))
     return model
 
 

@@ -14,9 +14,9 @@ from alexnet.errors import FailedError, UnusableError
 from alexnet.recipe import RECIPES, Recipe
 from alexnet.training import train
 
-
 # Initial weights for a net this narrow: 0.01 is meant for the fan-in of the real one.
 LIVELY = {"std": (0.02, 0.1, 0.15, 0.15, 0.15, 0.1, 0.3, 0.3), "ones": ()}
+FAST = {"rate": 0.005, "bias_rate": 0.005}
 
 
 def test_a_run_is_a_folder_that_predicts_without_the_store(run: Path, store: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_run_is_a_folder_that_predicts_without_the_store(run: Path, store: Pat
 
 
 def test_a_small_net_learns_three_colours(store: Path, small: Recipe, tmp_path: Path) -> None:
-    longer = small.but(net=LIVELY, sgd={"rate": 0.005, "bias_rate": 0.005}, epochs=15)
+    longer = small.but(net=LIVELY, sgd=FAST, epochs=15)
     final = train(store, tmp_path / "run", longer, precision="fp32", quiet=True)
     assert final.errors.top1 <= 0.1
     line = runlog.read(tmp_path / "run")[-1]
@@ -134,10 +134,9 @@ def test_late_switches_freeze_conv1_and_end_the_colour_noise(store: Path, small:
 
 
 def test_eight_pictures_can_be_learned_by_heart(store: Path, small: Recipe, tmp_path: Path) -> None:
-    plain = small.but(
-        net=LIVELY | {"dropout": 0.0}, sgd={"rate": 0.005, "bias_rate": 0.005}, views={"crops": False, "mirror": False, "colour": 0.0, "share": 1}, epochs=25,
-        schedule={"kind": "Steps"}, late={"conv1_frozen": None},
-    )  # fmt: skip
+    still = {"crops": False, "mirror": False, "colour": 0.0, "share": 1}
+    late, steady = {"conv1_frozen": None}, {"kind": "Steps"}
+    plain = small.but(net=LIVELY | {"dropout": 0.0}, sgd=FAST, views=still, schedule=steady, late=late, epochs=25)
     train(store, tmp_path / "run", plain, precision="fp32", quiet=True)
     last = [line for line in runlog.read(tmp_path / "run") if line["kind"] == "epoch"][-1]
     assert last["train_error"] == 0

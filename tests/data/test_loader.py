@@ -1,0 +1,125 @@
+"""Batches: every picture once an epoch, in an order that is a function of (seed, epoch), whoever reads them."""
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet.data.loader import Batch, batches_in_order, steps, training_batches
+from alexnet.data.store import Split
+
+CPU = torch.device("cpu")
+
+
+class Tiny(Split):
+    """A split in memory: picture i is all of value i, its label is i % 3."""
+
+    def __init__(self, n: int, broken: int = -1) -> None:
+        self.labels = np.arange(n) % 3
+        self.broken = broken
+        self.threads: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, ids: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        self.threads.add(threading.get_ident())
+        if self.broken in ids:
+            raise OSError(f"picture {self.broken} is damaged")
+        return np.broadcast_to(ids.astype(np.uint8)[:, None, None, None], (len(ids), 2, 2, 3)).copy()
+
+
+def batches(n: int = 23, batch: int = 5, **settings: Any) -> list[Batch]:
+    given: dict[str, Any] = {"epochs": 3, "seed": 0, "reshuffle": True, "first_step": 0, "device": CPU, "workers": 2}
+    return list(training_batches(Tiny(n), batch, **given | settings))
+
+
+def ids(found: list[Batch]) -> list[list[int]]:
+    return [b.ids.tolist() for b in found]
+
+
+def orders(found: list[Batch]) -> list[list[int]]:
+    """The pictures of each epoch in order."""
+    return [[i for b in found if b.epoch == e for i in b.ids.tolist()] for e in sorted({b.epoch for b in found})]
+
+
+@pytest.mark.parametrize(("n", "batch"), [(23, 5), (20, 5), (3, 5), (5, 5), (1, 1)])
+def test_every_picture_comes_once_an_epoch(n: int, batch: int) -> None:
+    """2012 code: the last minibatch may be smaller, and is averaged over its true size."""
+    found = batches(n, batch)
+    assert [sorted(order) for order in orders(found)] == [list(range(n))] * 3
+    per_epoch = -(-n // batch)
+    assert steps(n, batch) == per_epoch
+    assert [b.step for b in found] == list(range(3 * per_epoch))
+    assert [b.epoch for b in found] == [step // per_epoch for step in range(3 * per_epoch)]
+    assert [b.first for b in found] == [step % per_epoch * batch for step in range(3 * per_epoch)]
+    last = n - (per_epoch - 1) * batch
+    assert [len(b.ids) for b in found] == ([batch] * (per_epoch - 1) + [last]) * 3
+
+
+def test_pictures_come_with_their_own_labels_and_numbers() -> None:
+    for b in batches():
+        assert b.images.dtype == torch.uint8
+        assert b.images.shape == (len(b.ids), 2, 2, 3)
+        assert torch.equal(b.images[:, 0, 0, 0].long(), b.ids)
+        assert torch.equal(b.labels, b.ids % 3)
+
+
+def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+    one = orders(batches())
+    assert one == orders(batches())
+    assert one[0] != one[1] != one[2] != one[0]
+    assert one[0] != list(range(23))
+    other = orders(batches(seed=1))
+    assert all(a != b for a, b in zip(one, other, strict=True))
+    assert orders(batches(batch=7)) == one  # the batch does not enter
+    assert orders(batches(epochs=1)) == one[:1]
+
+
+def test_a_shuffle_made_once_stays_for_all_epochs() -> None:
+    """2012 code: batches are visited in sequence and are not shuffled between epochs."""
+    found = orders(batches(reshuffle=False))
+    assert found[0] == found[1] == found[2] == orders(batches())[0]
+    assert found[0] != list(range(23))
+
+
+@pytest.mark.parametrize("reshuffle", [False, True])
+@pytest.mark.parametrize("first", [0, 1, 4, 5, 9, 14, 15])
+def test_resuming_at_a_step_gives_the_tail(first: int, reshuffle: bool) -> None:
+    whole, tail = batches(reshuffle=reshuffle), batches(reshuffle=reshuffle, first_step=first)
+    assert ids(tail) == ids(whole[first:])
+    assert [(b.step, b.epoch, b.first) for b in tail] == [(b.step, b.epoch, b.first) for b in whole[first:]]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 4, 50])
+def test_the_number_of_workers_changes_nothing(workers: int) -> None:
+    one, other = batches(workers=2), batches(workers=workers)
+    assert [(b.step, b.epoch, b.first) for b in one] == [(b.step, b.epoch, b.first) for b in other]
+    for a, b in zip(one, other, strict=True):
+        assert torch.equal(a.ids, b.ids)
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)
+
+
+def test_a_split_in_order_is_read_once_in_the_stores_order() -> None:
+    found = list(batches_in_order(Tiny(13), 4, device=CPU, workers=3))
+    assert ids(found) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12]]
+    assert [b.first for b in found] == [0, 4, 8, 12]
+    assert not list(batches_in_order(Tiny(0), 4, device=CPU, workers=3))
+
+
+def test_a_picture_that_cannot_be_read_is_an_error_in_its_place() -> None:
+    found = batches_in_order(Tiny(13, broken=9), 4, device=CPU, workers=3)
+    assert [next(found).first, next(found).first] == [0, 4]
+    with pytest.raises(OSError, match="picture 9"):
+        next(found)
+
+
+def test_stopping_early_leaves_no_thread_behind() -> None:
+    before = threading.active_count()
+    found = training_batches(Tiny(23), 5, epochs=1000, seed=0, reshuffle=True, first_step=0, device=CPU, workers=4)
+    next(found)
+    found.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
