@@ -86,12 +86,16 @@ class ResponseNorm(torch.autograd.Function):
 
 
 def _by_parts(form: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Tensor:
-    """`form` in float32 or wider; on a CPU a few pictures at a time, so that its temporaries stay in the cache."""
+    """`form` in float32 or wider; on a CPU a few pictures at a time, so that its temporaries stay in the cache.
+
+    Autocast is off inside: it would round the matrix product that is a window's sum to bfloat16.
+    """
     wide = x.dtype if x.dtype == torch.float64 else torch.float32
     pictures = max(1, PART // max(1, x[:1].numel())) if x.device.type == "cpu" else max(1, len(x))
     result = torch.empty_like(x)
-    for part, *inputs in zip(result.split(pictures), x.split(pictures), *(o.split(pictures) for o in others)):  # noqa: B905
-        part.copy_(form(*(t.to(wide) for t in inputs)))
+    with torch.autocast(x.device.type, enabled=False):
+        for part, *inputs in zip(*(t.split(pictures) for t in (result, x, *others)), strict=True):
+            part.copy_(form(*(t.to(wide) for t in inputs)))
     return result
 
 
