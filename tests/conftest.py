@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from alexnet.data.prepare import prepare
 from alexnet.recipe import RECIPES, Recipe
+
+settings.register_profile("shared", deadline=None)  # how long one example takes says nothing on a busy machine
+settings.load_profile("shared")
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 

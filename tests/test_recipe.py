@@ -114,7 +114,8 @@ def another(path: tuple[str, ...], value: Any) -> Any:
         "activation": "tanh", "mean": "place" if value == "centre" else "centre", "seed": 1,
         "colour_scale": "eigenvalue", "shuffle": "once" if value == "each epoch" else "each epoch", "towers": 1,
         "kernels": [8] * len(value) if isinstance(value, tuple) else None, "sizes": [7, 3, 3, 3, 1], "n": 7,
-        "layer_decay": {"fc": 0.5}, "ones": [3], "at": [1.0, 2.0], "bias_at": [3.0], "momentum": 0.5, "dropout": 0.25,
+        "layer_decay": {"conv1": 0.5}, "ones": [3], "at": [1.0, 2.0], "bias_at": [3.0], "momentum": 0.5,
+        "dropout": 0.25,
     }  # fmt: skip
     if path[-1] in special:
         return special[path[-1]]

@@ -18,9 +18,8 @@ class Watch:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.classes = recipe, recipe.net.classes
-        self.losses: deque[float] = deque(
-            maxlen=max(100, self.classes)
-        )  # more classes take longer to leave ln(classes)
+        # More classes take longer to leave ln(classes).
+        self.losses: deque[float] = deque(maxlen=max(100, self.classes))
         self.told = False
 
     def see(self, step: int, loss: float, inputs: Tensor, logits: Tensor) -> list[str]:
@@ -33,12 +32,17 @@ class Watch:
         self.losses.append(loss)
         if self.told or len(self.losses) < (self.losses.maxlen or 0):
             return []
-        chance = math.log(self.classes)
-        self.told = abs(sum(self.losses) / len(self.losses) - chance) < 0.01 * chance
-        if not self.told or len(inputs) < 2:
+        if len(inputs) < 2 or not self.sits():
             return []
+        self.told = True
         logit_std = logits.detach().float().std(0).mean().item()
         return plateau(self.recipe, len(self.losses), inputs.std().item(), logit_std)
+
+    def sits(self) -> bool:
+        """Whether both halves of the losses lie at ln(classes): a loss that falls through it does not sit there."""
+        chance, losses = math.log(self.classes), list(self.losses)
+        halves = losses[: len(losses) // 2], losses[len(losses) // 2 :]
+        return all(abs(sum(half) / len(half) - chance) < 0.01 * chance for half in halves)
 
 
 def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> list[str]:

@@ -141,10 +141,14 @@ def probabilities(net: Network, viewer: Viewer, images: Tensor, where: Place, vi
 
 
 def errors(probability: np.ndarray, labels: np.ndarray, views: int) -> Errors:
-    """Error rates from probabilities (N, classes); classes tied with the true one share the credit, as in 2012."""
+    """Error rates from probabilities (N, classes); classes tied with the true one share the credit, as in 2012.
+
+    A probability that is no number earns nothing.
+    """
     true = np.take_along_axis(probability, labels[:, None], 1)
     better, tied = (probability > true).sum(1), (probability == true).sum(1)
-    top1, top5 = (1 - np.clip((k - better) / tied, 0, 1).mean() for k in (1, 5))
+    credit = (np.where(tied, np.clip((k - better) / np.maximum(tied, 1), 0, 1), 0) for k in (1, 5))
+    top1, top5 = (1 - c.mean() for c in credit)
     nats = -np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean()
     return Errors(len(labels), views, float(top1), float(top5), float(nats))
 
@@ -160,7 +164,7 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
     """The runs' shares of the average: they sum to 1."""
     if weights is None:
         return [1 / runs] * runs
-    if len(weights) != runs or min(weights) < 0 or sum(weights) <= 0:
+    if len(weights) != runs or not all(0 <= w < math.inf for w in weights) or sum(weights) <= 0:
         raise UnusableError(f"--weights {list(weights)}; give one number, 0 or more, for each of the {runs} runs")
     return [w / sum(weights) for w in weights]
 

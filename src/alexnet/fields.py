@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import json
-import math
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from alexnet.errors import UnusableError
 def note(default: Any, words: str) -> Any:
     """A field's default with the words that `alexnet recipe` prints beside it."""
     if isinstance(default, (dict, list)):
-        return field(default_factory=lambda: default, metadata={"note": words})
+        return field(default_factory=default.copy, metadata={"note": words})
     return field(default=default, metadata={"note": words})
 
 
@@ -27,7 +27,7 @@ def check(holds: bool, name: str, value: object, wanted: str) -> None:
 
 
 def vary(value: Any, changes: Mapping[str, Any], place: str) -> Any:
-    """`value`, a frozen dataclass, with some fields changed; a mapping reaches the fields inside a field."""
+    """`value`, a frozen dataclass, with some fields changed; a mapping reaches what is inside a field."""
     fields = {f.name: f for f in dataclasses.fields(value)}
     hints = typing.get_type_hints(type(value))
     new = {}
@@ -39,7 +39,8 @@ def vary(value: Any, changes: Mapping[str, Any], place: str) -> Any:
         if isinstance(change, Mapping) and dataclasses.is_dataclass(now) and "kind" not in change:
             new[name] = vary(now, change, f"{full}.")
         else:
-            new[name] = typed(change, hints[name], full)
+            whole = now | change if isinstance(change, Mapping) and isinstance(now, dict) else change
+            new[name] = typed(whole, hints[name], full)
     return dataclasses.replace(value, **new)
 
 
@@ -131,7 +132,7 @@ def _scalar(value: Any, hint: Any) -> Any:
     elif hint is bool or isinstance(value, bool):
         if hint is bool and isinstance(value, bool):
             return value
-    elif hint is float and isinstance(value, (int, float)) and math.isfinite(value):
+    elif hint is float and isinstance(value, (int, float)) and abs(value) <= sys.float_info.max:  # so not NaN either
         return float(value)
     elif hint in (int, str) and isinstance(value, hint):
         return value

@@ -22,6 +22,9 @@ class LRN:
     beta: float = note(0.75, "3.3")
     share: bool = note(False, "alpha divided by n, as the 2012 code does; the printed formula does not")
 
+    def __post_init__(self) -> None:
+        check_norm("lrn", self.n, self.k, self.alpha, self.beta)
+
 
 @dataclass(frozen=True)
 class WithinMap:
@@ -31,6 +34,16 @@ class WithinMap:
     k: float = note(1.0, "2012 code: fixed at 1")
     alpha: float = note(1e-3, "2012 code: always divided by n * n")
     beta: float = note(0.75, "2012 code")
+
+    def __post_init__(self) -> None:
+        check_norm("within", self.n, self.k, self.alpha, self.beta)
+
+
+def check_norm(name: str, n: int, k: float, alpha: float, beta: float) -> None:
+    """Refuse what has no centre, divides by zero or does not normalise."""
+    check(n >= 1 and n % 2 == 1, f"{name}.n", n, "odd: a window has a centre")
+    check(k > 0, f"{name}.k", k, "more than 0")
+    check(alpha >= 0 and beta >= 0, f"{name}.alpha, {name}.beta", (alpha, beta), "0 or more")
 
 
 @dataclass(frozen=True)
@@ -56,20 +69,32 @@ class Net:
     def __post_init__(self) -> None:
         check(len(self.kernels) == 5, "net.kernels", self.kernels, "five widths, conv1 to conv5")
         check(len(self.sizes) == 5, "net.sizes", self.sizes, "five kernel sides, conv1 to conv5")
+        check(min(self.sizes) > 0, "net.sizes", self.sizes, "1 or more each")
         check(all(s % 2 for s in self.sizes[1:]), "net.sizes", self.sizes, "odd sides from conv2 on")
-        check(len(self.std) == 8, "net.std", self.std, "eight values, conv1 to fc8")
+        check(len(self.std) == 8 and min(self.std) >= 0, "net.std", self.std, "eight values, 0 or more, conv1 to fc8")
+        check(set(self.ones) <= set(range(1, 9)), "net.ones", self.ones, "layers, 1 to 8")
         check(self.towers in (1, 2), "net.towers", self.towers, "1 or 2")
-        check(min(self.kernels) > 0 and self.hidden > 0, "net.kernels, net.hidden", self.kernels, "positive widths")
+        widths = (*self.kernels, self.hidden)
+        check(min(widths) > 0, "net.kernels, net.hidden", widths, "1 or more each")
         check(
-            all(k % self.towers == 0 for k in (*self.kernels, self.hidden)),
+            all(w % self.towers == 0 for w in widths),
             "net.kernels, net.hidden",
-            (*self.kernels, self.hidden),
+            widths,
             f"multiples of the {self.towers} towers",
         )
         check(0 <= self.dropout < 1, "net.dropout", self.dropout, "a probability below 1")
         check(self.classes >= 2, "net.classes", self.classes, "2 or more")
         check(self.pool >= 2 and self.stride >= 1, "net.pool, net.stride", (self.pool, self.stride), "2+ and 1+")
         check(self.input >= self.sizes[0], "net.input", self.input, f"at least conv1's side, {self.sizes[0]}")
+        side = -(-(self.input - self.sizes[0]) // self.stride) + 1
+        for pool in ("pool1", "pool2", "pool5"):
+            check(side >= self.pool, "net.input", self.input, f"larger: {pool} of {self.pool} sees {side} units a side")
+            side = -(-(side - self.pool) // 2) + 1
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that have weights."""
+        return ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 
 
 @dataclass(frozen=True)
@@ -94,6 +119,13 @@ class CifarNet:
         check(all(p in ("max", "avg") for p in self.pools), "net.pools", self.pools, "max or avg")
         check(self.classes >= 2, "net.classes", self.classes, "2 or more")
         check(self.input >= 8, "net.input", self.input, "at least 8")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that have weights."""
+        convolutions = [f"conv{i}" for i in range(1, len(self.kernels) + 1)]
+        local = [f"local{i}" for i in range(len(self.kernels) + 1, len(self.kernels) + len(self.local) + 1)]
+        return (*convolutions, *local, "fc")
 
 
 @dataclass(frozen=True)
@@ -148,6 +180,7 @@ class Plateau:
     of: int = note(90, "5: roughly 90 cycles; patience shrinks with the epochs asked for")
 
     def __post_init__(self) -> None:
+        check(self.drops >= 0, "schedule.drops", self.drops, "0 or more")
         check(self.factor > 1, "schedule.factor", self.factor, "more than 1")
         check(self.of >= 1 and self.patience >= 1, "schedule.patience", self.patience, "1 or more epochs")
 
@@ -176,6 +209,9 @@ class Late:
     conv1_rate: float = note(1e-5, "2012 log")
     conv1_frozen: float | None = note(None, "2012 log: conv1's rate set to 0")
 
+    def __post_init__(self) -> None:
+        check(self.conv1_rate >= 0, "late.conv1_rate", self.conv1_rate, "0 or more")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -192,6 +228,10 @@ class Recipe:
     def __post_init__(self) -> None:
         check(self.epochs >= 1, "epochs", self.epochs, "1 or more")
         check(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2^32 - 1")
+        for name in self.sgd.layer_decay:
+            if name not in self.net.layers:
+                known = list(self.net.layers)
+                raise UnusableError(fields.unknown(f"sgd.layer_decay.{name}", name, known, "sgd.layer_decay."))
         check(
             self.views.crops or self.views.share == 1, "views.share", self.views.share, "1 where views.crops is false"
         )
@@ -206,7 +246,8 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that identify the recipe."""
-        return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()[:12]
+        same = Recipe.of(self.plain())  # 1 and 1.0 are the same rate
+        return hashlib.sha256(json.dumps(same.plain(), sort_keys=True).encode()).hexdigest()[:12]
 
     def plain(self) -> dict[str, Any]:
         """The recipe as JSON's own types; `Recipe.of` reads it back."""
@@ -255,7 +296,7 @@ cifar_13 = Recipe(
 # The published pair differs in more than the norm: local3 has twice the maps and fc's decay is 0.01.
 cifar_11 = cifar_13.but(
     net={"norm": LRN(n=9, k=1.0, alpha=1e-3, share=True), "local": (64, 32)},
-    sgd={"layer_decay": {"conv1": 0.0, "conv2": 0.0, "fc": 0.01}},
+    sgd={"layer_decay": {"fc": 0.01}},
 )
 cifar_18 = cifar_13.but(
     net=CifarNet(
@@ -269,7 +310,7 @@ cifar_18 = cifar_13.but(
         std=(1e-4, 0.01, 0.01, 0.01),
     ),
     views={"crops": False, "mirror": False},
-    sgd={"layer_decay": {"fc": 1.0}},
+    sgd={"layer_decay": {"conv1": 0.004, "conv2": 0.004, "fc": 1.0}},
     schedule=Steps(at=(120.0, 130.0), bias_at=(120.0, 130.0), of=140),
     epochs=140,
 )
