@@ -43,11 +43,20 @@ def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
     assert len(checkpoint.found(tmp_path)) == 3
 
 
-def test_the_same_step_may_be_saved_again(tmp_path: Path) -> None:
-    saved(tmp_path, 3)
+def test_the_same_step_saved_again_stands_beside_the_first_and_is_the_newer(tmp_path: Path) -> None:
+    """Never replaced in place: a kill between two renames would leave neither."""
+    first, second = saved(tmp_path, 3), saved(tmp_path, 3)
+    assert checkpoint.found(tmp_path) == [first, second]
+    assert checkpoint.read_state(second, "abc").step == 3
+    assert checkpoint.found(tmp_path) == [first, second]
+    third = saved(tmp_path, 4)
+    assert checkpoint.found(tmp_path) == [second, third]
+
+
+def test_what_a_killed_save_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / ".00000002.part").mkdir(parents=True)
     path = saved(tmp_path, 3)
-    assert checkpoint.read_state(path, "abc").step == 3
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["00000003"]
+    assert list((tmp_path / "checkpoints").iterdir()) == [path]
 
 
 def test_every_flipped_bit_is_found(tmp_path: Path) -> None:

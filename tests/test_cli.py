@@ -126,6 +126,9 @@ def test_predict_gives_a_line_to_what_cannot_be_read_and_goes_on(
     assert command("predict", run, good.parent, "--csv", "--views", "1") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert len(rows) == 14 * 3
+    assert command("predict", run, good, pictures / "blue" / "00.png", good, "--json") == 0
+    first, second, third = json.loads(capsys.readouterr().out)
+    assert first == third != second
     assert command("predict", run, good) == 0
     assert str(good) in capsys.readouterr().out.replace("\n", "")
 
@@ -138,6 +141,10 @@ def test_wrong_usage_is_one_line_and_status_2(
     assert "RUN" in refusal(capsys, 2, "train", store)
     assert "--views" in refusal(capsys, 2, "evaluate", store, run, "--views", "5")
     assert "abc" in refusal(capsys, 2, "train", store, tmp_path / "r", "--epochs", "abc")
+    assert "--keep" in refusal(capsys, 2, "train", store, tmp_path / "r", "--keep", "-1")
+    assert "--save-every" in refusal(capsys, 2, "train", store, tmp_path / "r", "--save-every", "inf")
+    assert "--workers" in refusal(capsys, 2, "evaluate", store, run, "--workers", "0")
+    assert "--save" in refusal(capsys, 2, "evaluate", store, run, "--save", tmp_path / "none" / "p.npz")
     assert "exclude" in refusal(capsys, 2, "predict", run, store, "--json", "--csv")
     assert "--device tpu9" in refusal(capsys, 2, "train", store, tmp_path / "r", "--recipe", "tiny", "--device", "tpu9")
 
@@ -154,7 +161,21 @@ def test_an_unusable_recipe_is_one_line_with_the_nearest_right_name(
     assert "epochs is 0" in refusal(capsys, 2, "train", store, run, "--epochs", "0")
     (tmp_path / "cut.json").write_text('{"net": ')
     assert "cut.json cannot be read" in refusal(capsys, 2, "train", store, run, "--recipe", tmp_path / "cut.json")
+    assert "net.kernels" in refusal(capsys, 2, "recipe", "cifar-13", "--set", "net.kernels=[-1,64]")
+    assert "epochs" in refusal(capsys, 2, "train", store, run, "--set", "epochs=" + "9" * 5000)
     assert not run.exists()
+    line = refusal(capsys, 1, "train", store, run, "--recipe", "tiny", "--set", "net.hidden=1000000000000", "--json")
+    assert "not enough memory" in line
+    assert not run.exists()
+
+
+def test_a_resumed_run_takes_changes_to_its_own_recipe(
+    run: Path, store: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    assert command("train", store, folder, "--resume", "--epochs", str(small.epochs), "--json") == 0
+    line = refusal(capsys, 2, "train", store, folder, "--resume", "--epochs", "9")
+    assert "begun with another recipe: epochs was 3, now 9" in line
 
 
 def test_an_unusable_source_is_one_line(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

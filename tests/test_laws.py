@@ -1,11 +1,13 @@
 """Laws of the whole: what may be changed without changing a bit of the result."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from alexnet import checkpoint, runlog
 from alexnet.errors import StoppedError
+from alexnet.evaluation import validate
 from alexnet.recipe import Recipe
 from alexnet.training import train
 
@@ -44,36 +47,62 @@ def test_the_number_of_readers_changes_nothing(
     assert same(weights(run), weights(tmp_path / "run"))
 
 
+def epochs(run: Path) -> list[dict[str, Any]]:
+    """The epoch lines of a run's log, without the clock."""
+    return [line | {"seconds": None} for line in runlog.read(run) if line["kind"] == "epoch"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("step", [1, 4, 6])
+@pytest.mark.parametrize("step", [1, 4, 6, 12])
 def test_a_run_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_run(
-    run: Path, store: Path, small: Recipe, tmp_path: Path, number: signal.Signals, step: int
+    run: Path,
+    store: Path,
+    small: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    step: int,
 ) -> None:
-    folder = tmp_path / "run"
-    stop_at(step, number)
-    try:
-        with pytest.raises(StoppedError, match=f"saved at step {step} of 12"):
-            train(store, folder, small, precision="fp32", quiet=True)
-    finally:
-        runlog.RunLog.step = STEP  # type: ignore[method-assign]
-    train(store, folder, small, precision="fp32", quiet=True, resume=True)
-    assert same(weights(run), weights(folder))
-    steps = [line["step"] for line in runlog.read(folder) if line["kind"] == "epoch"]
-    assert steps == [4, 8, 12]
+    """The signal comes while that step is logged: within an epoch, before a validation, before the ten views."""
+    log_step = runlog.RunLog.step
 
-
-STEP = runlog.RunLog.step
-
-
-def stop_at(step: int, number: signal.Signals) -> None:
-    """Have this process receive the signal while it logs that step."""
-
-    def log_and_signal(log: runlog.RunLog, at: int, *, loss: float, wrong: int, pictures: int, rate: float) -> None:
-        STEP(log, at, loss=loss, wrong=wrong, pictures=pictures, rate=rate)
+    def log_and_signal(log: runlog.RunLog, at: int, **seen: Any) -> None:
+        log_step(log, at, **seen)
         if at == step:
             os.kill(os.getpid(), number)
 
-    runlog.RunLog.step = log_and_signal  # type: ignore[assignment,method-assign]
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(runlog.RunLog, "step", log_and_signal)
+        with pytest.raises(StoppedError, match=f"saved at step {step} of 12"):
+            train(store, folder, small, precision="fp32", quiet=True)
+    train(store, folder, small, precision="fp32", quiet=True, resume=True)
+    assert same(weights(run), weights(folder))
+    assert epochs(run) == epochs(folder)
+
+
+def test_a_run_stopped_in_its_last_validation_and_again_in_its_ten_views_equals_an_uninterrupted_run(
+    run: Path, store: Path, small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+
+    def stop(*_: object, **__: object) -> Any:
+        raise StoppedError("stopped by SIGTERM", signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        calls = iter([validate, validate, stop])
+        patch.setattr("alexnet.training.validate", lambda *given: next(calls)(*given))
+        with pytest.raises(StoppedError, match="saved at step 12 of 12"):
+            train(store, folder, small, precision="fp32", quiet=True)
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr("alexnet.training.evaluate", stop)
+            with pytest.raises(StoppedError, match="saved at step 12 of 12"):
+                train(store, folder, small, precision="fp32", quiet=True, resume=True)
+    train(store, folder, small, precision="fp32", quiet=True, resume=True)
+    assert same(weights(run), weights(folder))
+    assert epochs(run) == epochs(folder)
+    assert sum(line["kind"] == "final" for line in runlog.read(folder)) == 1
 
 
 def test_a_run_killed_at_random_moments_and_resumed_equals_an_uninterrupted_run(
@@ -81,8 +110,6 @@ def test_a_run_killed_at_random_moments_and_resumed_equals_an_uninterrupted_run(
 ) -> None:
     """SIGKILL, which nothing can catch: five lives of one run, each ended at another moment, with a save every step."""
     folder, recipe = tmp_path / "run", tmp_path / "small.json"
-    import json
-
     recipe.write_text(json.dumps(small.plain()))
     command = [sys.executable, "-m", "alexnet", "train", str(store), str(folder), "--recipe", str(recipe)]
     command += ["--precision", "fp32", "--resume", "--save-every", "0", "--json"]
@@ -103,6 +130,7 @@ def test_a_run_killed_at_random_moments_and_resumed_equals_an_uninterrupted_run(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert same(weights(run), weights(folder))
+    assert epochs(run) == epochs(folder)
 
 
 def test_resume_with_no_checkpoint_yet_starts_at_step_0(run: Path, store: Path, small: Recipe, tmp_path: Path) -> None:
@@ -116,3 +144,4 @@ def test_resuming_a_finished_run_changes_nothing(store: Path, small: Recipe, tmp
     again = train(store, tmp_path / "run", precision="fp32", quiet=True, resume=True)
     assert same(before, weights(tmp_path / "run"))
     assert first.errors == again.errors
+    assert sum(line["kind"] == "final" for line in runlog.read(tmp_path / "run")) == 1

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import torch
 from alexnet import checkpoint, runlog
 from alexnet import run as run_folder
 from alexnet.data.store import Store
+from alexnet.device import place
 from alexnet.errors import FailedError, UnusableError
 from alexnet.recipe import RECIPES, Recipe
-from alexnet.training import train
+from alexnet.training import begin, train
 
 # Initial weights for a net this narrow: 0.01 is meant for the fan-in of the real one.
 LIVELY = {"std": (0.02, 0.1, 0.15, 0.15, 0.15, 0.1, 0.3, 0.3), "ones": ()}
@@ -88,9 +90,44 @@ def test_resuming_in_another_precision_is_refused(run: Path, store: Path, small:
 
 
 def test_a_recipe_whose_views_do_not_fit_the_store_is_refused(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match=r"source takes views of 224 pixels, but store .* holds pictures of 64"):
+    with pytest.raises(UnusableError, match=r"source takes views of 224 pixels, and store .* holds pictures of 64"):
         train(store, tmp_path / "run", "source", quiet=True)
+    with pytest.raises(UnusableError, match="cifar-18 takes views of 32 pixels"):  # it would see the centre alone
+        train(store, tmp_path / "run", "cifar-18", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_net_too_large_for_the_memory_leaves_no_run_behind(store: Path, small: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        train(store, tmp_path / "run", small.but(net={"hidden": 10**12}), quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_trainings_cannot_share_a_run(run: Path, store: Path) -> None:
+    with run_folder.locked(run), pytest.raises(UnusableError, match="is being trained by another process"):
+        train(store, run, resume=True, quiet=True)
+
+
+@pytest.mark.parametrize("file", ["classes.json", "environment.json", "pictures.safetensors"])
+def test_a_run_with_an_altered_part_is_refused_by_its_name(run: Path, tmp_path: Path, file: str) -> None:
+    altered = shutil.copytree(run, tmp_path / "run")
+    with (altered / file).open("ab") as part:
+        part.write(b" ")
+    with pytest.raises(UnusableError, match=f"{file} is missing or was altered"):
+        run_folder.trusted(altered, file)
+    if file != "environment.json":
+        with pytest.raises(UnusableError, match=f"{file} is missing or was altered"):
+            checkpoint.load(altered)
+
+
+def test_weights_that_are_no_numbers_are_never_saved(store: Path, small: Recipe, tmp_path: Path) -> None:
+    """A loss may be a number and the update that follows it not."""
+    training = begin(Store(store), tmp_path / "run", small, None, False, place("cpu", "fp32"), "fp32", 1)
+    with torch.no_grad():
+        next(training.net.parameters()).fill_(math.nan)
+    with pytest.raises(FailedError, match="a weight is no number at step 0"):
+        training.save(2)
+    assert checkpoint.found(tmp_path / "run") == []
 
 
 def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_checkpoint(

@@ -6,9 +6,10 @@ names the others' checksums. No file here can run code.
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from alexnet.cifar import Network
 from alexnet.disk import sync, write, write_json
 from alexnet.errors import FailedError, UnusableError
 
+NAME = re.compile(r"\d{8,}(-\d+)?")
 FILES = ("weights.safetensors", "velocity.safetensors")
 
 
@@ -30,7 +32,7 @@ class State:
     step: int
     errors: tuple[float, ...]
     seconds: float  # spent training so far
-    done: bool = False
+    tally: tuple[float, int, int] = (0.0, 0, 0)  # of the epoch that is under way: loss, wrong, pictures
 
 
 def save(
@@ -42,22 +44,19 @@ def save(
     """
     home = folder / "checkpoints"
     home.mkdir(parents=True, exist_ok=True)
-    final, part = home / f"{state.step:08d}", home / f".{state.step:08d}.part"
-    shutil.rmtree(part, ignore_errors=True)
+    earlier = [p for p in found(folder) if place(p)[0] == state.step]
+    final = home / (f"{state.step:08d}-{place(earlier[-1])[1] + 1}" if earlier else f"{state.step:08d}")
+    part = home / f".{final.name}.part"
+    for left in home.glob(".*.part"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     try:
         part.mkdir()
         sums = {}
         for name, tensors in zip(FILES, (weights, velocity), strict=True):
             data = safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
             sums[name] = write(part / name, [data])
-        record = {"step": state.step, "errors": state.errors, "seconds": state.seconds, "done": state.done}
-        write_json(part / "state.json", _signed(record | {"recipe": digest, "sha256": sums}))
-        if final.exists():  # the same step again: after an epoch's save, say
-            final.rename(stale := home / f".{state.step:08d}.stale")
-            part.rename(final)
-            shutil.rmtree(stale)
-        else:
-            part.rename(final)
+        write_json(part / "state.json", _signed(asdict(state) | {"recipe": digest, "sha256": sums}))
+        part.rename(final)
         sync(home)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -73,7 +72,13 @@ def save(
 def found(folder: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
     home = folder / "checkpoints"
-    return sorted(p for p in home.iterdir() if p.name.isdigit()) if home.is_dir() else []
+    return sorted((p for p in home.iterdir() if NAME.fullmatch(p.name)), key=place) if home.is_dir() else []
+
+
+def place(checkpoint: Path) -> tuple[int, int]:
+    """(step, how often that step was saved before): "00000012-1" is the second checkpoint after step 12."""
+    step, _, again = checkpoint.name.partition("-")
+    return int(step), int(again or 0)
 
 
 def read_state(checkpoint: Path, digest: str) -> State:
@@ -83,11 +88,11 @@ def read_state(checkpoint: Path, digest: str) -> State:
         record = json.loads(path.read_text(encoding="utf-8"))
         signature = record.pop("signature")
         intact = _signed(record)["signature"] == signature
-        state = State(record["step"], tuple(record["errors"]), record["seconds"], record["done"])
+        state = State(record["step"], tuple(record["errors"]), record["seconds"], tuple(record["tally"]))
         recipe = record["recipe"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UnusableError(_damaged(checkpoint, path)) from None
-    if not intact or f"{state.step:08d}" != checkpoint.name:
+    if not intact or state.step != place(checkpoint)[0]:
         raise UnusableError(_damaged(checkpoint, path))
     if recipe != digest:
         raise UnusableError(f"{checkpoint} belongs to a run with recipe {recipe}; this run's is {digest}")
@@ -133,6 +138,6 @@ def _signed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _damaged(checkpoint: Path, path: Path) -> str:
-    others = [p for p in found(checkpoint.parent.parent) if p.name < checkpoint.name]
+    others = [p for p in found(checkpoint.parent.parent) if place(p) < place(checkpoint)]
     advice = f"delete {checkpoint} to go on from {others[-1].name}" if others else "there is no earlier one"
     return f"checkpoint file {path} is damaged; {advice}"

@@ -1,13 +1,16 @@
 """The command line: each verb a few lines that make one call; torch is imported only when a verb runs."""
 
 import csv
+import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 import alexnet
 from alexnet.console import bar, complain, percent, show_evaluation, show_json, show_summary, table
@@ -33,7 +36,9 @@ Settings = Annotated[
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[Literal["auto", "fp32", "bf16"], Parameter(help="auto: bf16 where the hardware has it.")]
-Workers = Annotated[int, Parameter(help="Threads that read pictures ahead.")]
+Workers = Annotated[int, Parameter(help="Threads that read pictures ahead.", validator=Number(gte=1, lte=256))]
+Top = Annotated[int, Parameter(validator=Number(gte=1))]
+NotNegative = Annotated[int, Parameter(validator=Number(gte=0))]
 
 
 @app.command
@@ -140,8 +145,8 @@ def train(
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = 2,
-    save_every: float = 600,
-    keep: int = 2,
+    save_every: NotNegative = 600,
+    keep: NotNegative = 2,
     json_: Json = False,
 ) -> None:
     """Train a net by a recipe; one checkpoint an epoch, ten views at the end.
@@ -157,7 +162,8 @@ def train(
     run
         Folder to make.
     recipe
-        paper, source, source-145, one-gpu, cifar-13, cifar-11, cifar-18, tiny, demo, or a JSON file. [default: source]
+        paper, source, source-145, one-gpu, cifar-13, cifar-11, cifar-18, tiny, demo, or a JSON file; source unless
+        given, or the one that the run to be resumed was begun with.
     epochs
         Length of the run; the schedule keeps its proportions.
     seed
@@ -169,11 +175,13 @@ def train(
     keep
         Checkpoints that stay; 0 keeps all.
     """
+    from alexnet.run import is_run
     from alexnet.training import train
 
     value = None
     if recipe or set_ or epochs is not None or seed is not None:
-        value = chosen(recipe or "source", set_, epochs=epochs, seed=seed)
+        begun = str(run / "recipe.json") if resume and is_run(run) else "source"
+        value = chosen(recipe or begun, set_, epochs=epochs, seed=seed)
     final = train(
         store, run, value, name=recipe or "source", resume=resume, device=device, precision=precision, workers=workers,
         save_every=save_every, keep=keep, quiet=json_,
@@ -231,7 +239,7 @@ def predict(
     image: tuple[Path, ...],
     /,
     *,
-    top: int = 5,
+    top: Top = 5,
     views: Literal[1, 10] = 10,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -382,6 +390,9 @@ def chosen(name: str, settings: Sequence[str], **changes: int | None) -> "Recipe
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 2 wrong usage or unusable input, 130 or 143 stopped."""
     code = 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name need not be UTF-8
     try:
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0
         sys.stdout.flush()
@@ -399,6 +410,11 @@ def main(tokens: Sequence[str] | None = None) -> None:
         code = 130
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):
+            raise
+        complain(f"not enough memory ({str(error).splitlines()[0][:120]}); try a smaller --set sgd.batch, or net")
         code = 1
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))

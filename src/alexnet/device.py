@@ -39,6 +39,8 @@ def place(device: str = "auto", precision: str = "auto") -> Place:
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         chosen = torch.device(name)
+        if chosen.type not in ("cpu", "cuda"):
+            raise RuntimeError
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError):
         have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])

@@ -28,7 +28,7 @@ class Watch:
         Raises FailedError if the loss is NaN or infinite.
         """
         if not math.isfinite(loss):
-            raise FailedError(not_a_number(step, loss, self.recipe))
+            raise FailedError(not_a_number(f"the loss is {loss}", step, self.recipe))
         self.losses.append(loss)
         if self.told or len(self.losses) < (self.losses.maxlen or 0):
             return []
@@ -87,10 +87,10 @@ def weak_layers(net: Net) -> list[str]:
     return [f"net.std of {name} is {std[name]:g}" for name, gain in gains(net).items() if gain < source[name] / 2]
 
 
-def not_a_number(step: int, loss: float, recipe: Recipe) -> str:
-    """The line for a loss that is NaN or infinite."""
+def not_a_number(what: str, step: int, recipe: Recipe) -> str:
+    """The line for a loss or a weight that is NaN or infinite."""
     rate = recipe.sgd.rate
     return (
-        f"the loss is {loss} at step {step} (rate {rate:g}, batch {recipe.sgd.batch}); this step was not made, earlier "
-        f"checkpoints stand. Try --set sgd.rate={rate / 3:.2g} in a new run folder"
+        f"{what} at step {step} (rate {rate:g}, batch {recipe.sgd.batch}); earlier checkpoints stand. "
+        f"Try --set sgd.rate={rate / 3:.2g} in a new run folder"
     )

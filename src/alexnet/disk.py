@@ -21,6 +21,8 @@ def write(path: Path, pieces: Iterable[bytes]) -> str:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
+    except OSError as error:  # a failed write does not say of which file
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     finally:
         unfinished.unlink(missing_ok=True)
     sync(path.parent)
@@ -39,4 +41,9 @@ def sync(folder: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as a JSON file, whole or not at all."""
-    write(path, [(json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()])
+    write(path, [json_bytes(value)])
+
+
+def json_bytes(value: Any) -> bytes:
+    """`value` as a JSON file's bytes; names that are not UTF-8 are escaped."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")

@@ -1,5 +1,6 @@
 """Error rates of one run, or of several whose probabilities are averaged, with one view and with ten (section 4.1)."""
 
+import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Split, Store, labels
 from alexnet.data.views import Viewer
 from alexnet.device import Place, place
+from alexnet.disk import write
 from alexnet.errors import UnusableError
 
 BATCH = 64  # pictures at a time; ten views make ten times as many inputs
@@ -83,9 +85,11 @@ def evaluate(
     folders = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
     if views not in (1, 10):
         raise UnusableError(f"--views {views}; it must be 1 or 10")
+    if not folders:
+        raise UnusableError("no run to evaluate; name one or more")
+    if save and (Path(save).suffix != ".npz" or not Path(save).parent.is_dir() or Path(save).is_dir()):
+        raise UnusableError(f"--save {save}; give it a name that ends in .npz, in a folder that exists")
     shares = shares_of(weights, len(folders))
-    if save and Path(save).suffix != ".npz":
-        raise UnusableError(f"--save {save}; give it a name that ends in .npz")
     where = place(device, precision)
     nets = [where.hold(checkpoint.load(folder)) for folder in folders]
     for folder, net in zip(folders, nets, strict=True):
@@ -107,7 +111,9 @@ def evaluate(
         tuple(str(f) for f in folders),
     )  # fmt: skip
     if save:
-        np.savez(save, probabilities=many, labels=pictures.labels, names=np.array(list(pictures.names)))
+        file = io.BytesIO()
+        np.savez(file, probabilities=many, labels=pictures.labels, names=np.array(list(pictures.names)))
+        write(Path(save), [file.getvalue()])
     return result
 
 

@@ -39,7 +39,7 @@ def vary(value: Any, changes: Mapping[str, Any], place: str) -> Any:
         if isinstance(change, Mapping) and dataclasses.is_dataclass(now) and "kind" not in change:
             new[name] = vary(now, change, f"{full}.")
         else:
-            whole = now | change if isinstance(change, Mapping) and isinstance(now, dict) else change
+            whole = now | dict(change) if isinstance(change, Mapping) and isinstance(now, dict) else change
             new[name] = typed(whole, hints[name], full)
     return dataclasses.replace(value, **new)
 
@@ -172,7 +172,3 @@ def show(value: Any) -> str:
     """`value` as it stands in a message, cut to 80 characters."""
     text = repr(value) if isinstance(value, str) else json.dumps(plain(value), default=repr)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _short(error: Exception) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

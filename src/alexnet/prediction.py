@@ -59,12 +59,13 @@ def answer(net: Network, paths: Sequence[Path], top: int, views: int, where: Pla
             errors[path] = str(error)
         except OSError as error:
             errors[path] = error.strerror or str(error)
-    said = iter(rank(net, np.stack(list(taken.values())), top, views, where) if taken else [])
+    ranked = rank(net, np.stack(list(taken.values())), top, views, where) if taken else []
+    said = dict(zip(taken, ranked, strict=True))
     for path in paths:
         if path in errors:
             yield {"image": str(path), "error": errors[path]}
         else:
-            named = [{"class": net.classes[i], "index": i, "probability": p} for i, p in next(said)]
+            named = [{"class": net.classes[i], "index": i, "probability": p} for i, p in said[path]]
             yield {"image": str(path), "predictions": named}
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -114,11 +113,14 @@ class CifarNet:
 
     def __post_init__(self) -> None:
         layers = len(self.kernels) + len(self.local) + 1
+        widths = (*self.kernels, *self.local)
+        check(bool(self.kernels) and min(widths) > 0, "net.kernels, net.local", widths, "1 or more each")
+        check(min(self.std, default=0) >= 0, "net.std", self.std, "0 or more each")
         check(len(self.std) == layers, "net.std", self.std, f"{layers} values, one a layer")
         check(len(self.pools) == len(self.kernels), "net.pools", self.pools, "one for each of net.kernels")
         check(all(p in ("max", "avg") for p in self.pools), "net.pools", self.pools, "max or avg")
         check(self.classes >= 2, "net.classes", self.classes, "2 or more")
-        check(self.input >= 8, "net.input", self.input, "at least 8")
+        check(self.input >= 2 ** (len(self.kernels) + 1), "net.input", self.input, "larger: each pool halves it")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -167,7 +169,7 @@ class Sgd:
         check(0 <= self.momentum < 1, "sgd.momentum", self.momentum, "0 to 1, 1 excluded")
         for name in ("rate", "bias_rate", "decay", "bias_decay"):
             value = getattr(self, name)
-            check(value >= 0 and math.isfinite(value), f"sgd.{name}", value, "0 or more")
+            check(0 <= value <= 1e9, f"sgd.{name}", value, "0 to a billion")
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ class Plateau:
 
     def __post_init__(self) -> None:
         check(self.drops >= 0, "schedule.drops", self.drops, "0 or more")
-        check(self.factor > 1, "schedule.factor", self.factor, "more than 1")
+        check(1 < self.factor <= 1e6, "schedule.factor", self.factor, "more than 1, at most a million")
         check(self.of >= 1 and self.patience >= 1, "schedule.patience", self.patience, "1 or more epochs")
 
 
@@ -197,7 +199,8 @@ class Steps:
 
     def __post_init__(self) -> None:
         check(self.of >= 1, "schedule.of", self.of, "1 or more epochs")
-        check(self.factor > 0 and self.bias_factor > 0, "schedule.factor", self.factor, "a positive number")
+        check(0 < self.factor <= 1e6, "schedule.factor", self.factor, "more than 0, at most a million")
+        check(0 < self.bias_factor <= 1e6, "schedule.bias_factor", self.bias_factor, "more than 0, at most a million")
 
 
 @dataclass(frozen=True)
@@ -358,7 +361,7 @@ def override(recipe: Recipe, settings: list[str]) -> Recipe:
             raise UnusableError(f"--set {setting}: write it as name=value, for example net.lrn.n=3")
         try:
             change: Any = json.loads(text)
-        except json.JSONDecodeError:
+        except ValueError:  # no JSON, or a number of thousands of digits
             change = text
         names = path.split(".")
         fields.check_path(recipe, names)

@@ -3,11 +3,15 @@
 recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and checkpoints/.
 """
 
+import fcntl
+import hashlib
 import json
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +20,12 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
 import alexnet
 from alexnet.data.store import Class, Store, labels
 from alexnet.data.views import Viewer
 from alexnet.device import Place
-from alexnet.disk import write, write_json
+from alexnet.disk import json_bytes, write
 from alexnet.errors import UnusableError
 from alexnet.recipe import Recipe
 
@@ -35,10 +38,25 @@ def create(run: Path, name: str, recipe: Recipe, store: Store, place: Place) -> 
         "eigenvalues": torch.from_numpy(np.ascontiguousarray(store.eigenvalues)),
         "eigenvectors": torch.from_numpy(np.ascontiguousarray(store.eigenvectors)),
     }
-    write(run / "pictures.safetensors", [safetensors.torch.save(tensors)])
-    write_json(run / "classes.json", [asdict(c) for c in store.classes])
-    write_json(run / "environment.json", environment(store, place))
-    write_json(run / "recipe.json", {"name": name, "digest": recipe.digest, "recipe": recipe.plain()})
+    files = {
+        "pictures.safetensors": safetensors.torch.save(tensors),
+        "classes.json": json_bytes([asdict(c) for c in store.classes]),
+        "environment.json": json_bytes(environment(store, place)),
+    }
+    sums = {file: write(run / file, [data]) for file, data in files.items()}
+    record = {"name": name, "digest": recipe.digest, "recipe": recipe.plain(), "sha256": sums}
+    write(run / "recipe.json", [json_bytes(record)])
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold a run's folder for one training; raises UnusableError while another process holds it."""
+    with (run / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnusableError(f"run {run} is being trained by another process; wait for it, or stop it") from None
+        yield
 
 
 def environment(store: Store, place: Place) -> dict[str, Any]:
@@ -66,7 +84,7 @@ def is_run(run: Path) -> bool:
 
 def in_use(run: Path) -> bool:
     """Whether the path is taken by more than what a `create` that was cut short left behind."""
-    ours = {"pictures.safetensors", "classes.json", "environment.json"}
+    ours = {"pictures.safetensors", "classes.json", "environment.json", ".lock"}
     if not run.is_dir():
         return run.exists()
     return any(p.name not in ours and not p.name.endswith(".tmp") for p in run.iterdir())
@@ -88,22 +106,31 @@ def recipe_of(run: Path) -> tuple[str, Recipe]:
 
 def environment_of(run: Path) -> dict[str, Any]:
     """What `environment` wrote."""
-    return dict(read_json(run / "environment.json"))
+    found: dict[str, Any] = json.loads(trusted(run, "environment.json"))
+    return found
 
 
 def classes_of(run: Path) -> list[str]:
     """The classes as a person is shown them, in the order of the net's outputs."""
-    return labels([Class(**c) for c in read_json(run / "classes.json")])
+    return labels([Class(**c) for c in json.loads(trusted(run, "classes.json"))])
 
 
 def viewer_of(run: Path, recipe: Recipe) -> Viewer:
     """What the run's net takes pictures with."""
-    path = run / "pictures.safetensors"
+    tensors = safetensors.torch.load(trusted(run, "pictures.safetensors"))
+    return viewer(recipe, tensors["mean"], tensors["eigenvalues"], tensors["eigenvectors"])
+
+
+def trusted(run: Path, file: str) -> bytes:
+    """The bytes of one of the files that `create` wrote; raises UnusableError unless they are the same still."""
     try:
-        tensors = safetensors.torch.load_file(path)
-        return viewer(recipe, tensors["mean"], tensors["eigenvalues"], tensors["eigenvectors"])
-    except (OSError, SafetensorError, KeyError) as error:
-        raise UnusableError(f"{path} cannot be read ({error}); the run cannot take pictures without it") from None
+        data = (run / file).read_bytes()
+        same = hashlib.sha256(data).hexdigest() == read_json(run / "recipe.json")["sha256"][file]
+    except (OSError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise UnusableError(f"{run / file} is missing or was altered since the run began; the run needs it as it was")
+    return data
 
 
 def viewer(recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenvectors: torch.Tensor) -> Viewer:

@@ -3,14 +3,17 @@
 import contextlib
 import json
 import time
-from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from alexnet.disk import write
+from alexnet.errors import FailedError
 
 LINE_SECONDS = 10  # between lines on a console that is not a terminal, and in log.jsonl
 
@@ -20,21 +23,43 @@ def console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class RunLog:
-    """Writes what happens in a run; lines of steps after `step`, left by a run that was killed, are dropped."""
+@dataclass
+class Tally:
+    """Sums over pictures seen in training, from which means are taken."""
 
-    def __init__(self, run: Path, step: int, steps: int, per_epoch: int, quiet: bool = False) -> None:
-        self.path, self.steps, self.per_epoch = run / "log.jsonl", steps, per_epoch
-        kept = [line for line in read(run) if line["step"] <= step]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    loss: float = 0.0
+    wrong: int = 0
+    pictures: int = 0
+
+    def add(self, loss: float, wrong: int, pictures: int) -> None:
+        """Count a batch: its mean loss, how many of its pictures were taken for another class, its size."""
+        self.loss += loss * pictures
+        self.wrong += wrong
+        self.pictures += pictures
+
+    def means(self) -> tuple[float, float]:
+        """Mean loss and error rate."""
+        return self.loss / max(self.pictures, 1), self.wrong / max(self.pictures, 1)
+
+
+class RunLog:
+    """Writes what happens in a run, from `step` of `steps` on, `seconds` into its training.
+
+    What a killed run logged past its last checkpoint is dropped: lines of later steps, epochs after the first `epochs`.
+    """
+
+    def __init__(
+        self, run: Path, step: int, steps: int, per_epoch: int, epochs: int, seconds: float = 0.0, quiet: bool = False
+    ) -> None:
+        self.path, self.steps, self.per_epoch, self.quiet = run / "log.jsonl", steps, per_epoch, quiet
+        kept = [line for line in read(run) if line["step"] <= step and line["kind"] != "final"]
+        kept = [line for line in kept if line["kind"] != "epoch" or line["epoch"] <= epochs]
+        write(self.path, [json.dumps(line).encode() + b"\n" for line in kept])
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
-        self.board = _tensorboard(run)
-        self.recent: deque[tuple[float, float, int, float]] = (
-            deque()
-        )  # loss, wrong, pictures, seconds: since the last line
-        self.epoch_sums = [0.0, 0.0, 0.0]  # loss, wrong, pictures: since the epoch began (or the run was resumed)
-        self.last = self.start = time.monotonic()
-        self.quiet = quiet
+        self.board = _tensorboard(run, step)
+        self.recent = Tally()
+        self.last = time.monotonic()
+        self.start = self.last - seconds
         self.console = console()
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[words]}"), TimeRemainingColumn(),
@@ -62,55 +87,59 @@ class RunLog:
     def step(self, step: int, *, loss: float, wrong: int, pictures: int, rate: float) -> None:
         """One update was made: `step` counts it."""
         now = time.monotonic()
-        self.recent.append((loss * pictures, wrong, pictures, now))
-        for i, value in enumerate((loss * pictures, wrong, pictures)):
-            self.epoch_sums[i] += value
+        self.recent.add(loss, wrong, pictures)
         self.progress.update(self.task, completed=step)
         if now - self.last < LINE_SECONDS and step not in (1, self.steps):
             return
-        sums = [sum(r[i] for r in self.recent) for i in range(3)]
+        mean_loss, error = self.recent.means()
         line = {
             "kind": "step",
             "step": step,
             "epoch": round(step / self.per_epoch, 4),
-            "loss": round(sums[0] / sums[2], 6),
-            "error": round(sums[1] / sums[2], 6),
+            "loss": round(mean_loss, 6),
+            "error": round(error, 6),
             "rate": rate,
-            "pictures_per_second": round(sums[2] / max(now - self.last, 1e-9), 1),
+            "pictures_per_second": round(self.recent.pictures / max(now - self.last, 1e-9), 1),
             "seconds": round(now - self.start, 1),
         }
         self.write(line)
         words = f"step {step} of {self.steps}  epoch {line['epoch']:.2f}  loss {line['loss']:.4f}  "
-        words += f"error {100 * sums[1] / sums[2]:.1f} %  rate {rate:.2g}  {line['pictures_per_second']:.0f} pictures/s"
+        words += f"error {100 * error:.1f} %  rate {rate:.2g}  {line['pictures_per_second']:.0f} pictures/s"
         self.progress.update(self.task, words=words)
         if not self.console.is_terminal:
             self.say(f"{words}  {self.left(step)} left")
-        self.recent.clear()
-        self.last = now
+        self.recent, self.last = Tally(), now
 
-    def epoch(self, step: int, *, rate: float, **validation: float) -> None:
+    def epoch(self, step: int, **measured: float) -> None:
         """An epoch ended and was validated with one view."""
-        loss, wrong, pictures = self.epoch_sums
-        self.epoch_sums = [0.0, 0.0, 0.0]
-        train_loss, train_error = loss / max(pictures, 1), wrong / max(pictures, 1)
-        line = {"kind": "epoch", "step": step, "epoch": step // self.per_epoch, "rate": rate}
-        line |= {"train_loss": round(train_loss, 6), "train_error": round(train_error, 6)} | validation
-        self.write(line | {"seconds": round(time.monotonic() - self.start, 1)})
+        self.write({"kind": "epoch", "step": step, "epoch": step // self.per_epoch} | measured | self.clock())
         self.say(
-            f"epoch {line['epoch']}: training error {100 * train_error:.1f} %, loss {train_loss:.4f}; "
-            f"validation error top-1 {100 * validation['top1']:.1f} %, top-5 {100 * validation['top5']:.1f} %, "
-            f"loss {validation['nats']:.4f}"
+            f"epoch {step // self.per_epoch}: training error {100 * measured['train_error']:.1f} %, "
+            f"loss {measured['train_loss']:.4f}; validation error top-1 {100 * measured['top1']:.1f} %, "
+            f"top-5 {100 * measured['top5']:.1f} %, loss {measured['nats']:.4f}"
         )
-        self.last = time.monotonic()  # validation is not training time
-        self.recent.clear()
+        self.recent, self.last = Tally(), time.monotonic()  # validation is not training time
+
+    def resumed(self, step: int, environment: dict[str, Any]) -> None:
+        """The run goes on, perhaps elsewhere."""
+        self.write({"kind": "resumed", "step": step} | environment | self.clock())
 
     def final(self, step: int, evaluation: dict[str, Any]) -> None:
         """The run ended and was evaluated with ten views."""
-        self.write({"kind": "final", "step": step} | evaluation)
+        self.write({"kind": "final", "step": step} | evaluation | self.clock())
+
+    def clock(self) -> dict[str, float]:
+        """Seconds since training began, over all sittings."""
+        return {"seconds": round(time.monotonic() - self.start, 1)}
 
     def write(self, line: dict[str, Any]) -> None:
         """One object, one line; each has `kind` and `step`."""
-        self.file.write(json.dumps(line) + "\n")
+        try:
+            self.file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise FailedError(
+                f"cannot write {self.path}: {error.strerror or error}; mend that and go on with --resume"
+            ) from None
         if self.board:
             for name, value in line.items():
                 if isinstance(value, (int, float)) and name not in ("step", "epoch"):
@@ -132,15 +161,17 @@ def read(run: Path) -> list[dict[str, Any]]:
 
 
 def _lines(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
+    for words in text.splitlines():
         with contextlib.suppress(json.JSONDecodeError):
-            yield json.loads(line)
+            line = json.loads(words)
+            if isinstance(line, dict) and {"kind", "step"} <= line.keys():
+                yield line
 
 
-def _tensorboard(run: Path) -> Any:
+def _tensorboard(run: Path, step: int) -> Any:
     """A writer of TensorBoard events, or None where TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(run / "tensorboard"))
+    return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)

@@ -1,6 +1,5 @@
 """Training: start or resume, and the loop."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,12 +8,12 @@ import torch.nn.functional as F
 
 from alexnet import checkpoint, fields, optim, run, runlog
 from alexnet.checkpoint import State
-from alexnet.cifar import build
+from alexnet.cifar import Network, build
 from alexnet.data.loader import Batch, steps, training_batches
 from alexnet.data.store import Store
 from alexnet.device import Place, keep_pages, place
-from alexnet.diagnosis import Watch
-from alexnet.errors import StoppedError, UnusableError
+from alexnet.diagnosis import Watch, not_a_number
+from alexnet.errors import FailedError, StoppedError, UnusableError
 from alexnet.evaluation import Evaluation, evaluate, validate
 from alexnet.recipe import Recipe, named
 from alexnet.signals import Signals
@@ -47,18 +46,14 @@ def train(
     store = store if isinstance(store, Store) else Store(store)
     where = place(device, precision)
     training = begin(store, Path(folder), recipe, name, resume, where, precision, workers)
-    with Signals() as signals, runlog.RunLog(
-        training.folder, training.step, training.total, training.per_epoch, quiet
-    ) as log:  # fmt: skip
+    with run.locked(training.folder), Signals() as signals, training.log(quiet) as log:
         try:
             loop(training, log, signals.poll, save_every, keep)
             final = training.evaluate(signals.poll)
         except StoppedError as stop:
             training.save(keep)
-            words = (
-                f"{stop}: saved at step {training.step} of {training.total} in {folder}; --resume goes on from there"
-            )
-            raise StoppedError(words, stop.signal) from None
+            words = f"saved at step {training.step} of {training.total} in {folder}; --resume goes on from there"
+            raise StoppedError(f"{stop}: {words}", stop.signal) from None
         log.final(training.step, final.plain())
     return final
 
@@ -70,6 +65,7 @@ def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], sa
     log.say(training.title)
     if training.unvalidated:  # stopped between an epoch's last step and its validation
         log.epoch(training.step, **training.validate(poll))
+        training.save(keep)
     for batch in training.batches():
         rates, colour = training.rates(), optim.colour_on(recipe, training.progress)
         views = viewer.training(
@@ -87,12 +83,14 @@ def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], sa
         training.step += 1
 
         wrong = int((logits.argmax(1) != batch.labels).sum())
+        training.tally.add(loss.item(), wrong, len(batch.ids))
         log.step(training.step, loss=loss.item(), wrong=wrong, pictures=len(batch.ids), rate=rates.weights)
         poll()
+        due = time.monotonic() - saved > save_every
         if training.unvalidated:
             log.epoch(training.step, **training.validate(poll))
-            saved = -math.inf  # an epoch ends with a checkpoint
-        if time.monotonic() - saved > save_every:
+            due = True
+        if due:
             training.save(keep)
             saved = time.monotonic()
         if training.finished:
@@ -102,16 +100,17 @@ def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], sa
 class Training:
     """All that moves while a net is trained, and how far it has come."""
 
-    def __init__(self, folder: Path, recipe: Recipe, store: Store, where: Place, workers: int) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, net: Network, store: Store, where: Place, workers: int) -> None:
         self.folder, self.recipe, self.store, self.where, self.workers = folder, recipe, store, where, workers
-        self.net = build(recipe.net, recipe.seed)
-        self.step, self.errors, self.seconds = 0, list[float](), 0.0
+        self.net = net
+        self.step, self.errors, self.seconds, self.tally = 0, list[float](), 0.0, runlog.Tally()
         self.begun = time.monotonic()
         checkpoints = checkpoint.found(folder)
         state = checkpoint.read_state(checkpoints[-1], recipe.digest) if checkpoints else None
         if state:
             self.net.load_state_dict(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[0]))
             self.step, self.errors, self.seconds = state.step, list(state.errors), state.seconds
+            self.tally = runlog.Tally(*state.tally)
         where.hold(self.net).train()
         self.momentum = optim.Momentum(self.net, recipe.sgd)
         if state:
@@ -161,7 +160,10 @@ class Training:
         """The errors with one view at the end of an epoch; the schedule sees top1."""
         found = validate(self.net, self.viewer, self.store[self.held_out], self.where, self.workers, poll)
         self.errors.append(found.top1)
-        return {"rate": self.rates().weights, "top1": found.top1, "top5": found.top5, "nats": found.nats}
+        loss, error = self.tally.means()
+        self.tally = runlog.Tally()
+        measured = {"rate": self.rates().weights, "train_loss": loss, "train_error": error}
+        return measured | {"top1": found.top1, "top5": found.top5, "nats": found.nats}
 
     @property
     def held_out(self) -> str:
@@ -176,10 +178,26 @@ class Training:
         )  # fmt: skip
 
     def save(self, keep: int) -> None:
-        """A checkpoint of where all this stands."""
-        state = State(self.step, tuple(self.errors), round(self.seconds + time.monotonic() - self.begun, 1))
+        """A checkpoint of where all this stands; raises FailedError rather than keep weights that are no numbers."""
         weights = self.net.state_dict()
+        if not all(bool(w.isfinite().all()) for w in weights.values()):
+            raise FailedError(not_a_number("a weight is no number", self.step, self.recipe))
+        seconds = round(self.seconds + time.monotonic() - self.begun, 1)
+        state = State(self.step, tuple(self.errors), seconds, (self.tally.loss, self.tally.wrong, self.tally.pictures))
         checkpoint.save(self.folder, weights, self.momentum.velocity, state, self.recipe.digest, keep)
+
+    def log(self, quiet: bool) -> runlog.RunLog:
+        """The run's log, from here on."""
+        log = runlog.RunLog(
+            self.folder, self.step, self.total, self.per_epoch, len(self.errors), self.seconds, quiet
+        )  # fmt: skip
+        if self.step:
+            now, then = run.environment(self.store, self.where), run.environment_of(self.folder)
+            log.resumed(self.step, now)
+            for what in ("device", "threads", "versions", "commit"):
+                if now[what] != then[what]:
+                    log.say(f"{what}: the run was begun with {then[what]}, now {now[what]}; the bits may differ")
+        return log
 
 
 def begin(
@@ -205,23 +223,25 @@ def begin(
         name, recipe = given or "source", named(given or "source")
     recipe = recipe.but(net={"classes": len(store.classes)})
     check_fit(name, recipe, store)
+    net = build(recipe.net, recipe.seed)  # before the folder is made: it may be too large for the memory
     if begun:
         check_same(folder, recipe, store)
         where = Place(where.device, kept_precision(folder, precision))
     else:
         run.create(folder, name, recipe, store, where)
     keep_pages()
-    return Training(folder, recipe, store, where, workers)
+    return Training(folder, recipe, net, store, where, workers)
 
 
 def check_fit(name: str, recipe: Recipe, store: Store) -> None:
-    """Raise UnusableError where the store lacks pictures to validate on, or they are smaller than a view."""
+    """Raise UnusableError where the store lacks pictures to validate on, or they do not suit the views."""
     if not {"val", "test"} & store.splits.keys():
         raise UnusableError(f"store {store.path} has no val split to watch training on; prepare it with --val-fraction")
-    if recipe.net.input > store.side:
+    view, side = recipe.net.input, store.side
+    if view > side or 2 * view <= side:
         raise UnusableError(
-            f"recipe {name} takes views of {recipe.net.input} pixels, but store {store.path} holds pictures of "
-            f"{store.side}; take a recipe for such pictures (tiny for 64, cifar-18 for 32), or prepare with --side 256"
+            f"recipe {name} takes views of {view} pixels, and store {store.path} holds pictures of {side}: take "
+            "another recipe (source for 256, tiny for 64, cifar-18 for 32), or prepare again with another --side"
         )
 
 
