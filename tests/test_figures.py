@@ -1,4 +1,5 @@
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,11 +122,20 @@ def test_hostile_and_foreign_class_names_are_drawn_as_text() -> None:
 
 
 def test_a_finished_run_has_three_figures(run: Path, tmp_path: Path) -> None:
-    written = figures.draw(run, tmp_path / "new" / "figures")
+    written, missing = figures.draw(run, tmp_path / "new" / "figures")
+    assert missing == {}
     assert sorted(path.name for path in written) == [
         f"{name}.{form}" for name in ("curves", "kernels", "top5") for form in ("png", "svg")
     ]
     assert all(path.stat().st_size > 1000 for path in written)
+
+
+def test_why_a_figure_is_missing_is_told(run: Path, tmp_path: Path) -> None:
+    bare = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    written, missing = figures.draw(bare, tmp_path / "figures")
+    assert [path.name for path in written] == ["curves.png", "curves.svg"]
+    assert missing.keys() == {"kernels", "top5"}
+    assert "has no checkpoint yet" in missing["kernels"]
 
 
 def test_a_folder_without_a_run_has_no_figures(tmp_path: Path) -> None:

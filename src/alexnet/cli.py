@@ -293,7 +293,7 @@ def predict(
 
 
 @app.command
-def figures(run: Path, out: Path, /) -> None:
+def figures(run: Path, out: Path, /) -> int:
     """Draw a run's learning curves, conv1 kernels (figure 3) and top-5 panel (figure 4), as PNG and SVG.
 
     Example: alexnet figures run figures/
@@ -307,8 +307,12 @@ def figures(run: Path, out: Path, /) -> None:
     """
     from alexnet.figures import draw
 
-    for path in draw(run, out):
+    paths, missing = draw(run, out)
+    for path in paths:
         print(path)
+    for name, reason in missing.items():
+        complain(f"{name}: {reason}")
+    return 1 if missing else 0
 
 
 @app.command

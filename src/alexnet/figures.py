@@ -164,11 +164,15 @@ def of_run(run: Path) -> dict[str, "Figure | str"]:
     return drawn
 
 
-def draw(run: Path, out: Path) -> list[Path]:
-    """Write what figures of a run can be drawn to the folder `out`; returns the files, a PNG and an SVG each."""
-    made = {name: figure for name, figure in of_run(run).items() if not isinstance(figure, str)}
+def draw(run: Path, out: Path) -> tuple[list[Path], dict[str, str]]:
+    """Write the figures of a run to the folder `out`; returns the files, a PNG and an SVG each, and why any is missing.
+
+    Raises UnusableError if the folder is not a run.
+    """
+    figures = of_run(run)
     out.mkdir(parents=True, exist_ok=True)
-    return [path for name, figure in made.items() for path in save(figure, out / name)]
+    paths = [p for name, figure in figures.items() if not isinstance(figure, str) for p in save(figure, out / name)]
+    return paths, {name: reason for name, reason in figures.items() if isinstance(reason, str)}
 
 
 def save(figure: "Figure", path: Path) -> list[Path]:
