@@ -147,7 +147,7 @@ def test_a_loss_at_the_logarithm_of_the_classes_is_diagnosed(
     flat = small.but(net={"std": (1e-5,) * 8}, views={"scale": 1 / 58}, sgd={"rate": 1e-6, "bias_rate": 0.0}, epochs=26)
     train(store, tmp_path / "run", flat, precision="fp32")
     told = capsys.readouterr().err
-    assert f"sat at ln(3) = {math.log(3):.3f} for 100 steps" in told
+    assert f"stayed at or above ln(3) = {math.log(3):.3f} for 100 steps" in told
     assert "--set views.scale=1" in told
 
 

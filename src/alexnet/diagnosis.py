@@ -23,7 +23,7 @@ class Watch:
         self.told = False
 
     def see(self, step: int, loss: float, inputs: Tensor, logits: Tensor) -> list[str]:
-        """Lines to print where the loss sits at ln(classes), that of a net that says the same of every picture.
+        """Lines to print where the loss stays at ln(classes), that of a net that says the same of every picture.
 
         Raises FailedError if the loss is NaN or infinite.
         """
@@ -32,17 +32,17 @@ class Watch:
         self.losses.append(loss)
         if self.told or len(self.losses) < (self.losses.maxlen or 0):
             return []
-        if len(inputs) < 2 or not self.sits():
+        if len(inputs) < 2 or not self.stuck():
             return []
         self.told = True
         logit_std = logits.detach().float().std(0).mean().item()
         return plateau(self.recipe, len(self.losses), inputs.std().item(), logit_std)
 
-    def sits(self) -> bool:
-        """Whether both halves of the losses lie at ln(classes): a loss that falls through it does not sit there."""
-        chance, losses = math.log(self.classes), list(self.losses)
-        halves = losses[: len(losses) // 2], losses[len(losses) // 2 :]
-        return all(abs(sum(half) / len(half) - chance) < 0.01 * chance for half in halves)
+    def stuck(self) -> bool:
+        """Whether the losses stay at ln(classes), or above it where the rate makes them swing, and do not fall."""
+        losses, middle = list(self.losses), len(self.losses) // 2
+        first, second = sum(losses[:middle]) / middle, sum(losses[middle:]) / (len(losses) - middle)
+        return min(first, second) > 0.99 * math.log(self.classes) and second > 0.97 * first
 
 
 def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> list[str]:
@@ -52,8 +52,9 @@ def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> l
     """
     net, rate = recipe.net, recipe.sgd.rate
     lines = [
-        f"the loss has sat at ln({net.classes}) = {math.log(net.classes):.3f} for {steps} steps: the net gives every "
-        f"picture the same answer (input std {input_std:.3g}, a logit's std between pictures {logit_std:.2g})"
+        f"the loss has stayed at or above ln({net.classes}) = {math.log(net.classes):.3f} for {steps} steps: the net "
+        f"gives every picture much the same answer (input std {input_std:.3g}, a logit's std between pictures "
+        f"{logit_std:.2g})"
     ]
     if input_std < RAW_STD / 4:
         lines.append(
