@@ -163,7 +163,7 @@ def test_colour_noise_has_a_hundredth_of_the_pictures_colour_covariance(scale: s
     colours = random.normal(0, 1, (5000, 3)) @ random.normal(0, 30, (3, 3))
     covariance = np.cov(colours.T, bias=True)
     values, vectors = np.linalg.eigh(covariance)
-    recipe = RECIPES["paper"].but(net={"input": 11}, views={"colour_scale": scale})
+    recipe = RECIPES["cifar-13"].but(net={"input": INPUT}, views={"colour": 0.1, "colour_scale": scale})
     v = viewer(recipe, torch.zeros(SIDE, SIDE, 3), torch.from_numpy(values), torch.from_numpy(vectors))
     draws = added(v, 500, 40)
     n = len(draws)
