@@ -162,12 +162,15 @@ def processor() -> str:
 
 def commit() -> str | None:
     """The commit of the checkout that the package runs from, with + where it was changed; None if installed."""
-    here = Path(__file__).parent
+    here = Path(__file__)
+    # The first fails where the file is not the checkout's own: an installed copy may lie inside another's checkout.
+    questions = (["ls-files", "--error-unmatch", here.name], ["rev-parse", "--short=12", "HEAD"])
+    questions += (["status", "--porcelain", "--", "."],)
     try:
-        found = [
-            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
-            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", "."])
-        ]
+        _, head, changed = (
+            subprocess.run(["git", *q], cwd=here.parent, capture_output=True, text=True, check=True, timeout=10).stdout
+            for q in questions
+        )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found[0].strip() + ("+" if found[1].strip() else "")
+    return head.strip() + ("+" if changed.strip() else "")
