@@ -164,8 +164,11 @@ def commit() -> str | None:
     """The commit of the checkout that the package runs from, with + where it was changed; None if installed."""
     here = Path(__file__)
     # The first fails where the file is not the checkout's own: an installed copy may lie inside another's checkout.
-    questions = (["ls-files", "--error-unmatch", here.name], ["rev-parse", "--short=12", "HEAD"])
-    questions += (["status", "--porcelain", "--", "."],)
+    questions = (
+        ["ls-files", "--error-unmatch", here.name],
+        ["rev-parse", "--short=12", "HEAD"],
+        ["status", "--porcelain", "--", "."],
+    )
     try:
         _, head, changed = (
             subprocess.run(["git", *q], cwd=here.parent, capture_output=True, text=True, check=True, timeout=10).stdout
