@@ -83,8 +83,7 @@ def evaluate(
     """
     store = store if isinstance(store, Store) else Store(store)
     folders = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
-    if views not in (1, 10):
-        raise UnusableError(f"--views {views}; it must be 1 or 10")
+    check_views(views)
     if not folders:
         raise UnusableError("no run to evaluate; name one or more")
     if save and (Path(save).suffix != ".npz" or not Path(save).parent.is_dir() or Path(save).is_dir()):
@@ -115,6 +114,12 @@ def evaluate(
         np.savez(file, probabilities=many, labels=pictures.labels, names=np.array(list(pictures.names)))
         write(Path(save), [file.getvalue()])
     return result
+
+
+def check_views(views: int) -> None:
+    """Raise UnusableError for a number of views that is neither one nor ten."""
+    if views not in (1, 10):
+        raise UnusableError(f"--views {views}; it must be 1 or 10")
 
 
 def validate(

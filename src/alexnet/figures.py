@@ -204,7 +204,7 @@ def _panel(run: Path, net: Any) -> "Figure":
     from alexnet.run import environment_of
 
     store = Store(environment_of(run)["store"])
-    split = store["val" if "val" in store.splits else "test"]
+    split = store[store.held_out]
     count = min(PANEL, len(split))
     ids = (2 * np.arange(count) + 1) * len(split) // (2 * count)
     pictures = split.read(ids)

@@ -12,7 +12,7 @@ from alexnet.cifar import Network
 from alexnet.data.decode import UnreadablePicture, decode, square
 from alexnet.device import Place, place
 from alexnet.errors import UnusableError
-from alexnet.evaluation import probabilities
+from alexnet.evaluation import check_views, probabilities
 
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 BATCH = 16
@@ -36,8 +36,7 @@ def predict(
     """
     if top < 1:
         raise UnusableError(f"--top {top}; it must be 1 or more")
-    if views not in (1, 10):
-        raise UnusableError(f"--views {views}; it must be 1 or 10")
+    check_views(views)
     where = place(device, precision)
     net = where.hold(checkpoint.load(run))
     paths = files([images] if isinstance(images, (str, Path)) else images)

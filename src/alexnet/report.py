@@ -131,7 +131,7 @@ def _facts(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> 
 
 
 def _seconds(log: Sequence[Mapping[str, Any]]) -> float:
-    """Seconds over all sittings: each time that a run is resumed, its log counts from 0 again."""
+    """Seconds over all sittings; where a log's count began again, the sittings are added up."""
     marks: list[float] = [line["seconds"] for line in log if "seconds" in line]
     ends = [before for before, after in itertools.pairwise(marks) if after < before]
     return sum(ends) + (marks[-1] if marks else 0)

@@ -100,14 +100,13 @@ class RunLog:
             "error": round(error, 6),
             "rate": rate,
             "pictures_per_second": round(self.recent.pictures / max(now - self.last, 1e-9), 1),
-            "seconds": round(now - self.start, 1),
         }
-        self.write(line)
+        self.write(line | self.clock())
         words = f"step {step} of {self.steps}  epoch {line['epoch']:.2f}  loss {line['loss']:.4f}  "
         words += f"error {100 * error:.1f} %  rate {rate:.2g}  {line['pictures_per_second']:.0f} pictures/s"
         self.progress.update(self.task, words=words)
         if not self.console.is_terminal:
-            self.say(f"{words}  {self.left(step)} left")
+            self.say(f"{words}  {self.left()} left")
         self.recent, self.last = Tally(), now
 
     def epoch(self, step: int, **measured: float) -> None:
@@ -145,7 +144,7 @@ class RunLog:
                 if isinstance(value, (int, float)) and name not in ("step", "epoch"):
                     self.board.add_scalar(f"{line['kind']}/{name}", value, line["step"])
 
-    def left(self, step: int) -> str:
+    def left(self) -> str:
         """Hours, minutes and seconds to the end, as far as the progress so far tells."""
         seconds = self.progress.tasks[0].time_remaining
         if seconds is None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -74,7 +75,8 @@ def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], sa
         with training.where.arithmetic():
             logits = net.at(batch.step)(views)
         loss = F.cross_entropy(logits.float(), batch.labels)
-        for line in watch.see(batch.step, loss.item(), views, logits):
+        seen = loss.item()  # once: on a GPU each reading waits for it
+        for line in watch.see(batch.step, seen, views, logits):
             log.say(line)
 
         net.zero_grad()
@@ -83,8 +85,8 @@ def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], sa
         training.step += 1
 
         wrong = int((logits.argmax(1) != batch.labels).sum())
-        training.tally.add(loss.item(), wrong, len(batch.ids))
-        log.step(training.step, loss=loss.item(), wrong=wrong, pictures=len(batch.ids), rate=rates.weights)
+        training.tally.add(seen, wrong, len(batch.ids))
+        log.step(training.step, loss=seen, wrong=wrong, pictures=len(batch.ids), rate=rates.weights)
         poll()
         due = time.monotonic() - saved > save_every
         if training.unvalidated:
@@ -158,22 +160,17 @@ class Training:
 
     def validate(self, poll: Callable[..., None]) -> dict[str, float]:
         """The errors with one view at the end of an epoch; the schedule sees top1."""
-        found = validate(self.net, self.viewer, self.store[self.held_out], self.where, self.workers, poll)
+        found = validate(self.net, self.viewer, self.store[self.store.held_out], self.where, self.workers, poll)
         self.errors.append(found.top1)
         loss, error = self.tally.means()
         self.tally = runlog.Tally()
         measured = {"rate": self.rates().weights, "train_loss": loss, "train_error": error}
         return measured | {"top1": found.top1, "top5": found.top5, "nats": found.nats}
 
-    @property
-    def held_out(self) -> str:
-        """The split that training is watched on."""
-        return "val" if "val" in self.store.splits else "test"
-
     def evaluate(self, poll: Callable[..., None]) -> Evaluation:
         """The last word: ten views."""
         return evaluate(
-            self.store, self.folder, split=self.held_out, device=str(self.where.device),
+            self.store, self.folder, split=self.store.held_out, device=str(self.where.device),
             precision=self.where.precision, workers=self.workers, progress=poll,
         )  # fmt: skip
 
@@ -183,7 +180,7 @@ class Training:
         if not all(bool(w.isfinite().all()) for w in weights.values()):
             raise FailedError(not_a_number("a weight is no number", self.step, self.recipe))
         seconds = round(self.seconds + time.monotonic() - self.begun, 1)
-        state = State(self.step, tuple(self.errors), seconds, (self.tally.loss, self.tally.wrong, self.tally.pictures))
+        state = State(self.step, tuple(self.errors), seconds, astuple(self.tally))
         checkpoint.save(self.folder, weights, self.momentum.velocity, state, self.recipe.digest, keep)
 
     def log(self, quiet: bool) -> runlog.RunLog:

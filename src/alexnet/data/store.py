@@ -131,6 +131,11 @@ class Store:
         except (KeyError, TypeError, ValueError, IndexError):
             raise _damage(self.path, "meta.json") from None
 
+    @property
+    def held_out(self) -> str:
+        """The split that a net is watched and shown on: val, or test where there is no val."""
+        return "val" if "val" in self.splits else "test"
+
     def __getitem__(self, split: str) -> Split:
         if split not in self.splits:
             raise UnusableError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}")
