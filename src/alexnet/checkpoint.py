@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from alexnet import cifar, run
@@ -125,8 +126,9 @@ def load(folder: str | Path) -> Network:
     if not checkpoints:
         raise UnusableError(f"{folder} has no checkpoint yet; train it first, or on with --resume")
     read_state(checkpoints[-1], recipe.digest)
-    net = cifar.build(recipe.net, recipe.seed)
-    net.load_state_dict(read_tensors(checkpoints[-1], FILES[0]))
+    with torch.device("meta"):  # no initial weights are drawn
+        net = cifar.build(recipe.net, recipe.seed)
+    net.load_state_dict(read_tensors(checkpoints[-1], FILES[0]), assign=True)
     net.classes = run.classes_of(folder)
     net.viewer = run.viewer_of(folder, recipe)
     return net.eval()

@@ -77,7 +77,7 @@ class Cifar(nn.Module):
             return response_norm(x, norm, 1) if isinstance(norm, LRN) else within_map_norm(x, norm)
         return self.get_submodule(name)(x.flatten(1) if kind == "fc" else x)
 
-    def at(self, step: int, position: int = 0) -> Self:
+    def at(self, step: int | Tensor, position: int = 0) -> Self:
         """These nets have nothing random inside."""
         return self
 

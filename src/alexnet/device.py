@@ -1,6 +1,7 @@
 """Where and how precisely the arithmetic is done: neither changes the recipe, both are recorded in the run."""
 
 import ctypes
+import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 from alexnet.errors import UnusableError
 
 Module = TypeVar("Module", bound=torch.nn.Module)
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -19,17 +20,33 @@ class Place:
     """A device and a precision."""
 
     device: torch.device
-    precision: str  # "fp32" or "bf16": bf16 keeps float32 weights, velocities, norms and loss
+    # bf16 keeps float32 weights, velocities, norms and loss; tf32 is fp32 but for products' 10-bit mantissas, on CUDA
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What activations are held in, and the weights that a forward pass reads."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    @property
+    def ahead(self) -> int:
+        """Steps that the host may be ahead of what it has read: reading the last one would make a GPU wait."""
+        return 1 if self.device.type == "cuda" else 0
 
     def hold(self, net: Module) -> Module:
         """The net on the device, in channels-last memory: the layout of the views and of the fast convolutions."""
         return net.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def serve(self, net: Module) -> Module:
+        """The same for a net that is trained no more: its weights rounded once, not at every batch."""
+        return self.hold(net).to(self.dtype)
+
     def arithmetic(self) -> AbstractContextManager[Any]:
         """The context in which the net runs."""
-        if self.precision == "fp32":
+        if self.precision != "bf16":
             return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        # No cache: each weight is used once in a pass, and a captured graph could not look into it.
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
 
 def place(device: str = "auto", precision: str = "auto") -> Place:
@@ -47,6 +64,11 @@ def place(device: str = "auto", precision: str = "auto") -> Place:
         raise UnusableError(f"--device {device} is not to be had here; there is {have}") from None
     if precision == "auto":
         precision = "bf16" if has_bf16(chosen) else "fp32"
+    if precision == "tf32" and chosen.type != "cuda":
+        raise UnusableError(f"--precision tf32 on {chosen}: only CUDA devices have it; give fp32, bf16 or auto")
+    if chosen.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.benchmark = True  # the shapes stay; the first steps find the fastest convolutions
     return Place(chosen, precision)
 
 
@@ -59,8 +81,11 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def keep_pages() -> None:
-    """Have glibc keep freed memory: else every step maps and zeroes its activations' pages anew. No-op elsewhere."""
-    if platform.libc_ver()[0] == "glibc":
+    """Have glibc keep freed memory: else every step maps and zeroes its activations' pages anew. No-op elsewhere.
+
+    The process then stays as large as it ever was; ALEXNET_KEEP_PAGES=0 leaves malloc as it is.
+    """
+    if platform.libc_ver()[0] == "glibc" and os.environ.get("ALEXNET_KEEP_PAGES", "1") != "0":
         libc = ctypes.CDLL(None)
         for parameter in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
             libc.mallopt(parameter, 2**31 - 1)

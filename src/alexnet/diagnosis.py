@@ -36,7 +36,7 @@ class Watch:
             return []
         self.told = True
         logit_std = logits.detach().float().std(0).mean().item()
-        return plateau(self.recipe, len(self.losses), inputs.std().item(), logit_std)
+        return plateau(self.recipe, len(self.losses), inputs.float().std().item(), logit_std)
 
     def stuck(self) -> bool:
         """Whether the losses stay at ln(classes), or above it where the rate makes them swing, and do not fall."""

@@ -20,6 +20,7 @@ from alexnet.device import Place, place
 from alexnet.disk import write
 from alexnet.errors import UnusableError
 
+Forward = Callable[[Tensor], Tensor]  # views to logits
 BATCH = 64  # pictures at a time; ten views make ten times as many inputs
 
 
@@ -90,7 +91,7 @@ def evaluate(
         raise UnusableError(f"--save {save}; give it a name that ends in .npz, in a folder that exists")
     shares = shares_of(weights, len(folders))
     where = place(device, precision)
-    nets = [where.hold(checkpoint.load(folder)) for folder in folders]
+    nets = [where.serve(checkpoint.load(folder)) for folder in folders]
     for folder, net in zip(folders, nets, strict=True):
         fits(store, folder, net)
     pictures = store[split]
@@ -123,15 +124,13 @@ def check_views(views: int) -> None:
 
 
 def validate(
-    net: Network, viewer: Viewer, pictures: Split, where: Place, workers: int, progress: Callable[[int, int], None]
+    forward: Forward, viewer: Viewer, pictures: Split, where: Place, workers: int, progress: Callable[[int, int], None]
 ) -> Errors:
     """The errors of a net in training, with the central view."""
-    net.eval()
     rows = []
     for first, images in in_order(pictures, where, workers, BATCH):
-        rows.append(probabilities(net, viewer, images, where, 1)[0])
+        rows.append(probabilities(forward, viewer, images, where, 1)[0])
         progress(first + len(images), len(pictures))
-    net.train()
     return errors(torch.cat(rows).cpu().numpy(), pictures.labels, 1)
 
 
@@ -141,11 +140,11 @@ def in_order(pictures: Split, where: Place, workers: int, batch: int) -> Iterato
 
 
 @torch.inference_mode()
-def probabilities(net: Network, viewer: Viewer, images: Tensor, where: Place, views: int) -> tuple[Tensor, Tensor]:
+def probabilities(forward: Forward, viewer: Viewer, images: Tensor, where: Place, views: int) -> tuple[Tensor, Tensor]:
     """Softmax of the central view, and its mean over all views: (N, classes) float32 each."""
-    inputs = viewer.centre(images)[None] if views == 1 else viewer.ten(images)
+    inputs = viewer.centre(images, where.dtype)[None] if views == 1 else viewer.ten(images, where.dtype)
     with where.arithmetic():
-        logits = net(inputs.flatten(0, 1))
+        logits = forward(inputs.flatten(0, 1))
     each = torch.softmax(logits.float(), 1).view(*inputs.shape[:2], -1)
     middle = 0 if len(each) < 10 else 2  # of the corners and the centre, then their mirrors
     return each[middle], each.mean(0)

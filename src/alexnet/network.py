@@ -1,7 +1,7 @@
 """The network of figure 2: five convolutional and three fully connected layers in two towers."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Self
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from alexnet import rng, shapes
 from alexnet.errors import UnusableError
 from alexnet.ops.dropout import dropout
-from alexnet.ops.norm import response_norm, within_map_norm
+from alexnet.ops.norm import Relu, response_norm, within_map_norm
 from alexnet.recipe import Net
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh, "logistic": torch.sigmoid}
@@ -33,7 +33,8 @@ class AlexNet(nn.Module):
     def __init__(self, net: Net | None = None, seed: int = 0) -> None:
         super().__init__()
         self.net = net = net or Net()
-        self.seed, self.step, self.position = seed, 0, 0
+        self.seed, self.position = seed, 0
+        self.step: int | Tensor = 0
         self.activate = ACTIVATIONS[net.activation]
         maps, sizes, groups = net.kernels, net.sizes, net.towers
         self.overhang = shapes.overhang(net.input, sizes[0], net.stride)
@@ -50,8 +51,8 @@ class AlexNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of the views x (N, 3, input, input)."""
-        logits = last(self.walk(x))
-        self.step += self.training
+        logits = last(self.walk(x, each=False))
+        self.step = self.step + self.training
         return logits
 
     def features(self, x: Tensor, layer: str) -> Tensor:
@@ -62,27 +63,20 @@ class AlexNet(nn.Module):
         """
         return named(self.walk(x), layer)
 
-    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Every layer's output with its name, from conv1 to fc8."""
+    def walk(self, x: Tensor, each: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Every layer's output with its name, from conv1 to fc8.
+
+        Unless `each` counts, a ReLU and the norm beside it are one operation, and the first of the two is not shown.
+        """
         x = self.conv1(F.pad(x, (0, self.overhang, 0, self.overhang)))
         yield "conv1", x
-        if self.net.lrn1_first:
-            x = self.norm(x)
-            yield "norm1", x
-        x = self.activate(x)
-        yield "relu1", x
-        if not self.net.lrn1_first:
-            x = self.norm(x)
-            yield "norm1", x
+        x = yield from self.norm_and_relu(x, 1, each)
         x = self.pool(x)
         yield "pool1", x
 
         x = self.conv2(x)
         yield "conv2", x
-        x = self.activate(x)
-        yield "relu2", x
-        x = self.norm(x)
-        yield "norm2", x
+        x = yield from self.norm_and_relu(x, 2, each)
         if self.net.within:
             x = within_map_norm(x, self.net.within)
             yield "within2", x
@@ -118,9 +112,23 @@ class AlexNet(nn.Module):
         yield "drop7", x
         yield "fc8", self.fc8(join(x))
 
-    def norm(self, x: Tensor) -> Tensor:
+    def norm_and_relu(self, x: Tensor, block: int, each: bool) -> Generator[tuple[str, Tensor], None, Tensor]:
+        """The activation and the norm after conv1 or conv2: the norm last (section 3.5), or first as in net 145."""
+        relu, norm = f"relu{block}", f"norm{block}"
+        norm_first = block == 1 and self.net.lrn1_first
+        if not each and self.net.lrn and self.net.activation == "relu":
+            x = self.norm(x, "after" if norm_first else "before")
+            yield (relu if norm_first else norm), x
+            return x
+        steps: list[tuple[str, Callable[[Tensor], Tensor]]] = [(relu, self.activate), (norm, self.norm)]
+        for name, step in reversed(steps) if norm_first else steps:
+            x = step(x)
+            yield name, x
+        return x
+
+    def norm(self, x: Tensor, relu: Relu = "") -> Tensor:
         """Response normalisation within each tower, or nothing where the recipe has none (section 3.3)."""
-        return response_norm(x, self.net.lrn, self.net.towers) if self.net.lrn else x
+        return response_norm(x, self.net.lrn, self.net.towers, relu) if self.net.lrn else x
 
     def pool(self, x: Tensor) -> Tensor:
         """Overlapping pooling: windows of 3 that move by 2 (section 3.4); hanging windows are clipped, as in 2012."""
@@ -132,7 +140,7 @@ class AlexNet(nn.Module):
             return x * (1 - self.net.dropout)
         return dropout(x, self.net.dropout, self.seed, layer, self.step, self.position) if self.net.dropout else x
 
-    def at(self, step: int, position: int = 0) -> Self:
+    def at(self, step: int | Tensor, position: int = 0) -> Self:
         """Take the place of `step`, and of `position` in the global batch, for dropout."""
         self.step, self.position = step, position
         return self

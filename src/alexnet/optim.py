@@ -1,12 +1,12 @@
 """The update rule of section 5, and the rates it is given."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from alexnet.ops.forms import best
 from alexnet.recipe import Late, Plateau, Recipe, Sgd, Steps
 
 
@@ -20,39 +20,46 @@ class Rates:
 
 
 class Momentum:
-    """v <- momentum v - decay rate w - rate g, then w <- w + v (section 5), in one go over all layers.
+    """v <- momentum v - decay rate w - rate g, then w <- w + v (section 5), in one pass over each layer.
 
     The rate is inside the velocity, unlike torch.optim.SGD's: they part whenever the rate drops. A rate of 0 leaves a
     parameter wholly alone, its velocity included, as in the 2012 code.
+
+    `seen` is what the net is to compute with: the float32 weights themselves, or copies of `dtype` that each step
+    writes anew, so that no forward pass has to round 61 million numbers.
     """
 
-    def __init__(self, net: nn.Module, sgd: Sgd) -> None:
+    def __init__(self, net: nn.Module, sgd: Sgd, dtype: torch.dtype = torch.float32) -> None:
         self.sgd = sgd
-        self.parameters = dict(net.named_parameters())
+        self.parameters: dict[str, Tensor] = dict(net.named_parameters())
         self.velocity = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
+        self.seen = self.parameters
+        if dtype != torch.float32:
+            self.seen = {name: p.detach().to(dtype).requires_grad_() for name, p in self.parameters.items()}
 
     def load(self, velocity: dict[str, Tensor]) -> None:
         """Take over the velocities of a checkpoint."""
         for name, kept in self.velocity.items():
             kept.copy_(velocity[name])
 
+    def clear(self) -> None:
+        """Let the gradients go: backward adds to what it finds."""
+        for seen in self.seen.values():
+            seen.grad = None
+
     @torch.no_grad()
     def step(self, rates: Rates) -> None:
-        """One update from the gradients that the parameters carry."""
-        alike: defaultdict[tuple[float, float], list[str]] = defaultdict(list)
-        for name in self.parameters:
-            alike[self.settings(name, rates)].append(name)
-        for (rate, decay), names in alike.items():
-            if rate == 0:
-                continue
-            w: list[Tensor] = [self.parameters[n] for n in names]
-            v: list[Tensor] = [self.velocity[n] for n in names]
-            g: list[Tensor] = [gradient(p) for p in w]
-            torch._foreach_mul_(v, self.sgd.momentum)
-            if decay:
-                torch._foreach_add_(v, w, alpha=-decay * rate)
-            torch._foreach_add_(v, g, alpha=-rate)
-            torch._foreach_add_(w, v)
+        """One update from the gradients that backward left in `seen`."""
+        for name, w in self.parameters.items():
+            seen = self.seen[name]
+            g = seen.grad
+            assert g is not None  # every parameter has one
+            rate, decay = self.settings(name, rates)
+            if rate:
+                v, shadow = self.velocity[name], None if seen is w else seen
+                if g.stride() != w.stride():
+                    g = torch.empty_like(w, dtype=g.dtype).copy_(g)
+                best(w).momentum(w, v, g, shadow, rate, self.sgd.momentum, decay)
 
     def settings(self, name: str, rates: Rates) -> tuple[float, float]:
         """(rate, decay) of one parameter, such as "conv1.bias"."""
@@ -63,12 +70,6 @@ class Momentum:
         if kind == "bias":
             return rate, self.sgd.bias_decay
         return rate, self.sgd.layer_decay.get(layer, self.sgd.decay)
-
-
-def gradient(parameter: Tensor) -> Tensor:
-    """The gradient that backward left; every parameter has one."""
-    assert parameter.grad is not None
-    return parameter.grad
 
 
 def rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> Rates:

@@ -38,7 +38,8 @@ def predict(
         raise UnusableError(f"--top {top}; it must be 1 or more")
     check_views(views)
     where = place(device, precision)
-    net = where.hold(checkpoint.load(run))
+    net = where.serve(checkpoint.load(run))
+    net.viewer = net.viewer.to(where.device)
     paths = files([images] if isinstance(images, (str, Path)) else images)
     answers: list[dict[str, Any]] = []
     for first in range(0, len(paths), BATCH):

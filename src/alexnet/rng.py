@@ -21,8 +21,9 @@ def words(seed: int, purpose: str, *place: Tensor | int) -> Tensor:
     """
     tensors = [p for p in place if isinstance(p, Tensor)]
     device = tensors[0].device if tensors else torch.device("cpu")
-    full = [p if isinstance(p, Tensor) else torch.tensor(p, device=device) for p in place]
-    full += [torch.tensor(0, device=device)] * (4 - len(full))
+    # torch.full, not torch.tensor: a CUDA graph can hold a kernel that fills, not a copy from the host
+    full = [p if isinstance(p, Tensor) else torch.full((), p, device=device) for p in place]
+    full += [torch.full((), 0, device=device)] * (4 - len(full))
     c0, c1, c2, c3 = torch.broadcast_tensors(*full)
     k0, k1 = seed & MASK, zlib.crc32(purpose.encode())
     for _ in range(10):

@@ -27,6 +27,7 @@ from alexnet.data.views import Viewer
 from alexnet.device import Place
 from alexnet.disk import json_bytes, write
 from alexnet.errors import UnusableError
+from alexnet.ops import forms
 from alexnet.recipe import Recipe
 
 
@@ -68,6 +69,7 @@ def environment(store: Store, place: Place) -> dict[str, Any]:
         "images": {name: len(split) for name, split in store.splits.items()},
         "classes": len(store.classes),
         "precision": place.precision,
+        "kernels": forms.name(place.device),
         "device": torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else processor(),
         "threads": torch.get_num_threads(),
         "versions": {"alexnet": alexnet.__version__, "torch": torch.__version__, "python": platform.python_version()},

@@ -1,11 +1,10 @@
 """Training: start or resume, and the loop."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from pathlib import Path
-
-import torch.nn.functional as F
 
 from alexnet import checkpoint, fields, optim, run, runlog
 from alexnet.checkpoint import State
@@ -16,8 +15,10 @@ from alexnet.device import Place, keep_pages, place
 from alexnet.diagnosis import Watch, not_a_number
 from alexnet.errors import FailedError, StoppedError, UnusableError
 from alexnet.evaluation import Evaluation, evaluate, validate
+from alexnet.ops import forms
 from alexnet.recipe import Recipe, named
 from alexnet.signals import Signals
+from alexnet.step import Captured, Outcome, Step
 
 
 def train(
@@ -52,6 +53,7 @@ def train(
             loop(training, log, signals.poll, save_every, keep)
             final = training.evaluate(signals.poll)
         except StoppedError as stop:
+            training.read(log)
             training.save(keep)
             words = f"saved at step {training.step} of {training.total} in {folder}; --resume goes on from there"
             raise StoppedError(f"{stop}: {words}", stop.signal) from None
@@ -61,38 +63,22 @@ def train(
 
 def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], save_every: float, keep: int) -> None:
     """From the step where `training` stands to the end of its recipe."""
-    recipe, net, viewer = training.recipe, training.net, training.viewer
-    watch, saved = Watch(recipe), time.monotonic()
+    saved = time.monotonic()
     log.say(training.title)
     if training.unvalidated:  # stopped between an epoch's last step and its validation
         log.epoch(training.step, **training.validate(poll))
         training.save(keep)
     for batch in training.batches():
-        rates, colour = training.rates(), optim.colour_on(recipe, training.progress)
-        views = viewer.training(
-            batch.images, batch.ids, seed=recipe.seed, epoch=batch.epoch, first=batch.first, colour=colour
-        )
-        with training.where.arithmetic():
-            logits = net.at(batch.step)(views)
-        loss = F.cross_entropy(logits.float(), batch.labels)
-        seen = loss.item()  # once: on a GPU each reading waits for it
-        for line in watch.see(batch.step, seen, views, logits):
-            log.say(line)
-
-        net.zero_grad()
-        loss.backward()
-        training.momentum.step(rates)
-        training.step += 1
-
-        wrong = int((logits.argmax(1) != batch.labels).sum())
-        training.tally.add(seen, wrong, len(batch.ids))
-        log.step(training.step, loss=seen, wrong=wrong, pictures=len(batch.ids), rate=rates.weights)
+        training.advance(batch)
+        training.read(log, but=training.where.ahead)
         poll()
         due = time.monotonic() - saved > save_every
         if training.unvalidated:
+            training.read(log)
             log.epoch(training.step, **training.validate(poll))
             due = True
         if due:
+            training.read(log)
             training.save(keep)
             saved = time.monotonic()
         if training.finished:
@@ -114,10 +100,13 @@ class Training:
             self.step, self.errors, self.seconds = state.step, list(state.errors), state.seconds
             self.tally = runlog.Tally(*state.tally)
         where.hold(self.net).train()
-        self.momentum = optim.Momentum(self.net, recipe.sgd)
+        self.momentum = optim.Momentum(self.net, recipe.sgd, where.dtype)
         if state:
             self.momentum.load(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[1]))
         self.viewer = run.viewer_of(folder, recipe).to(where.device)
+        self.eager = Step(self.net, self.viewer, self.momentum, where, recipe.seed)
+        self.take = Captured(self.eager) if where.device.type == "cuda" else self.eager
+        self.watch, self.unread = Watch(recipe), deque[Outcome]()
         self.pictures = store["train"]
         self.per_epoch = steps(len(self.pictures), recipe.sgd.batch)
         self.total = self.per_epoch * recipe.epochs
@@ -126,7 +115,8 @@ class Training:
     def title(self) -> str:
         """What is about to be done."""
         words = f"recipe {run.recipe_of(self.folder)[0]} {self.recipe.digest}, {len(self.pictures)} pictures of "
-        words += f"{len(self.store.classes)} classes, {self.where.device} in {self.where.precision}, "
+        words += f"{len(self.store.classes)} classes, {self.where.device} in {self.where.precision} "
+        words += f"({forms.name(self.where.device)} kernels), "
         return words + (f"on from step {self.step} of {self.total}" if self.step else f"{self.total} steps")
 
     @property
@@ -158,9 +148,27 @@ class Training:
         """The rates of the step that comes."""
         return optim.rates(self.recipe, self.progress, self.errors)
 
+    def advance(self, batch: Batch) -> None:
+        """Make one step; what it showed waits to be read."""
+        self.unread.append(self.take(batch, self.rates(), optim.colour_on(self.recipe, self.progress)))
+        self.step += 1
+
+    def read(self, log: runlog.RunLog, but: int = 0) -> None:
+        """Log what the steps showed, but for the last so many: on a GPU each reading waits for its step."""
+        while len(self.unread) > but:
+            seen = self.unread.popleft()
+            loss, wrong = seen.loss.item(), int(seen.wrong)
+            for line in self.watch.see(seen.step, loss, seen.views, seen.logits):
+                log.say(line)
+            self.tally.add(loss, wrong, seen.pictures)
+            log.step(seen.step + 1, loss=loss, wrong=wrong, pictures=seen.pictures, rate=seen.rate)
+
     def validate(self, poll: Callable[..., None]) -> dict[str, float]:
         """The errors with one view at the end of an epoch; the schedule sees top1."""
-        found = validate(self.net, self.viewer, self.store[self.store.held_out], self.where, self.workers, poll)
+        self.net.eval()
+        pictures = self.store[self.store.held_out]
+        found = validate(self.eager.forward, self.viewer, pictures, self.where, self.workers, poll)
+        self.net.train()
         self.errors.append(found.top1)
         loss, error = self.tally.means()
         self.tally = runlog.Tally()
@@ -191,9 +199,9 @@ class Training:
         if self.step:
             now, then = run.environment(self.store, self.where), run.environment_of(self.folder)
             log.resumed(self.step, now)
-            for what in ("device", "threads", "versions", "commit"):
-                if now[what] != then[what]:
-                    log.say(f"{what}: the run was begun with {then[what]}, now {now[what]}; the bits may differ")
+            for what in ("device", "kernels", "threads", "versions", "commit"):
+                if now[what] != then.get(what):
+                    log.say(f"{what}: the run was begun with {then.get(what)}, now {now[what]}; the bits may differ")
         return log
 
 

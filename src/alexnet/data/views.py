@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from alexnet import rng
+from alexnet.ops import crop
 from alexnet.recipe import Views
 
 
@@ -37,43 +38,48 @@ class Viewer:
         return Viewer(self.views, self.input, self.mean.to(device), self.components.to(device))
 
     def training(
-        self, images: Tensor, ids: Tensor, *, seed: int, epoch: int, first: int = 0, colour: bool = True
+        self,
+        images: Tensor,
+        ids: Tensor,
+        *,
+        seed: int,
+        epoch: int | Tensor,
+        first: int | Tensor = 0,
+        colour: bool = True,
+        dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Random crops, mirrors and colour noise: uint8 (N, side, side, 3) -> float32 (N, 3, input, input).
+        """Random crops, mirrors and colour noise: uint8 (N, side, side, 3) -> `dtype` (N, 3, input, input).
 
         All is drawn from (seed, purpose, epoch, picture): ids (N,) are the pictures' numbers in the store. Where
         pictures share a crop, as in 2012, they are consecutive in the epoch, and `first` is the place of the first.
         """
         n, views = len(images), self.views
-        if views.share > 1:
-            who = torch.arange(first, first + n, device=images.device) // views.share
-        else:
-            who = ids
-        centre = torch.full((n,), self.margin // 2, device=images.device)
-        top, left, mirrored = centre, centre, torch.zeros(n, dtype=torch.bool, device=images.device)
+        who = (torch.arange(n, device=images.device) + first) // views.share if views.share > 1 else ids
+        top = left = torch.full((n,), self.margin // 2, device=images.device)
+        mirrored = torch.zeros(n, dtype=torch.bool, device=images.device)
         four = rng.words(seed, "crop", who, epoch)
         if views.crops:
             top, left = rng.below(four[:, 0], self.margin + 1), rng.below(four[:, 1], self.margin + 1)
         if views.mirror:
             mirrored = four[:, 2] >= 1 << 31
-        x = self.cut(images, top, left, mirrored)
+        shift, factor = None, views.scale
         if colour and views.colour:
             alpha = views.colour * rng.normals(rng.words(seed, "colour", ids, epoch))[:, :3]
-            x += (alpha @ self.components.T)[:, None, None]  # the same for every pixel of a picture
+            shift = alpha @ self.components.T
             if views.colour_shrink:
-                x /= 1 + views.colour
-        return self.finished(x)
+                factor /= 1 + views.colour
+        return self.cut(images, top, left, mirrored, shift, factor, dtype)
 
-    def centre(self, images: Tensor) -> Tensor:
-        """The central view: uint8 (N, side, side, 3) -> float32 (N, 3, input, input)."""
-        return self.test(images, [(self.margin // 2, self.margin // 2, False)])[0]
+    def centre(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The central view: uint8 (N, side, side, 3) -> `dtype` (N, 3, input, input)."""
+        return self.test(images, [(self.margin // 2, self.margin // 2, False)], dtype)[0]
 
-    def ten(self, images: Tensor) -> Tensor:
-        """The corners and the centre, then their mirrors: float32 (10, N, 3, input, input) (section 4.1).
+    def ten(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The corners and the centre, then their mirrors: `dtype` (10, N, 3, input, input) (section 4.1).
 
         Where a view is the whole picture there are two: it and its mirror.
         """
-        return self.test(images, self.places())
+        return self.test(images, self.places(), dtype)
 
     def places(self) -> list[tuple[int, int, bool]]:
         """(top, left, mirrored) of the ten views."""
@@ -81,32 +87,24 @@ class Viewer:
         five = [(0, 0), (0, d), (d // 2, d // 2), (d, 0), (d, d)] if d else [(0, 0)]
         return [(top, left, mirrored) for mirrored in (False, True) for top, left in five]
 
-    def test(self, images: Tensor, places: list[tuple[int, int, bool]]) -> Tensor:
-        """Views at given places of all pictures: float32 (places, N, 3, input, input)."""
+    def test(self, images: Tensor, places: list[tuple[int, int, bool]], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Views at given places of all pictures: `dtype` (places, N, 3, input, input)."""
         n, device = len(images), images.device
         stack = []
         for top, left, mirrored in places:
             here = torch.full((n,), top, device=device), torch.full((n,), left, device=device)
-            stack.append(self.cut(images, *here, torch.full((n,), mirrored, device=device)))
-        inputs = self.finished(torch.cat(stack))
+            flips = torch.full((n,), mirrored, device=device)
+            stack.append(self.cut(images, *here, flips, None, self.views.scale, dtype))
+        inputs = torch.cat(stack)
         return inputs.view(len(places), n, *inputs.shape[1:])
 
-    def cut(self, images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
-        """Crops minus their mean, float32 (N, input, input, 3).
+    def cut(
+        self, images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, shift: Tensor | None, factor: float,
+        dtype: torch.dtype,
+    ) -> Tensor:  # fmt: skip
+        """Crops minus their mean, plus a shift of colour (N, 3), times a factor: `dtype` (N, 3, input, input).
 
         The mean is each pixel's own, or that of the central crop wherever the crop lies and unmirrored, as in 2012.
         """
-        along = torch.arange(self.input, device=images.device)
-        ys = top[:, None] + along
-        xs = left[:, None] + torch.where(mirrored[:, None], along.flip(0), along)
-        ys, xs = ys[:, :, None], xs[:, None, :]
-        pictures = torch.arange(len(images), device=images.device)[:, None, None]
-        crops = images[pictures, ys, xs].float()
-        if self.views.mean == "place":
-            return crops.sub_(self.mean[ys, xs])
-        middle = slice(self.margin // 2, self.margin // 2 + self.input)
-        return crops.sub_(self.mean[middle, middle])
-
-    def finished(self, x: Tensor) -> Tensor:
-        """Scaled if the recipe says so, and channels first (in channels-last memory)."""
-        return (x if self.views.scale == 1 else x.mul_(self.views.scale)).permute(0, 3, 1, 2)
+        place = self.views.mean == "place"
+        return crop.cut(images, top, left, mirrored, self.mean, self.input, place, shift, factor, dtype)

@@ -1,18 +1,26 @@
 """The paper's dropout: zeros in training, all units times 1 - p in testing (section 4.2)."""
 
+import zlib
+
 import torch
 from torch import Tensor
 
 from alexnet import rng
+from alexnet.ops import native
+from alexnet.ops.forms import best
 
 
-def dropout(x: Tensor, p: float, seed: int, layer: str, step: int, position: int) -> Tensor:
+def dropout(x: Tensor, p: float, seed: int, layer: str, step: int | Tensor, position: int) -> Tensor:
     """x (N, units) with each unit set to zero with probability p and the rest left as they are.
 
     The mask is a function of (seed, layer, step, position in the global batch, unit in the whole layer): row 0 of x is
-    the picture at `position`.
+    the picture at `position`. A step that is a tensor stays where it is: a captured graph reads it anew each time.
     """
+    purpose, least = f"dropout {layer}", round(p * 2**32)
+    if isinstance(step, int) and best(x) is native:
+        code = zlib.crc32(purpose.encode())
+        return x * native.kept(x.shape[0], x.shape[1], position, step, seed & rng.MASK, code, least)
     pictures = torch.arange(position, position + x.shape[0], device=x.device)
     quads = torch.arange((x.shape[1] + 3) // 4, device=x.device)
-    four = rng.words(seed, f"dropout {layer}", quads, pictures[:, None], step & rng.MASK, step >> 32)
-    return x * (four.flatten(1)[:, : x.shape[1]] >= round(p * 2**32))
+    four = rng.words(seed, purpose, quads, pictures[:, None], step & rng.MASK, step >> 32)
+    return x * (four.flatten(1)[:, : x.shape[1]] >= least)

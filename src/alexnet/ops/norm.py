@@ -1,107 +1,65 @@
 """Response normalisation, across the maps of a tower (section 3.3) and within a map (2012 code).
 
-Both divide x by s^beta, s = k + a * window_sum(x^2); they differ in the window alone. A symmetric window's sum is its
-own adjoint, so one analytic gradient serves both: dx = g s^-beta - 2 a beta x window_sum(g x s^-(beta + 1)). Only x is
-kept for it; everything is computed in float32 at least, whatever the dtype of x.
+One operation with an analytic gradient each; which form computes it follows from where x lies and what the machine has.
 """
 
-import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from alexnet.ops import native, plain
+from alexnet.ops.forms import best
 from alexnet.recipe import LRN, WithinMap
 
-Window = Callable[[Tensor], Tensor]
-PART = 2**17  # numbers worked on at a time on a CPU: half a megabyte of float32, well inside a core's cache
+Relu = Literal["", "before", "after"]
+Form = Callable[..., Tensor]
 
 
-def response_norm(x: Tensor, norm: LRN, towers: int) -> Tensor:
+def response_norm(x: Tensor, norm: LRN, towers: int, relu: Relu = "") -> Tensor:
     """x (N, C, H, W) normalised across maps; a tower's windows end at its own first and last map.
 
     ``b_i = a_i / (k + alpha sum_j a_j^2)^beta``, j within n/2 maps of i; alpha is divided by n if ``norm.share``.
+    `relu` takes in the ReLU that stands before or after the norm: the same numbers in fewer passes over memory.
     """
+    if norm.n % 2 == 0:
+        raise ValueError(f"n is {norm.n}; the gradient needs a centred window, an odd n")
     a = norm.alpha / norm.n if norm.share else norm.alpha
-    return _norm(x, lambda t: across_maps(t, norm.n, towers), norm.k, a, norm.beta)
+    forward, backward = forms(x, "norm", norm)
+    return ResponseNorm.apply(x, forward, backward, (towers, norm.n, norm.k, a, norm.beta, relu))  # type: ignore[no-untyped-call]
 
 
 def within_map_norm(x: Tensor, norm: WithinMap) -> Tensor:
     """x (N, C, H, W) normalised over a window of n x n units of its own map, clipped at the border."""
-    return _norm(x, lambda t: within_map(t, norm.n), norm.k, norm.alpha / norm.n**2, norm.beta)
+    forward, backward = forms(x, "within", norm)
+    return ResponseNorm.apply(x, forward, backward, (norm.n, norm.k, norm.alpha / norm.n**2, norm.beta))  # type: ignore[no-untyped-call]
 
 
-def across_maps(x: Tensor, n: int, towers: int) -> Tensor:
-    """Sums of x over n neighbouring maps of one tower: i - n/2 .. i - n/2 + n - 1, clipped (an odd n is centred)."""
-    if n % 2 == 0:
-        raise ValueError(f"n is {n}; the gradient needs a centred window, an odd n")
-    maps = x.permute(0, 2, 3, 1)  # N H W C: neighbouring maps lie side by side in channels-last memory
-    total = maps.reshape(-1, x.shape[1] // towers) @ band(x.shape[1] // towers, n, x.dtype, x.device)
-    return total.view(maps.shape).permute(0, 3, 1, 2)
-
-
-@functools.lru_cache(maxsize=16)
-def band(maps: int, n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The maps x maps matrix of ones within n/2 of the diagonal: a matrix product with it is the window's sum."""
-    places = torch.arange(maps, device=device)
-    return ((places[:, None] - places).abs() <= n // 2).to(dtype)
-
-
-def within_map(x: Tensor, n: int) -> Tensor:
-    """Sums of x over n x n units, clipped at the border of the map."""
-    return F.avg_pool2d(x, n, 1, n // 2, count_include_pad=True, divisor_override=1)
-
-
-def _norm(x: Tensor, window: Window, k: float, a: float, beta: float) -> Tensor:
-    return ResponseNorm.apply(x, window, k, a, beta)  # type: ignore[no-untyped-call]
+def forms(x: Tensor, what: str, norm: LRN | WithinMap) -> tuple[Form, Form]:
+    """The forward and backward form for x: the fastest that takes these numbers."""
+    module = best(x)
+    if module is native and (norm.beta != 0.75 or norm.n > native.WIDEST):
+        module = plain
+    return getattr(module, f"{what}_forward"), getattr(module, f"{what}_backward")
 
 
 class ResponseNorm(torch.autograd.Function):
-    """x / (k + a window(x^2))^beta with its analytic gradient."""
+    """A form with its analytic gradient; only x is kept for it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, window: Window, k: float, a: float, beta: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, forward: Form, backward: Form, numbers: tuple[Any, ...]) -> Tensor:
         """x of any float dtype; the result has the same."""
+        if forward.__module__ != plain.__name__:
+            x = x.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(x)
-        ctx.window, ctx.k, ctx.a, ctx.beta = window, k, a, beta
-
-        def normalised(x: Tensor) -> Tensor:
-            return x * power(window(x.square()).mul_(a).add_(k), beta)
-
-        return _by_parts(normalised, x)
+        ctx.form, ctx.numbers = backward, numbers
+        return forward(x, *numbers)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        """The gradient for x; s is computed again rather than kept."""
-
-        def gradient(x: Tensor, g: Tensor) -> Tensor:
-            s = ctx.window(x.square()).mul_(ctx.a).add_(ctx.k)
-            direct = g * power(s, ctx.beta)
-            through = ctx.window((direct * x).div_(s)).mul_(x)
-            return direct.sub_(through, alpha=2 * ctx.a * ctx.beta)
-
-        return _by_parts(gradient, *ctx.saved_tensors, g), None, None, None, None
-
-
-def _by_parts(form: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Tensor:
-    """`form` in float32 or wider; on a CPU a few pictures at a time, so that its temporaries stay in the cache.
-
-    Autocast is off inside: it would round the matrix product that is a window's sum to bfloat16.
-    """
-    wide = x.dtype if x.dtype == torch.float64 else torch.float32
-    pictures = max(1, PART // max(1, x[:1].numel())) if x.device.type == "cpu" else max(1, len(x))
-    result = torch.empty_like(x)
-    with torch.autocast(x.device.type, enabled=False):
-        for part, *inputs in zip(*(t.split(pictures) for t in (result, x, *others)), strict=True):
-            part.copy_(form(*(t.to(wide) for t in inputs)))
-    return result
-
-
-def power(s: Tensor, beta: float) -> Tensor:
-    """s^-beta; 0.75 by two reciprocal roots, several times faster than a power."""
-    if beta == 0.75:
-        root = s.rsqrt()
-        return root.mul_(root.sqrt())
-    return s.pow(-beta)
+        """The gradient for x."""
+        (x,) = ctx.saved_tensors
+        if ctx.form.__module__ != plain.__name__:
+            g = g.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        return ctx.form(g, x, *ctx.numbers), None, None, None

@@ -1,0 +1,410 @@
+// The fast CPU forms of what stock PyTorch does slowly: response norms, the update rule, views, dropout's words.
+// Compiled on the machine that runs it (native.py); the plain forms of plain.py give the same numbers.
+//
+// Numbers are float32 or bfloat16 in memory and float32 in registers. Pictures are N H W C: channels-last.
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+namespace {
+
+#if defined __AVX512F__
+constexpr int L = 16;  // lanes
+#elif defined __AVX__
+constexpr int L = 8;
+#else
+constexpr int L = 4;
+#endif
+typedef float V __attribute__((vector_size(4 * L)));
+typedef int32_t I __attribute__((vector_size(4 * L)));
+typedef uint32_t U __attribute__((vector_size(4 * L)));
+typedef uint16_t H __attribute__((vector_size(2 * L)));
+
+enum { NONE, BEFORE, AFTER };  // where the ReLU stands
+
+struct bf16 {
+    uint16_t bits;
+};
+
+V load(const float* p) {
+    V v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+V load(const bf16* p) {
+    H h;
+    memcpy(&h, p, sizeof h);
+    return (V)(__builtin_convertvector(h, U) << 16);
+}
+
+void store(float* p, V v) { memcpy(p, &v, sizeof v); }
+
+void store(bf16* p, V v) {  // to the nearest, ties to even; NaN stays NaN
+#ifdef __AVX512BF16__
+    auto h = _mm512_cvtneps_pbh((__m512)v);
+#else
+    U u = (U)v;
+    U rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+    H h = __builtin_convertvector(v == v ? rounded : U{} + 0x7fc0, H);
+#endif
+    memcpy(p, &h, 2 * L);
+}
+
+template <class T>
+V load(const T* p, int count) {  // lanes from `count` on are 0
+    if (count >= L) return load(p);
+    T part[L] = {};
+    if (count > 0) memcpy(part, p, count * sizeof(T));
+    return load(part);
+}
+
+template <class T>
+void store(T* p, V v, int count) {
+    if (count >= L) return store(p, v);
+    T part[L];
+    store(part, v);
+    memcpy(p, part, count * sizeof(T));
+}
+
+// Not v > 0 ? v : 0, so that NaN comes through as it does in PyTorch.
+V relu(V v) { return v <= 0.0f ? V{} : v; }
+
+// s^-1/2. bfloat16 keeps 8 bits, and the machine's estimate has 14: only float32 needs Newton's step.
+template <class T>
+V rsqrt(V s) {
+#ifdef __AVX512F__
+    V r = (V)_mm512_rsqrt14_ps((__m512)s);
+    return sizeof(T) == 2 ? r : r * (1.5f - 0.5f * (s * r) * r);
+#else
+    float r[L];
+    store(r, s);
+    for (float& one : r) one = 1.0f / sqrtf(one);
+    return load(r);
+#endif
+}
+
+struct Powers {
+    V p75, p50;  // s^-3/4 and s^-1/2
+};
+
+template <class T>
+Powers powers(V s) {
+    V r = rsqrt<T>(s);
+    V p = r * (r * rsqrt<T>(r));
+    I infinite = s == INFINITY;  // where a Newton step would make NaN of 0
+    return {infinite ? V{} : p, infinite ? V{} : r};
+}
+
+I lanes() {
+    I lane{};
+    for (int i = 0; i < L; i++) lane[i] = i;
+    return lane;
+}
+
+// The numbers that stand j places after those of `at`, j = -L .. L, its neighbours beside it.
+V shifted(V before, V at, V after, int j) {
+    const I lane = lanes();
+    return j < 0 ? __builtin_shuffle(before, at, lane + (L + j)) : __builtin_shuffle(at, after, lane + j);
+}
+
+template <int N>
+V window(V before, V at, V after, int half) {
+    V sum = at;
+    if constexpr (N) {
+#pragma GCC unroll 8
+        for (int j = 1; j <= N / 2; j++) sum += shifted(before, at, after, -j) + shifted(before, at, after, j);
+    } else {
+        for (int j = 1; j <= half; j++) sum += shifted(before, at, after, -j) + shifted(before, at, after, j);
+    }
+    return sum;
+}
+
+struct Across {
+    int64_t rows;  // pixels
+    int channels, towers, n;
+    float k, a, beta;
+    int relu, threads;
+};
+
+template <class T, int N, class F>
+void sums(const T* x, int maps, const Across& o, F&& each) {  // each(first map, what the norm sees, its window's sum)
+    auto at = [&](int c) {
+        V v = load(x + c, maps - c);
+        return o.relu == BEFORE ? relu(v) : v;
+    };
+    V before{}, b = at(0);
+    for (int c = 0; c < maps; c += L) {
+        V next = c + L < maps ? at(c + L) : V{};
+        each(c, b, window<N>(before, b * b, next * next, o.n / 2));
+        before = b * b;
+        b = next;
+    }
+}
+
+template <class T, int N>
+void norm_forward(const T* x, T* y, const Across& o) {
+    const int maps = o.channels / o.towers;
+#pragma omp parallel for num_threads(o.threads) schedule(static)
+    for (int64_t row = 0; row < o.rows; row++)
+        for (int64_t first = row * o.channels; first < (row + 1) * o.channels; first += maps)
+            sums<T, N>(x + first, maps, o, [&](int c, V b, V sum) {
+                V v = b * powers<T>(o.k + o.a * sum).p75;
+                store(y + first + c, o.relu == AFTER ? relu(v) : v, maps - c);
+            });
+}
+
+template <class T, int N>
+void norm_backward(const T* g, const T* x, T* dx, const Across& o) {
+    const int maps = o.channels / o.towers, parts = (maps + L - 1) / L;
+    const float c2 = 2 * o.a * o.beta;
+#pragma omp parallel num_threads(o.threads)
+    {
+        V* direct = (V*)aligned_alloc(sizeof(V), sizeof(V) * (2 * parts + 2));
+        V* u = direct + parts + 1;  // with a part of zeros on each side
+        u[-1] = u[parts] = V{};
+#pragma omp for schedule(static)
+        for (int64_t row = 0; row < o.rows; row++)
+            for (int64_t first = row * o.channels; first < (row + 1) * o.channels; first += maps) {
+                sums<T, N>(x + first, maps, o, [&](int c, V b, V sum) {
+                    Powers s = powers<T>(o.k + o.a * sum);
+                    V slope = load(g + first + c, maps - c);
+                    if (o.relu == AFTER) slope = b <= 0.0f ? V{} : slope;
+                    direct[c / L] = slope * s.p75;
+                    V through = direct[c / L] * b * (s.p50 * s.p50);
+                    u[c / L] = load((const float*)&through, maps - c);  // beyond the last map 0, even where k is 0
+                });
+                for (int i = 0, c = 0; i < parts; i++, c += L) {
+                    V b = load(x + first + c, maps - c);
+                    V seen = o.relu == BEFORE ? relu(b) : b;
+                    V d = direct[i] - c2 * seen * window<N>(u[i - 1], u[i], u[i + 1], o.n / 2);
+                    store(dx + first + c, o.relu == BEFORE ? (b <= 0.0f ? V{} : d) : d, maps - c);
+                }
+            }
+        free(direct);
+    }
+}
+
+struct Within {
+    int64_t pictures;
+    int height, width, channels, n;
+    float k, a, beta;
+    int threads;
+};
+
+// to = sums of `from` over n x n units, clipped at the border of the map; L maps side by side, `rows` to work in.
+void box(const V* from, V* rows, V* to, const Within& o) {
+    const int half = o.n / 2;
+    for (int y = 0; y < o.height; y++)
+        for (int x = 0; x < o.width; x++) {
+            V sum = from[y * o.width + x];
+            for (int j = 1; j <= half; j++) {
+                if (x >= j) sum += from[y * o.width + x - j];
+                if (x + j < o.width) sum += from[y * o.width + x + j];
+            }
+            rows[y * o.width + x] = sum;
+        }
+    for (int y = 0; y < o.height; y++) {
+        V* out = to + y * o.width;
+        memcpy(out, rows + y * o.width, o.width * sizeof(V));
+        for (int z = y - half < 0 ? 0 : y - half; z <= y + half && z < o.height; z++)
+            if (z != y)
+                for (int x = 0; x < o.width; x++) out[x] += rows[z * o.width + x];
+    }
+}
+
+template <class T, class F>
+void by_maps(const Within& o, int planes, F&& each) {  // each(first number, maps, planes of L maps to work in)
+    const int64_t units = (int64_t)o.height * o.width;
+#pragma omp parallel num_threads(o.threads)
+    {
+        V* work = (V*)aligned_alloc(sizeof(V), sizeof(V) * planes * (units + 1));
+#pragma omp for schedule(static)
+        for (int64_t picture = 0; picture < o.pictures; picture++)
+            for (int c = 0; c < o.channels; c += L) each(picture * units * o.channels + c, o.channels - c, work);
+        free(work);
+    }
+}
+
+template <class T>
+void within_forward(const T* x, T* y, const Within& o) {
+    const int64_t units = (int64_t)o.height * o.width;
+    by_maps<T>(o, 3, [&](int64_t first, int maps, V* squares) {
+        V *rows = squares + units, *s = rows + units;
+        for (int64_t i = 0; i < units; i++) {
+            V b = load(x + first + i * o.channels, maps);
+            squares[i] = b * b;
+        }
+        box(squares, rows, s, o);
+        for (int64_t i = 0; i < units; i++) {
+            int64_t at = first + i * o.channels;
+            store(y + at, load(x + at, maps) * powers<T>(o.k + o.a * s[i]).p75, maps);
+        }
+    });
+}
+
+template <class T>
+void within_backward(const T* g, const T* x, T* dx, const Within& o) {
+    const int64_t units = (int64_t)o.height * o.width;
+    const float c2 = 2 * o.a * o.beta;
+    by_maps<T>(o, 4, [&](int64_t first, int maps, V* u) {
+        V *rows = u + units, *s = rows + units, *direct = s + units;
+        for (int64_t i = 0; i < units; i++) {
+            V b = load(x + first + i * o.channels, maps);
+            u[i] = b * b;
+        }
+        box(u, rows, s, o);
+        for (int64_t i = 0; i < units; i++) {
+            int64_t at = first + i * o.channels;
+            Powers p = powers<T>(o.k + o.a * s[i]);
+            direct[i] = load(g + at, maps) * p.p75;
+            u[i] = direct[i] * load(x + at, maps) * (p.p50 * p.p50);
+        }
+        box(u, rows, s, o);
+        for (int64_t i = 0; i < units; i++) {
+            int64_t at = first + i * o.channels;
+            store(dx + at, direct[i] - c2 * load(x + at, maps) * s[i], maps);
+        }
+    });
+}
+
+template <class G>
+void momentum(float* w, float* v, const G* g, bf16* shadow, int64_t count, float rate, float mu, float decay, int threads) {
+    const int64_t parts = (count + L - 1) / L;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t part = 0; part < parts; part++) {
+        const int64_t i = part * L;
+        const int lanes = count - i < L ? (int)(count - i) : L;
+        V weight = load(w + i, lanes), velocity = mu * load(v + i, lanes);
+        if (decay != 0) velocity -= decay * rate * weight;
+        velocity -= rate * load(g + i, lanes);
+        weight += velocity;
+        store(v + i, velocity, lanes);
+        store(w + i, weight, lanes);
+        if (shadow) store(shadow + i, weight, lanes);
+    }
+}
+
+struct Cut {
+    int64_t pictures;
+    int side, size, place;  // place: the mean is that of the place where the crop lies, not of the centre
+    float factor;
+    int threads;
+};
+
+template <class T>
+void cut(const uint8_t* images, const int64_t* top, const int64_t* left, const uint8_t* mirrored, const float* mean,
+         const float* shift, T* out, const Cut& o) {
+    const int length = 3 * o.size, margin = (o.side - o.size) / 2;
+#pragma omp parallel num_threads(o.threads)
+    {
+        float* moved = new float[length + L];
+        float* flipped = new float[length + L];
+        uint8_t* pixels = new uint8_t[length + L];
+#pragma omp for schedule(static) collapse(2)
+        for (int64_t picture = 0; picture < o.pictures; picture++)
+            for (int y = 0; y < o.size; y++) {
+                const int64_t row = top[picture] + y;
+                const uint8_t* from = images + 3 * ((picture * o.side + row) * o.side + left[picture]);
+                const float* less = mean + 3 * ((int64_t)(margin + y) * o.side + margin);
+                if (o.place) less = mean + 3 * (row * o.side + left[picture]);
+                if (mirrored[picture]) {
+                    for (int x = 0; x < o.size; x++)
+                        for (int c = 0; c < 3; c++) pixels[3 * x + c] = from[3 * (o.size - 1 - x) + c];
+                    from = pixels;
+                    if (o.place) {
+                        for (int x = 0; x < o.size; x++)
+                            for (int c = 0; c < 3; c++) flipped[3 * x + c] = less[3 * (o.size - 1 - x) + c];
+                        less = flipped;
+                    }
+                }
+                for (int i = 0; i < length; i++) moved[i] = (float)from[i] - less[i];
+                if (shift)
+                    for (int x = 0; x < o.size; x++)
+                        for (int c = 0; c < 3; c++) moved[3 * x + c] += shift[3 * picture + c];
+                for (int i = 0; i < length; i++) moved[i] *= o.factor;
+                T* to = out + (picture * o.size + y) * (int64_t)length;
+                for (int i = 0; i < length; i += L) store(to + i, load(moved + i), length - i);
+            }
+        delete[] moved;
+        delete[] flipped;
+        delete[] pixels;
+    }
+}
+
+// Philox 4x32-10 (Salmon et al. 2011): kept[row][unit] = its word is at least `least`; counter (unit / 4, row, step).
+void kept(uint8_t* out, int64_t rows, int64_t units, int64_t position, uint64_t step, uint32_t seed, uint32_t purpose,
+          uint64_t least, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t quad = 0; quad < units; quad += 4 * L) {
+            U c[4];
+            c[0] = (U)lanes() + (uint32_t)(quad / 4), c[1] = U{} + (uint32_t)(position + row);
+            c[2] = U{} + (uint32_t)step, c[3] = U{} + (uint32_t)(step >> 32);
+            uint32_t k0 = seed, k1 = purpose;
+            for (int round = 0; round < 10; round++) {
+                U high0, high2, low0 = c[0] * 0xD2511F53u, low2 = c[2] * 0xCD9E8D57u;
+                for (int i = 0; i < L; i++) {
+                    high0[i] = (uint32_t)((uint64_t)c[0][i] * 0xD2511F53u >> 32);
+                    high2[i] = (uint32_t)((uint64_t)c[2][i] * 0xCD9E8D57u >> 32);
+                }
+                c[0] = high2 ^ c[1] ^ k0, c[1] = low2, c[2] = high0 ^ c[3] ^ k1, c[3] = low0;
+                k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
+            }
+            for (int i = 0; i < L; i++)
+                for (int word = 0; word < 4; word++)
+                    if (quad + 4 * i + word < units) out[row * units + quad + 4 * i + word] = c[word][i] >= least;
+        }
+}
+
+}  // namespace
+
+#define EITHER(narrow, ...) \
+    if (narrow) {           \
+        using T = bf16;     \
+        __VA_ARGS__;        \
+    } else {                \
+        using T = float;    \
+        __VA_ARGS__;        \
+    }
+
+extern "C" {
+
+void alexnet_norm_forward(int narrow, const void* x, void* y, const Across* o) {
+    EITHER(narrow, o->n == 5 ? norm_forward<T, 5>((const T*)x, (T*)y, *o) : norm_forward<T, 0>((const T*)x, (T*)y, *o))
+}
+
+void alexnet_norm_backward(int narrow, const void* g, const void* x, void* dx, const Across* o) {
+    EITHER(narrow, o->n == 5 ? norm_backward<T, 5>((const T*)g, (const T*)x, (T*)dx, *o)
+                             : norm_backward<T, 0>((const T*)g, (const T*)x, (T*)dx, *o))
+}
+
+void alexnet_within_forward(int narrow, const void* x, void* y, const Within* o) {
+    EITHER(narrow, within_forward((const T*)x, (T*)y, *o))
+}
+
+void alexnet_within_backward(int narrow, const void* g, const void* x, void* dx, const Within* o) {
+    EITHER(narrow, within_backward((const T*)g, (const T*)x, (T*)dx, *o))
+}
+
+void alexnet_momentum(int narrow, float* w, float* v, const void* g, void* shadow, int64_t count, float rate, float mu,
+                      float decay, int threads) {
+    EITHER(narrow, momentum(w, v, (const T*)g, (bf16*)shadow, count, rate, mu, decay, threads))
+}
+
+void alexnet_cut(int narrow, const void* images, const void* top, const void* left, const void* mirrored,
+                 const float* mean, const float* shift, void* out, const Cut* o) {
+    EITHER(narrow, cut((const uint8_t*)images, (const int64_t*)top, (const int64_t*)left, (const uint8_t*)mirrored,
+                       mean, shift, (T*)out, *o))
+}
+
+void alexnet_kept(void* out, int64_t rows, int64_t units, int64_t position, uint64_t step, uint32_t seed,
+                  uint32_t purpose, uint64_t least, int threads) {
+    kept((uint8_t*)out, rows, units, position, step, seed, purpose, least, threads);
+}
+}
