@@ -18,7 +18,7 @@ from alexnet import checkpoint
 from alexnet.cli import app, main
 from alexnet.recipe import RECIPES, Recipe
 
-VERBS = ["demo", "evaluate", "figures", "predict", "prepare", "recipe", "report", "summary", "train", "verify"]
+VERBS = ["bench", "demo", "evaluate", "figures", "predict", "prepare", "recipe", "report", "summary", "train", "verify"]
 
 
 def command(*words: str | Path) -> int:

@@ -122,7 +122,7 @@ def test_a_run_with_an_altered_part_is_refused_by_its_name(run: Path, tmp_path: 
 
 def test_weights_that_are_no_numbers_are_never_saved(store: Path, small: Recipe, tmp_path: Path) -> None:
     """A loss may be a number and the update that follows it not."""
-    training = begin(Store(store), tmp_path / "run", small, None, False, place("cpu", "fp32"), "fp32", 1)
+    training = begin(Store(store), tmp_path / "run", small, None, False, place("cpu", "fp32"), "fp32", 1, "none")
     with torch.no_grad():
         next(training.net.parameters()).fill_(math.nan)
     with pytest.raises(FailedError, match="a weight is no number at step 0"):

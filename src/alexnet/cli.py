@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 import alexnet
-from alexnet.console import bar, complain, percent, show_evaluation, show_json, show_summary, table
+from alexnet.console import bar, complain, percent, show_evaluation, show_json, show_lines, show_summary, table
 from alexnet.errors import FailedError, StoppedError, UnusableError
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ Settings = Annotated[
     ),
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
-Precision = Annotated[Literal["auto", "fp32", "bf16"], Parameter(help="auto: bf16 where the hardware has it.")]
+Precision = Annotated[
+    Literal["auto", "fp32", "tf32", "bf16"],
+    Parameter(help="auto: bf16 where the hardware has it. tf32: on CUDA, products of 10-bit mantissas."),
+]
 Workers = Annotated[int, Parameter(help="Threads that read pictures ahead.", validator=Number(gte=1, lte=256))]
 Top = Annotated[int, Parameter(validator=Number(gte=1))]
 NotNegative = Annotated[int, Parameter(validator=Number(gte=0))]
@@ -145,6 +148,7 @@ def train(
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = 2,
+    cache: Literal["auto", "device", "ram", "none"] = "auto",
     save_every: NotNegative = 600,
     keep: NotNegative = 2,
     json_: Json = False,
@@ -170,6 +174,9 @@ def train(
         Of everything random.
     resume
         Go on with the run where it stopped.
+    cache
+        Where the pictures are kept decoded while training: on the device, in memory, or nowhere; auto takes what
+        fits.
     save_every
         Seconds between checkpoints within an epoch.
     keep
@@ -184,7 +191,7 @@ def train(
         value = chosen(recipe or begun, set_, epochs=epochs, seed=seed)
     final = train(
         store, run, value, name=recipe or "source", resume=resume, device=device, precision=precision, workers=workers,
-        save_every=save_every, keep=keep, quiet=json_,
+        cache=cache, save_every=save_every, keep=keep, quiet=json_,
     )  # fmt: skip
     show_evaluation(final, json_)
 
@@ -381,6 +388,46 @@ def recipe(name: str = "source", /, *, set_: Settings = (), json_: Json = False)
         show_json({"name": name, "digest": value.digest, "recipe": value.plain()})
     else:
         table(f"{name} {value.digest}", ["field", "value", "section: words"], [list(r) for r in described(value)])
+
+
+@app.command
+def bench(
+    what: Literal["all", "lrn", "step", "infer", "prepare", "loader", "end-to-end"] = "all",
+    /,
+    *,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    batch: Annotated[int, Parameter(validator=Number(gte=1))] = 128,
+    rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 5,
+    pictures: Path | None = None,
+    json_: Json = False,
+) -> None:
+    """How fast this is here, beside a named peer in the same run and the bound that the machine sets.
+
+    On a CPU each is measured on one thread by CPU time, which other programs hardly disturb, then on all by wall time.
+
+    Example: alexnet bench lrn --json
+
+    Parameters
+    ----------
+    what
+        lrn: the norms. step: a training step. infer: one picture, and 64. prepare: decode and resize. loader: decode
+        and views. end-to-end: training from a JPEG store.
+    batch
+        Pictures a step.
+    rounds
+        Times that each is measured; the medians count.
+    pictures
+        Folder of JPEGs for prepare, loader and end-to-end; drawn by program unless given.
+    """
+    from alexnet.bench import bench
+
+    lines = bench(what, device=device, precision=precision, batch=batch, rounds=rounds, pictures=pictures)
+    if json_:
+        for line in lines:
+            print(line.plain(), flush=True)
+    else:
+        show_lines(lines)
 
 
 def chosen(name: str, settings: Sequence[str], **changes: int | None) -> "Recipe":

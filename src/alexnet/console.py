@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,18 @@ def show_evaluation(found: Any, as_json: bool) -> None:
         f"{found.errors.images} pictures, {len(found.runs)} run{'s' * (len(found.runs) > 1)}; error with 95 % interval"
     )
     table(title, ["", "top-1 error", "top-5 error", "nats"], rows)
+
+
+def show_lines(lines: Iterable[Any]) -> None:
+    """Each thing that was measured, as it comes: ours, the peers', and the machine's bound."""
+    what = machine = ""
+    for line in lines:
+        if line.machine != machine:
+            print(machine := line.machine)
+        if line.what != what:
+            print(f"\n{(what := line.what)}: {line.ours:.4g} {line.unit}", end="")
+            print(f", {line.fraction_of_bound:.2f} of the bound, {line.bound:.4g}" if line.bound is not None else "")
+        print(f"  {line.ratio:5.2f} times as fast as {line.peer_name}: {line.peer:.4g} {line.unit}", flush=True)
 
 
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

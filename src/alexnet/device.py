@@ -80,12 +80,15 @@ def has_bf16(device: torch.device) -> bool:
     return bool(device.type == "cpu" and found and found())
 
 
-def keep_pages() -> None:
+def keep_pages(keep: bool = True) -> bool:
     """Have glibc keep freed memory: else every step maps and zeroes its activations' pages anew. No-op elsewhere.
 
-    The process then stays as large as it ever was; ALEXNET_KEEP_PAGES=0 leaves malloc as it is.
+    The process then stays as large as it ever was; ALEXNET_KEEP_PAGES=0 leaves malloc as it is, and `keep` False gives
+    it back its own thresholds. Returns whether freed memory is kept now.
     """
-    if platform.libc_ver()[0] == "glibc" and os.environ.get("ALEXNET_KEEP_PAGES", "1") != "0":
-        libc = ctypes.CDLL(None)
-        for parameter in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-            libc.mallopt(parameter, 2**31 - 1)
+    if platform.libc_ver()[0] != "glibc" or os.environ.get("ALEXNET_KEEP_PAGES", "1") == "0":
+        return False
+    libc = ctypes.CDLL(None)
+    for parameter in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD; malloc's own are 128 KiB
+        libc.mallopt(parameter, 2**31 - 1 if keep else 2**17)
+    return keep

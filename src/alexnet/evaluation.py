@@ -13,6 +13,7 @@ from torch import Tensor
 
 from alexnet import checkpoint
 from alexnet.cifar import Network
+from alexnet.data.cache import Pictures
 from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Split, Store, labels
 from alexnet.data.views import Viewer
@@ -124,17 +125,22 @@ def check_views(views: int) -> None:
 
 
 def validate(
-    forward: Forward, viewer: Viewer, pictures: Split, where: Place, workers: int, progress: Callable[[int, int], None]
+    forward: Forward,
+    viewer: Viewer,
+    pictures: Pictures,
+    where: Place,
+    workers: int,
+    progress: Callable[[int, int], None],
 ) -> Errors:
     """The errors of a net in training, with the central view."""
     rows = []
     for first, images in in_order(pictures, where, workers, BATCH):
         rows.append(probabilities(forward, viewer, images, where, 1)[0])
         progress(first + len(images), len(pictures))
-    return errors(torch.cat(rows).cpu().numpy(), pictures.labels, 1)
+    return errors(torch.cat(rows).cpu().numpy(), pictures.split.labels, 1)
 
 
-def in_order(pictures: Split, where: Place, workers: int, batch: int) -> Iterator[tuple[int, Tensor]]:
+def in_order(pictures: Split | Pictures, where: Place, workers: int, batch: int) -> Iterator[tuple[int, Tensor]]:
     """(place of the first, uint8 pictures) of every batch of the split, each picture once."""
     return ((b.first, b.images) for b in batches_in_order(pictures, batch, device=where.device, workers=workers))
 

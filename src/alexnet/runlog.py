@@ -57,8 +57,7 @@ class RunLog:
         write(self.path, [json.dumps(line).encode() + b"\n" for line in kept])
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.board = _tensorboard(run, step)
-        self.recent = Tally()
-        self.last = time.monotonic()
+        self.begin_span(time.monotonic())
         self.start = self.last - seconds
         self.console = console()
         self.progress = Progress(
@@ -84,30 +83,44 @@ class RunLog:
         if not self.quiet:
             self.progress.console.print(words, markup=False)
 
-    def step(self, step: int, *, loss: float, wrong: int, pictures: int, rate: float) -> None:
-        """One update was made: `step` counts it."""
+    def begin_span(self, now: float) -> None:
+        """The next line covers what happens from here on."""
+        self.recent, self.last = Tally(), now
+        self.waited: float | None = None
+
+    def step(
+        self, step: int, *, loss: float, wrong: int, pictures: int, rate: float, waited: float | None = None
+    ) -> None:
+        """One update was made: `step` counts it. `waited`: seconds spent waiting for its pictures, where known."""
         now = time.monotonic()
         self.recent.add(loss, wrong, pictures)
+        if waited is not None:
+            self.waited = (self.waited or 0.0) + waited
         self.progress.update(self.task, completed=step)
         if now - self.last < LINE_SECONDS and step not in (1, self.steps):
             return
         mean_loss, error = self.recent.means()
-        line = {
+        span = max(now - self.last, 1e-9)
+        line: dict[str, Any] = {
             "kind": "step",
             "step": step,
             "epoch": round(step / self.per_epoch, 4),
             "loss": round(mean_loss, 6),
             "error": round(error, 6),
             "rate": rate,
-            "pictures_per_second": round(self.recent.pictures / max(now - self.last, 1e-9), 1),
+            "pictures_per_second": round(self.recent.pictures / span, 1),
         }
+        if self.waited is not None:
+            line["data_wait"] = round(min(self.waited / span, 1.0), 4)
         self.write(line | self.clock())
         words = f"step {step} of {self.steps}  epoch {line['epoch']:.2f}  loss {line['loss']:.4f}  "
         words += f"error {100 * error:.1f} %  rate {rate:.2g}  {line['pictures_per_second']:.0f} pictures/s"
+        if self.waited is not None:
+            words += f"  data {100 * line['data_wait']:.1f} %"
         self.progress.update(self.task, words=words)
         if not self.console.is_terminal:
             self.say(f"{words}  {self.left()} left")
-        self.recent, self.last = Tally(), now
+        self.begin_span(now)
 
     def epoch(self, step: int, **measured: float) -> None:
         """An epoch ended and was validated with one view."""
@@ -117,7 +130,7 @@ class RunLog:
             f"loss {measured['train_loss']:.4f}; validation error top-1 {100 * measured['top1']:.1f} %, "
             f"top-5 {100 * measured['top5']:.1f} %, loss {measured['nats']:.4f}"
         )
-        self.recent, self.last = Tally(), time.monotonic()  # validation is not training time
+        self.begin_span(time.monotonic())  # validation is not training time
 
     def resumed(self, step: int, environment: dict[str, Any]) -> None:
         """The run goes on, perhaps elsewhere."""

@@ -48,14 +48,18 @@ class Step:
             batch.images, batch.ids, seed=self.seed, epoch=epoch, first=first, colour=colour, dtype=self.where.dtype
         )
         self.net.at(step)
+        loss, logits = self.learn(views, batch.labels, rates)
+        wrong = (logits.argmax(1) != batch.labels).sum()
+        return Outcome(batch.step, len(batch.ids), rates.weights, loss, wrong, views, logits)
+
+    def learn(self, views: Tensor, labels: Tensor, rates: Rates) -> tuple[Tensor, Tensor]:
+        """Forward, backward, update: the loss and the logits before the update."""
         logits = self.forward(views)
-        loss = F.cross_entropy(logits.float(), batch.labels)
+        loss = F.cross_entropy(logits.float(), labels)
         self.momentum.clear()
         loss.backward()
         self.momentum.step(rates)
-        logits = logits.detach()
-        wrong = (logits.argmax(1) != batch.labels).sum()
-        return Outcome(batch.step, len(batch.ids), rates.weights, loss.detach(), wrong, views, logits)
+        return loss.detach(), logits.detach()
 
     def forward(self, views: Tensor) -> Tensor:
         """Logits, by the weights that the momentum rule has made last."""

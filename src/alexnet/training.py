@@ -2,14 +2,15 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 
 from alexnet import checkpoint, fields, optim, run, runlog
 from alexnet.checkpoint import State
 from alexnet.cifar import Network, build
-from alexnet.data.loader import Batch, steps, training_batches
+from alexnet.data.cache import Pictures
+from alexnet.data.loader import Batch, Batches, steps, training_batches
 from alexnet.data.store import Store
 from alexnet.device import Place, keep_pages, place
 from alexnet.diagnosis import Watch, not_a_number
@@ -31,6 +32,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     workers: int = 2,
+    cache: str = "auto",
     save_every: float = 600,
     keep: int = 2,
     quiet: bool = False,
@@ -39,15 +41,15 @@ def train(
 
     `recipe`: a name, a JSON file or a value, which `name` then names ("source" if None, or the one the run was begun
     with); the number of classes comes from the store. `resume` goes on where the run stopped, mid-epoch too: bit for
-    bit on a CPU with as many threads. `save_every`: seconds between checkpoints, besides one an epoch; `keep`: how
-    many of them stay (0: all).
+    bit on a CPU with as many threads. `cache`: where pictures are kept (data.cache.Pictures). `save_every`: seconds
+    between checkpoints, besides one an epoch; `keep`: how many of them stay (0: all).
 
     Raises UnusableError for what does not fit, FailedError if the loss is no number, and StoppedError, after saving,
     on SIGINT or SIGTERM.
     """
     store = store if isinstance(store, Store) else Store(store)
     where = place(device, precision)
-    training = begin(store, Path(folder), recipe, name, resume, where, precision, workers)
+    training = begin(store, Path(folder), recipe, name, resume, where, precision, workers, cache)
     with run.locked(training.folder), Signals() as signals, training.log(quiet) as log:
         try:
             loop(training, log, signals.poll, save_every, keep)
@@ -68,8 +70,10 @@ def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], sa
     if training.unvalidated:  # stopped between an epoch's last step and its validation
         log.epoch(training.step, **training.validate(poll))
         training.save(keep)
-    for batch in training.batches():
-        training.advance(batch)
+    batches, waited = training.batches(), 0.0
+    for batch in batches:
+        training.advance(batch, batches.waited - waited)
+        waited = batches.waited
         training.read(log, but=training.where.ahead)
         poll()
         due = time.monotonic() - saved > save_every
@@ -88,7 +92,9 @@ def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], sa
 class Training:
     """All that moves while a net is trained, and how far it has come."""
 
-    def __init__(self, folder: Path, recipe: Recipe, net: Network, store: Store, where: Place, workers: int) -> None:
+    def __init__(
+        self, folder: Path, recipe: Recipe, net: Network, store: Store, where: Place, workers: int, cache: str
+    ) -> None:
         self.folder, self.recipe, self.store, self.where, self.workers = folder, recipe, store, where, workers
         self.net = net
         self.step, self.errors, self.seconds, self.tally = 0, list[float](), 0.0, runlog.Tally()
@@ -106,8 +112,9 @@ class Training:
         self.viewer = run.viewer_of(folder, recipe).to(where.device)
         self.eager = Step(self.net, self.viewer, self.momentum, where, recipe.seed)
         self.take = Captured(self.eager) if where.device.type == "cuda" else self.eager
-        self.watch, self.unread = Watch(recipe), deque[Outcome]()
-        self.pictures = store["train"]
+        self.watch, self.unread = Watch(recipe), deque[tuple[Outcome, float]]()
+        self.pictures = Pictures(store["train"], where.device, cache)
+        self.held_out = Pictures(store[store.held_out], where.device, cache)
         self.per_epoch = steps(len(self.pictures), recipe.sgd.batch)
         self.total = self.per_epoch * recipe.epochs
 
@@ -134,12 +141,11 @@ class Training:
         """Whether the recipe asks for no further step."""
         return self.step >= self.total or optim.finished(self.recipe, self.errors)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Batches:
         """The batches that are left."""
-        if self.finished:
-            return iter(())
+        epochs = 0 if self.finished else self.recipe.epochs
         return training_batches(
-            self.pictures, self.recipe.sgd.batch, epochs=self.recipe.epochs, seed=self.recipe.seed,
+            self.pictures, self.recipe.sgd.batch, epochs=epochs, seed=self.recipe.seed,
             reshuffle=self.recipe.sgd.shuffle == "each epoch", first_step=self.step,
             device=self.where.device, workers=self.workers,
         )  # fmt: skip
@@ -148,26 +154,28 @@ class Training:
         """The rates of the step that comes."""
         return optim.rates(self.recipe, self.progress, self.errors)
 
-    def advance(self, batch: Batch) -> None:
-        """Make one step; what it showed waits to be read."""
-        self.unread.append(self.take(batch, self.rates(), optim.colour_on(self.recipe, self.progress)))
+    def advance(self, batch: Batch, waited: float) -> None:
+        """Make one step, for whose batch it `waited` so many seconds; what it showed is still to be read."""
+        outcome = self.take(batch, self.rates(), optim.colour_on(self.recipe, self.progress))
+        self.unread.append((outcome, waited))
         self.step += 1
 
     def read(self, log: runlog.RunLog, but: int = 0) -> None:
         """Log what the steps showed, but for the last so many: on a GPU each reading waits for its step."""
         while len(self.unread) > but:
-            seen = self.unread.popleft()
+            seen, waited = self.unread.popleft()
             loss, wrong = seen.loss.item(), int(seen.wrong)
             for line in self.watch.see(seen.step, loss, seen.views, seen.logits):
                 log.say(line)
             self.tally.add(loss, wrong, seen.pictures)
-            log.step(seen.step + 1, loss=loss, wrong=wrong, pictures=seen.pictures, rate=seen.rate)
+            log.step(
+                seen.step + 1, loss=loss, wrong=wrong, pictures=seen.pictures, rate=seen.rate, waited=waited
+            )  # fmt: skip
 
     def validate(self, poll: Callable[..., None]) -> dict[str, float]:
         """The errors with one view at the end of an epoch; the schedule sees top1."""
         self.net.eval()
-        pictures = self.store[self.store.held_out]
-        found = validate(self.eager.forward, self.viewer, pictures, self.where, self.workers, poll)
+        found = validate(self.eager.forward, self.viewer, self.held_out, self.where, self.workers, poll)
         self.net.train()
         self.errors.append(found.top1)
         loss, error = self.tally.means()
@@ -214,6 +222,7 @@ def begin(
     where: Place,
     precision: str,
     workers: int,
+    cache: str,
 ) -> Training:
     """A new run's training, or an interrupted one's where it stopped; raises UnusableError for what does not fit."""
     begun = run.is_run(folder)
@@ -235,7 +244,7 @@ def begin(
     else:
         run.create(folder, name, recipe, store, where)
     keep_pages()
-    return Training(folder, recipe, net, store, where, workers)
+    return Training(folder, recipe, net, store, where, workers, cache)
 
 
 def check_fit(name: str, recipe: Recipe, store: Store) -> None:

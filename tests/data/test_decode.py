@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet.data.decode import UnreadablePicture, decode, square
+from alexnet.data.decode import UnreadablePicture, decode, square, unpack_jpeg
 
 
 def _bytes(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
@@ -153,6 +153,85 @@ def test_square_equals_resizing_the_shorter_side_then_cropping() -> None:
     smooth = Image.effect_noise((600, 300), 60).resize((600, 300)).convert("RGB")
     whole = np.asarray(smooth.resize((512, 256), Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(square(smooth, 256) - whole[:, 128:384]).max() <= 1
+
+
+def told(data: bytes, fast: bool) -> tuple[Any, ...]:
+    """All that decode says of `data`."""
+    try:
+        image, reasons = decode(data, fast=fast)
+    except UnreadablePicture as error:
+        return (str(error),)
+    return image.mode, image.size, image.tobytes(), reasons
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    """Colours with edges and slopes, as a JPEG sees them."""
+    return Image.effect_mandelbrot((width, height), (-2, -1.2, 1, 1.2), 60).convert("RGB").quantize(24).convert("RGB")
+
+
+JPEGS: dict[str, dict[str, Any]] = {
+    "4:2:0": {"subsampling": "4:2:0"},
+    "4:2:2": {"subsampling": "4:2:2"},
+    "4:4:4": {"subsampling": "4:4:4", "quality": 98},
+    "coarse": {"quality": 5, "optimize": True},
+    "RGB": {"keep_rgb": True},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_blocks": 2},
+    "comment": {"comment": b"\xff\xda" * 40, "dpi": (72, 72)},
+}
+KINDS = [*JPEGS, "gray", "progressive gray", "CMYK", "turned"]
+
+
+def jpeg(kind: str, width: int = 83, height: int = 61) -> bytes:
+    picture, exif = photograph(width, height), Image.Exif()
+    exif[0x0112] = 6
+    options: dict[str, Any] = JPEGS.get(kind) or {"progressive": "progressive" in kind, "exif": exif}
+    modes = {"gray": "L", "progressive gray": "L", "CMYK": "CMYK"}
+    return _bytes(picture.convert(modes.get(kind, "RGB")), "JPEG", **options)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (17, 3), (64, 48), (515, 390)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_simplejpeg_changes_no_pixel_and_no_reason(kind: str, size: tuple[int, int]) -> None:
+    data = jpeg(kind, *size)
+    for whole in (data, data + b"garbage", data + data, data[:-2]):
+        assert told(whole, fast=True) == told(whole, fast=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_jpeg_is_the_same_picture_or_refusal_with_simplejpeg_and_without(kind: str) -> None:
+    random, whole = np.random.default_rng(len(kind)), jpeg(kind)
+    taken = 0
+    for n in range(60):
+        data, at = bytearray(whole), int(random.integers(2, len(whole)))
+        if n % 4 == 0:
+            del data[at:]
+        elif n % 4 == 1:
+            data[at] ^= 1 << int(random.integers(8))
+        elif n % 4 == 2:
+            data[at % 600] = int(random.choice([0, 1, 2, 3, 17, 34, 255, 0xC0, 0xD9, 0xDA]))
+        else:
+            data[at:at] = random.bytes(3)
+        answer = told(bytes(data), fast=True)
+        assert answer == told(bytes(data), fast=False)
+        taken += len(answer) > 1
+    assert 0 < taken < 60
+
+
+def test_simplejpeg_is_what_decodes_a_plain_jpeg() -> None:
+    pytest.importorskip("simplejpeg")
+    out = np.zeros((61, 83, 3), np.uint8)
+    assert unpack_jpeg(jpeg("4:2:0"), "RGB", out)
+    assert out.any()
+    assert not unpack_jpeg(jpeg("4:2:0"), "RGB", np.zeros((83, 61, 3), np.uint8))  # of another shape
+    assert not unpack_jpeg(jpeg("4:2:0")[:-2], "RGB", out)  # Pillow's to judge
+
+
+@pytest.mark.data
+def test_simplejpeg_changes_nothing_of_real_and_awkward_files(shared: Path) -> None:
+    for path in sorted((shared / "nasty/files").iterdir()):
+        data = path.read_bytes()
+        assert told(data, fast=True) == told(data, fast=False), path.name
 
 
 @pytest.mark.data

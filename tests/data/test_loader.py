@@ -1,12 +1,15 @@
 """Batches: every picture once an epoch, in an order that is a function of (seed, epoch), whoever reads them."""
 
+import gc
 import threading
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from alexnet.data.cache import Pictures
 from alexnet.data.loader import Batch, batches_in_order, steps, training_batches
 from alexnet.data.store import Split
 
@@ -16,24 +19,28 @@ CPU = torch.device("cpu")
 class Tiny(Split):
     """A split in memory: picture i is all of value i, its label is i % 3."""
 
-    def __init__(self, n: int, broken: int = -1) -> None:
+    def __init__(self, n: int, broken: int = -1, seconds: float = 0) -> None:
+        self.side, self.form = 2, "raw"
         self.labels = np.arange(n) % 3
-        self.broken = broken
-        self.threads: set[int] = set()
+        self.broken, self.seconds = broken, seconds
+        self.reads = 0
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def read(self, ids: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        self.threads.add(threading.get_ident())
         if self.broken in ids:
             raise OSError(f"picture {self.broken} is damaged")
-        return np.broadcast_to(ids.astype(np.uint8)[:, None, None, None], (len(ids), 2, 2, 3)).copy()
+        time.sleep(self.seconds)
+        out = np.empty((len(ids), 2, 2, 3), np.uint8) if out is None else out
+        out[...] = ids[:, None, None, None]
+        self.reads += 1
+        return out
 
 
-def batches(n: int = 23, batch: int = 5, **settings: Any) -> list[Batch]:
+def batches(n: int = 23, batch: int = 5, cache: str = "none", **settings: Any) -> list[Batch]:
     given: dict[str, Any] = {"epochs": 3, "seed": 0, "reshuffle": True, "first_step": 0, "device": CPU, "workers": 2}
-    return list(training_batches(Tiny(n), batch, **given | settings))
+    return list(training_batches(Pictures(Tiny(n), CPU, cache), batch, **given | settings))
 
 
 def ids(found: list[Batch]) -> list[list[int]]:
@@ -93,9 +100,10 @@ def test_resuming_at_a_step_gives_the_tail(first: int, reshuffle: bool) -> None:
     assert [(b.step, b.epoch, b.first) for b in tail] == [(b.step, b.epoch, b.first) for b in whole[first:]]
 
 
+@pytest.mark.parametrize("cache", ["none", "ram", "device"])
 @pytest.mark.parametrize("workers", [0, 1, 4, 50])
-def test_the_number_of_workers_changes_nothing(workers: int) -> None:
-    one, other = batches(workers=2), batches(workers=workers)
+def test_the_number_of_workers_and_the_cache_change_nothing(workers: int, cache: str) -> None:
+    one, other = batches(workers=2), batches(workers=workers, cache=cache)
     assert [(b.step, b.epoch, b.first) for b in one] == [(b.step, b.epoch, b.first) for b in other]
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a.ids, b.ids)
@@ -121,5 +129,29 @@ def test_stopping_early_leaves_no_thread_behind() -> None:
     before = threading.active_count()
     found = training_batches(Tiny(23), 5, epochs=1000, seed=0, reshuffle=True, first_step=0, device=CPU, workers=4)
     next(found)
-    found.close()  # type: ignore[attr-defined]
+    found.close()
     assert threading.active_count() == before
+    assert not list(found)
+
+
+def test_batches_no_longer_held_are_read_no_further() -> None:
+    before, split = threading.active_count(), Tiny(23)
+    found = training_batches(split, 5, epochs=1000, seed=0, reshuffle=True, first_step=0, device=CPU, workers=4)
+    next(found)
+    del found
+    gc.collect()
+    assert threading.active_count() == before
+    assert split.reads < 10
+
+
+def test_the_time_spent_waiting_is_that_of_reading_what_is_not_there_yet() -> None:
+    split = Tiny(9, seconds=0.2)
+    found = batches_in_order(split, 3, device=CPU, workers=1)
+    assert found.waited == 0
+    next(found)
+    first = found.waited
+    assert first >= 0.2
+    while split.reads < 3:
+        time.sleep(0.01)
+    next(found)
+    assert found.waited < first + 0.2  # it lay ready

@@ -83,6 +83,22 @@ def test_number_of_jobs_changes_no_byte(form: str, tree: Tree, tmp_path: Path, f
     assert fingerprint(tmp_path / "one") == fingerprint(tmp_path / "two")
 
 
+@pytest.mark.parametrize("form", ["raw", "jpeg"])
+def test_a_store_has_the_same_bytes_where_simplejpeg_is_not_installed(
+    form: str, tree: Tree, tmp_path: Path, fingerprint: Fingerprint
+) -> None:
+    source = tree()
+    (source / "dog/cut.jpg").write_bytes((source / "dog/0.jpg").read_bytes()[:700])
+    prepare(source, tmp_path / "store", side=SIDE, form=form, jobs=1)  # type: ignore[arg-type]
+    code = "import sys; sys.modules['simplejpeg'] = None\n"
+    code += "from alexnet.data import decode, plan, prepare\n"
+    code += f"plan.SHARD_BYTES = {FOUR_A_SHARD}\nassert not decode.FAST\n"
+    code += f"prepare.prepare(*sys.argv[1:], side={SIDE}, form={form!r}, jobs=1)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code, source, tmp_path / "without"], env=environment, check=True)
+    assert fingerprint(tmp_path / "store") == fingerprint(tmp_path / "without")
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_killed_and_resumed_equals_uninterrupted(
     jobs: int, tree: Tree, tmp_path: Path, fingerprint: Fingerprint

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from alexnet.data import plan
 from alexnet.data.prepare import prepare
-from alexnet.data.store import Store, verify
+from alexnet.data.store import Store, packed, unpack, verify
 from alexnet.errors import UnusableError
 
 Tree = Callable[..., Path]
@@ -36,6 +37,15 @@ def test_read_fills_the_array_it_is_given(made: Path) -> None:
     out = np.zeros((3, 32, 32, 3), np.uint8)
     assert split.read(np.array([5, 0, 5]), out) is out
     np.testing.assert_array_equal(out, split.read(np.array([5, 0, 5])))
+
+
+def test_a_stored_jpeg_is_the_same_picture_with_simplejpeg_and_without() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), np.uint8)
+    rows = np.zeros_like(colours)
+    for picture, row in zip(colours, rows, strict=True):
+        record = np.frombuffer(packed(Image.fromarray(picture), "jpeg"), np.uint8)
+        assert unpack(record, "jpeg", row) is row
+        np.testing.assert_array_equal(row, unpack(record, "jpeg", np.zeros_like(row), fast=False))
 
 
 def test_threads_read_the_same_pictures(made: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.ops.norm import response_norm, within_map_norm
+from alexnet.ops.norm import Relu, response_norm, within_map_norm
 from alexnet.recipe import LRN, WithinMap
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -129,6 +129,25 @@ def test_the_norm_within_a_map_is_the_2012_kernel(n: int) -> None:
     np.testing.assert_allclose(found, gradient(lambda t: within_plain(t, norm), x, g), rtol=1e-9, atol=1e-12)
     small = raw(1, 1, 3, 3, std=3.0).requires_grad_()
     assert torch.autograd.gradcheck(lambda t: within_map_norm(t, WithinMap(n=n, alpha=2.0)), (small,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("relu", ["before", "after"])
+def test_the_relu_that_is_taken_in_is_the_relu_beside_it(relu: Relu, dtype: torch.dtype) -> None:
+    """Section 3.3 after the ReLU, or before it as in net 145: the same numbers and slopes as two operations."""
+    x, norm = raw(2, 8, 3, 2).to(dtype), LRN(alpha=0.01)
+    g = raw(2, 8, 3, 2, seed=9, std=1.0).to(dtype)
+    rtol, atol = (1e-9, 1e-12) if dtype == torch.float64 else (1e-5, 1e-6)
+
+    def two(t: Tensor) -> Tensor:
+        return lrn_plain(F.relu(t), norm, 2) if relu == "before" else F.relu(lrn_plain(t, norm, 2))
+
+    torch.testing.assert_close(response_norm(x, norm, 2, relu), two(x), rtol=rtol, atol=atol)
+    found = gradient(lambda t: response_norm(t, norm, 2, relu), x, g)
+    torch.testing.assert_close(found, gradient(two, x, g), rtol=rtol, atol=atol)
+    if dtype == torch.float64:
+        small = raw(1, 4, 2, 1, seed=3, std=3.0).requires_grad_()  # no number near 0, where the slope jumps
+        assert torch.autograd.gradcheck(lambda t: response_norm(t, LRN(alpha=0.5), 2, relu), (small,))
 
 
 def test_the_window_never_crosses_from_one_tower_to_the_other() -> None:

@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
+
+try:
+    import simplejpeg
+except ImportError:  # the extra "fast": the same pixels sooner
+    simplejpeg = None
+
+# Another libjpeg than simplejpeg's libjpeg-turbo rounds otherwise, and pixels must not depend on what is installed.
+FAST = simplejpeg is not None and bool(features.check_feature("libjpeg_turbo"))
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # MPO opens as JPEG
 MOST_PIXELS = 100_000_000
@@ -31,12 +39,13 @@ class UnreadablePicture(ValueError):  # noqa: N818  it says what the thing is, a
     """These bytes are no picture that can be taken; the reason is one line, its kind before the colon."""
 
 
-def decode(data: bytes, *, exif: bool = True) -> tuple[Image.Image, list[str]]:
+def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.Image, list[str]]:
     """The picture in `data` as RGB, and what had to be done to it.
 
     The format is judged by content. What was done is named, in this order: "animated" (of several pictures the first
     is taken), "16-bit" (the high byte kept), "palette", "grayscale" (replicated to three channels), "CMYK", "alpha"
-    (composed over white), "rotated" (turned as its EXIF orientation says, unless `exif` is false).
+    (composed over white), "rotated" (turned as its EXIF orientation says, unless `exif` is false). `fast` takes the
+    pixels of plain JPEGs from simplejpeg; it changes nothing else.
 
     Raises UnreadablePicture for bytes that are not a whole picture, and, before any pixel is decoded, for more than
     100 million pixels.
@@ -49,7 +58,7 @@ def decode(data: bytes, *, exif: bool = True) -> tuple[Image.Image, list[str]]:
                 raise UnreadablePicture(
                     f"too large: {image.width} x {image.height} pixels, at most {MOST_PIXELS} are taken"
                 )
-            return _as_rgb(image, exif)
+            return _as_rgb(image, exif, data if fast else b"")
     except UnreadablePicture:
         raise
     except UnidentifiedImageError:  # its own message holds a memory address
@@ -62,18 +71,36 @@ def decode(data: bytes, *, exif: bool = True) -> tuple[Image.Image, list[str]]:
 
 
 def square(image: Image.Image, side: int) -> np.ndarray:
+    """The central square of an RGB image as uint8, side x side x 3."""
+    return np.array(central(image, side))
+
+
+def central(image: Image.Image, side: int) -> Image.Image:
     """The central square of an RGB image, as the paper's section 2 takes it: shorter side to `side`, centre cropped.
 
-    One antialiased bilinear resize does both, so any aspect ratio costs the same. Returns uint8, side x side x 3.
+    One antialiased bilinear resize does both, so any aspect ratio costs the same.
     """
     shorter = min(image.size)
     # Whole pixels: half a pixel would blur a picture that already fits.
     left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
     box = (left, top, left + shorter, top + shorter)
-    return np.array(image.resize((side, side), Image.Resampling.BILINEAR, box=box))
+    return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
 
 
-def _as_rgb(image: Image.Image, exif: bool) -> tuple[Image.Image, list[str]]:
+def unpack_jpeg(data: bytes | np.ndarray, colours: str, out: np.ndarray) -> bool:
+    """Decode a JPEG into `out`, uint8 H x W x (3 for colours "RGB", 4 for "RGBX"), if simplejpeg takes it as it is.
+
+    False, with anything in `out`, for another size and for what makes simplejpeg raise or warn: then Pillow is to
+    judge, whose pixels are otherwise the same.
+    """
+    try:
+        return simplejpeg.decode_jpeg(data, colours, buffer=out, strict=True).shape == out.shape
+    except Exception:  # it too raises more than it says
+        return False
+
+
+def _as_rgb(image: Image.Image, exif: bool, jpeg: bytes) -> tuple[Image.Image, list[str]]:
+    """`jpeg`: the file's bytes, to be tried with simplejpeg, or none."""
     if image.mode not in GRAY_MODES + COLOUR_MODES:
         raise UnreadablePicture(f"colour mode not taken: {image.mode}")
     reasons = []
@@ -81,7 +108,9 @@ def _as_rgb(image: Image.Image, exif: bool) -> tuple[Image.Image, list[str]]:
         reasons.append("animated")
     deep = image.mode.startswith("I") or _rawmode_is_deep(image)
     turned = _orientation(image) if image.format == "TIFF" else None  # Pillow turns these itself while loading
-    image.load()
+    unpacked = _unpacked(image, jpeg) if jpeg and image.format == "JPEG" and image.mode in ("RGB", "L") else None
+    if unpacked is None:
+        image.load()
     orientation = _orientation(image) if exif and image.format != "TIFF" else None
     if deep:
         reasons.append("16-bit")
@@ -91,7 +120,9 @@ def _as_rgb(image: Image.Image, exif: bool) -> tuple[Image.Image, list[str]]:
         reasons.append("grayscale")
     if image.mode == "CMYK":
         reasons.append("CMYK")
-    if image.has_transparency_data:
+    if unpacked is not None:
+        upright = unpacked
+    elif image.has_transparency_data:
         reasons.append("alpha")
         upright = _over_white(image, deep)
     elif deep and image.mode.startswith("I"):
@@ -104,6 +135,13 @@ def _as_rgb(image: Image.Image, exif: bool) -> tuple[Image.Image, list[str]]:
         reasons.append("rotated")
     upright.info.clear()  # no profile, comment or position travels on
     return upright, reasons
+
+
+def _unpacked(image: Image.Image, jpeg: bytes) -> Image.Image | None:
+    pixels = np.empty((image.height, image.width, 4), np.uint8)  # four bytes a pixel, as Pillow has them
+    if not unpack_jpeg(jpeg, "RGBX", pixels):
+        return None
+    return Image.frombytes("RGB", image.size, pixels, "raw", "RGBX")
 
 
 def _rawmode_is_deep(image: Image.Image) -> bool:

@@ -1,15 +1,18 @@
 """Batches of stored pictures in the order of training or of the store, read ahead by threads."""
 
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from alexnet import rng
+from alexnet.data.cache import Pictures
 from alexnet.data.store import Split
 
 
@@ -30,8 +33,33 @@ def steps(pictures: int, batch: int) -> int:
     return -(-pictures // batch)
 
 
+class Batches(Iterator[Batch]):
+    """Batches in turn; `waited` is how many seconds those who took them have been kept waiting so far.
+
+    What the readers raise comes out of `next`. Closed, or no longer held, it reads no further.
+    """
+
+    def __init__(self, batches: Generator[Batch]) -> None:
+        self.waited = 0.0
+        self._batches = batches
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Batch:
+        begun = time.perf_counter()
+        try:
+            return next(self._batches)
+        finally:
+            self.waited += time.perf_counter() - begun
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        self._batches.close()
+
+
 def training_batches(
-    split: Split,
+    split: Split | Pictures,
     batch: int,
     *,
     epochs: int,
@@ -40,8 +68,11 @@ def training_batches(
     first_step: int,
     device: torch.device,
     workers: int,
-) -> Iterator[Batch]:
-    """All batches from `first_step` to the end of `epochs`; the order is a function of (seed, epoch)."""
+) -> Batches:
+    """All batches from `first_step` to the end of `epochs`; the order is a function of (seed, epoch).
+
+    A split that is not kept as Pictures is read from the store each time.
+    """
     per_epoch = steps(len(split), batch)
 
     def plan() -> Iterator[tuple[int, int, int, np.ndarray]]:
@@ -54,7 +85,7 @@ def training_batches(
     return _read_ahead(split, plan(), device, workers)
 
 
-def batches_in_order(split: Split, batch: int, *, device: torch.device, workers: int) -> Iterator[Batch]:
+def batches_in_order(split: Split | Pictures, batch: int, *, device: torch.device, workers: int) -> Batches:
     """Every picture of the split once, in the store's order."""
     numbers = np.arange(len(split))
     plan = ((i, 0, i * batch, numbers[i * batch : (i + 1) * batch]) for i in range(steps(len(split), batch)))
@@ -62,22 +93,27 @@ def batches_in_order(split: Split, batch: int, *, device: torch.device, workers:
 
 
 def _read_ahead(
-    split: Split, plan: Iterator[tuple[int, int, int, np.ndarray]], device: torch.device, workers: int
-) -> Iterator[Batch]:
-    def read(step: int, epoch: int, first: int, ids: np.ndarray) -> Batch:
-        images = torch.from_numpy(split.read(ids)).to(device, non_blocking=True)
-        labels = torch.from_numpy(split.labels[ids]).to(device, non_blocking=True)
-        return Batch(step, epoch, first, torch.from_numpy(ids).to(device, non_blocking=True), images, labels)
+    split: Split | Pictures, plan: Iterator[tuple[int, int, int, np.ndarray]], device: torch.device, workers: int
+) -> Batches:
+    pictures = split if isinstance(split, Pictures) else Pictures(split, device)
 
-    with ThreadPoolExecutor(max(1, workers), "loader") as pool:
-        waiting: deque[Future[Batch]] = deque()
-        try:
-            for place in plan:
-                waiting.append(pool.submit(read, *place))
-                if len(waiting) > workers + 1:
+    def read(step: int, epoch: int, first: int, ids: np.ndarray) -> Batch:
+        numbers = pictures.send(ids)
+        return Batch(step, epoch, first, numbers, pictures.take(ids), pictures.labels[numbers])
+
+    def ahead() -> Generator[Batch]:
+        # Threads do: copying, checksums and decoding leave Python's lock alone.
+        with ThreadPoolExecutor(max(1, workers), "loader") as pool:
+            waiting: deque[Future[Batch]] = deque()
+            try:
+                for place in plan:
+                    waiting.append(pool.submit(read, *place))
+                    if len(waiting) > workers + 1:
+                        yield waiting.popleft().result()
+                while waiting:
                     yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    return Batches((read(*place) for place in plan) if pictures.kept == "device" else ahead())

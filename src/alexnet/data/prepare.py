@@ -16,10 +16,10 @@ import numpy as np
 import PIL
 from safetensors.numpy import save
 
-from alexnet.data.decode import UnreadablePicture, square
+from alexnet.data.decode import UnreadablePicture, central
 from alexnet.data.plan import Plan, Shard, plan, read_source
 from alexnet.data.statistics import Sums, statistics, sums
-from alexnet.data.store import FORMAT, Form, class_records, content_digest, packed, records, unpacked
+from alexnet.data.store import FORMAT, Form, class_records, content_digest, packed, records, unpack
 from alexnet.data.workers import cores, leave_if_stopped, workers
 from alexnet.disk import sync, write
 from alexnet.errors import FailedError, UnusableError
@@ -240,7 +240,7 @@ def _make_shard(task: tuple[Path, Shard]) -> Record:
             ) from None
         if reasons:
             notes.append({"name": picture.name, "split": shard.split, "outcome": "converted", "reasons": reasons})
-        data.append(packed(square(image, shard.side), shard.form))
+        data.append(packed(central(image, shard.side), shard.form))
         kept.append(picture)
     with _writing(part):
         record = Record(
@@ -260,11 +260,12 @@ def _make_shard(task: tuple[Path, Shard]) -> Record:
 
 def _sum_shard(task: tuple[Path, list[int], int, Form]) -> Sums:
     path, sizes, side, form = task
+    picture = np.empty((side, side, 3), np.uint8)
 
     def pictures() -> Iterator[np.ndarray]:
         for record in records(path, sizes):
             leave_if_stopped()
-            yield unpacked(record, side, form)
+            yield unpack(record, form, picture)
 
     return sums(pictures(), side)
 

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import load
 
+from alexnet.data.decode import FAST, unpack_jpeg
 from alexnet.errors import UnusableError
 
 Form = Literal["raw", "jpeg"]
@@ -40,13 +41,13 @@ def labels(classes: Sequence[Class]) -> list[str]:
 
 
 class Split:
-    """The pictures of one split: `labels` (int64), `names`, and `read`.
+    """The pictures of one split: `side` and `form` as the store's, `labels` (int64), `names`, and `read`.
 
     A store's pictures are numbered from 0 in the order of label and name. Threads may share a split.
     """
 
     def __init__(self, folder: Path, side: int, form: Form, meta: dict[str, Any]) -> None:
-        self._folder, self._side, self._form = folder, side, form
+        self.side, self.form, self._folder = side, form, folder
         index = load(_trusted(folder, meta["index"]))
         self.labels: np.ndarray = index["labels"]
         self._crc32: np.ndarray = index["crc32"]
@@ -61,9 +62,10 @@ class Split:
             if not path.is_file() or path.stat().st_size != shard["bytes"]:
                 raise _damage(folder, shard["file"])
         ends = np.cumsum(self._sizes)
-        self._offsets = ends - self._sizes
+        self._begins = ends - self._sizes  # in its shard, in bytes
         for first, last in zip(self._starts[:-1], self._starts[1:], strict=True):
-            self._offsets[first:last] -= self._offsets[first]
+            self._begins[first:last] -= self._begins[first]
+        self._ends = self._begins + self._sizes
         self._checked = np.zeros(len(self.labels), bool)
         self._map = lru_cache(MOST_MAPS)(_mapped)
 
@@ -84,14 +86,17 @@ class Split:
         """
         ids = np.asarray(ids)
         if out is None:
-            out = np.empty((len(ids), self._side, self._side, 3), np.uint8)
+            out = np.empty((len(ids), self.side, self.side, 3), np.uint8)
         shards = np.searchsorted(self._starts, ids, side="right") - 1
-        for row, (number, shard) in enumerate(zip(ids.tolist(), shards.tolist(), strict=True)):
-            offset = self._offsets[number]
-            record = self._map(self._shards[shard])[offset : offset + self._sizes[number]]
-            if not self._checked[number]:
-                self._check(number, shard, record)
-            out[row] = unpacked(record, self._side, self._form)
+        places = zip(
+            shards.tolist(), self._begins[ids].tolist(), self._ends[ids].tolist(), self._checked[ids].tolist(),
+            strict=True,
+        )  # fmt: skip
+        for row, (shard, begin, end, checked) in enumerate(places):
+            record = self._map(self._shards[shard])[begin:end]
+            if not checked:
+                self._check(int(ids[row]), shard, record)
+            unpack(record, self.form, out[row])
         return out
 
     def _check(self, number: int, shard: int, record: np.ndarray) -> None:
@@ -160,21 +165,23 @@ def content_digest(meta: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def packed(picture: np.ndarray, form: Form) -> bytes:
-    """A picture (uint8, side x side x 3) as a store's record: its bytes, or a JPEG of quality 90 with 4:2:0 colour."""
+def packed(picture: Image.Image, form: Form) -> bytes:
+    """An RGB picture, side x side, as a store's record: its bytes, or a JPEG of quality 90 with 4:2:0 colour."""
     if form == "raw":
         return picture.tobytes()
     out = io.BytesIO()
-    Image.fromarray(picture).save(out, "JPEG", quality=90, subsampling="4:2:0")
+    picture.save(out, "JPEG", quality=90, subsampling="4:2:0")
     return out.getvalue()
 
 
-def unpacked(record: np.ndarray, side: int, form: Form) -> np.ndarray:
-    """A store's record (uint8) as its picture, side x side x 3."""
+def unpack(record: np.ndarray, form: Form, out: np.ndarray, fast: bool = FAST) -> np.ndarray:
+    """A store's record (uint8) as its picture, in `out` (uint8, side x side x 3); `fast`: as decode's."""
     if form == "raw":
-        return record.reshape(side, side, 3)
-    with Image.open(io.BytesIO(record.data), formats=("JPEG",)) as image:
-        return np.asarray(image)
+        out[...] = record.reshape(out.shape)
+    elif not (fast and unpack_jpeg(record, "RGB", out)):
+        with Image.open(io.BytesIO(record.data), formats=("JPEG",)) as image:
+            out[...] = np.asarray(image)
+    return out
 
 
 def records(shard: Path, sizes: list[int]) -> Iterator[np.ndarray]:

@@ -1,0 +1,117 @@
+"""Where a split's pictures lie while they are used: in the store, in memory, or on the device."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.data.store import Split
+from alexnet.data.workers import cores
+from alexnet.errors import UnusableError
+
+CACHES = ("auto", "device", "ram", "none")
+CHUNK_BYTES = 64 << 20  # read at once, in loading a device
+
+
+class Pictures:
+    """A split's pictures for the use of a device; `labels` (int64) lie on it, `take` brings pictures there.
+
+    They are kept decoded on the `device`, loaded here; or in `ram`, each from when it was first taken; or not at all
+    (`none`): read from the store each time. `auto` is the device if it keeps more than half of its free memory, else
+    `none` for raw pictures, which the system keeps in memory anyway, and `ram` for JPEGs if they take less than a third
+    of it. On a CPU `device` is `ram`. `kept` says which of the three it is. Whatever it is, the pictures are the same.
+
+    Raises UnusableError for another word, and for pictures that do not fit where they are asked to be.
+    """
+
+    def __init__(self, split: Split, device: torch.device, cache: str = "none") -> None:
+        self.split, self.device = split, device
+        self.shape = (len(split), split.side, split.side, 3)
+        self.kept = chosen(split, device, cache)
+        self.labels = torch.from_numpy(split.labels).to(device)
+        if self.kept == "device":
+            self.images = self._loaded()
+        if self.kept == "ram":
+            self.ram, self.there = np.empty(self.shape, np.uint8), np.zeros(len(split), bool)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def take(self, ids: np.ndarray) -> Tensor:
+        """The pictures numbered `ids`: uint8 (len(ids), side, side, 3) on the device. Threads may take at once.
+
+        Raises UnusableError as Split.read does.
+        """
+        if self.kept == "device":
+            return self.images.index_select(0, self.send(ids))
+        images = torch.empty((len(ids), *self.shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        if self.kept == "none":
+            self.split.read(ids, images.numpy())
+        else:
+            missing = ids[~self.there[ids]]
+            if len(missing):
+                self.ram[missing] = self.split.read(missing)
+                self.there[missing] = True  # after the pixels: two threads may both write them, and write the same
+            np.take(self.ram, ids, axis=0, out=images.numpy(), mode="clip")  # "raise" would buffer the output
+        return images.to(self.device, non_blocking=True)
+
+    def send(self, ids: np.ndarray) -> Tensor:
+        """Numbers (int64) on the device."""
+        numbers = torch.from_numpy(ids)
+        return numbers.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else numbers
+
+    def _loaded(self) -> Tensor:
+        images = torch.empty(self.shape, dtype=torch.uint8, device=self.device)
+        each = max(1, CHUNK_BYTES // max(1, images[:1].numel()))
+
+        def load(first: int) -> None:
+            ids = np.arange(first, min(first + each, len(self)))
+            pinned = torch.empty((len(ids), *self.shape[1:]), dtype=torch.uint8, pin_memory=True)
+            self.split.read(ids, pinned.numpy())
+            images[first : first + each].copy_(pinned, non_blocking=True)
+
+        with ThreadPoolExecutor(cores()) as pool:
+            list(pool.map(load, range(0, len(self), each)))
+        return images
+
+
+def chosen(split: Split, device: torch.device, cache: str) -> str:
+    """Where the split's pictures will be kept: "device" (never a CPU), "ram" or "none"; raises as Pictures does."""
+    if cache not in CACHES:
+        raise UnusableError(f"--cache {cache}; it must be {', '.join(CACHES)}")
+    need, free = len(split) * split.side**2 * 3, available()
+    if device.type == "cuda" and cache in ("auto", "device"):
+        there = torch.cuda.mem_get_info(device)[0]
+        if cache == "device" and need > there:
+            raise _too_large(cache, need, f"{device} has", there, "auto, ram or none")
+        if cache == "device" or 2 * need < there:
+            return "device"
+    if cache == "auto":
+        return "ram" if split.form == "jpeg" and 3 * need < free else "none"
+    if cache == "none":
+        return "none"
+    if need > free:
+        raise _too_large(cache, need, "the machine has", free, "auto or none")
+    return "ram"
+
+
+def available() -> int:
+    """Bytes that can still be taken without swapping, within the container's limit; all the machine's if unknown."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with suppress(OSError):
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        found.append(int(lines["MemAvailable"].split()[0]) << 10)
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups version 2, 1
+        with suppress(OSError, ValueError):  # "max"
+            found.append(int((Path("/sys/fs/cgroup") / limit).read_text()))
+    return min(found)
+
+
+def _too_large(cache: str, need: int, where: str, free: int, instead: str) -> UnusableError:
+    return UnusableError(
+        f"--cache {cache}: the pictures need {need / 1e9:.1f} GB, and {where} {free / 1e9:.1f} GB free; take {instead}"
+    )

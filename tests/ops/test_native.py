@@ -1,0 +1,211 @@
+"""The compiled forms against the plain ones, for this machine's own instructions and for older ones."""
+
+import logging
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from alexnet.ops import forms, native, plain
+from alexnet.ops.norm import response_norm, within_map_norm
+from alexnet.recipe import LRN, WithinMap
+
+OLDER = ["x86-64-v3", "x86-64"] if platform.machine() == "x86_64" else []  # AVX2 without AVX-512; SSE2
+SHAPES = [(2, 96, 7, 5), (3, 20, 3, 3), (2, 6, 5, 4), (2, 1, 3, 3), (1, 34, 1, 7), (1, 256, 4, 4), (0, 4, 3, 3)]
+CLOSE = {torch.float32: (3e-6, 1e-6), torch.bfloat16: (2**-7, 1e-4)}  # an ulp or two of the result
+
+
+@pytest.fixture(params=["native", *OLDER])
+def architecture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("ALEXNET_NATIVE", request.param)
+    native.library.cache_clear()
+    if native.library() is None:
+        pytest.skip("no C++ compiler here")
+    yield request.param
+    monkeypatch.undo()
+    native.library.cache_clear()
+
+
+def raw(shape: tuple[int, ...], dtype: torch.dtype, seed: int, std: float = 60.0) -> Tensor:
+    x = std * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return x.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def assert_alike(form: Callable[..., Tensor], reference: Callable[..., Tensor], *inputs: object) -> None:
+    found, expected = form(*inputs), reference(*inputs)
+    rtol, atol = CLOSE[expected.dtype]
+    scale = float(expected.abs().max()) if expected.numel() else 1.0
+    torch.testing.assert_close(found, expected, rtol=rtol, atol=atol * scale)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("relu", ["", "before", "after"])
+@pytest.mark.parametrize("n", [1, 3, 5, 9])
+def test_the_norm_across_maps_is_the_plain_one(architecture: str, n: int, relu: str, dtype: torch.dtype) -> None:
+    """Section 3.3, forward and backward, in one tower and in two, for maps that fill no vector and for none at all."""
+    for shape in SHAPES:
+        x, g = raw(shape, dtype, n), raw(shape, dtype, n + 1, 1.0)
+        for towers in (1, 2) if shape[1] % 2 == 0 else (1,):
+            numbers = (towers, n, 2.0, 0.01, 0.75, relu)
+            assert_alike(native.norm_forward, plain.norm_forward, x, *numbers)
+            assert_alike(native.norm_backward, plain.norm_backward, g, x, *numbers)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("n", [1, 3, 5, 9])
+def test_the_norm_within_a_map_is_the_plain_one(architecture: str, n: int, dtype: torch.dtype) -> None:
+    """2012 code's kRNorm, forward and backward; windows of 9 hang over both borders of a map of 3."""
+    for shape in SHAPES:
+        x, g = raw(shape, dtype, n), raw(shape, dtype, n + 1, 1.0)
+        assert_alike(native.within_forward, plain.within_forward, x, n, 1.0, 0.01, 0.75)
+        assert_alike(native.within_backward, plain.within_backward, g, x, n, 1.0, 0.01, 0.75)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), 1e30])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_what_is_no_number_comes_through(architecture: str, dtype: torch.dtype, bad: float) -> None:
+    """NaN where the formula gives NaN, 0 where a neighbour is infinite or its square is, and no further than that."""
+    x = raw((2, 40, 3, 3), dtype, 0)
+    x[0, 17, 1, 1] = bad
+    a = (5, 2.0, 1e-4, 0.75)
+    found = native.norm_forward(x, 1, *a, "")
+    s = 2.0 + 1e-4 * sum(x.float().square().roll(j, 1) for j in range(-2, 3))  # the ends are not looked at
+    expected = (x.float() / s**0.75)[:, 4:-4]
+    rtol, atol = CLOSE[dtype]
+    torch.testing.assert_close(found[:, 4:-4].float(), expected, rtol=rtol, atol=atol, equal_nan=True)
+    within = native.within_forward(x, *a)
+    torch.testing.assert_close(within[1], native.within_forward(x[1:], *a)[0], rtol=0, atol=0)
+    others = [i for i in range(40) if i != 17]
+    alone = native.within_forward(x[:, others].contiguous(memory_format=torch.channels_last), *a)
+    assert torch.equal(within[:, others], alone)
+    assert within[0, 17, 1, 1].isfinite() == (bad == 1e30)
+
+
+@pytest.mark.parametrize("relu", ["before", "after"])
+def test_the_rectified_gradient_of_no_number_is_that_of_pytorch(architecture: str, relu: str) -> None:
+    """PyTorch's ReLU passes the gradient wherever its input is not <= 0, and so where it is NaN."""
+    x = torch.tensor([-1.0, 0.0, 2.0, float("nan"), 3.0, -0.0]).view(1, 6, 1, 1)
+    g = torch.ones(1, 6, 1, 1)
+    numbers = (1, 1, 2.0, 0.0, 0.75, relu)  # a = 0: maps do not mix
+    slope = 2.0**-0.75
+    expected = torch.tensor([0, 0, slope, float("nan"), slope, 0]).view(1, 6, 1, 1)
+    found = native.norm_backward(g, x, *numbers)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0, equal_nan=True)
+
+
+def test_a_constant_of_zero_spoils_no_neighbour(architecture: str) -> None:
+    """With k = 0 a map of zeros is 0 / 0; the lanes beyond the last map are zeros too and must not leak in."""
+    x, g = raw((1, 18, 1, 1), torch.float32, 1), raw((1, 18, 1, 1), torch.float32, 2, 1.0)
+    assert_alike(native.norm_backward, plain.norm_backward, g, x, 1, 5, 0.0, 0.01, 0.75, "")
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.0005])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_update_is_the_plain_one(architecture: str, dtype: torch.dtype, decay: float) -> None:
+    """Section 5: v <- 0.9 v - decay rate w - rate g, w <- w + v, and the copy is w to the nearest bfloat16."""
+    for count in (0, 1, 16, 1003):
+        w, v = (raw((1, 1, 1, count), torch.float32, seed) for seed in (1, 2))
+        g = raw((1, 1, 1, count), dtype, 3)
+        copy = torch.empty_like(w, dtype=torch.bfloat16)
+        w2, v2 = w.clone(), v.clone()
+        native.momentum(w, v, g, copy, 0.01, 0.9, decay)
+        plain.momentum(w2, v2, g, None, 0.01, 0.9, decay)
+        torch.testing.assert_close(v, v2, rtol=1e-6, atol=1e-5)
+        torch.testing.assert_close(w, w2, rtol=1e-6, atol=1e-5)
+        assert torch.equal(copy, w.bfloat16())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("place", [True, False])
+@pytest.mark.parametrize("shifted", [True, False])
+def test_views_are_the_plain_ones(architecture: str, shifted: bool, place: bool, dtype: torch.dtype) -> None:
+    """Crop, mirror, mean of the place or of the centre, colour, scale: to the bit, in rows that fill no vector."""
+    random = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (9, 20, 20, 3), dtype=torch.uint8, generator=random)
+    top, left = (torch.randint(0, 8, (9,), generator=random) for _ in range(2))
+    mirrored = torch.arange(9) % 2 == 0
+    mean = 255 * torch.rand(20, 20, 3, generator=random)
+    shift = torch.randn(9, 3, generator=random) if shifted else None
+    arguments = (images, top, left, mirrored, mean, 13, place, shift, 0.37, dtype)
+    assert torch.equal(native.cut(*arguments), plain.cut(*arguments))
+
+
+def test_the_threads_change_nothing(architecture: str) -> None:
+    """Each number is computed alone, whoever computes it."""
+    x, g = raw((5, 48, 9, 9), torch.float32, 1), raw((5, 48, 9, 9), torch.float32, 2)
+    results = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        across = native.norm_backward(g, x, 2, 5, 2.0, 0.01, 0.75, "before")
+        results.append((across, native.within_backward(g, x, 5, 1.0, 0.01, 0.75)))
+    torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_a_beta_or_a_window_that_is_not_compiled_is_computed_plainly() -> None:
+    """Only beta 0.75 and windows up to 9 are compiled; every other norm still has its value."""
+    x = raw((2, 24, 4, 4), torch.float32, 1)
+    for norm in (LRN(beta=0.5), LRN(n=11), LRN()):
+        a = (1, norm.n, norm.k, norm.alpha, norm.beta, "")
+        torch.testing.assert_close(response_norm(x, norm, 1), plain.norm_forward(x, *a))
+    within = WithinMap(n=11, beta=0.5)
+    torch.testing.assert_close(within_map_norm(x, within), plain.within_forward(x, 11, 1.0, 1e-3 / 121, 0.5))
+
+
+def test_the_library_is_made_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if native.library() is None:
+        pytest.skip("no C++ compiler here")
+    made = native._built("native")
+    before = made.stat().st_mtime_ns
+    assert native._built("native") == made
+    assert made.stat().st_mtime_ns == before
+    assert [p.name for p in (tmp_path / "alexnet").iterdir()] == [made.name]  # nothing half made is left
+
+
+def test_a_home_that_cannot_be_written_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    if native.library() is None:
+        pytest.skip("no C++ compiler here")
+    assert native._built("native").exists()
+
+
+@pytest.mark.parametrize("broken", ["/nonexistent/c++", "/bin/false"])
+def test_without_a_working_compiler_one_line_says_so_and_the_plain_forms_serve(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CXX", broken)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    native.library.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        x = raw((1, 8, 2, 2), torch.float32, 1)
+        assert forms.best(x) is plain
+        assert forms.name(x.device) == "pytorch"
+    assert len(caplog.messages) == 1
+    assert "\n" not in caplog.messages[0]
+    monkeypatch.undo()
+    native.library.cache_clear()
+
+
+def test_switched_off_nothing_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("ALEXNET_NATIVE", "off")
+    native.library.cache_clear()
+    assert forms.best(torch.zeros(1)) is plain
+    assert not caplog.messages
+    monkeypatch.undo()
+    native.library.cache_clear()
+
+
+def test_an_architecture_that_is_none_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ALEXNET_NATIVE", "pdp-11")
+    native.library.cache_clear()
+    assert native.library() is None
+    assert len(caplog.messages) == 1
+    monkeypatch.undo()
+    native.library.cache_clear()

@@ -1,0 +1,103 @@
+"""Where and how precisely: what is chosen, and what is refused in one line."""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet import checkpoint
+from alexnet.cifar import build
+from alexnet.device import Place, has_bf16, keep_pages, place
+from alexnet.errors import UnusableError
+from alexnet.recipe import RECIPES, Recipe
+from alexnet.training import train
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("hardware", "chosen"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_bf16_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch, hardware: bool, chosen: str) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: hardware)
+    assert has_bf16(CPU) == hardware
+    assert place("cpu").precision == chosen
+
+
+def test_tf32_is_refused_where_there_is_none() -> None:
+    with pytest.raises(UnusableError, match="tf32 on cpu: only CUDA devices have it; give fp32, bf16 or auto"):
+        place("cpu", "tf32")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_net_that_serves_holds_its_weights_as_it_computes(precision: str) -> None:
+    where = Place(CPU, precision)
+    net = where.serve(build(RECIPES["cifar-18"].net, 0))
+    assert {p.dtype for p in net.parameters()} == {where.dtype}
+
+
+def kilobytes_faulted(setting: str) -> int:
+    """What a process faults in while it clones 32 MB twenty times."""
+    code = (
+        "import resource, torch; from alexnet.device import keep_pages; print(keep_pages()); x = torch.ones(2**23)\n"
+        "for i in range(23):\n"
+        "    if i == 3: before = resource.getrusage(0).ru_minflt\n"
+        "    y = x.clone(); del y\n"
+        "print(4 * (resource.getrusage(0).ru_minflt - before))"
+    )
+    environment = os.environ | {"ALEXNET_KEEP_PAGES": setting, "OMP_NUM_THREADS": "1"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    kept, faulted = said.stdout.split()
+    assert kept == str(setting == "1")
+    return int(faulted)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="malloc here is not glibc's")
+def test_kept_pages_are_not_faulted_in_again_and_the_switch_leaves_malloc_as_it_is() -> None:
+    """Twenty clones of 32 MB: all of it again each time, or next to nothing."""
+    assert kilobytes_faulted("0") > 10 * 32 * 1024
+    assert kilobytes_faulted("1") < 10 * 32 * 1024
+
+
+def test_keeping_pages_can_be_undone() -> None:
+    assert keep_pages() in (True, False)
+    assert not keep_pages(False)
+
+
+OFF = {
+    "no compiler": {"CXX": "/nonexistent/c++"},
+    "no compiled forms": {"ALEXNET_NATIVE": "off"},
+    "no AVX-512": {"ALEXNET_NATIVE": "x86-64-v3", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+    "no AVX": {"ALEXNET_NATIVE": "x86-64", "ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"},
+    "no kept pages": {"ALEXNET_KEEP_PAGES": "0"},
+}
+
+
+@pytest.mark.parametrize("missing", OFF)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_whatever_the_machine_lacks_training_goes_the_same_way(
+    missing: str, precision: str, store: Path, small: Recipe, tmp_path: Path
+) -> None:
+    """Another process without that feature learns what this one does, but for rounding."""
+    short = small.but(epochs=1)
+    (tmp_path / "recipe.json").write_text(json.dumps(short.plain()))
+    here = train(store, tmp_path / "here", short, precision=precision, quiet=True)
+    environment = os.environ | OFF[missing] | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = ["train", str(store), str(tmp_path / "there"), "--recipe", str(tmp_path / "recipe.json")]
+    made = subprocess.run(
+        [sys.executable, "-m", "alexnet", *command, "--precision", precision, "--device", "cpu"],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    if missing == "no compiler":
+        assert made.stderr.count("cannot be compiled") == 1
+    last = [checkpoint.found(tmp_path / folder)[-1] for folder in ("here", "there")]
+    newest = [checkpoint.read_tensors(path, checkpoint.FILES[0]) for path in last]
+    for name, weight in newest[0].items():
+        apart = float((weight - newest[1][name]).norm() / weight.norm())
+        # A bias that began at 0 is the sum of a few gradients, each of 8 bits in bf16.
+        assert apart < (1e-4 if precision == "fp32" else 2e-2 if name.endswith("weight") else 0.5), (name, apart)
+    assert here.errors.images == 12

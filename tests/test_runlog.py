@@ -1,0 +1,74 @@
+"""The log: one JSON object a line, and the same numbers on the console."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alexnet import runlog
+
+
+def log(folder: Path, **settings: Any) -> runlog.RunLog:
+    return runlog.RunLog(folder, **{"step": 0, "steps": 2, "per_epoch": 2, "epochs": 0} | settings)
+
+
+def step(to: runlog.RunLog, number: int, **more: float) -> None:
+    to.step(number, loss=2.0, wrong=1, pictures=4, rate=0.01, **more)
+
+
+def test_a_line_says_what_share_of_its_time_was_spent_waiting_for_data(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with log(tmp_path, steps=3) as to:
+        time.sleep(0.02)
+        step(to, 1, waited=0.01)
+        step(to, 2, waited=0.5)  # its line comes after step 3
+        time.sleep(0.01)
+        to.last -= 0.99  # as if a second had gone by
+        step(to, 3, waited=0.25)
+    first, last = runlog.read(tmp_path)
+    assert 0 < first["data_wait"] <= 0.5
+    assert last["data_wait"] == pytest.approx(0.75, rel=0.2)
+    shown = capfd.readouterr().err.splitlines()
+    assert [f"data {100 * line['data_wait']:.1f} %" in words for line, words in zip((first, last), shown, strict=True)]
+
+
+def test_a_share_is_never_more_than_all(tmp_path: Path) -> None:
+    with log(tmp_path, quiet=True) as to:
+        step(to, 1, waited=99)
+    assert runlog.read(tmp_path)[0]["data_wait"] == 1
+
+
+def test_waiting_before_an_epochs_end_is_not_counted_after_it(tmp_path: Path) -> None:
+    with log(tmp_path, steps=9, quiet=True) as to:
+        step(to, 1, waited=0.0)
+        step(to, 2, waited=99)
+        to.epoch(2, train_error=0.5, train_loss=1.0, top1=0.5, top5=0.1, nats=1.0)
+        step(to, 9, waited=0.0)
+    assert [line.get("data_wait") for line in runlog.read(tmp_path)] == [0, None, 0]
+
+
+def test_where_waiting_is_not_known_nothing_is_said_of_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with log(tmp_path) as to:
+        step(to, 1)
+    assert "data_wait" not in runlog.read(tmp_path)[0]
+    assert "data" not in capfd.readouterr().err
+
+
+def test_what_a_killed_run_logged_past_its_checkpoint_is_dropped(tmp_path: Path) -> None:
+    with log(tmp_path, steps=9, quiet=True) as to:
+        step(to, 1)
+        to.epoch(2, train_error=0.5, train_loss=1.0, top1=0.5, top5=0.1, nats=1.0)
+        step(to, 9)
+    with log(tmp_path, step=2, steps=9, epochs=0, quiet=True):
+        pass
+    assert [line["kind"] for line in runlog.read(tmp_path)] == ["step"]
+
+
+def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
+    with log(tmp_path, quiet=True) as to:
+        step(to, 1)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"kind": "step", "st')
+    assert [line["step"] for line in runlog.read(tmp_path)] == [1]
