@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from alexnet import measure, optim, shapes
 from alexnet.cifar import build
 from alexnet.data import builtin
-from alexnet.data.decode import decode, square
+from alexnet.data.decode import decode
 from alexnet.data.loader import training_batches
 from alexnet.data.prepare import prepare as prepare_store
+from alexnet.data.resize import square
 from alexnet.data.store import Store
 from alexnet.data.views import Viewer
 from alexnet.device import Place, place
@@ -339,7 +340,11 @@ def viewer_for(recipe: Recipe, store: Store) -> Viewer:
 def pillow_square(data: bytes) -> np.ndarray:
     """Decoding and the same resize by Pillow alone."""
     with Image.open(io.BytesIO(data)) as image:
-        return square(image.convert("RGB"), 256)
+        rgb = image.convert("RGB")
+    shorter = min(rgb.size)
+    left, top = (rgb.width - shorter) // 2, (rgb.height - shorter) // 2
+    box = (left, top, left + shorter, top + shorter)
+    return np.asarray(rgb.resize((256, 256), Image.Resampling.BILINEAR, box=box))
 
 
 def recoded(data: bytes) -> bytes:

@@ -9,7 +9,8 @@ import torch
 
 from alexnet import checkpoint
 from alexnet.cifar import Network
-from alexnet.data.decode import UnreadablePicture, decode, square
+from alexnet.data.decode import UnreadablePicture, decode
+from alexnet.data.resize import square
 from alexnet.device import Place, place
 from alexnet.errors import UnusableError
 from alexnet.evaluation import check_views, probabilities

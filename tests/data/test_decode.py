@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet.data.decode import UnreadablePicture, decode, square, unpack_jpeg
+from alexnet.data.decode import UnreadablePicture, decode, unpack_jpeg
+from alexnet.data.resize import square
 
 
 def _bytes(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
@@ -132,27 +133,6 @@ def test_any_bytes_are_a_picture_or_unreadable(data: bytes, start: bytes) -> Non
     except UnreadablePicture:
         return
     assert image.mode == "RGB"
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 3000), (3000, 2), (257, 256), (500, 375)])
-def test_square_takes_any_size(size: tuple[int, int]) -> None:
-    taken = square(Image.new("RGB", size, (9, 8, 7)), 256)
-    assert taken.shape == (256, 256, 3)
-    assert taken.dtype == np.uint8
-    assert (taken == (9, 8, 7)).all()
-
-
-@pytest.mark.parametrize("size", [(32, 32), (33, 32), (32, 37), (40, 32)])
-def test_square_of_a_fitting_picture_is_its_centre_unchanged(size: tuple[int, int]) -> None:
-    colours = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    left, top = (size[0] - 32) // 2, (size[1] - 32) // 2
-    np.testing.assert_array_equal(square(Image.fromarray(colours), 32), colours[top : top + 32, left : left + 32])
-
-
-def test_square_equals_resizing_the_shorter_side_then_cropping() -> None:
-    smooth = Image.effect_noise((600, 300), 60).resize((600, 300)).convert("RGB")
-    whole = np.asarray(smooth.resize((512, 256), Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(square(smooth, 256) - whole[:, 128:384]).max() <= 1
 
 
 def told(data: bytes, fast: bool) -> tuple[Any, ...]:

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from alexnet.data import plan
-from alexnet.data.decode import decode, square
+from alexnet.data.decode import decode
 from alexnet.data.prepare import prepare
+from alexnet.data.resize import square
 from alexnet.data.store import Store
 from alexnet.errors import FailedError, UnusableError
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.ops import forms, native, plain
+from alexnet.ops import compiled, forms, native, plain
 from alexnet.ops.norm import response_norm, within_map_norm
 from alexnet.recipe import LRN, WithinMap
 
@@ -18,15 +18,20 @@ SHAPES = [(2, 96, 7, 5), (3, 20, 3, 3), (2, 6, 5, 4), (2, 1, 3, 3), (1, 34, 1, 7
 CLOSE = {torch.float32: (3e-6, 1e-6), torch.bfloat16: (2**-7, 1e-4)}  # an ulp or two of the result
 
 
+def clear() -> None:
+    native.library.cache_clear()
+    compiled.library.cache_clear()
+
+
 @pytest.fixture(params=["native", *OLDER])
 def architecture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("ALEXNET_NATIVE", request.param)
-    native.library.cache_clear()
+    clear()
     if native.library() is None:
         pytest.skip("no C++ compiler here")
     yield request.param
     monkeypatch.undo()
-    native.library.cache_clear()
+    clear()
 
 
 def raw(shape: tuple[int, ...], dtype: torch.dtype, seed: int, std: float = 60.0) -> Tensor:
@@ -159,9 +164,9 @@ def test_the_library_is_made_once_and_found_again(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if native.library() is None:
         pytest.skip("no C++ compiler here")
-    made = native._built("native")
+    made = compiled.built("native")
     before = made.stat().st_mtime_ns
-    assert native._built("native") == made
+    assert compiled.built("native") == made
     assert made.stat().st_mtime_ns == before
     assert [p.name for p in (tmp_path / "alexnet").iterdir()] == [made.name]  # nothing half made is left
 
@@ -171,7 +176,7 @@ def test_a_home_that_cannot_be_written_does_not_matter(tmp_path: Path, monkeypat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     if native.library() is None:
         pytest.skip("no C++ compiler here")
-    assert native._built("native").exists()
+    assert compiled.built("native").exists()
 
 
 @pytest.mark.parametrize("broken", ["/nonexistent/c++", "/bin/false"])
@@ -180,7 +185,7 @@ def test_without_a_working_compiler_one_line_says_so_and_the_plain_forms_serve(
 ) -> None:
     monkeypatch.setenv("CXX", broken)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    native.library.cache_clear()
+    clear()
     with caplog.at_level(logging.WARNING):
         x = raw((1, 8, 2, 2), torch.float32, 1)
         assert forms.best(x) is plain
@@ -188,24 +193,24 @@ def test_without_a_working_compiler_one_line_says_so_and_the_plain_forms_serve(
     assert len(caplog.messages) == 1
     assert "\n" not in caplog.messages[0]
     monkeypatch.undo()
-    native.library.cache_clear()
+    clear()
 
 
 def test_switched_off_nothing_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("ALEXNET_NATIVE", "off")
-    native.library.cache_clear()
+    clear()
     assert forms.best(torch.zeros(1)) is plain
     assert not caplog.messages
     monkeypatch.undo()
-    native.library.cache_clear()
+    clear()
 
 
 def test_an_architecture_that_is_none_is_one_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("ALEXNET_NATIVE", "pdp-11")
-    native.library.cache_clear()
+    clear()
     assert native.library() is None
     assert len(caplog.messages) == 1
     monkeypatch.undo()
-    native.library.cache_clear()
+    clear()

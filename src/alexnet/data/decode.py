@@ -70,23 +70,6 @@ def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.
         raise UnreadablePicture(f"damaged: {message}") from None
 
 
-def square(image: Image.Image, side: int) -> np.ndarray:
-    """The central square of an RGB image as uint8, side x side x 3."""
-    return np.array(central(image, side))
-
-
-def central(image: Image.Image, side: int) -> Image.Image:
-    """The central square of an RGB image, as the paper's section 2 takes it: shorter side to `side`, centre cropped.
-
-    One antialiased bilinear resize does both, so any aspect ratio costs the same.
-    """
-    shorter = min(image.size)
-    # Whole pixels: half a pixel would blur a picture that already fits.
-    left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
-    box = (left, top, left + shorter, top + shorter)
-    return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
-
-
 def unpack_jpeg(data: bytes | np.ndarray, colours: str, out: np.ndarray) -> bool:
     """Decode a JPEG into `out`, uint8 H x W x (3 for colours "RGB", 4 for "RGBX"), if simplejpeg takes it as it is.
 

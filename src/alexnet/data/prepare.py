@@ -16,8 +16,9 @@ import numpy as np
 import PIL
 from safetensors.numpy import save
 
-from alexnet.data.decode import UnreadablePicture, central
+from alexnet.data.decode import UnreadablePicture
 from alexnet.data.plan import Plan, Shard, plan, read_source
+from alexnet.data.resize import square
 from alexnet.data.statistics import Sums, statistics, sums
 from alexnet.data.store import FORMAT, Form, class_records, content_digest, packed, records, unpack
 from alexnet.data.workers import cores, leave_if_stopped, workers
@@ -240,7 +241,7 @@ def _make_shard(task: tuple[Path, Shard]) -> Record:
             ) from None
         if reasons:
             notes.append({"name": picture.name, "split": shard.split, "outcome": "converted", "reasons": reasons})
-        data.append(packed(central(image, shard.side), shard.form))
+        data.append(packed(square(image, shard.side), shard.form))
         kept.append(picture)
     with _writing(part):
         record = Record(

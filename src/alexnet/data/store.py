@@ -165,12 +165,12 @@ def content_digest(meta: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def packed(picture: Image.Image, form: Form) -> bytes:
-    """An RGB picture, side x side, as a store's record: its bytes, or a JPEG of quality 90 with 4:2:0 colour."""
+def packed(picture: np.ndarray, form: Form) -> bytes:
+    """A picture (uint8, side x side x 3) as a store's record: its bytes, or a JPEG of quality 90 with 4:2:0 colour."""
     if form == "raw":
         return picture.tobytes()
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=90, subsampling="4:2:0")
+    Image.fromarray(picture).save(out, "JPEG", quality=90, subsampling="4:2:0")
     return out.getvalue()
 
 

@@ -1,68 +1,18 @@
-"""The fast CPU forms: native.cpp, compiled once on this machine by its own C++ compiler and kept in the user's cache.
-
-Nothing needs them: where there is no compiler the plain forms serve, and one line says so. ALEXNET_NATIVE=off switches
-them off; any other value is an architecture for the compiler's -march ("x86-64-v3" has no AVX-512) instead of this
-machine's own. CXX names the compiler.
-"""
+"""The CPU forms of native.cpp, for tensors: each is `plain`'s of the same name, in one pass and on all threads."""
 
 import ctypes
 import functools
-import hashlib
 import logging
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from ctypes import POINTER, Structure, byref, c_float, c_int, c_int64, c_uint32, c_uint64, c_void_p
-from pathlib import Path
+from ctypes import byref
 
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_name("native.cpp")
-# No -ffast-math: it would take NaN and infinity for impossible.
-FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared", "-w")
+from alexnet.ops import compiled
+from alexnet.ops.compiled import Across, Cut, Within
+
 RELU = {"": 0, "before": 1, "after": 2}
 WIDEST = 9  # maps or units in a window: with 4 lanes a wider one would reach past the neighbouring vector
-
-
-class Across(Structure):
-    """As in native.cpp."""
-
-    _fields_ = [
-        ("rows", c_int64), ("channels", c_int), ("towers", c_int), ("n", c_int), ("k", c_float), ("a", c_float),
-        ("beta", c_float), ("relu", c_int), ("threads", c_int),
-    ]  # fmt: skip
-
-
-class Within(Structure):
-    """As in native.cpp."""
-
-    _fields_ = [
-        ("pictures", c_int64), ("height", c_int), ("width", c_int), ("channels", c_int), ("n", c_int), ("k", c_float),
-        ("a", c_float), ("beta", c_float), ("threads", c_int),
-    ]  # fmt: skip
-
-
-class Cut(Structure):
-    """As in native.cpp."""
-
-    _fields_ = [
-        ("pictures", c_int64), ("side", c_int), ("size", c_int), ("place", c_int), ("factor", c_float),
-        ("threads", c_int),
-    ]  # fmt: skip
-
-
-SIGNATURES = {
-    "norm_forward": (c_int, c_void_p, c_void_p, POINTER(Across)),
-    "norm_backward": (c_int, c_void_p, c_void_p, c_void_p, POINTER(Across)),
-    "within_forward": (c_int, c_void_p, c_void_p, POINTER(Within)),
-    "within_backward": (c_int, c_void_p, c_void_p, c_void_p, POINTER(Within)),
-    "momentum": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_int64, c_float, c_float, c_float, c_int),
-    "cut": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(Cut)),
-    "kept": (c_void_p, c_int64, c_int64, c_int64, c_uint64, c_uint32, c_uint32, c_uint64, c_int),
-}
 
 
 def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
@@ -141,62 +91,18 @@ def _within(x: Tensor, n: int, k: float, a: float, beta: float) -> Within:
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled forms, made at the first call on a machine; None where they are off or cannot be made."""
-    wanted = os.environ.get("ALEXNET_NATIVE", "native")
-    if wanted == "off":
-        return None
+    """The compiled forms; None, after one line that says so, where they cannot be had."""
     try:
-        loaded = ctypes.CDLL(str(_built(wanted)))
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or str(error)
+        return compiled.library()
+    except OSError as error:
         logging.getLogger("alexnet").warning(
             "the fast CPU forms cannot be compiled (%s); PyTorch's serve, and training takes about a third longer. "
             "Install a C++ compiler (CXX names it), or set ALEXNET_NATIVE=off to hear no more of it",
-            reason.strip().splitlines()[0] if reason.strip() else type(error).__name__,
+            error,
         )
         return None
-    for name, arguments in SIGNATURES.items():
-        function = getattr(loaded, f"alexnet_{name}")
-        function.argtypes, function.restype = arguments, None
-    return loaded
 
 
 def name() -> str:
-    """What the CPU computes with: "native", an architecture, or "pytorch"."""
-    return os.environ.get("ALEXNET_NATIVE", "native") if library() else "pytorch"
-
-
-def _built(architecture: str) -> Path:
-    """The shared library for this source, compiler and processor; compiled if the cache has none yet."""
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
-    if compiler is None:
-        raise OSError("no c++, g++ or clang++ found")
-    tune = "-mcpu" if platform.machine() in ("arm64", "aarch64") else "-march"
-    command = [compiler, *FLAGS, f"{tune}={architecture}"]
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    key = hashlib.sha256("\0".join((*command, version, _processor(), SOURCE.read_text())).encode()).hexdigest()[:20]
-    for home in (Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"), Path(tempfile.mkdtemp())):
-        made = home / "alexnet" / f"native-{key}.so"
-        if made.exists():
-            return made
-        try:
-            made.parent.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(dir=made.parent)) / made.name  # two processes may be at it
-        except OSError:
-            continue  # a home that cannot be written
-        try:
-            subprocess.run([*command, "-o", part, SOURCE], capture_output=True, text=True, check=True, timeout=300)
-            os.replace(part, made)
-        finally:
-            shutil.rmtree(part.parent, ignore_errors=True)
-        return made
-    raise OSError("neither the cache nor the temporary folder can be written")
-
-
-def _processor() -> str:
-    """What the processor can do: a cache may be shared by machines that differ."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    """What the CPU computes with: "native", an architecture that was asked for, or "pytorch"."""
+    return compiled.architecture() if library() else "pytorch"

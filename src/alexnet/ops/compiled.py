@@ -1,0 +1,122 @@
+"""native.cpp, compiled once on this machine by its own C++ compiler and kept in the user's cache.
+
+Nothing needs it: where there is no compiler the plain forms serve. ALEXNET_NATIVE=off switches it off; any other value
+is an architecture for the compiler's -march ("x86-64-v3" has no AVX-512) instead of this machine's own. CXX names the
+compiler.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from ctypes import POINTER, Structure, c_float, c_int, c_int64, c_uint32, c_uint64, c_void_p
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("native.cpp")
+# No -ffast-math: it would take NaN and infinity for impossible.
+FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared", "-w")
+
+
+class Across(Structure):
+    """As in native.cpp."""
+
+    _fields_ = [
+        ("rows", c_int64), ("channels", c_int), ("towers", c_int), ("n", c_int), ("k", c_float), ("a", c_float),
+        ("beta", c_float), ("relu", c_int), ("threads", c_int),
+    ]  # fmt: skip
+
+
+class Within(Structure):
+    """As in native.cpp."""
+
+    _fields_ = [
+        ("pictures", c_int64), ("height", c_int), ("width", c_int), ("channels", c_int), ("n", c_int), ("k", c_float),
+        ("a", c_float), ("beta", c_float), ("threads", c_int),
+    ]  # fmt: skip
+
+
+class Cut(Structure):
+    """As in native.cpp."""
+
+    _fields_ = [
+        ("pictures", c_int64), ("side", c_int), ("size", c_int), ("place", c_int), ("factor", c_float),
+        ("threads", c_int),
+    ]  # fmt: skip
+
+
+SIGNATURES = {
+    "norm_forward": (c_int, c_void_p, c_void_p, POINTER(Across)),
+    "norm_backward": (c_int, c_void_p, c_void_p, c_void_p, POINTER(Across)),
+    "within_forward": (c_int, c_void_p, c_void_p, POINTER(Within)),
+    "within_backward": (c_int, c_void_p, c_void_p, c_void_p, POINTER(Within)),
+    "momentum": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_int64, c_float, c_float, c_float, c_int),
+    "cut": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(Cut)),
+    "resize": (c_void_p, c_int, c_int, c_int, c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_int, c_void_p),
+    "kept": (c_void_p, c_int64, c_int64, c_int64, c_uint64, c_uint32, c_uint32, c_uint64, c_int),
+}
+
+
+def architecture() -> str:
+    """What is compiled for: "native" unless ALEXNET_NATIVE says otherwise."""
+    return os.environ.get("ALEXNET_NATIVE", "native")
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled forms, made at the first call on a machine; None where they are switched off.
+
+    Raises OSError, with the reason in one line, where they cannot be made.
+    """
+    if architecture() == "off":
+        return None
+    try:
+        loaded = ctypes.CDLL(str(built(architecture())))
+    except subprocess.SubprocessError as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip()
+        raise OSError(said.splitlines()[0] if said else type(error).__name__) from None
+    for name, arguments in SIGNATURES.items():
+        function = getattr(loaded, f"alexnet_{name}", None)
+        if function is None:  # resize, without AVX-512
+            continue
+        function.argtypes, function.restype = arguments, None
+    return loaded
+
+
+def built(architecture: str) -> Path:
+    """The shared library for this source, compiler and processor; compiled if the cache has none yet."""
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
+    if compiler is None:
+        raise OSError("no c++, g++ or clang++ found")
+    tune = "-mcpu" if platform.machine() in ("arm64", "aarch64") else "-march"
+    command = [compiler, *FLAGS, f"{tune}={architecture}"]
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    key = hashlib.sha256("\0".join((*command, version, _processor(), SOURCE.read_text())).encode()).hexdigest()[:20]
+    for home in (Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"), Path(tempfile.mkdtemp())):
+        made = home / "alexnet" / f"native-{key}.so"
+        if made.exists():
+            return made
+        try:
+            made.parent.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(dir=made.parent)) / made.name  # two processes may be at it
+        except OSError:
+            continue  # a home that cannot be written
+        try:
+            subprocess.run([*command, "-o", part, SOURCE], capture_output=True, text=True, check=True, timeout=300)
+            os.replace(part, made)
+        finally:
+            shutil.rmtree(part.parent, ignore_errors=True)
+        return made
+    raise OSError("neither the cache nor the temporary folder can be written")
+
+
+def _processor() -> str:
+    """What the processor can do: a cache may be shared by machines that differ."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
