@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from alexnet import rng, shapes
 from alexnet.errors import UnusableError
 from alexnet.ops.dropout import dropout
-from alexnet.ops.norm import Relu, response_norm, within_map_norm
+from alexnet.ops.norm import Relu, pooled_norm, response_norm, within_map_norm
 from alexnet.recipe import Net
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh, "logistic": torch.sigmoid}
@@ -66,23 +66,14 @@ class AlexNet(nn.Module):
     def walk(self, x: Tensor, each: bool = True) -> Iterator[tuple[str, Tensor]]:
         """Every layer's output with its name, from conv1 to fc8.
 
-        Unless `each` counts, a ReLU and the norm beside it are one operation, and the first of the two is not shown.
+        Unless `each` counts, a ReLU, the norm beside it and the pool are one operation, and only its end is shown.
         """
         x = self.conv1(F.pad(x, (0, self.overhang, 0, self.overhang)))
         yield "conv1", x
-        x = yield from self.norm_and_relu(x, 1, each)
-        x = self.pool(x)
-        yield "pool1", x
-
+        x = yield from self.block(x, 1, each)
         x = self.conv2(x)
         yield "conv2", x
-        x = yield from self.norm_and_relu(x, 2, each)
-        if self.net.within:
-            x = within_map_norm(x, self.net.within)
-            yield "within2", x
-        x = self.pool(x)
-        yield "pool2", x
-
+        x = yield from self.block(x, 2, each)
         x = self.conv3(join(x))
         yield "conv3", x
         x = self.activate(x)
@@ -112,23 +103,37 @@ class AlexNet(nn.Module):
         yield "drop7", x
         yield "fc8", self.fc8(join(x))
 
-    def norm_and_relu(self, x: Tensor, block: int, each: bool) -> Generator[tuple[str, Tensor], None, Tensor]:
-        """The activation and the norm after conv1 or conv2: the norm last (section 3.5), or first as in net 145."""
-        relu, norm = f"relu{block}", f"norm{block}"
-        norm_first = block == 1 and self.net.lrn1_first
-        if not each and self.net.lrn and self.net.activation == "relu":
-            x = self.norm(x, "after" if norm_first else "before")
-            yield (relu if norm_first else norm), x
-            return x
-        steps: list[tuple[str, Callable[[Tensor], Tensor]]] = [(relu, self.activate), (norm, self.norm)]
-        for name, step in reversed(steps) if norm_first else steps:
-            x = step(x)
-            yield name, x
+    def block(self, x: Tensor, number: int, each: bool) -> Generator[tuple[str, Tensor], None, Tensor]:
+        """What follows conv1 and conv2: activation and norm (section 3.5; net 145 has norm 1 first), and the pool."""
+        net, norm_first = self.net, number == 1 and self.net.lrn1_first
+        within = net.within if number == 2 else None
+        relu: Relu = "after" if norm_first else "before"
+        if not each and net.lrn and net.activation == "relu":
+            if not within:
+                x = pooled_norm(x, net.lrn, net.towers, relu, net.pool)
+                yield f"pool{number}", x
+                return x
+            x = response_norm(x, net.lrn, net.towers, relu)
+        elif norm_first:
+            x = self.norm(x)
+            yield f"norm{number}", x
+            x = self.activate(x)
+            yield f"relu{number}", x
+        else:
+            x = self.activate(x)
+            yield f"relu{number}", x
+            x = self.norm(x)
+            yield f"norm{number}", x
+        if within:
+            x = within_map_norm(x, within)
+            yield f"within{number}", x
+        x = self.pool(x)
+        yield f"pool{number}", x
         return x
 
-    def norm(self, x: Tensor, relu: Relu = "") -> Tensor:
+    def norm(self, x: Tensor) -> Tensor:
         """Response normalisation within each tower, or nothing where the recipe has none (section 3.3)."""
-        return response_norm(x, self.net.lrn, self.net.towers, relu) if self.net.lrn else x
+        return response_norm(x, self.net.lrn, self.net.towers) if self.net.lrn else x
 
     def pool(self, x: Tensor) -> Tensor:
         """Overlapping pooling: windows of 3 that move by 2 (section 3.4); hanging windows are clipped, as in 2012."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.ops import native, plain
@@ -28,6 +29,18 @@ def response_norm(x: Tensor, norm: LRN, towers: int, relu: Relu = "") -> Tensor:
     a = norm.alpha / norm.n if norm.share else norm.alpha
     forward, backward = forms(x, "norm", norm)
     return ResponseNorm.apply(x, forward, backward, (towers, norm.n, norm.k, a, norm.beta, relu))  # type: ignore[no-untyped-call]
+
+
+def pooled_norm(x: Tensor, norm: LRN, towers: int, relu: Relu, size: int) -> Tensor:
+    """`response_norm`, then the maximum of windows of `size` that move by 2 (section 3.4), clipped at the border.
+
+    On a CUDA device the normalised maps are never written.
+    """
+    form = best(x)
+    if not hasattr(form, "norm_pool_forward"):
+        return F.max_pool2d(response_norm(x, norm, towers, relu), size, 2, ceil_mode=True)
+    a = norm.alpha / norm.n if norm.share else norm.alpha
+    return PooledNorm.apply(x, form, (towers, norm.n, norm.k, a, norm.beta, relu, size))  # type: ignore[no-untyped-call]
 
 
 def within_map_norm(x: Tensor, norm: WithinMap) -> Tensor:
@@ -63,3 +76,22 @@ class ResponseNorm(torch.autograd.Function):
         if ctx.form.__module__ != plain.__name__:
             g = g.to(x.dtype).contiguous(memory_format=torch.channels_last)
         return ctx.form(g, x, *ctx.numbers), None, None, None
+
+
+class PooledNorm(torch.autograd.Function):
+    """Norm and pool in one, by a form that has both; x and which unit each pool chose are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, form: Any, numbers: tuple[Any, ...]) -> Tensor:
+        """The pools, in the dtype of x."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        pools, index = form.norm_pool_forward(x, *numbers)
+        ctx.save_for_backward(x, index)
+        ctx.form, ctx.numbers = form, numbers
+        return pools
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        """The gradient for x."""
+        x, index = ctx.saved_tensors
+        return ctx.form.norm_pool_backward(g.to(x.dtype), index, x, *ctx.numbers), None, None
