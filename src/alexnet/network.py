@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from alexnet import rng, shapes
 from alexnet.errors import UnusableError
 from alexnet.ops.dropout import dropout
+from alexnet.ops.linear import linear
 from alexnet.ops.norm import Relu, pooled_norm, response_norm, within_map_norm
 from alexnet.recipe import Net
 
@@ -89,19 +90,19 @@ class AlexNet(nn.Module):
         x = self.pool(x)
         yield "pool5", x
 
-        x = self.fc6(join(x).flatten(1))
+        x = linear(join(x).flatten(1), self.fc6)
         yield "fc6", x
         x = self.activate(x)
         yield "relu6", x
         x = self.drop(x, "fc6")
         yield "drop6", x
-        x = self.fc7(join(x))
+        x = linear(join(x), self.fc7)
         yield "fc7", x
         x = self.activate(x)
         yield "relu7", x
         x = self.drop(x, "fc7")
         yield "drop7", x
-        yield "fc8", self.fc8(join(x))
+        yield "fc8", linear(join(x), self.fc8)
 
     def block(self, x: Tensor, number: int, each: bool) -> Generator[tuple[str, Tensor], None, Tensor]:
         """What follows conv1 and conv2: activation and norm (section 3.5; net 145 has norm 1 first), and the pool."""

@@ -198,79 +198,88 @@ struct Within {
     int threads;
 };
 
-// to = sums of `from` over n x n units, clipped at the border of the map; L maps side by side, `rows` to work in.
-void box(const V* from, V* rows, V* to, const Within& o) {
-    const int half = o.n / 2;
-    for (int y = 0; y < o.height; y++)
-        for (int x = 0; x < o.width; x++) {
-            V sum = from[y * o.width + x];
-            for (int j = 1; j <= half; j++) {
-                if (x >= j) sum += from[y * o.width + x - j];
-                if (x + j < o.width) sum += from[y * o.width + x + j];
-            }
-            rows[y * o.width + x] = sum;
-        }
-    for (int y = 0; y < o.height; y++) {
-        V* out = to + y * o.width;
-        memcpy(out, rows + y * o.width, o.width * sizeof(V));
-        for (int z = y - half < 0 ? 0 : y - half; z <= y + half && z < o.height; z++)
-            if (z != y)
-                for (int x = 0; x < o.width; x++) out[x] += rows[z * o.width + x];
-    }
-}
+// What a thread works in: planes of L maps side by side. Zeros stand left and right of `wide`, above and below `rows`.
+struct Planes {
+    int height, width, half;
+    std::vector<float> memory;
+    V *wide, *rows, *sums, *direct;
 
-template <class T, class F>
-void by_maps(const Within& o, int planes, F&& each) {  // each(first number, maps, planes of L maps to work in)
+    explicit Planes(const Within& o) : height(o.height), width(o.width), half(o.n / 2) {
+        const size_t units = (size_t)height * width, padded = (size_t)height * (width + 2 * half);
+        memory.resize(L * (padded + (size_t)(height + 2 * half) * width + 2 * units + 1));
+        wide = (V*)(((uintptr_t)memory.data() + sizeof(V) - 1) & ~(uintptr_t)(sizeof(V) - 1));
+        rows = wide + padded, sums = rows + (size_t)(height + 2 * half) * width, direct = sums + units;
+    }
+
+    template <class F>
+    void fill(F&& value) {  // wide = value(unit)
+        for (int64_t y = 0, unit = 0; y < height; y++)
+            for (V* to = wide + y * (width + 2 * half) + half, *end = to + width; to < end; to++) *to = value(unit++);
+    }
+
+    template <int N>
+    void box() {  // sums = those of `wide` over n x n units, clipped at the border of the map
+        const int n = N ? N : 2 * half + 1;
+        for (int y = 0; y < height; y++)
+            add<N>(wide + (int64_t)y * (width + 2 * half), rows + (int64_t)(y + half) * width, 1, n);
+        for (int y = 0; y < height; y++) add<N>(rows + (int64_t)y * width, sums + (int64_t)y * width, width, n);
+    }
+
+    template <int N>
+    void add(const V* from, V* to, int step, int n) {
+        for (int x = 0; x < width; x++) {
+            V sum = from[x];
+            for (int j = 1; j < (N ? N : n); j++) sum += from[x + j * step];
+            to[x] = sum;
+        }
+    }
+};
+
+template <class F>
+void by_maps(const Within& o, F&& each) {  // each(first number, maps, planes to work in)
     const int64_t units = (int64_t)o.height * o.width;
 #pragma omp parallel num_threads(o.threads)
     {
-        V* work = (V*)aligned_alloc(sizeof(V), sizeof(V) * planes * (units + 1));
+        Planes planes(o);
 #pragma omp for schedule(static)
         for (int64_t picture = 0; picture < o.pictures; picture++)
-            for (int c = 0; c < o.channels; c += L) each(picture * units * o.channels + c, o.channels - c, work);
-        free(work);
+            for (int c = 0; c < o.channels; c += L) each(picture * units * o.channels + c, o.channels - c, planes);
     }
 }
 
-template <class T>
+template <class T, int N>
 void within_forward(const T* x, T* y, const Within& o) {
     const int64_t units = (int64_t)o.height * o.width;
-    by_maps<T>(o, 3, [&](int64_t first, int maps, V* squares) {
-        V *rows = squares + units, *s = rows + units;
-        for (int64_t i = 0; i < units; i++) {
+    by_maps(o, [&](int64_t first, int maps, Planes& p) {
+        p.fill([&](int64_t i) {
             V b = load(x + first + i * o.channels, maps);
-            squares[i] = b * b;
-        }
-        box(squares, rows, s, o);
-        for (int64_t i = 0; i < units; i++) {
-            int64_t at = first + i * o.channels;
-            store(y + at, load(x + at, maps) * powers<T>(o.k + o.a * s[i]).p75, maps);
-        }
+            return b * b;
+        });
+        p.box<N>();
+        for (int64_t i = 0, at = first; i < units; i++, at += o.channels)
+            store(y + at, load(x + at, maps) * powers<T>(o.k + o.a * p.sums[i]).p75, maps);
     });
 }
 
-template <class T>
+template <class T, int N>
 void within_backward(const T* g, const T* x, T* dx, const Within& o) {
     const int64_t units = (int64_t)o.height * o.width;
     const float c2 = 2 * o.a * o.beta;
-    by_maps<T>(o, 4, [&](int64_t first, int maps, V* u) {
-        V *rows = u + units, *s = rows + units, *direct = s + units;
-        for (int64_t i = 0; i < units; i++) {
+    by_maps(o, [&](int64_t first, int maps, Planes& p) {
+        p.fill([&](int64_t i) {
             V b = load(x + first + i * o.channels, maps);
-            u[i] = b * b;
-        }
-        box(u, rows, s, o);
-        for (int64_t i = 0; i < units; i++) {
-            int64_t at = first + i * o.channels;
-            Powers p = powers<T>(o.k + o.a * s[i]);
-            direct[i] = load(g + at, maps) * p.p75;
-            u[i] = direct[i] * load(x + at, maps) * (p.p50 * p.p50);
-        }
-        box(u, rows, s, o);
-        for (int64_t i = 0; i < units; i++) {
-            int64_t at = first + i * o.channels;
-            store(dx + at, direct[i] - c2 * load(x + at, maps) * s[i], maps);
-        }
+            return b * b;
+        });
+        p.box<N>();
+        p.fill([&](int64_t i) {
+            const int64_t at = first + i * o.channels;
+            Powers s = powers<T>(o.k + o.a * p.sums[i]);
+            p.direct[i] = load(g + at, maps) * s.p75;
+            return p.direct[i] * load(x + at, maps) * (s.p50 * s.p50);
+        });
+        p.box<N>();
+        for (int64_t i = 0, at = first; i < units; i++, at += o.channels)
+            store(dx + at, p.direct[i] - c2 * load(x + at, maps) * p.sums[i], maps);
     });
 }
 
@@ -288,6 +297,36 @@ void momentum(float* w, float* v, const G* g, bf16* shadow, int64_t count, float
         store(v + i, velocity, lanes);
         store(w + i, weight, lanes);
         if (shadow) store(shadow + i, weight, lanes);
+    }
+}
+
+// y = w x + b for one picture: bound by reading w, of which each number is used once.
+template <class T>
+void product(const T* x, const T* w, const T* b, T* y, int64_t outputs, int64_t inputs, int threads) {
+    constexpr int ROWS = 4;  // of w at a time: they share what is read of x
+    const int64_t parts = (outputs + ROWS - 1) / ROWS;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t part = 0; part < parts; part++) {
+        const T* row[ROWS];
+        for (int r = 0; r < ROWS; r++) {
+            const int64_t output = part * ROWS + r;
+            row[r] = w + inputs * (output < outputs ? output : outputs - 1);
+        }
+        V sum[ROWS] = {};
+        int64_t i = 0;
+        for (; i + L <= inputs; i += L) {
+            const V seen = load(x + i);
+            for (int r = 0; r < ROWS; r++) sum[r] += load(row[r] + i) * seen;
+        }
+        if (i < inputs) {
+            const int left = (int)(inputs - i);
+            for (int r = 0; r < ROWS; r++) sum[r] += load(row[r] + i, left) * load(x + i, left);
+        }
+        for (int r = 0; r < ROWS && part * ROWS + r < outputs; r++) {
+            float total = 0;
+            for (int i = 0; i < L; i++) total += sum[r][i];
+            store(y + part * ROWS + r, V{} + (total + load(b + part * ROWS + r, 1)[0]), 1);
+        }
     }
 }
 
@@ -438,16 +477,22 @@ void alexnet_norm_backward(int narrow, const void* g, const void* x, void* dx, c
 }
 
 void alexnet_within_forward(int narrow, const void* x, void* y, const Within* o) {
-    EITHER(narrow, within_forward((const T*)x, (T*)y, *o))
+    EITHER(narrow, o->n == 5 ? within_forward<T, 5>((const T*)x, (T*)y, *o) : within_forward<T, 0>((const T*)x, (T*)y, *o))
 }
 
 void alexnet_within_backward(int narrow, const void* g, const void* x, void* dx, const Within* o) {
-    EITHER(narrow, within_backward((const T*)g, (const T*)x, (T*)dx, *o))
+    EITHER(narrow, o->n == 5 ? within_backward<T, 5>((const T*)g, (const T*)x, (T*)dx, *o)
+                             : within_backward<T, 0>((const T*)g, (const T*)x, (T*)dx, *o))
 }
 
 void alexnet_momentum(int narrow, float* w, float* v, const void* g, void* shadow, int64_t count, float rate, float mu,
                       float decay, int threads) {
     EITHER(narrow, momentum(w, v, (const T*)g, (bf16*)shadow, count, rate, mu, decay, threads))
+}
+
+void alexnet_product(int narrow, const void* x, const void* w, const void* b, void* y, int64_t outputs, int64_t inputs,
+                     int threads) {
+    EITHER(narrow, product((const T*)x, (const T*)w, (const T*)b, (T*)y, outputs, inputs, threads))
 }
 
 void alexnet_cut(int narrow, const void* images, const void* top, const void* left, const void* mirrored,

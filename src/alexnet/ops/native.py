@@ -49,6 +49,13 @@ def momentum(w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, rate: float
     _call("momentum", _narrow(g), w, v, g, shadow, w.numel(), rate, mu, decay, threads)
 
 
+def product(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """w x + b for one picture: x (1, inputs), w (outputs, inputs), b (outputs,), all of one dtype; (1, outputs)."""
+    y = x.new_empty(1, len(w))
+    _call("product", _narrow(x), x, w, b, y, *w.shape, torch.get_num_threads())
+    return y
+
+
 def cut(
     images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, mean: Tensor, size: int, place: bool,
     shift: Tensor | None, factor: float, dtype: torch.dtype,
