@@ -9,9 +9,13 @@ import torch
 from alexnet import checkpoint, optim
 from alexnet import run as run_folder
 from alexnet.cifar import build
+from alexnet.data.loader import Batch
 from alexnet.data.store import Store
+from alexnet.data.views import Viewer
+from alexnet.device import place
 from alexnet.ops.dropout import dropout
 from alexnet.recipe import RECIPES, Recipe
+from alexnet.step import Captured, Step
 from alexnet.training import train
 
 pytestmark = [
@@ -49,6 +53,40 @@ def test_a_training_step_in_fp32_is_that_of_the_cpu(name: str) -> None:
         after.append({n: v.cpu() for n, v in momentum.velocity.items()})
     for n, here in after[0].items():
         assert (here - after[1][n]).norm() <= 2e-3 * here.norm() + 1e-12, n  # cuDNN sums in another order, and in TF32
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_captured_steps_are_the_steps(precision: str) -> None:
+    """Replays with another batch, a smaller one, another rate: what eager steps do, to the order of cuDNN's sums."""
+    recipe = RECIPES["source"].but(net={"classes": 10})
+    where = place("cuda", precision)
+    viewer = Viewer(recipe.views, 224, torch.full((256, 256, 3), 120.0), 20 * torch.eye(3)).to(CUDA)
+    ends, losses = [], []
+    for captured in (False, True):
+        net = where.hold(build(recipe.net, 0)).train()
+        step: Step | Captured = Step(net, viewer, optim.Momentum(net, recipe.sgd, where.dtype), where, 0)
+        take = Captured(step) if captured and isinstance(step, Step) else step
+        random = torch.Generator().manual_seed(1)
+        for number in range(12):
+            pictures = 5 if number % 4 == 3 else 8
+            images = torch.randint(0, 256, (pictures, 256, 256, 3), dtype=torch.uint8, generator=random).to(CUDA)
+            ids = torch.arange(number, number + pictures, device=CUDA)
+            batch = Batch(number, number // 4, 8 * (number % 4), ids, images, ids % 10)
+            outcome = take(batch, optim.Rates(0.01 if number < 9 else 0.001, 0.02), True)
+            losses.append(outcome.loss.item())
+        ends.append({n: p.detach().clone() for n, p in net.named_parameters()})
+    close = 2e-2 if precision == "bf16" else 2e-3
+    np.testing.assert_allclose(losses[12:], losses[:12], rtol=close)
+    for name, weight in ends[0].items():
+        assert (weight - ends[1][name]).norm() <= close * weight.norm() + 1e-6, name
+
+
+@pytest.mark.parametrize("cache", ["device", "ram", "none"])
+def test_where_the_pictures_are_kept_changes_little(store: Path, small: Recipe, tmp_path: Path, cache: str) -> None:
+    """The pictures are the same; cuDNN's sums may come in another order."""
+    here = train(store, tmp_path / "here", small, device="cpu", precision="fp32", quiet=True)
+    there = train(store, tmp_path / "there", small, device="cuda", precision="fp32", cache=cache, quiet=True)
+    assert abs(here.errors.nats - there.errors.nats) < 0.1
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
