@@ -14,22 +14,26 @@ from torch import Tensor, nn
 from alexnet import measure, optim, shapes
 from alexnet.cifar import build
 from alexnet.data import builtin
-from alexnet.data.decode import decode
-from alexnet.data.loader import training_batches
+from alexnet.data.decode import UnreadablePicture, decode
+from alexnet.data.loader import Batch, training_batches
 from alexnet.data.prepare import prepare as prepare_store
 from alexnet.data.resize import square
 from alexnet.data.store import Store
 from alexnet.data.views import Viewer
-from alexnet.device import Place, place
+from alexnet.device import Place, keep_pages, place
 from alexnet.errors import UnusableError
 from alexnet.measure import Clock, Line, compared
 from alexnet.network import AlexNet
 from alexnet.ops.norm import response_norm, within_map_norm
 from alexnet.recipe import LRN, RECIPES, CifarNet, Net, Recipe, WithinMap
-from alexnet.step import Step
+from alexnet.step import Step, fastest
 
 MAPS = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}  # what the norms see
-MALLOC = {True: "kept pages", False: "default malloc"}
+
+
+def malloc(kept: bool) -> str:
+    """The malloc setting of a peer, in words."""
+    return "kept pages" if kept and keep_pages() else "default malloc"
 
 
 def bench(
@@ -70,6 +74,11 @@ class Job:
             paths = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))[:count]
             if not paths:
                 raise UnusableError(f"folder {self.folder} holds no JPEG (.jpg, .jpeg)")
+            for path in paths:
+                try:
+                    decode(path.read_bytes())
+                except UnreadablePicture as error:
+                    raise UnusableError(f"picture {path}: {error}; name a folder of whole JPEGs") from None
             return [p.read_bytes() for p in paths]
         grain = np.random.Generator(np.random.Philox(1))
         files = []
@@ -111,9 +120,9 @@ def lrn(clock: Clock, job: Job) -> Iterator[Line]:
             a, peer, default, b, c = clock.medians(works, job.rounds, kept)
             name = f"{layer} {job.batch} x {' x '.join(map(str, maps))} {str(dtype)[6:]} NHWC, forward + backward"
             for seconds, pages in ((default, False), (peer, True)):
-                peer_name = f"nn.LocalResponseNorm, {MALLOC[pages]}"
+                peer_name = f"nn.LocalResponseNorm, {malloc(pages)}"
                 yield compared(f"norm across maps, {name}", a, seconds, peer_name, clock, bound=bound)
-            peer_name = f"avg_pool2d and pow by autograd, {MALLOC[True]}"
+            peer_name = f"avg_pool2d and pow by autograd, {malloc(True)}"
             yield compared(f"norm within a map, {name}", b, c, peer_name, clock, bound=bound)
 
 
@@ -133,7 +142,7 @@ def step(clock: Clock, job: Job) -> Iterator[Line]:
     what = f"training step, batch {job.batch}, {where.precision}, layers of source without the norm within maps"
     name = "stock modules and torch.optim.SGD, " + ("fp32" if where.device.type == "cpu" else where.precision)
     for seconds, pages in ((default, False), (peer, True)):
-        yield compared(what, ours, seconds, f"{name}, {MALLOC[pages]}", clock, amount=job.batch, bound=bound)
+        yield compared(what, ours, seconds, f"{name}, {malloc(pages)}", clock, amount=job.batch, bound=bound)
     yield compared(what, ours, bare, "ours without any norm", clock, amount=job.batch, bound=bound)
     bound = job.batch * products(recipe.net, training=True) / rate
     what = f"training step, batch {job.batch}, {where.precision}, all layers of source"
@@ -194,11 +203,11 @@ def loader(clock: Clock, job: Job) -> Iterator[Line]:
     """A batch of training views from JPEGs of 256 x 256, against Pillow and one picture at a time. Bound: decoding."""
     where = Place(torch.device("cpu"), clock.where.precision)
     with tempfile.TemporaryDirectory() as folder:
-        store = store_of(job, Path(folder))
+        store = store_of(job, Path(folder), 2 * job.batch)
         split, viewer = store["train"], viewer_for(RECIPES["source"], store)
         ids = np.arange(job.batch) % len(split)
-        files = [data for data in job.jpegs(job.batch)]
-        small = [recoded(data) for data in files]
+        files = [recoded(data) for data in job.jpegs(job.batch)]
+        small = [files[i % len(files)] for i in range(job.batch)]
         buffer = np.empty((job.batch, 256, 256, 3), np.uint8)
         mean = torch.from_numpy(store.mean).permute(2, 0, 1)
         random = torch.Generator().manual_seed(1)
@@ -214,8 +223,8 @@ def loader(clock: Clock, job: Job) -> Iterator[Line]:
             split.read(ids, buffer)
 
         a, peer, bound = clock.medians([ours, each, decoding], job.rounds)
-        name = "Pillow and torch transforms a picture (crop, mirror, mean; no colour noise)"
-        what = f"decode and views, batch {job.batch}, {job.whose} at 256 x 256"
+        name = "Pillow and torch transforms a picture (fp32; crop, mirror, mean; no colour noise)"
+        what = f"decode and views, batch {job.batch}, {where.precision}, {job.whose} at 256 x 256"
         yield compared(what, a, peer, name, clock, amount=job.batch, bound=bound)
 
 
@@ -223,12 +232,12 @@ def end_to_end(clock: Clock, job: Job) -> Iterator[Line]:
     """Training from a JPEG store, read anew each step, against the same steps on one batch that lies ready."""
     where, recipe = clock.where, RECIPES["source"]
     with tempfile.TemporaryDirectory() as folder:
-        store = store_of(job, Path(folder), times=8)
+        store = store_of(job, Path(folder), 8 * job.batch)
         split = store["train"]
         recipe = recipe.but(net={"classes": len(store.classes)})
         net = where.hold(build(recipe.net, 0)).train()
         momentum = optim.Momentum(net, recipe.sgd, where.dtype)
-        take = Step(net, viewer_for(recipe, store).to(where.device), momentum, where, 0)
+        take = fastest(Step(net, viewer_for(recipe, store).to(where.device), momentum, where, 0))
         rates, count = optim.rates(recipe, 0.0, ()), 4
         batches = training_batches(
             split, job.batch, epochs=10**6, seed=0, reshuffle=True, first_step=0, device=where.device, workers=2
@@ -285,13 +294,18 @@ class Stock(nn.Sequential):
 
 
 def learner(recipe: Recipe, views: Tensor, labels: Tensor, where: Place) -> Callable[[], object]:
-    """A training step of ours on ready views."""
+    """A training step of ours on ready views; on a CUDA device captured, and from stored pictures."""
     net = where.hold(build(recipe.net, 0)).train()
     momentum = optim.Momentum(net, recipe.sgd, where.dtype)
-    viewer = Viewer(recipe.views, recipe.net.input, torch.zeros(256, 256, 3), torch.eye(3))
-    learn, rates = Step(net, viewer, momentum, where, 0).learn, optim.rates(recipe, 0.0, ())
+    viewer = Viewer(recipe.views, recipe.net.input, torch.zeros(256, 256, 3), torch.eye(3)).to(where.device)
+    step, rates = Step(net, viewer, momentum, where, 0), optim.rates(recipe, 0.0, ())
+    if where.device.type == "cuda":
+        take, count = fastest(step), len(labels)
+        images = torch.zeros(count, 256, 256, 3, dtype=torch.uint8, device=where.device)
+        batch = Batch(0, 0, 0, torch.arange(count, device=where.device), images, labels)
+        return lambda: take(batch, rates, True).loss.item()
     taken = views.to(where.dtype).contiguous(memory_format=torch.channels_last)
-    return lambda: learn(taken, labels, rates)[0].item()
+    return lambda: step.learn(taken, labels, rates)[0].item()
 
 
 def stock_learner(views: Tensor, labels: Tensor, where: Place) -> Callable[[], object]:
@@ -320,13 +334,13 @@ def products(net: Net | CifarNet, training: bool = False) -> int:
     return 3 * forward - layers[0].multiply_adds if training else forward
 
 
-def store_of(job: Job, folder: Path, times: int = 2) -> Store:
-    """A store of JPEGs of 256 x 256: the job's pictures, each as often as gives whole batches."""
-    for i, data in enumerate(job.jpegs(job.batch)):
-        for copy in range(times):
-            path = folder / "source" / str(i % 2) / f"{i:05d}-{copy}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+def store_of(job: Job, folder: Path, pictures: int) -> Store:
+    """A store of so many JPEGs of 256 x 256, half of each class: the job's pictures again and again."""
+    files = job.jpegs(job.batch)
+    for i in range(max(pictures, 20)):
+        path = folder / "source" / str(i % 2) / f"{i:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files[i % len(files)])
     prepare_store(folder / "source", folder / "store", form="jpeg", val_fraction=0.1, jobs=1)
     return Store(folder / "store")
 
@@ -357,7 +371,8 @@ def recoded(data: bytes) -> bytes:
 def per_picture(data: bytes, mean: Tensor, random: torch.Generator) -> Tensor:
     """Views as most pipelines make them: Pillow, a tensor a picture, crop, mirror, less the mean."""
     with Image.open(io.BytesIO(data)) as image:
-        x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float()
+        x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
     top, left, mirror = torch.randint(0, 32, (3,), generator=random).tolist()
-    x = (x - mean)[:, top : top + 224, left : left + 224]
+    place = slice(None), slice(top, top + 224), slice(left, left + 224)
+    x = x[place].float() - mean[place]
     return x.flip(2).contiguous() if mirror < 16 else x.contiguous()

@@ -12,6 +12,7 @@ import torch
 from alexnet.errors import UnusableError
 
 Module = TypeVar("Module", bound=torch.nn.Module)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # malloc.h
 PRECISIONS = ("auto", "fp32", "tf32", "bf16")
 
 
@@ -67,6 +68,7 @@ def place(device: str = "auto", precision: str = "auto") -> Place:
     if precision == "tf32" and chosen.type != "cuda":
         raise UnusableError(f"--precision tf32 on {chosen}: only CUDA devices have it; give fp32, bf16 or auto")
     if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)  # streams and graphs are the current device's
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
         torch.backends.cudnn.benchmark = True  # the shapes stay; the first steps find the fastest convolutions
     return Place(chosen, precision)
@@ -84,11 +86,15 @@ def keep_pages(keep: bool = True) -> bool:
     """Have glibc keep freed memory: else every step maps and zeroes its activations' pages anew. No-op elsewhere.
 
     The process then stays as large as it ever was; ALEXNET_KEEP_PAGES=0 leaves malloc as it is, and `keep` False gives
-    it back its own thresholds. Returns whether freed memory is kept now.
+    it the thresholds that its own rule ends at where tensors are large. Returns whether freed memory is kept now.
     """
     if platform.libc_ver()[0] != "glibc" or os.environ.get("ALEXNET_KEEP_PAGES", "1") == "0":
         return False
-    libc = ctypes.CDLL(None)
-    for parameter in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD; malloc's own are 128 KiB
-        libc.mallopt(parameter, 2**31 - 1 if keep else 2**17)
+    mallopt = ctypes.CDLL(None).mallopt
+    if keep and not mallopt(M_MMAP_THRESHOLD, 2**31 - 1):  # some releases take 32 MiB at most
+        mallopt(M_MMAP_MAX, 0)
+    if not keep:
+        mallopt(M_MMAP_THRESHOLD, 2**25)
+        mallopt(M_MMAP_MAX, 2**16)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 2**26)
     return keep

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from alexnet.ops import plain
 from alexnet.ops.forms import best
 from alexnet.recipe import Late, Plateau, Recipe, Sgd, Steps
 
@@ -59,7 +60,8 @@ class Momentum:
                 v, shadow = self.velocity[name], None if seen is w else seen
                 if g.stride() != w.stride():
                     g = torch.empty_like(w, dtype=g.dtype).copy_(g)
-                best(w).momentum(w, v, g, shadow, rate, self.sgd.momentum, decay)
+                form = best(w, v) if w.dtype == v.dtype == torch.float32 else plain
+                form.momentum(w, v, g, shadow, rate, self.sgd.momentum, decay)
 
     def settings(self, name: str, rates: Rates) -> tuple[float, float]:
         """(rate, decay) of one parameter, such as "conv1.bias"."""

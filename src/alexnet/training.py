@@ -19,7 +19,7 @@ from alexnet.evaluation import Evaluation, evaluate, validate
 from alexnet.ops import forms
 from alexnet.recipe import Recipe, named
 from alexnet.signals import Signals
-from alexnet.step import Captured, Outcome, Step
+from alexnet.step import Outcome, Step, fastest
 
 
 def train(
@@ -111,7 +111,7 @@ class Training:
             self.momentum.load(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[1]))
         self.viewer = run.viewer_of(folder, recipe).to(where.device)
         self.eager = Step(self.net, self.viewer, self.momentum, where, recipe.seed)
-        self.take = Captured(self.eager) if where.device.type == "cuda" else self.eager
+        self.take = fastest(self.eager)
         self.watch, self.unread = Watch(recipe), deque[tuple[Outcome, float]]()
         self.pictures = Pictures(store["train"], where.device, cache)
         self.held_out = Pictures(store[store.held_out], where.device, cache)
@@ -240,7 +240,7 @@ def begin(
     net = build(recipe.net, recipe.seed)  # before the folder is made: it may be too large for the memory
     if begun:
         check_same(folder, recipe, store)
-        where = Place(where.device, kept_precision(folder, precision))
+        where = place(str(where.device), kept_precision(folder, precision))
     else:
         run.create(folder, name, recipe, store, where)
     keep_pages()

@@ -100,9 +100,9 @@ def chosen(split: Split, device: torch.device, cache: str) -> str:
 
 
 def available() -> int:
-    """Bytes that can still be taken without swapping, within the container's limit; all the machine's if unknown."""
+    """Bytes that can still be taken without swapping, and no more than the container's limit; else the machine's."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    with suppress(OSError):
+    with suppress(OSError, KeyError, ValueError):
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         found.append(int(lines["MemAvailable"].split()[0]) << 10)
     for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups version 2, 1

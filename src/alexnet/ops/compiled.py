@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -63,7 +64,7 @@ SIGNATURES = {
 
 def architecture() -> str:
     """What is compiled for: "native" unless ALEXNET_NATIVE says otherwise."""
-    return os.environ.get("ALEXNET_NATIVE", "native")
+    return os.environ.get("ALEXNET_NATIVE") or "native"
 
 
 @functools.cache
@@ -75,7 +76,10 @@ def library() -> ctypes.CDLL | None:
     if architecture() == "off":
         return None
     try:
-        loaded = ctypes.CDLL(str(built(architecture())))
+        try:
+            loaded = ctypes.CDLL(str(built(architecture())))
+        except OSError:  # a file that was cut short, or a home that nothing may be run from
+            loaded = ctypes.CDLL(str(built(architecture(), anew=True)))
     except subprocess.SubprocessError as error:
         said = (getattr(error, "stderr", None) or str(error)).strip()
         raise OSError(said.splitlines()[0] if said else type(error).__name__) from None
@@ -87,31 +91,48 @@ def library() -> ctypes.CDLL | None:
     return loaded
 
 
-def built(architecture: str) -> Path:
-    """The shared library for this source, compiler and processor; compiled if the cache has none yet."""
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
-    if compiler is None:
-        raise OSError("no c++, g++ or clang++ found")
+def built(architecture: str, anew: bool = False) -> Path:
+    """The shared library for this source, compiler and processor; compiled if the user's cache has none yet.
+
+    `anew`: compiled in any case, into a temporary folder. Raises OSError or subprocess.SubprocessError.
+    """
+    compiler = shlex.split(os.environ.get("CXX", "")) or [c for c in ("c++", "g++") if shutil.which(c)][:1]
+    if not compiler:
+        raise OSError("no c++ or g++ found")
     tune = "-mcpu" if platform.machine() in ("arm64", "aarch64") else "-march"
-    command = [compiler, *FLAGS, f"{tune}={architecture}"]
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    command = [*compiler, *FLAGS, f"{tune}={architecture}"]
+    version = _run([*compiler, "--version"])
     key = hashlib.sha256("\0".join((*command, version, _processor(), SOURCE.read_text())).encode()).hexdigest()[:20]
-    for home in (Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"), Path(tempfile.mkdtemp())):
-        made = home / "alexnet" / f"native-{key}.so"
-        if made.exists():
-            return made
+    for home in (_temporary,) if anew else (_cache, _temporary):
         try:
-            made.parent.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(dir=made.parent)) / made.name  # two processes may be at it
-        except OSError:
-            continue  # a home that cannot be written
+            folder = home()
+            made = folder / f"native-{key}.so"
+            if made.exists():
+                return made
+            folder.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(dir=folder)) / made.name  # two processes may be at it
+        except (OSError, RuntimeError):
+            continue  # a home that cannot be written, or none at all
         try:
-            subprocess.run([*command, "-o", part, SOURCE], capture_output=True, text=True, check=True, timeout=300)
+            _run([*command, "-o", str(part), str(SOURCE)])
             os.replace(part, made)
         finally:
             shutil.rmtree(part.parent, ignore_errors=True)
         return made
     raise OSError("neither the cache nor the temporary folder can be written")
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexnet"
+
+
+def _temporary() -> Path:
+    return Path(tempfile.mkdtemp(prefix="alexnet-"))
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True, timeout=300)
+    return done.stdout
 
 
 def _processor() -> str:

@@ -14,5 +14,13 @@ def cut(
 
     top, left int64 (N,) and mirrored bool (N,) say where each crop lies. mean (side, side, 3) is taken there and
     mirrored with it if `place`, else that of the central crop, unmirrored. shift (N, 3) is the same for all pixels.
+    Raises ValueError for pictures of another size or type.
     """
+    side = mean.shape[0]
+    if images.dtype != torch.uint8 or images.shape[1:] != mean.shape or size > side:
+        raise ValueError(
+            f"pictures of {tuple(images.shape[1:])} {images.dtype}; these views of {size} pixels are cut from uint8 "
+            f"{tuple(mean.shape)}"
+        )
+    mean, shift = mean.float(), None if shift is None else shift.float()  # autocast may have made it narrow
     return best(images, mean).cut(images, top, left, mirrored, mean, size, place, shift, factor, dtype)

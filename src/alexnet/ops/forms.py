@@ -14,6 +14,9 @@ NARROW = (torch.float32, torch.bfloat16)
 
 def best(*tensors: Tensor) -> Any:
     """The module whose forms are fastest for tensors on one device: `plain`, or one with the same functions."""
+    # What traces a net must see PyTorch's operations; ours are addresses to it.
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined, no-untyped-call]
+        return plain
     if all(t.dtype in NARROW for t in tensors if t.is_floating_point()):
         kind = tensors[0].device.type
         if kind == "cpu" and native.library():

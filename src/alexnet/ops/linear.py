@@ -13,8 +13,11 @@ def linear(x: Tensor, layer: nn.Linear) -> Tensor:
     For one picture without a gradient the CPU reads the weights once, as fast as memory gives them; the matrix product
     would first arrange them for many.
     """
-    alone = len(x) == 1 and not torch.is_grad_enabled() and x.dtype == layer.weight.dtype
-    if alone and x.is_contiguous() and layer.weight.is_contiguous() and best(x) is native:
-        return native.product(x, layer.weight, layer.bias)
+    # A hook, or a layer that has replaced nn.Linear, is to be called.
+    plain = type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
+    if plain and not torch.is_grad_enabled() and x.shape == (1, layer.in_features) and best(x) is native:
+        weights = layer.weight, layer.bias
+        if all(t.dtype == x.dtype and t.is_contiguous() for t in (x, *weights)):
+            return native.product(x, *weights)
     out: Tensor = layer(x)
     return out

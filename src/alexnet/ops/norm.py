@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from alexnet.ops import native, plain
 from alexnet.ops.forms import best
@@ -26,6 +27,8 @@ def response_norm(x: Tensor, norm: LRN, towers: int, relu: Relu = "") -> Tensor:
     """
     if norm.n % 2 == 0:
         raise ValueError(f"n is {norm.n}; the gradient needs a centred window, an odd n")
+    if x.shape[1] % towers:
+        raise ValueError(f"{x.shape[1]} maps do not part into {towers} towers")
     a = norm.alpha / norm.n if norm.share else norm.alpha
     forward, backward = forms(x, "norm", norm)
     return ResponseNorm.apply(x, forward, backward, (towers, norm.n, norm.k, a, norm.beta, relu))  # type: ignore[no-untyped-call]
@@ -70,6 +73,7 @@ class ResponseNorm(torch.autograd.Function):
         return forward(x, *numbers)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         """The gradient for x."""
         (x,) = ctx.saved_tensors
@@ -91,6 +95,7 @@ class PooledNorm(torch.autograd.Function):
         return pools
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         """The gradient for x."""
         x, index = ctx.saved_tensors

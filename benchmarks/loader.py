@@ -1,0 +1,168 @@
+"""Decoding and training views from JPEGs of 256 x 256, against a folder dataset with transforms in a DataLoader."""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sized
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import peers
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from alexnet.bench import Job, malloc, recoded, viewer_for
+from alexnet.data.decode import FAST
+from alexnet.data.loader import batches_in_order, training_batches
+from alexnet.data.prepare import prepare
+from alexnet.data.store import Store
+from alexnet.device import keep_pages
+from alexnet.measure import Clock, Line, Work, compared
+from alexnet.recipe import RECIPES
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what such pipelines usually normalise by
+VIEW = 224
+
+
+class Pictures(Sized, Protocol):
+    """What a DataLoader reads."""
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]: ...
+
+
+class Folder(Dataset[tuple[Tensor, int]]):
+    """Class folders by Pillow, with a random crop, a random mirror and normalising: what torchvision would do."""
+
+    def __init__(self, root: Path) -> None:
+        classes = sorted(p for p in root.iterdir() if p.is_dir())
+        self.files = [(path, label) for label, folder in enumerate(classes) for path in sorted(folder.iterdir())]
+        self.mean, self.std = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, STD))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        path, label = self.files[i]
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+        left, top = (int(torch.randint(0, margin + 1, ())) for margin in (image.width - VIEW, image.height - VIEW))
+        image = image.crop((left, top, left + VIEW, top + VIEW))
+        if torch.rand(()) < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
+        return x.sub_(self.mean).div_(self.std), label
+
+
+def dataset(root: Path) -> tuple[str, Pictures]:
+    """Torchvision's own folder and transforms, or the same in this file; and which, in words."""
+    try:
+        vision, datasets, transforms = (peers.torchvision(part) for part in ("", "datasets", "transforms"))
+    except peers.MissingError:
+        return "torchvision-style folder (Pillow)", Folder(root)
+    steps: list[Any] = [transforms.RandomCrop(VIEW), transforms.RandomHorizontalFlip()]
+    steps += [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    folder: Pictures = datasets.ImageFolder(root, transforms.Compose(steps))
+    return f"torchvision {vision.__version__.split('+')[0]} ImageFolder", folder
+
+
+def folders(job: Job, root: Path, pictures: int) -> None:
+    """`root`/train with that many JPEGs of 256 x 256, quality 90, in two classes, and a few in `root`/val.
+
+    They are the job's pictures (a batch of them), each as often as needed.
+    """
+    small = [recoded(data) for data in job.jpegs(job.batch)]
+    for split, count in (("train", pictures), ("val", 2)):
+        for i in range(count):
+            path = root / split / str(i % 2) / f"{i:06d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(small[i % len(small)])
+
+
+def epochs(clock: Clock, job: Job, root: Path) -> Iterator[Line]:
+    """One epoch of batches of views, in random order. Bound: decoding, with as many threads."""
+    source = root / "pictures"
+    folders(job, source, job.batch * max(2, 2 * clock.threads))  # so that all workers have batches to make
+    prepare(source, root / "store", form="jpeg", jobs=1)
+    store = Store(root / "store")
+    split, viewer = store["train"], viewer_for(RECIPES["source"], store)
+    dtype, cpu, alone = clock.where.dtype, clock.where.device, clock.threads == 1
+    buffer = np.empty((job.batch, 256, 256, 3), np.uint8)
+
+    def plan() -> list[np.ndarray]:
+        return np.array_split(np.random.permutation(len(split)), len(split) // job.batch)
+
+    def ours() -> None:
+        if alone:
+            for ids in plan():
+                images = torch.from_numpy(split.read(ids, buffer[: len(ids)]))
+                viewer.training(images, torch.from_numpy(ids), seed=0, epoch=1, dtype=dtype)
+            return
+        for batch in training_batches(
+            split, job.batch, epochs=1, seed=0, reshuffle=True, first_step=0, device=cpu, workers=clock.threads
+        ):
+            viewer.training(batch.images, batch.ids, seed=0, epoch=1, first=batch.first, dtype=dtype)
+
+    def decoding() -> None:
+        if alone:
+            for ids in plan():
+                split.read(ids, buffer[: len(ids)])
+        else:
+            for _ in batches_in_order(split, job.batch, device=cpu, workers=clock.threads):
+                pass
+
+    name, data = dataset(source / "train")
+    workers = 0 if alone else clock.threads
+    theirs = [epoch(data, job.batch, workers, pages) for pages in (False, True)]
+    a, bound, *peer = clock.medians([ours, decoding, *theirs], job.rounds, [True, True, False, True])
+    whose = f"JPEGs of {job.folder}" if job.folder else "drawn JPEGs"
+    decoder = "simplejpeg" if FAST else "Pillow"
+    what = (
+        f"decode ({decoder}) and views, {len(split)} {whose} at 256 x 256, batch {job.batch}, {clock.where.precision}"
+    )
+    # It brings less than ours does: no colour noise, no mean of each pixel's own.
+    name += f", PIL transforms (crop, mirror, normalise; no colour noise; fp32), DataLoader with {workers} workers"
+    for seconds, pages in zip(peer, (False, True), strict=True):
+        yield compared(what, a, seconds, f"{name}, {malloc(pages)}", clock, amount=len(split), bound=bound)
+
+
+def epoch(data: Pictures, batch: int, workers: int, pages: bool) -> Work:
+    """All batches of a DataLoader; its workers live on from epoch to epoch, with that setting of malloc."""
+    options: dict[str, Any] = {"persistent_workers": True, "worker_init_fn": partial(settle, pages)} if workers else {}
+    batches: DataLoader[Any] = DataLoader(data, batch, shuffle=True, num_workers=workers, **options)  # type: ignore[arg-type]
+
+    def read() -> None:
+        for _ in batches:
+            pass
+
+    return read
+
+
+def settle(pages: bool, worker: int) -> None:
+    """The setting of malloc in a worker, however it was started."""
+    keep_pages(pages)
+
+
+def lines(batch: int, rounds: int, threads: int | None, pictures: Path | None) -> Iterator[Line]:
+    """An epoch by each clock."""
+    for clock in peers.clocks(threads):
+        with tempfile.TemporaryDirectory() as folder:
+            yield from epochs(clock, Job(batch, rounds, pictures), Path(folder))
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = peers.parser(__doc__, 128, "pictures a batch")
+    parser.add_argument("--pictures", type=Path, help="folder of JPEGs, brought to 256 x 256; drawn unless given")
+    flags = parser.parse_args()
+    try:
+        peers.torchvision("datasets")
+    except peers.MissingError as missing:
+        peers.say(f"{missing}; the same in ten lines stands in for it")
+    return peers.show(lines(flags.batch, flags.rounds, flags.threads, flags.pictures), flags.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

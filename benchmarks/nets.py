@@ -1,0 +1,148 @@
+"""A training step and inference of ours, against nets of torch's own modules and torchvision's AlexNet."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import peers
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet import bench, measure
+from alexnet.measure import Clock, Line, Work, compared
+from alexnet.network import AlexNet
+from alexnet.recipe import RECIPES, Net
+
+KINDS = {False: "eager fp32", True: "bf16 autocast, channels last"}  # what a peer is computed in
+SERVED = {False: "eager fp32", True: "bf16 weights, autocast, channels last"}
+
+
+def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
+    """A step on ready views: ours is source without its norm within maps, for which torch has no module.
+
+    Bound: the products of ours at the best rate. Each peer is timed with both settings of malloc.
+    """
+    where, recipe = clock.where, RECIPES["source"].but(net={"within": None})
+    views = 60 * torch.randn(batch, 3, recipe.net.input, recipe.net.input)
+    labels = torch.randint(0, recipe.net.classes, (batch,))
+    works: list[Work] = [bench.learner(recipe, views, labels, where)]
+    kept, names = [True], []
+    for name, make, taken in stock_nets(recipe.net, views):
+        for narrow in KINDS if where.precision == "bf16" else [False]:
+            learn = learner(make(), taken, labels, narrow)
+            for pages in (False, True):
+                works.append(learn)
+                kept.append(pages)
+                names.append(f"{name}, {KINDS[narrow]}, {bench.malloc(pages)}")
+    ours, *theirs = clock.medians(works, rounds, kept)
+    bound = batch * bench.products(recipe.net, training=True) / measure.products_per_second(clock, where.dtype)
+    what = f"training step, batch {batch}, {where.precision}, layers of source without the norm within maps"
+    for name, peer in zip(names, theirs, strict=True):
+        yield compared(what, ours, peer, name, clock, amount=batch, bound=bound)
+
+
+def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
+    """The net of paper on ready views. Bound: its products at their best rate, and reading every weight once."""
+    where, net = clock.where, RECIPES["paper"].net
+    assert isinstance(net, Net)
+    own = where.serve(AlexNet(net)).eval()
+    views = 60 * torch.randn(batch, 3, net.input, net.input)
+    ready = views.to(where.dtype).contiguous(memory_format=torch.channels_last)
+
+    def ours() -> object:
+        with torch.inference_mode(), where.arithmetic():
+            return own(ready)
+
+    works: list[Work] = [ours]
+    names = []
+    for name, make, taken in stock_nets(net, views):
+        for narrow in SERVED if where.precision == "bf16" else [False]:
+            works.append(server(make(), taken, narrow))
+            names.append(f"{name}, {SERVED[narrow]}, {bench.malloc(True)}")
+    mine, *theirs = clock.medians(works, 4 * rounds if batch == 1 else rounds)
+    weights = sum(p.numel() * p.element_size() for p in own.parameters())
+    bound = batch * bench.products(net) / measure.products_per_second(clock, where.dtype)
+    bound += weights / measure.bytes_read_per_second(clock)
+    what = f"inference, batch {batch}, {where.precision}, paper"
+    for name, peer in zip(names, theirs, strict=True):
+        yield compared(what, mine, peer, name, clock, amount=0 if batch == 1 else batch, bound=bound)
+
+
+def stock_nets(net: Any, views: Tensor) -> Iterator[tuple[str, Callable[[], nn.Module], Tensor]]:
+    """The peers that are to be had: name, what makes one, and the views as it takes them."""
+    yield "stock modules with nn.LocalResponseNorm", lambda: bench.Stock(net), F.pad(views, (0, 3, 0, 3))
+    try:
+        vision = peers.torchvision()
+    except peers.MissingError:
+        return  # main has said so
+    version = vision.__version__.split("+")[0]
+    weights = sum(p.numel() for p in vision.models.alexnet().parameters()) / 1e6
+    name = f"torchvision {version} alexnet(), another net (2014: {weights:.1f} M weights, no norms, no groups)"
+    yield name, vision.models.alexnet, views / 60  # made for pictures of unit variance
+
+
+def learner(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> Work:
+    """A training step as anyone would write it, in float32 or as autocast has it (the norm in float32)."""
+    net, taken = laid(net.train(), views, narrow)
+    sgd = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
+
+    def learn() -> None:
+        with arithmetic(narrow):
+            loss = F.cross_entropy(net(taken), labels)
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        loss.item()
+
+    return learn
+
+
+def server(net: nn.Module, views: Tensor, narrow: bool) -> Work:
+    """Inference; in bfloat16 with the weights rounded once, as ours, and the norm in float32 by autocast."""
+    net, taken = laid(net.eval(), views, narrow)
+    if narrow:
+        net, taken = net.bfloat16(), taken.bfloat16()
+
+    def serve() -> object:
+        with torch.inference_mode(), arithmetic(narrow):
+            return net(taken)
+
+    return serve
+
+
+def laid(net: nn.Module, views: Tensor, last: bool) -> tuple[nn.Module, Tensor]:
+    """Both in channels-last memory, or both as they come."""
+    if not last:
+        return net, views
+    return net.to(memory_format=torch.channels_last), views.contiguous(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def arithmetic(narrow: bool) -> AbstractContextManager[Any]:
+    """Autocast to bfloat16, or not."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=narrow)
+
+
+def lines(batch: int, rounds: int, threads: int | None) -> Iterator[Line]:
+    """Training, then inference of one picture and of 64 (or of a smaller `batch`), by each clock."""
+    for clock in peers.clocks(threads):
+        yield from train(clock, batch, rounds)
+        for pictures in sorted({1, min(64, batch)}):
+            yield from infer(clock, pictures, rounds)
+
+
+def main() -> int:
+    """Measure and print."""
+    flags = peers.parser(
+        __doc__, 128, "pictures a training step; inference takes 1, and 64 or this if less"
+    ).parse_args()
+    try:
+        peers.torchvision()
+    except peers.MissingError as missing:
+        peers.say(missing)
+    return peers.show(lines(flags.batch, flags.rounds, flags.threads), flags.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
