@@ -3,7 +3,6 @@
 import sys
 import tempfile
 from collections.abc import Iterator, Sized
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -115,8 +114,7 @@ def epochs(clock: Clock, job: Job, root: Path) -> Iterator[Line]:
 
     name, data = dataset(source / "train")
     workers = 0 if alone else clock.threads
-    theirs = [epoch(data, job.batch, workers, pages) for pages in (False, True)]
-    a, bound, *peer = clock.medians([ours, decoding, *theirs], job.rounds, [True, True, False, True])
+    a, bound, peer = clock.medians([ours, decoding, epoch(data, job.batch, workers)], job.rounds)
     whose = f"JPEGs of {job.folder}" if job.folder else "drawn JPEGs"
     decoder = "simplejpeg" if FAST else "Pillow"
     what = (
@@ -124,13 +122,12 @@ def epochs(clock: Clock, job: Job, root: Path) -> Iterator[Line]:
     )
     # It brings less than ours does: no colour noise, no mean of each pixel's own.
     name += f", PIL transforms (crop, mirror, normalise; no colour noise; fp32), DataLoader with {workers} workers"
-    for seconds, pages in zip(peer, (False, True), strict=True):
-        yield compared(what, a, seconds, f"{name}, {malloc(pages)}", clock, amount=len(split), bound=bound)
+    yield compared(what, a, peer, f"{name}, {malloc(True)}", clock, amount=len(split), bound=bound)
 
 
-def epoch(data: Pictures, batch: int, workers: int, pages: bool) -> Work:
-    """All batches of a DataLoader; its workers live on from epoch to epoch, with that setting of malloc."""
-    options: dict[str, Any] = {"persistent_workers": True, "worker_init_fn": partial(settle, pages)} if workers else {}
+def epoch(data: Pictures, batch: int, workers: int) -> Work:
+    """All batches of a DataLoader; its workers live on from epoch to epoch."""
+    options: dict[str, Any] = {"persistent_workers": True, "worker_init_fn": settle} if workers else {}
     batches: DataLoader[Any] = DataLoader(data, batch, shuffle=True, num_workers=workers, **options)  # type: ignore[arg-type]
 
     def read() -> None:
@@ -140,9 +137,9 @@ def epoch(data: Pictures, batch: int, workers: int, pages: bool) -> Work:
     return read
 
 
-def settle(pages: bool, worker: int) -> None:
+def settle(worker: int) -> None:
     """The setting of malloc in a worker, however it was started."""
-    keep_pages(pages)
+    keep_pages()
 
 
 def lines(batch: int, rounds: int, threads: int | None, pictures: Path | None) -> Iterator[Line]:

@@ -22,21 +22,18 @@ SERVED = {False: "eager fp32", True: "bf16 weights, autocast, channels last"}
 def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     """A step on ready views: ours is source without its norm within maps, for which torch has no module.
 
-    Bound: the products of ours at the best rate. Each peer is timed with both settings of malloc.
+    Bound: the products of ours at the best rate.
     """
     where, recipe = clock.where, RECIPES["source"].but(net={"within": None})
     views = 60 * torch.randn(batch, 3, recipe.net.input, recipe.net.input)
     labels = torch.randint(0, recipe.net.classes, (batch,))
     works: list[Work] = [bench.learner(recipe, views, labels, where)]
-    kept, names = [True], []
+    names = []
     for name, make, taken in stock_nets(recipe.net, views):
         for narrow in KINDS if where.precision == "bf16" else [False]:
-            learn = learner(make(), taken, labels, narrow)
-            for pages in (False, True):
-                works.append(learn)
-                kept.append(pages)
-                names.append(f"{name}, {KINDS[narrow]}, {bench.malloc(pages)}")
-    ours, *theirs = clock.medians(works, rounds, kept)
+            works.append(learner(make(), taken, labels, narrow))
+            names.append(f"{name}, {KINDS[narrow]}, {bench.malloc(True)}")
+    ours, *theirs = clock.medians(works, rounds)
     bound = batch * bench.products(recipe.net, training=True) / measure.products_per_second(clock, where.dtype)
     what = f"training step, batch {batch}, {where.precision}, layers of source without the norm within maps"
     for name, peer in zip(names, theirs, strict=True):

@@ -1,6 +1,7 @@
 """Where and how precisely: what is chosen, and what is refused in one line."""
 
 import ctypes
+import hashlib
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import torch
 
 from alexnet import checkpoint
 from alexnet.cifar import build
-from alexnet.device import Place, has_bf16, keep_pages, place
+from alexnet.device import Place, has_bf16, place
 from alexnet.errors import UnusableError
 from alexnet.recipe import RECIPES, Recipe
 from alexnet.training import train
@@ -62,9 +63,16 @@ def test_kept_pages_are_not_faulted_in_again_and_the_switch_leaves_malloc_as_it_
     assert kilobytes_faulted("1") < 10 * 32 * 1024
 
 
-def test_keeping_pages_can_be_undone() -> None:
-    assert keep_pages() in (True, False)
-    assert not keep_pages(False)
+def test_a_run_in_tf32_is_not_resumed_on_a_cpu(store: Path, small: Recipe, tmp_path: Path) -> None:
+    """The precision that a run was begun in is asked of the device anew."""
+    train(store, tmp_path / "run", small.but(epochs=1), precision="fp32", quiet=True)
+    recipe, environment = tmp_path / "run/recipe.json", tmp_path / "run/environment.json"
+    environment.write_text(environment.read_text().replace('"precision": "fp32"', '"precision": "tf32"'))
+    record = json.loads(recipe.read_text())
+    record["sha256"]["environment.json"] = hashlib.sha256(environment.read_bytes()).hexdigest()
+    recipe.write_text(json.dumps(record))
+    with pytest.raises(UnusableError, match="tf32 on cpu"):
+        train(store, tmp_path / "run", resume=True, device="cpu", quiet=True)
 
 
 OFF = {

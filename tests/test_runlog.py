@@ -31,7 +31,9 @@ def test_a_line_says_what_share_of_its_time_was_spent_waiting_for_data(
     assert 0 < first["data_wait"] <= 0.5
     assert last["data_wait"] == pytest.approx(0.75, rel=0.2)
     shown = capfd.readouterr().err.splitlines()
-    assert [f"data {100 * line['data_wait']:.1f} %" in words for line, words in zip((first, last), shown, strict=True)]
+    assert all(
+        f"data {100 * line['data_wait']:.1f} %" in words for line, words in zip((first, last), shown, strict=True)
+    )
 
 
 def test_a_share_is_never_more_than_all(tmp_path: Path) -> None:

@@ -99,13 +99,9 @@ def lrn(clock: Clock, job: Job) -> Iterator[Line]:
             x = 60 * torch.randn(job.batch, *maps, device=where.device)
             x = x.to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
             g = torch.randn_like(x)
-            stock = nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)
 
             def ours(x: Tensor = x, g: Tensor = g) -> None:
                 torch.autograd.grad(response_norm(x, LRN(), 1), x, g)
-
-            def theirs(x: Tensor = x, g: Tensor = g, stock: nn.Module = stock) -> None:
-                torch.autograd.grad(stock(x.float()).to(x.dtype), x, g)  # torch has it in float32 alone
 
             def within(x: Tensor = x, g: Tensor = g) -> None:
                 torch.autograd.grad(within_map_norm(x, WithinMap()), x, g)
@@ -116,8 +112,10 @@ def lrn(clock: Clock, job: Job) -> Iterator[Line]:
                 torch.autograd.grad((wide * s.pow(-norm.beta)).to(x.dtype), x, g)
 
             bound = 5 * x.numel() * x.element_size() / measure.bytes_per_second(clock)
-            works, kept = [ours, theirs, theirs, within, pooled], [True, True, False, True, True]
-            a, peer, default, b, c = clock.medians(works, job.rounds, kept)
+            shape = (job.batch, *maps)
+            theirs = stock_norm(shape, dtype, where.device)
+            a, peer, b, c = clock.medians([ours, theirs, within, pooled], job.rounds)
+            default = measure.apart(clock, job.rounds, stock_norm, shape, dtype, where.device)
             name = f"{layer} {job.batch} x {' x '.join(map(str, maps))} {str(dtype)[6:]} NHWC, forward + backward"
             for seconds, pages in ((default, False), (peer, True)):
                 peer_name = f"nn.LocalResponseNorm, {malloc(pages)}"
@@ -134,11 +132,11 @@ def step(clock: Clock, job: Job) -> Iterator[Line]:
     labels = torch.randint(0, recipe.net.classes, (job.batch,), device=where.device)
     learn = {n: learner(r, views, labels, where) for n, r in {"": plain, "lrn": plain.but(net={"lrn": None})}.items()}
     whole = learner(recipe, views, labels, where)
-    stock = stock_learner(views, labels, where)
     rate = measure.products_per_second(clock, where.dtype)
     bound = job.batch * products(plain.net, training=True) / rate
-    works = [learn[""], stock, stock, learn["lrn"], whole]
-    ours, peer, default, bare, both = clock.medians(works, job.rounds, [True, True, False, True, True])
+    works = [learn[""], stock_learner(job.batch, where), learn["lrn"], whole]
+    ours, peer, bare, both = clock.medians(works, job.rounds)
+    default = measure.apart(clock, job.rounds, stock_learner, job.batch, where)
     what = f"training step, batch {job.batch}, {where.precision}, layers of source without the norm within maps"
     name = "stock modules and torch.optim.SGD, " + ("fp32" if where.device.type == "cpu" else where.precision)
     for seconds, pages in ((default, False), (peer, True)):
@@ -308,10 +306,19 @@ def learner(recipe: Recipe, views: Tensor, labels: Tensor, where: Place) -> Call
     return lambda: step.learn(taken, labels, rates)[0].item()
 
 
-def stock_learner(views: Tensor, labels: Tensor, where: Place) -> Callable[[], object]:
-    """A training step of the stock net: fp32 on a CPU, and on a GPU as precise as ours."""
+def stock_norm(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+    """torch's norm, forward and backward; it has it in float32 alone."""
+    x = (60 * torch.randn(shape, device=device)).to(dtype).contiguous(memory_format=torch.channels_last)
+    x, g, norm = x.requires_grad_(), torch.randn_like(x), nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)
+    return lambda: torch.autograd.grad(norm(x.float()).to(dtype), x, g)
+
+
+def stock_learner(batch: int, where: Place) -> Callable[[], object]:
+    """A training step of the stock net on ready views: fp32 on a CPU, and on a GPU as precise as ours."""
     net = RECIPES["source"].net
     assert isinstance(net, Net)
+    views = 60 * torch.randn(batch, 3, net.input, net.input, device=where.device)
+    labels = torch.randint(0, net.classes, (batch,), device=where.device)
     stock = Stock(net).to(where.device).train()
     sgd = torch.optim.SGD(stock.parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
     whole = F.pad(views, (0, 3, 0, 3))

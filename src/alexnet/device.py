@@ -82,19 +82,16 @@ def has_bf16(device: torch.device) -> bool:
     return bool(device.type == "cpu" and found and found())
 
 
-def keep_pages(keep: bool = True) -> bool:
+def keep_pages() -> bool:
     """Have glibc keep freed memory: else every step maps and zeroes its activations' pages anew. No-op elsewhere.
 
-    The process then stays as large as it ever was; ALEXNET_KEEP_PAGES=0 leaves malloc as it is, and `keep` False gives
-    it the thresholds that its own rule ends at where tensors are large. Returns whether freed memory is kept now.
+    The process then stays as large as it ever was; ALEXNET_KEEP_PAGES=0 leaves malloc as it is. Returns whether freed
+    memory is kept now.
     """
     if platform.libc_ver()[0] != "glibc" or os.environ.get("ALEXNET_KEEP_PAGES", "1") == "0":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    if keep and not mallopt(M_MMAP_THRESHOLD, 2**31 - 1):  # some releases take 32 MiB at most
+    if not mallopt(M_MMAP_THRESHOLD, 2**31 - 1):  # some releases take 32 MiB at most
         mallopt(M_MMAP_MAX, 0)
-    if not keep:
-        mallopt(M_MMAP_THRESHOLD, 2**25)
-        mallopt(M_MMAP_MAX, 2**16)
-    mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 2**26)
-    return keep
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    return True

@@ -1,10 +1,12 @@
 """How fast something is: in turns with a peer in the same run, by medians, and against what the machine could do."""
 
 import json
+import multiprocessing
 import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 
 import torch
@@ -71,21 +73,31 @@ class Clock:
         if self.where.device.type == "cuda":
             torch.cuda.synchronize(self.where.device)
 
-    def medians(self, works: Sequence[Work], rounds: int, kept: Sequence[bool] | None = None) -> list[float]:
-        """The median seconds of each, taken in turns after calls that do not count.
-
-        `kept` says for each whether malloc keeps freed pages meanwhile (device.keep_pages), all of them if None.
-        """
+    def medians(self, works: Sequence[Work], rounds: int) -> list[float]:
+        """The median seconds of each, taken in turns after calls that do not count; malloc keeps freed pages."""
+        keep_pages()
         torch.set_num_threads(self.threads)
         taken: list[list[float]] = [[] for _ in works]
         for turn in range(rounds):
             for i, work in enumerate(works):
-                keep_pages(kept is None or kept[i])
                 for _ in range(1 if turn else 3):  # caches and kept pages as this work leaves them
                     work()
                 taken[i].append(self.seconds(work))
-        keep_pages()
         return [statistics.median(t) for t in taken]
+
+
+def apart(clock: Clock, rounds: int, build: Callable[..., Work], *inputs: object) -> float:
+    """The median seconds of the work build(*inputs), in a process of its own with malloc as it comes.
+
+    Pages that were once kept are not given back, so the two settings cannot take turns in one process.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_as_it_comes, clock, rounds, build, inputs).result()
+
+
+def _as_it_comes(clock: Clock, rounds: int, build: Callable[..., Work], inputs: tuple[object, ...]) -> float:
+    os.environ["ALEXNET_KEEP_PAGES"] = "0"
+    return clock.medians([build(*inputs)], rounds)[0]
 
 
 def compared(

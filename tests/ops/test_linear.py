@@ -1,10 +1,14 @@
 """A fully connected layer for one picture is the layer for many."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
+from alexnet.network import AlexNet
 from alexnet.ops.linear import linear
+from alexnet.recipe import RECIPES, Net
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(64, 8), (9216, 40), (100, 7), (3, 1), (17, 3)])
@@ -37,3 +41,36 @@ def test_what_is_no_number_comes_through() -> None:
     layer = nn.Linear(20, 5)
     with torch.inference_mode():
         assert linear(torch.full((1, 20), float("nan")), layer).isnan().all()
+
+
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_an_input_of_another_size_is_refused(pictures: int) -> None:
+    """Never read past its end: one picture is treated as two are."""
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        linear(torch.ones(pictures, 10), nn.Linear(20, 5))
+
+
+def test_hooks_are_called_for_one_picture_too() -> None:
+    layer, seen = nn.Linear(20, 5), []
+    layer.register_forward_hook(lambda *_: seen.append(1))
+    with torch.inference_mode():
+        linear(torch.ones(1, 20), layer)
+    assert seen
+
+
+def test_a_net_can_be_traced() -> None:
+    """What traces or exports it sees PyTorch's own operations."""
+    net = AlexNet(small(), seed=1).eval()
+    x = 60 * torch.randn(1, 3, 63, 63)
+    with torch.inference_mode():
+        expected = net(x)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing itself, deprecated
+        traced = torch.jit.trace(net, x, check_trace=False)
+        torch.testing.assert_close(traced(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def small() -> Net:
+    net = RECIPES["source"].but(net={"kernels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 3, "input": 63}).net
+    assert isinstance(net, Net)
+    return net

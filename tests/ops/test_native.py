@@ -1,6 +1,7 @@
 """The compiled forms against the plain ones, for this machine's own instructions and for older ones."""
 
 import logging
+import os
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.ops import compiled, forms, native, plain
+from alexnet.ops import compiled, crop, forms, native, plain
 from alexnet.ops.norm import response_norm, within_map_norm
 from alexnet.recipe import LRN, WithinMap
 
@@ -214,3 +215,50 @@ def test_an_architecture_that_is_none_is_one_line(
     assert len(caplog.messages) == 1
     monkeypatch.undo()
     clear()
+
+
+def test_a_library_that_was_cut_short_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if native.library() is None:
+        pytest.skip("no C++ compiler here")
+    made = compiled.built("native")
+    made.unlink()  # another file of its name: this one may be loaded
+    made.write_bytes(b"")
+    compiled.library.cache_clear()
+    assert compiled.library() is not None
+
+
+def test_a_compiler_may_have_flags_and_need_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    if native.library() is None:
+        pytest.skip("no C++ compiler here")
+    monkeypatch.setenv("CXX", f"{os.environ.get('CXX', 'c++')} -g0")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    assert compiled.built("native").exists()
+
+
+@pytest.mark.parametrize(
+    ("images", "mean"),
+    [
+        (torch.zeros(2, 20, 20, 3), torch.zeros(20, 20, 3)),  # not uint8
+        (torch.zeros(2, 16, 16, 3, dtype=torch.uint8), torch.zeros(20, 20, 3)),  # smaller
+        (torch.zeros(2, 24, 20, 3, dtype=torch.uint8), torch.zeros(20, 20, 3)),  # not square
+        (torch.zeros(2, 12, 12, 3, dtype=torch.uint8), torch.zeros(12, 12, 3)),  # smaller than a view
+    ],
+)
+def test_views_are_cut_from_pictures_of_the_right_size_and_type_alone(images: Tensor, mean: Tensor) -> None:
+    place = torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(ValueError, match="these views of 13 pixels are cut from uint8"):
+        crop.cut(images, place, place, place.bool(), mean, 13, True, None, 1.0, torch.float32)
+
+
+def test_a_narrow_mean_or_shift_is_widened_first() -> None:
+    """Under autocast the colour shift is a bfloat16 product."""
+    images, place = torch.full((2, 20, 20, 3), 100, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
+    mean, shift = torch.full((20, 20, 3), 50.0), torch.full((2, 3), 4.0)
+    cut = [
+        crop.cut(images, place, place, place.bool(), mean.to(d), 13, True, shift.to(d), 1.0, torch.float32)
+        for d in (torch.float32, torch.bfloat16)
+    ]
+    assert torch.equal(cut[0], cut[1])
+    assert (cut[0] == 54).all()

@@ -57,6 +57,23 @@ void store(bf16* p, V v) {  // to the nearest, ties to even; NaN stays NaN
     memcpy(p, &h, 2 * L);
 }
 
+typedef uint8_t B __attribute__((vector_size(L)));
+typedef uint8_t B16 __attribute__((vector_size(16)));
+
+V bytes_to_floats(B bytes) {
+#ifdef __AVX512F__
+    __m128i b;
+    memcpy(&b, &bytes, sizeof b);
+    return (V)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
+#else
+    V v;
+    float f[L];
+    for (int i = 0; i < L; i++) f[i] = bytes[i];
+    memcpy(&v, f, sizeof v);
+    return v;
+#endif
+}
+
 template <class T>
 V load(const T* p, int count) {  // lanes from `count` on are 0
     if (count >= L) return load(p);
@@ -337,43 +354,62 @@ struct Cut {
     int threads;
 };
 
+// Pixels of a row, the last one first: five of them fit in a vector of bytes.
+void mirror(const uint8_t* from, uint8_t* to, int pixels) {
+    const B16 order = {13, 14, 15, 10, 11, 12, 7, 8, 9, 4, 5, 6, 1, 2, 3, 0};
+    int x = 0;
+    for (; x + 6 <= pixels; x += 5) {  // 6: a byte before the five pixels is read; what follows writes over it
+        B16 five;
+        memcpy(&five, from + 3 * (pixels - x - 5) - 1, sizeof five);
+        five = __builtin_shuffle(five, order);
+        memcpy(to + 3 * x, &five, sizeof five);
+    }
+    for (; x < pixels; x++) memcpy(to + 3 * x, from + 3 * (pixels - 1 - x), 3);
+}
+
 template <class T>
 void cut(const uint8_t* images, const int64_t* top, const int64_t* left, const uint8_t* mirrored, const float* mean,
          const float* shift, T* out, const Cut& o) {
     const int length = 3 * o.size, margin = (o.side - o.size) / 2;
+    std::vector<float> flipped;  // the mean, mirrored: where a mirrored crop takes its mean from
+    if (o.place) {
+        flipped.resize((size_t)3 * o.side * o.side);
+        for (int y = 0; y < o.side; y++)
+            for (int x = 0; x < o.side; x++)
+                memcpy(&flipped[3 * ((size_t)y * o.side + x)], mean + 3 * ((size_t)y * o.side + o.side - 1 - x), 12);
+    }
 #pragma omp parallel num_threads(o.threads)
     {
-        float* moved = new float[length + L];
-        float* flipped = new float[length + L];
-        uint8_t* pixels = new uint8_t[length + L];
-#pragma omp for schedule(static) collapse(2)
-        for (int64_t picture = 0; picture < o.pictures; picture++)
+        std::vector<uint8_t> pixels(length + L);
+#pragma omp for schedule(static)
+        for (int64_t picture = 0; picture < o.pictures; picture++) {
+            V colour[3] = {};  // the shift of L numbers that begin with red, with green, with blue
+            if (shift)
+                for (int i = 0; i < 3 * L; i++) colour[i / L][i % L] = shift[3 * picture + i % 3];
             for (int y = 0; y < o.size; y++) {
-                const int64_t row = top[picture] + y;
-                const uint8_t* from = images + 3 * ((picture * o.side + row) * o.side + left[picture]);
-                const float* less = mean + 3 * ((int64_t)(margin + y) * o.side + margin);
-                if (o.place) less = mean + 3 * (row * o.side + left[picture]);
+                const int64_t line = top[picture] + y;
+                const uint8_t* from = images + 3 * ((picture * o.side + line) * o.side + left[picture]);
+                const float* middle = mean + 3 * ((int64_t)(margin + y) * o.side + margin);
+                if (o.place && mirrored[picture])
+                    middle = &flipped[3 * (line * o.side + o.side - o.size - left[picture])];
+                else if (o.place)
+                    middle = mean + 3 * (line * o.side + left[picture]);
                 if (mirrored[picture]) {
-                    for (int x = 0; x < o.size; x++)
-                        for (int c = 0; c < 3; c++) pixels[3 * x + c] = from[3 * (o.size - 1 - x) + c];
-                    from = pixels;
-                    if (o.place) {
-                        for (int x = 0; x < o.size; x++)
-                            for (int c = 0; c < 3; c++) flipped[3 * x + c] = less[3 * (o.size - 1 - x) + c];
-                        less = flipped;
-                    }
+                    mirror(from, pixels.data(), o.size);
+                    from = pixels.data();
                 }
-                for (int i = 0; i < length; i++) moved[i] = (float)from[i] - less[i];
-                if (shift)
-                    for (int x = 0; x < o.size; x++)
-                        for (int c = 0; c < 3; c++) moved[3 * x + c] += shift[3 * picture + c];
-                for (int i = 0; i < length; i++) moved[i] *= o.factor;
                 T* to = out + (picture * o.size + y) * (int64_t)length;
-                for (int i = 0; i < length; i += L) store(to + i, load(moved + i), length - i);
+                for (int i = 0, phase = 0; i < length; i += L, phase = phase == 2 ? 0 : phase + 1) {
+                    const int count = length - i;
+                    B bytes{};
+                    if (count >= L)
+                        memcpy(&bytes, from + i, L);
+                    else
+                        memcpy(&bytes, from + i, count);
+                    store(to + i, (bytes_to_floats(bytes) - load(middle + i, count) + colour[phase]) * o.factor, count);
+                }
             }
-        delete[] moved;
-        delete[] flipped;
-        delete[] pixels;
+        }
     }
 }
 

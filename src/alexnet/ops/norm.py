@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from alexnet.ops import native, plain
 from alexnet.ops.forms import best
@@ -60,6 +59,12 @@ def forms(x: Tensor, what: str, norm: LRN | WithinMap) -> tuple[Form, Form]:
     return getattr(module, f"{what}_forward"), getattr(module, f"{what}_backward")
 
 
+def refuse_second_derivative() -> None:
+    """Raise where autograd would differentiate a gradient: it cannot see into ours, and would leave its part out."""
+    if torch.is_grad_enabled():  # in a backward pass: because of create_graph
+        raise RuntimeError("the gradient of a response norm is analytic and has no derivative here; no create_graph")
+
+
 class ResponseNorm(torch.autograd.Function):
     """A form with its analytic gradient; only x is kept for it."""
 
@@ -73,9 +78,9 @@ class ResponseNorm(torch.autograd.Function):
         return forward(x, *numbers)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         """The gradient for x."""
+        refuse_second_derivative()
         (x,) = ctx.saved_tensors
         if ctx.form.__module__ != plain.__name__:
             g = g.to(x.dtype).contiguous(memory_format=torch.channels_last)
@@ -95,8 +100,8 @@ class PooledNorm(torch.autograd.Function):
         return pools
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         """The gradient for x."""
+        refuse_second_derivative()
         x, index = ctx.saved_tensors
         return ctx.form.norm_pool_backward(g.to(x.dtype), index, x, *ctx.numbers), None, None
