@@ -6,8 +6,8 @@ demo: .venv/ready
 	$(BIN)/alexnet demo demo
 
 test: .venv/ready
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
