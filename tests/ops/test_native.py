@@ -262,3 +262,25 @@ def test_a_narrow_mean_or_shift_is_widened_first() -> None:
     ]
     assert torch.equal(cut[0], cut[1])
     assert (cut[0] == 54).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_memory_layout_changes_nothing(architecture: str, dtype: torch.dtype) -> None:
+    """Channels first, channels last, strided views, and a gradient that is one number expanded."""
+    whole = raw((4, 20, 6, 5), dtype, 1).contiguous()
+    x = whole[::2, :, 1:, ::2]
+    assert not x.is_contiguous()
+    assert not x.is_contiguous(memory_format=torch.channels_last)
+    norms: list[Callable[[Tensor], Tensor]] = [
+        lambda t: response_norm(t, LRN(alpha=0.01), 2, "before"),
+        lambda t: within_map_norm(t, WithinMap(alpha=0.01)),
+    ]
+    for norm in norms:
+        dense = x.contiguous(memory_format=torch.channels_last)
+        for laid in (x, x.contiguous(), x.transpose(2, 3).contiguous().transpose(2, 3)):
+            assert torch.equal(norm(laid), norm(dense))
+            slopes = []
+            for t in (laid, dense):
+                t = t.detach().requires_grad_()
+                slopes.append(torch.autograd.grad(norm(t).sum(), t)[0])
+            assert torch.equal(*slopes)
