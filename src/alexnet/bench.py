@@ -128,6 +128,8 @@ def step(clock: Clock, job: Job) -> Iterator[Line]:
     """A training step on ready views, against a net of stock modules. Bound: its products at the best rate."""
     where, recipe = clock.where, RECIPES["source"]
     plain = recipe.but(net={"within": None})
+    # First, as this process is still small: pages that the machine has to find are slow to come.
+    default = measure.apart(clock, job.rounds, stock_learner, job.batch, where)
     views = 60 * torch.randn(job.batch, 3, recipe.net.input, recipe.net.input, device=where.device)
     labels = torch.randint(0, recipe.net.classes, (job.batch,), device=where.device)
     learn = {n: learner(r, views, labels, where) for n, r in {"": plain, "lrn": plain.but(net={"lrn": None})}.items()}
@@ -136,7 +138,6 @@ def step(clock: Clock, job: Job) -> Iterator[Line]:
     bound = job.batch * products(plain.net, training=True) / rate
     works = [learn[""], stock_learner(job.batch, where), learn["lrn"], whole]
     ours, peer, bare, both = clock.medians(works, job.rounds)
-    default = measure.apart(clock, job.rounds, stock_learner, job.batch, where)
     what = f"training step, batch {job.batch}, {where.precision}, layers of source without the norm within maps"
     name = "stock modules and torch.optim.SGD, " + ("fp32" if where.device.type == "cpu" else where.precision)
     for seconds, pages in ((default, False), (peer, True)):
