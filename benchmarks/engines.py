@@ -41,8 +41,7 @@ def graph(net: AlexNet, batch: int) -> Any:
         return node(kind, [x, f"{name}.weight", f"{name}.bias"], name, **attributes)
 
     # A window of 2012 divides by alpha alone, ONNX by alpha over its size; and it never reaches into the other tower.
-    alpha = norm.alpha if norm.share else norm.alpha * norm.n
-    numbers: dict[str, Any] = {"size": norm.n, "alpha": alpha, "beta": norm.beta, "bias": norm.k}
+    numbers: dict[str, Any] = {"size": norm.n, "alpha": norm.a * norm.n, "beta": norm.beta, "bias": norm.k}
     pool: dict[str, Any] = {"kernel_shape": [shape.pool] * 2, "strides": [2, 2], "ceil_mode": 1}
     x = "views"
     for i in range(1, 6):

@@ -31,7 +31,7 @@ def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     names = []
     for name, make, taken in stock_nets(recipe.net, views):
         for narrow in KINDS if where.precision == "bf16" else [False]:
-            works.append(learner(make(), taken, labels, narrow))
+            works.append(bench.stock_step(*laid(make(), taken, narrow), labels, narrow))
             names.append(f"{name}, {KINDS[narrow]}, {bench.malloc(True)}")
     ours, *theirs = clock.medians(works, rounds)
     bound = batch * bench.products(recipe.net, training=True) / measure.products_per_second(clock, where.dtype)
@@ -78,22 +78,6 @@ def stock_nets(net: Any, views: Tensor) -> Iterator[tuple[str, Callable[[], nn.M
     weights = sum(p.numel() for p in vision.models.alexnet().parameters()) / 1e6
     name = f"torchvision {version} alexnet(), another net (2014: {weights:.1f} M weights, no norms, no groups)"
     yield name, vision.models.alexnet, views / 60  # made for pictures of unit variance
-
-
-def learner(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> Work:
-    """A training step as anyone would write it, in float32 or as autocast has it (the norm in float32)."""
-    net, taken = laid(net.train(), views, narrow)
-    sgd = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
-
-    def learn() -> None:
-        with arithmetic(narrow):
-            loss = F.cross_entropy(net(taken), labels)
-        sgd.zero_grad()
-        loss.backward()
-        sgd.step()
-        loss.item()
-
-    return learn
 
 
 def server(net: nn.Module, views: Tensor, narrow: bool) -> Work:

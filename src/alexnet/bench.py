@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from alexnet import measure, optim, shapes
+from alexnet import measure, optim, run, shapes
 from alexnet.cifar import build
 from alexnet.data import builtin
 from alexnet.data.decode import UnreadablePicture, decode
 from alexnet.data.loader import Batch, training_batches
 from alexnet.data.prepare import prepare as prepare_store
 from alexnet.data.resize import square
-from alexnet.data.store import Store
+from alexnet.data.store import Store, packed
 from alexnet.data.views import Viewer
 from alexnet.device import Place, keep_pages, place
 from alexnet.errors import UnusableError
@@ -132,11 +132,11 @@ def step(clock: Clock, job: Job) -> Iterator[Line]:
     default = measure.apart(clock, job.rounds, stock_learner, job.batch, where)
     views = 60 * torch.randn(job.batch, 3, recipe.net.input, recipe.net.input, device=where.device)
     labels = torch.randint(0, recipe.net.classes, (job.batch,), device=where.device)
-    learn = {n: learner(r, views, labels, where) for n, r in {"": plain, "lrn": plain.but(net={"lrn": None})}.items()}
-    whole = learner(recipe, views, labels, where)
+    recipes = (plain, plain.but(net={"lrn": None}), recipe)
+    learn, learn_bare, learn_all = (learner(r, views, labels, where) for r in recipes)
     rate = measure.products_per_second(clock, where.dtype)
     bound = job.batch * products(plain.net, training=True) / rate
-    works = [learn[""], stock_learner(job.batch, where), learn["lrn"], whole]
+    works = [learn, stock_learner(job.batch, where), learn_bare, learn_all]
     ours, peer, bare, both = clock.medians(works, job.rounds)
     what = f"training step, batch {job.batch}, {where.precision}, layers of source without the norm within maps"
     name = "stock modules and torch.optim.SGD, " + ("fp32" if where.device.type == "cpu" else where.precision)
@@ -274,10 +274,9 @@ class Stock(nn.Sequential):
     def __init__(self, net: Net) -> None:
         k, norm = net.kernels, net.lrn
         assert norm is not None
-        alpha = norm.alpha if norm.share else norm.alpha * norm.n
 
         def lrn() -> nn.Module:
-            return nn.LocalResponseNorm(norm.n, alpha, norm.beta, norm.k)
+            return nn.LocalResponseNorm(norm.n, norm.a * norm.n, norm.beta, norm.k)  # it divides by n
 
         first = [lrn(), nn.ReLU(True)] if net.lrn1_first else [nn.ReLU(True), lrn()]
         super().__init__(
@@ -320,13 +319,17 @@ def stock_learner(batch: int, where: Place) -> Callable[[], object]:
     assert isinstance(net, Net)
     views = 60 * torch.randn(batch, 3, net.input, net.input, device=where.device)
     labels = torch.randint(0, net.classes, (batch,), device=where.device)
-    stock = Stock(net).to(where.device).train()
-    sgd = torch.optim.SGD(stock.parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
-    whole = F.pad(views, (0, 3, 0, 3))
+    narrow = where.device.type == "cuda" and where.precision == "bf16"
+    return stock_step(Stock(net).to(where.device), F.pad(views, (0, 3, 0, 3)), labels, narrow)
+
+
+def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> Callable[[], object]:
+    """A training step as anyone would write it, in float32 or as autocast has it (torch's norm in float32)."""
+    sgd = torch.optim.SGD(net.train().parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
 
     def learn() -> None:
-        with torch.autocast("cuda", torch.bfloat16, enabled=where.device.type == "cuda" and where.precision == "bf16"):
-            loss = F.cross_entropy(stock(whole), labels)
+        with torch.autocast(views.device.type, torch.bfloat16, enabled=narrow):
+            loss = F.cross_entropy(net(views), labels)
         sgd.zero_grad()
         loss.backward()
         sgd.step()
@@ -355,8 +358,8 @@ def store_of(job: Job, folder: Path, pictures: int) -> Store:
 
 def viewer_for(recipe: Recipe, store: Store) -> Viewer:
     """The recipe's views of a store."""
-    components = torch.from_numpy(store.eigenvectors * np.sqrt(store.eigenvalues.clip(0))).float()
-    return Viewer(recipe.views, recipe.net.input, torch.from_numpy(store.mean), components)
+    statistics = (store.mean, store.eigenvalues, store.eigenvectors)
+    return run.viewer(recipe, *map(torch.from_numpy, statistics))
 
 
 def pillow_square(data: bytes) -> np.ndarray:
@@ -370,10 +373,8 @@ def pillow_square(data: bytes) -> np.ndarray:
 
 
 def recoded(data: bytes) -> bytes:
-    """A file as a store holds it: 256 x 256, quality 90."""
-    out = io.BytesIO()
-    Image.fromarray(pillow_square(data)).save(out, "JPEG", quality=90, subsampling="4:2:0")
-    return out.getvalue()
+    """A file as a JPEG store holds it, 256 x 256."""
+    return packed(pillow_square(data), "jpeg")
 
 
 def per_picture(data: bytes, mean: Tensor, random: torch.Generator) -> Tensor:

@@ -24,6 +24,11 @@ class LRN:
     def __post_init__(self) -> None:
         check_norm("lrn", self.n, self.k, self.alpha, self.beta)
 
+    @property
+    def a(self) -> float:
+        """What multiplies the sum of squares."""
+        return self.alpha / self.n if self.share else self.alpha
+
 
 @dataclass(frozen=True)
 class WithinMap:
@@ -36,6 +41,11 @@ class WithinMap:
 
     def __post_init__(self) -> None:
         check_norm("within", self.n, self.k, self.alpha, self.beta)
+
+    @property
+    def a(self) -> float:
+        """What multiplies the sum of squares."""
+        return self.alpha / self.n**2
 
 
 def check_norm(name: str, n: int, k: float, alpha: float, beta: float) -> None:

@@ -20,13 +20,11 @@ def square(image: Image.Image, side: int) -> np.ndarray:
     # Whole pixels: half a pixel would blur a picture that already fits.
     left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
     fast = _form()
-    if (
-        fast is None
-    ):  # Pillow in two calls: in one, which pass comes first depends on its version and the picture's shape
-        rows = image.resize(
-            (side, image.height), Image.Resampling.BILINEAR, box=(left, 0, left + shorter, image.height)
-        )
-        return np.array(rows.resize((side, side), Image.Resampling.BILINEAR, box=(0, top, side, top + shorter)))
+    if fast is None:
+        # Two calls of Pillow: in one, which pass comes first depends on its version and on the picture's shape.
+        bilinear, column = Image.Resampling.BILINEAR, (left, 0, left + shorter, image.height)
+        rows = image.resize((side, image.height), bilinear, box=column)
+        return np.array(rows.resize((side, side), bilinear, box=(0, top, side, top + shorter)))
     pixels, out = np.ascontiguousarray(image), np.empty((side, side, 3), np.uint8)
     across, down = taps(image.width, left, shorter, side), taps(image.height, top, shorter, side)
     arguments = [

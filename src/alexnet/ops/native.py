@@ -16,7 +16,8 @@ WIDEST = 9  # maps or units in a window: with 4 lanes a wider one would reach pa
 
 
 def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
-    """As plain.norm_forward, for beta 0.75 and x in channels-last memory."""
+    """As plain.norm_forward, for beta 0.75; the result is in channels-last memory."""
+    x = _last(x)
     y = torch.empty_like(x)
     _call("norm_forward", _narrow(x), x, y, byref(_across(x, towers, n, k, a, beta, relu)))
     return y
@@ -24,13 +25,15 @@ def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float
 
 def norm_backward(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
     """As plain.norm_backward."""
+    g, x = _last(g), _last(x)
     dx = torch.empty_like(x)
     _call("norm_backward", _narrow(x), g, x, dx, byref(_across(x, towers, n, k, a, beta, relu)))
     return dx
 
 
 def within_forward(x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
-    """As plain.within_forward, for beta 0.75 and x in channels-last memory."""
+    """As plain.within_forward, for beta 0.75; the result is in channels-last memory."""
+    x = _last(x)
     y = torch.empty_like(x)
     _call("within_forward", _narrow(x), x, y, byref(_within(x, n, k, a, beta)))
     return y
@@ -38,6 +41,7 @@ def within_forward(x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor
 
 def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
     """As plain.within_backward."""
+    g, x = _last(g), _last(x)
     dx = torch.empty_like(x)
     _call("within_backward", _narrow(x), g, x, dx, byref(_within(x, n, k, a, beta)))
     return dx
@@ -81,6 +85,10 @@ def _call(name: str, *arguments: object) -> None:
     found = library()
     assert found is not None
     getattr(found, f"alexnet_{name}")(*(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments))
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _narrow(x: Tensor) -> bool:

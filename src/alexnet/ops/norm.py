@@ -24,13 +24,8 @@ def response_norm(x: Tensor, norm: LRN, towers: int, relu: Relu = "") -> Tensor:
     ``b_i = a_i / (k + alpha sum_j a_j^2)^beta``, j within n/2 maps of i; alpha is divided by n if ``norm.share``.
     `relu` takes in the ReLU that stands before or after the norm: the same numbers in fewer passes over memory.
     """
-    if norm.n % 2 == 0:
-        raise ValueError(f"n is {norm.n}; the gradient needs a centred window, an odd n")
-    if x.shape[1] % towers:
-        raise ValueError(f"{x.shape[1]} maps do not part into {towers} towers")
-    a = norm.alpha / norm.n if norm.share else norm.alpha
     forward, backward = forms(x, "norm", norm)
-    return ResponseNorm.apply(x, forward, backward, (towers, norm.n, norm.k, a, norm.beta, relu))  # type: ignore[no-untyped-call]
+    return ResponseNorm.apply(x, forward, backward, numbers(x, norm, towers, relu))  # type: ignore[no-untyped-call]
 
 
 def pooled_norm(x: Tensor, norm: LRN, towers: int, relu: Relu, size: int) -> Tensor:
@@ -41,14 +36,22 @@ def pooled_norm(x: Tensor, norm: LRN, towers: int, relu: Relu, size: int) -> Ten
     form = best(x)
     if not hasattr(form, "norm_pool_forward"):
         return F.max_pool2d(response_norm(x, norm, towers, relu), size, 2, ceil_mode=True)
-    a = norm.alpha / norm.n if norm.share else norm.alpha
-    return PooledNorm.apply(x, form, (towers, norm.n, norm.k, a, norm.beta, relu, size))  # type: ignore[no-untyped-call]
+    return PooledNorm.apply(x, form, (*numbers(x, norm, towers, relu), size))  # type: ignore[no-untyped-call]
 
 
 def within_map_norm(x: Tensor, norm: WithinMap) -> Tensor:
     """x (N, C, H, W) normalised over a window of n x n units of its own map, clipped at the border."""
     forward, backward = forms(x, "within", norm)
-    return ResponseNorm.apply(x, forward, backward, (norm.n, norm.k, norm.alpha / norm.n**2, norm.beta))  # type: ignore[no-untyped-call]
+    return ResponseNorm.apply(x, forward, backward, (norm.n, norm.k, norm.a, norm.beta))  # type: ignore[no-untyped-call]
+
+
+def numbers(x: Tensor, norm: LRN, towers: int, relu: Relu) -> tuple[Any, ...]:
+    """What a form of the norm across maps is given beside x; raises ValueError for what it is not defined on."""
+    if norm.n % 2 == 0:
+        raise ValueError(f"n is {norm.n}; the gradient needs a centred window, an odd n")
+    if x.shape[1] % towers:
+        raise ValueError(f"{x.shape[1]} maps do not part into {towers} towers")
+    return towers, norm.n, norm.k, norm.a, norm.beta, relu
 
 
 def forms(x: Tensor, what: str, norm: LRN | WithinMap) -> tuple[Form, Form]:
@@ -71,8 +74,6 @@ class ResponseNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, forward: Form, backward: Form, numbers: tuple[Any, ...]) -> Tensor:
         """x of any float dtype; the result has the same."""
-        if forward.__module__ != plain.__name__:
-            x = x.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(x)
         ctx.form, ctx.numbers = backward, numbers
         return forward(x, *numbers)
@@ -82,8 +83,6 @@ class ResponseNorm(torch.autograd.Function):
         """The gradient for x."""
         refuse_second_derivative()
         (x,) = ctx.saved_tensors
-        if ctx.form.__module__ != plain.__name__:
-            g = g.to(x.dtype).contiguous(memory_format=torch.channels_last)
         return ctx.form(g, x, *ctx.numbers), None, None, None
 
 
@@ -93,7 +92,6 @@ class PooledNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, form: Any, numbers: tuple[Any, ...]) -> Tensor:
         """The pools, in the dtype of x."""
-        x = x.contiguous(memory_format=torch.channels_last)
         pools, index = form.norm_pool_forward(x, *numbers)
         ctx.save_for_backward(x, index)
         ctx.form, ctx.numbers = form, numbers
@@ -104,4 +102,4 @@ class PooledNorm(torch.autograd.Function):
         """The gradient for x."""
         refuse_second_derivative()
         x, index = ctx.saved_tensors
-        return ctx.form.norm_pool_backward(g.to(x.dtype), index, x, *ctx.numbers), None, None
+        return ctx.form.norm_pool_backward(g, index, x, *ctx.numbers), None, None
