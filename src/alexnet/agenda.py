@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alexnet import claims, fields, run, runlog, shapes
-from alexnet.claims import CLAIMS
+from alexnet import claims, run, runlog, shapes
 from alexnet.data.store import Store
 from alexnet.errors import UnusableError
 from alexnet.recipe import Recipe, named
@@ -36,18 +35,13 @@ def listing(
     speed = measured_rate(Path(out)) if out else None
     rate, origin = speed or RATE, "measured in OUT" if speed else "assumed"
     rows = []
-    for name in CLAIMS if "all" in names else names:
-        if name not in CLAIMS:
-            raise UnusableError(fields.unknown(name, name, [*CLAIMS, "all"], "", what="claim"))
-        claim = CLAIMS[name]
-        row: dict[str, Any] = {"claim": name, "section": claim.section, "paper": claim.paper, "log": claim.log}
+    for claim in claims.meant(names):
+        row: dict[str, Any] = {"claim": claim.name, "section": claim.section, "paper": claim.paper, "log": claim.log}
         row["arms"] = list(claim.arms)
         try:
             if opened:
-                base, arms = (
-                    (made := plan(claim, opened, given, called, 1, epochs)).base,
-                    [r[0] for r in made.arms.values()],
-                )
+                made = plan(claim, opened, given, called, 1, epochs)
+                base, arms = made.base, [r[0] for r in made.arms.values()]
             else:
                 base, value = basis(claim, side, given, epochs)
                 arms = list(claims.arms(claim, value).values())

@@ -83,7 +83,8 @@ def place(checkpoint: Path) -> tuple[int, int]:
 
 
 def newest(folder: Path) -> tuple[str, str]:
-    """The newest checkpoint's name, and what identifies it; raises UnusableError if the run has none."""
+    """The newest checkpoint's name, and what identifies it; raises UnusableError if it is no run, or has none."""
+    run.recipe_of(folder)
     checkpoints = found(folder)
     if not checkpoints:
         raise UnusableError(f"{folder} has no checkpoint yet; train it first, or on with --resume")

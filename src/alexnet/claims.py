@@ -5,10 +5,11 @@ beside it in the measure's unit (0.014 is 1.4 points of error). Numbers of "the 
 released parameter files, top-1 / top-5 with ten views on ILSVRC-2012's validation set unless said otherwise.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alexnet import fields
 from alexnet.errors import UnusableError
 from alexnet.recipe import LRN, RECIPES, Net, Recipe, Steps, WithinMap
 
@@ -354,6 +355,14 @@ CLAIMS = {claim.name: claim for claim in ALL}
 
 # AlexNet's shape for 32-pixel pictures: tiny's, but conv1 moves by one, so the maps are 24, 12 and 6 units a side.
 LITTLE = RECIPES["tiny"].but(net={"input": 28, "stride": 1})
+
+
+def meant(names: Sequence[str]) -> list[Claim]:
+    """The claims of these names, each once, or all for "all"; raises UnusableError, with the nearest, for another."""
+    for name in names:
+        if name not in (*CLAIMS, "all"):
+            raise UnusableError(fields.unknown(name, name, [*CLAIMS, "all"], "", what="claim"))
+    return [CLAIMS[name] for name in dict.fromkeys(CLAIMS if "all" in names else names)]
 
 
 def base(claim: Claim, side: int, recipe: Recipe | None) -> tuple[str, Recipe]:

@@ -160,6 +160,16 @@ def percent(rate: float) -> str:
     return f"{100 * rate:.1f} %"
 
 
+def complain_of(failures: Iterable[tuple[str, str]]) -> int:
+    """A line for each thing that failed, with its reason, once; the command's exit status."""
+    status = 0
+    for name, reason in failures:
+        status = 1
+        if speaker() == 0:
+            complain(f"{name}: {reason}")
+    return status
+
+
 def complain(words: str) -> None:
     """One plain line on standard error; of the processes that a launcher has started, all but the first name theirs."""
     rank = speaker()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet import checkpoint, run
+from alexnet import checkpoint
 from alexnet.cifar import Network
 from alexnet.data.cache import Pictures
 from alexnet.data.loader import batches_in_order, steps
@@ -108,14 +108,10 @@ def evaluated(
 ) -> Evaluation:
     """As `evaluate`, by all processes of a mesh: each takes its share of the batches, and has the whole answer."""
 
-    def there() -> list[tuple[str, str]]:
-        for folder in folders:
-            run.recipe_of(folder)
-        return [checkpoint.newest(folder) for folder in folders]
-
-    mesh.together(there)
     # A run may be in training, and a disk may show it to one machine later than to another: all take the same nets.
-    named = mesh.settled(f"newest checkpoint of {', '.join(map(str, folders))}", there)
+    named = mesh.settled(
+        f"newest checkpoint of {', '.join(map(str, folders))}", lambda: [checkpoint.newest(f) for f in folders]
+    )
 
     def ready() -> tuple[Store, list[float], list[Network], Split]:
         check_views(views)
@@ -240,11 +236,16 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
     return [w / sum(weights) for w in weights]
 
 
+def takes(store: Store, folder: str | Path, net: Network) -> None:
+    """Raise UnusableError unless the run's net takes pictures of the store's size."""
+    if net.viewer.side != store.side:
+        raise UnusableError(f"run {folder} takes {net.viewer.side}-pixel pictures; store {store.path} has {store.side}")
+
+
 def fits(store: Store, folder: Path, net: Network) -> None:
     """Raise UnusableError unless the run's net was made for pictures and classes like the store's."""
     names = labels(store.classes)
-    if net.viewer.side != store.side:
-        raise UnusableError(f"run {folder} takes {net.viewer.side}-pixel pictures; store {store.path} has {store.side}")
+    takes(store, folder, net)
     if list(net.classes) != names:
         one = next((f"{a} / {b}" for a, b in zip(net.classes, names, strict=False) if a != b), None)
         counts = f"{len(net.classes)} and {len(names)} classes" + (f", first difference {one}" if one else "")

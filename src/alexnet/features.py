@@ -13,17 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet import checkpoint, cifar
+from alexnet import cifar
 from alexnet.cifar import Network
-from alexnet.data.decode import UnreadablePicture, decode
 from alexnet.data.loader import batches_in_order
-from alexnet.data.resize import square
 from alexnet.data.store import Split, Store, labels
 from alexnet.device import Place, place
 from alexnet.disk import json_bytes, write
 from alexnet.errors import UnusableError
+from alexnet.evaluation import takes
 from alexnet.network import AlexNet
-from alexnet.prediction import files
+from alexnet.prediction import files, pictures_of, serving
 from alexnet.run import recipe_of
 
 Source = str | Path | Store | Iterable[str | Path]
@@ -64,10 +63,9 @@ def features(
         if split:
             raise UnusableError(f"--split {split}; only a store has splits, leave it out for files")
         assert not isinstance(source, Store)
-        paths = files([source] if isinstance(source, (str, Path)) else source)
-        return _of_files(net, paths, layer, where, keep, progress)
+        return _of_files(net, files(source), layer, where, keep, progress)
     store = source if isinstance(source, Store) else Store(source)  # type: ignore[arg-type]
-    takes(store, net, run)
+    takes(store, run, net)
     part = store[split or store.held_out]
     known = labels(store.classes)
     seen = (batch.images for batch in batches_in_order(part, BATCH, device=where.device, workers=workers))
@@ -131,9 +129,9 @@ def similar(
     where = place(device, precision)
     net = serving(run, where)
     opened = store if isinstance(store, Store) else Store(store)
-    takes(opened, net, run)
+    takes(opened, run, net)
     part, known = opened[split], labels(opened.classes)
-    paths = files([images] if isinstance(images, (str, Path)) else images)
+    paths = files(images)
     layer = layer or last_hidden(net)
     asked = _of_files(net, paths, layer, where)
     answers: dict[str, dict[str, Any]] = {name: {"image": name, "error": e} for name, e in asked.errors.items()}
@@ -189,19 +187,6 @@ def last_hidden(net: Network) -> str:
     return "relu7" if isinstance(net, AlexNet) else cifar.order(net.net)[-2]
 
 
-def serving(run: str | Path, where: Place) -> Network:
-    """The trained net of a run, with its viewer, on a device."""
-    net = where.serve(checkpoint.load(run))
-    net.viewer = net.viewer.to(where.device)
-    return net
-
-
-def takes(store: Store, net: Network, run: str | Path) -> None:
-    """Raise UnusableError unless the run's net takes pictures of the store's size; the classes may differ."""
-    if net.viewer.side != store.side:
-        raise UnusableError(f"run {run} takes {net.viewer.side}-pixel pictures; store {store.path} has {store.side}")
-
-
 def is_store(source: Source) -> bool:
     """Whether pictures come from a store, and not from files and folders."""
     return isinstance(source, Store) or (isinstance(source, (str, Path)) and (Path(source) / "meta.json").is_file())
@@ -217,14 +202,12 @@ def _of_files(
     def found() -> Iterator[Tensor]:
         for first in range(0, len(paths), BATCH):
             pictures = []
-            for path in paths[first : first + BATCH]:
-                try:
-                    pictures.append(square(decode(path.read_bytes())[0], net.viewer.side))
+            for path, picture in pictures_of(paths[first : first + BATCH], net.viewer.side):
+                if isinstance(picture, str):
+                    errors[str(path)] = picture
+                else:
+                    pictures.append(picture)
                     names.append(str(path))
-                except UnreadablePicture as error:
-                    errors[str(path)] = str(error)
-                except OSError as error:
-                    errors[str(path)] = error.strerror or str(error)
             if pictures:
                 yield put_out(net, layer, torch.from_numpy(np.stack(pictures)).to(where.device), where)
 

@@ -63,6 +63,11 @@ def described(value: Any) -> Iterator[tuple[str, str, str]]:
     return walk(value, "")
 
 
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The names under which two mappings hold other values, or only one holds any."""
+    return [name for name in dict.fromkeys((*one, *other)) if one.get(name) != other.get(name)]
+
+
 def check_path(value: Any, names: list[str]) -> None:
     """Raise UnusableError where a dotted name leads through something that has no fields."""
     for i, name in enumerate(names):

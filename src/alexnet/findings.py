@@ -1,6 +1,5 @@
 """What studies found, in words for a report: every claim of the paper beside ours, and tables 1 and 2."""
 
-import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,7 +115,7 @@ class Study:
                 "train": f"{100 * epochs[-1]['train_error']:.1f} %" if epochs else "",
                 "top1": f"{100 * final['top1']:.1f} %" if final else "",
                 "top5": f"{100 * final['top5']:.1f} %" if final else "",
-                "time": duration(seconds(log)), "digest": str(record["digest"]),
+                "time": duration(runlog.seconds(log)), "digest": str(record["digest"]),
             })  # fmt: skip
         return rows
 
@@ -160,13 +159,6 @@ def tables(found: Sequence[Study]) -> list[dict[str, Any]]:
 def imagenet(environment: Mapping[str, Any]) -> bool:
     """Whether a run saw all of ILSVRC."""
     return bool(environment.get("classes") == 1000 and environment["images"].get("train", 0) > 1_000_000)
-
-
-def seconds(log: Sequence[Mapping[str, Any]]) -> float:
-    """Seconds over all sittings; where a log's count began again, the sittings are added up."""
-    marks: list[float] = [line["seconds"] for line in log if "seconds" in line]
-    ends = [before for before, after in itertools.pairwise(marks) if after < before]
-    return sum(ends) + (marks[-1] if marks else 0)
 
 
 def duration(count: float) -> str:

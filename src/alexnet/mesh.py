@@ -22,13 +22,15 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
+from alexnet import fields
 from alexnet.errors import FailedError, StoppedError, UnusableError
 from alexnet.launch import Share, bounds, launch
 
 T = TypeVar("T")
 TIMEOUT = 300.0  # seconds that a process waits for its peers before it calls them lost
 STORES: dict[tuple[str | None, str | None], tuple[Store, Iterator[int]]] = {}  # where this process has met others
-SHARED_DISK = 10.0  # seconds within which a shared disk shows one machine what another has written
+SHARED_DISK = 10.0  # seconds within which a shared disk shows one machine what another has written,
+LOOKS = 20  # and how often one looks
 
 
 class Axis:
@@ -162,7 +164,7 @@ class Mesh:
         different = {
             rank: [True, f"{name} is {told.get(name)!r}, and {first.get(name)!r} on rank 0; start all alike"]
             for rank, told in enumerate(others, 1)
-            if (name := next((n for n in (*first, *told) if first.get(n) != told.get(n)), None))
+            for name in fields.differing(first, told)[:1]
         }
         if different:
             self.refuse(different)
@@ -170,14 +172,15 @@ class Mesh:
     def settled(self, what: str, see: Callable[[], Any]) -> Any:
         """What all see alike on a disk that they share, which may show one machine later what another has written.
 
-        Raises UnusableError, with rank and difference, where they do not within `SHARED_DISK` seconds.
+        Raises what `see` does, in all of them, and UnusableError, with rank and difference, where they do not within
+        `SHARED_DISK` seconds.
         """
-        for wait in (0.1, 0.2, 0.5, 1.0, 2.0, SHARED_DISK - 3.8):
-            seen, *others = self.tell(see())
+        for _ in range(LOOKS):
+            seen, *others = self.tell(self.together(see))
             if all(other == seen for other in others):
                 return seen
-            time.sleep(wait)
-        seen = see()
+            time.sleep(SHARED_DISK / LOOKS)
+        seen = self.together(see)
         self.alike({f"{what}, on a disk that all share,": seen})
         return seen
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from alexnet import fields, shapes
 from alexnet.errors import UnusableError
-from alexnet.launch import WAYS
+from alexnet.launch import WAYS, bounds
 from alexnet.recipe import CifarNet, Net, Recipe
 
 BYTES = {"bf16": 2, "tf32": 4, "fp32": 4}  # of a number on the wire and in activations
@@ -92,11 +92,8 @@ def refusal(net: Net | CifarNet, way: str, replicas: int, batch: int) -> str:
 
 def logits(classes: int, replicas: int, batch: int) -> int:
     """Numbers that travel where each replica has some classes of all pictures, and is to have all of its own."""
-
-    def size(n: int, r: int) -> int:
-        return (r + 1) * n // replicas - r * n // replicas
-
-    return sum((batch - size(batch, r)) * size(classes, r) for r in range(replicas))
+    pictures, own = ([end - first for first, end in bounds(n, replicas)] for n in (batch, classes))
+    return sum((batch - n) * c for n, c in zip(pictures, own, strict=True))
 
 
 def traffic(net: Net | CifarNet, way: str, replicas: int, batch: int, bytes_: int) -> dict[str, int]:

@@ -15,7 +15,6 @@ from alexnet.device import Place, place
 from alexnet.errors import UnusableError
 from alexnet.evaluation import check_views, probabilities
 from alexnet.mesh import joined
-from alexnet.run import recipe_of
 
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 BATCH = 16
@@ -42,11 +41,9 @@ def predict(
     check_views(views)
     where = place(device, precision)
     with joined(where.device) as mesh:
-        mesh.together(lambda: recipe_of(Path(run)))
         name, _ = mesh.settled(f"newest checkpoint of {run}", lambda: checkpoint.newest(Path(run)))
-        net = mesh.together(lambda: where.serve(checkpoint.load(run, name)))
-        net.viewer = net.viewer.to(where.device)
-        paths = mesh.together(lambda: files([images] if isinstance(images, (str, Path)) else images))
+        net = mesh.together(lambda: serving(run, where, name))
+        paths = mesh.together(lambda: files(images))
         mesh.alike({"pictures": [str(path) for path in paths]})
         number, of = mesh.everyone.share
         answers: dict[int, list[dict[str, Any]]] = {}
@@ -57,17 +54,33 @@ def predict(
         return [found for first in sorted(everyones) for found in everyones[first]]
 
 
+def serving(run: str | Path, where: Place, name: str | None = None) -> Network:
+    """The trained net of a run, from its newest checkpoint or the one of that name, with its viewer, on a device."""
+    net = where.serve(checkpoint.load(run, name))
+    net.viewer = net.viewer.to(where.device)
+    return net
+
+
+def pictures_of(paths: Iterable[Path], side: int) -> Iterator[tuple[Path, np.ndarray | str]]:
+    """Each file's picture, uint8 (side, side, 3), or why it cannot be read."""
+    for path in paths:
+        try:
+            yield path, square(decode(path.read_bytes())[0], side)
+        except UnreadablePicture as error:
+            yield path, str(error)
+        except OSError as error:
+            yield path, error.strerror or str(error)
+
+
 def answer(net: Network, paths: Sequence[Path], top: int, views: int, where: Place) -> Iterator[dict[str, Any]]:
     """The answers for some files, in their order."""
     taken: dict[Path, np.ndarray] = {}
     errors: dict[Path, str] = {}
-    for path in paths:
-        try:
-            taken[path] = square(decode(path.read_bytes())[0], net.viewer.side)
-        except UnreadablePicture as error:
-            errors[path] = str(error)
-        except OSError as error:
-            errors[path] = error.strerror or str(error)
+    for path, picture in pictures_of(paths, net.viewer.side):
+        if isinstance(picture, str):
+            errors[path] = picture
+        else:
+            taken[path] = picture
     ranked = rank(net, np.stack(list(taken.values())), top, views, where) if taken else []
     said = dict(zip(taken, ranked, strict=True))
     for path in paths:
@@ -93,10 +106,10 @@ def rank(net: Network, pictures: np.ndarray, top: int, views: int, where: Place)
     return [list(zip(i, p, strict=True)) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
 
 
-def files(images: Iterable[str | Path]) -> list[Path]:
+def files(images: str | Path | Iterable[str | Path]) -> list[Path]:
     """The files meant: those named, and the pictures in the folders named."""
     found: list[Path] = []
-    for path in map(Path, images):
+    for path in map(Path, [images] if isinstance(images, (str, Path)) else images):
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not inside:

@@ -17,22 +17,6 @@ from alexnet.disk import write
 from alexnet.errors import UnusableError
 from alexnet.run import read_json
 
-CAPTIONS = {
-    "curves": (
-        "Learning curves",
-        "Training is measured in passing, with dropout and random views; validation with one central view. "
-        "A dotted line marks where the rate falls.",
-    ),
-    "kernels": (
-        "Kernels of conv1",
-        "As in figure 3 of the paper. Each tile is scaled on its own, so brightness cannot be compared between tiles.",
-    ),
-    "top5": (
-        "Held-out pictures and the five likeliest classes",
-        "As in figure 4 of the paper, from ten views. The true label stands beneath each picture; its bar is hatched "
-        "and bold. The pictures lie evenly across the split and were not picked by result.",
-    ),
-}
 TIGHT: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
 DOTS = 110  # an inch: sharp on the page, and half the bytes of a slide's
 
@@ -168,7 +152,7 @@ def _facts(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> 
         "Threads": environment.get("threads"),
         "Precision": environment.get("precision"),
         "Started": environment.get("started"),
-        "Time logged": findings.duration(findings.seconds(log)) if log else None,
+        "Time logged": findings.duration(runlog.seconds(log)) if log else None,
         "Versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
         "Commit": environment.get("commit"),
     }
@@ -177,7 +161,7 @@ def _facts(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> 
 
 def _figure(name: str, drawn: Any) -> dict[str, str]:
     """A figure as a data URI, or the reason why there is none."""
-    title, caption = CAPTIONS[name]
+    title, caption = figures.CAPTIONS[name]
     if isinstance(drawn, str):
         return {"title": title, "missing": drawn}
     data = base64.b64encode(figures.rendered(drawn, "png", DOTS)).decode()

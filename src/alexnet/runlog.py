@@ -1,11 +1,12 @@
 """The log of a run: one JSON object a line in log.jsonl, the same numbers on the console and in TensorBoard."""
 
 import contextlib
+import itertools
 import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -75,7 +76,8 @@ class RunLog:
 
     def __enter__(self) -> Self:
         self.progress.start()
-        threading.excepthook = _without_disk_errors
+        self.hook = threading.excepthook
+        threading.excepthook = self.without_disk_errors
         return self
 
     def __exit__(
@@ -86,7 +88,12 @@ class RunLog:
         if self.board:
             with contextlib.suppress(OSError):
                 self.board.close()
-        threading.excepthook = threading.__excepthook__
+        threading.excepthook = self.hook
+
+    def without_disk_errors(self, thrown: threading.ExceptHookArgs) -> None:
+        """TensorBoard's own thread meets a full or lost disk before anyone asks it; `write` says it in one line."""
+        if not isinstance(thrown.exc_value, OSError):
+            self.hook(thrown)
 
     def say(self, words: str) -> None:
         """A line for the person at the console."""
@@ -185,18 +192,19 @@ def read(run: Path) -> list[dict[str, Any]]:
     return []
 
 
+def seconds(log: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds over all sittings; where a log's count began again, the sittings are added up."""
+    marks: list[float] = [line["seconds"] for line in log if "seconds" in line]
+    ends = [before for before, after in itertools.pairwise(marks) if after < before]
+    return sum(ends) + (marks[-1] if marks else 0)
+
+
 def _lines(text: str) -> Iterator[dict[str, Any]]:
     for words in text.splitlines():
         with contextlib.suppress(json.JSONDecodeError):
             line = json.loads(words)
             if isinstance(line, dict) and {"kind", "step"} <= line.keys():
                 yield line
-
-
-def _without_disk_errors(thrown: threading.ExceptHookArgs) -> None:
-    """TensorBoard's own thread meets a full or lost disk before anyone asks it; `write` says it in one line."""
-    if not isinstance(thrown.exc_value, OSError):
-        threading.__excepthook__(thrown)
 
 
 def _tensorboard(run: Path, step: int) -> Any:

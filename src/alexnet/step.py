@@ -82,7 +82,7 @@ class Step:
 
     def learn(self, views: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
         """Forward and backward of some of a batch's `pictures`: their share of the mean loss, and the logits."""
-        logits = self.forward(views)
+        logits = forward(self.net, self.momentum.seen, self.where, views)
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loss = F.cross_entropy(wide, labels, reduction="sum") / pictures
         self.gradients.backward(loss)
@@ -93,11 +93,12 @@ class Step:
         self.gradients.wait()
         self.momentum.step(rates, self.gradients)
 
-    def forward(self, views: Tensor) -> Tensor:
-        """Logits, by the weights that the momentum rule has made last."""
-        with self.where.arithmetic():
-            logits: Tensor = functional_call(self.net, self.momentum.seen, (views,))
-        return logits
+
+def forward(form: Network, weights: dict[str, Tensor], where: Place, views: Tensor) -> Tensor:
+    """Logits of a net of that form with those weights, which are what the momentum rule has made last."""
+    with where.arithmetic():
+        logits: Tensor = functional_call(form, weights, (views,))
+    return logits
 
 
 def fastest(step: Step) -> "Step | Captured":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet import checkpoint, claims, fields, run, runlog
-from alexnet.claims import CLAIMS, MEASURES, Claim, Expect
+from alexnet.claims import MEASURES, Claim, Expect
 from alexnet.data.store import Store
 from alexnet.device import Place, place
 from alexnet.disk import write_json
@@ -93,12 +93,10 @@ def planned(
     if seeds < 1:
         raise UnusableError(f"--seeds {seeds}; give 1 or more, and 2 or more for an interval")
     given, every, plans, left = named(recipe) if isinstance(recipe, str) else recipe, "all" in names, [], []
-    for name in dict.fromkeys(CLAIMS if every else names):
-        if name not in CLAIMS:
-            raise UnusableError(fields.unknown(name, name, [*CLAIMS, "all"], "", what="claim"))
+    for claim in claims.meant(names):
         try:
             called = recipe if isinstance(recipe, str) else None
-            plans.append(plan(CLAIMS[name], store, given, called, seeds, epochs))
+            plans.append(plan(claim, store, given, called, seeds, epochs))
         except UnusableError as error:
             if not every:
                 raise
@@ -233,7 +231,7 @@ class Work:
             "measures": {m: MEASURES[m] for m in MEASURES if m in asked},
             "notes": [*claim.notes, "An interval is of seeds: other nets on these pictures."],
             "failed": [{"digest": d, "seed": recipes[d].seed, "why": words} for d, words in failed.items()],
-            "seconds": round(sum(seconds(self.folder(r)) for r in recipes.values()), 1),
+            "seconds": round(sum(runlog.seconds(runlog.read(self.folder(r))) for r in recipes.values()), 1),
             "recipe": {"name": self.plan.base, "epochs": first.epochs},
             "store": {"path": str(self.store.path.resolve()), "kind": self.store.kind, "digest": self.store.digest},
             "precision": self.where.precision,
@@ -315,10 +313,4 @@ def expected(e: Expect, arms: Mapping[str, Any]) -> dict[str, Any]:
 def differs(plan: Plan, arm: str) -> dict[str, list[str]]:
     """The recipe's fields in which an arm differs from the first one: the value there, and here."""
     first, own = ({n: v for n, v, _ in fields.described(plan.arms[a][0])} for a in (next(iter(plan.arms)), arm))
-    names = [n for n in dict.fromkeys([*first, *own]) if first.get(n) != own.get(n)]
-    return {n: [first.get(n, "none"), own.get(n, "none")] for n in names}
-
-
-def seconds(folder: Path) -> float:
-    """How long a run was trained."""
-    return float(max((line.get("seconds", 0.0) for line in runlog.read(folder)), default=0.0))
+    return {n: [first.get(n, "none"), own.get(n, "none")] for n in fields.differing(first, own)}

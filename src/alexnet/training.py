@@ -5,11 +5,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.func import functional_call
 
 from alexnet import checkpoint, fields, optim, run, runlog
 from alexnet.checkpoint import State
@@ -26,7 +26,7 @@ from alexnet.ops import forms
 from alexnet.parallel import Spread, spread
 from alexnet.recipe import Recipe, named
 from alexnet.signals import Signals
-from alexnet.step import Outcome, Step, fastest
+from alexnet.step import Outcome, Step, fastest, forward
 
 LAUNCHER = 3.0  # seconds within which a launcher hands a signal on
 
@@ -146,8 +146,7 @@ class Training:
         if state:
             self.momentum.load(spread.part(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[1])))
         self.viewer = run.viewer_of(folder, recipe).to(where.device)
-        self.eager = Step(self.net, self.viewer, self.momentum, where, recipe.seed, spread, parts)
-        self.take = fastest(self.eager)
+        self.take = fastest(Step(self.net, self.viewer, self.momentum, where, recipe.seed, spread, parts))
         with torch.device("meta"):  # the form alone, in testing
             self.form = build(recipe.net, recipe.seed).eval()
         self.watch, self.unread = Watch(recipe), deque[tuple[Outcome, float]]()
@@ -216,15 +215,9 @@ class Training:
 
     def validate(self, poll: Callable[..., None]) -> dict[str, float]:
         """The errors with one view at the end of an epoch; the schedule sees top1."""
-        seen = self.spread.whole(self.momentum.seen)
-
-        def forward(views: torch.Tensor) -> torch.Tensor:
-            with self.where.arithmetic():
-                logits: torch.Tensor = functional_call(self.form, seen, (views,))
-            return logits
-
+        net = partial(forward, self.form, self.spread.whole(self.momentum.seen), self.where)
         found = validate(
-            forward, self.viewer, self.held_out, self.recipe.net.classes, self.where, self.workers,
+            net, self.viewer, self.held_out, self.recipe.net.classes, self.where, self.workers,
             self.spread.mesh, poll,
         )  # fmt: skip
         self.errors.append(found.top1)
@@ -275,7 +268,7 @@ def begin(
     """A new run's training, or an interrupted one's where it stopped; raises UnusableError for what does not fit."""
     begun = mesh.settled(f"run folder {folder}", lambda: "there" if run.is_run(folder) else "missing") == "there"
     store, name, recipe, where = mesh.together(lambda: fitting(given, folder, begun, where, precision))
-    check_alike(mesh, recipe, {
+    mesh.alike({f"recipe's {field}": value for field, value, _ in fields.described(recipe)} | {
         "recipe": name, "store digest": store.digest, "precision": where.precision, "way": way, "--accumulate": parts,
         "code of alexnet": run.code(), "version of torch": torch.__version__,
     })  # fmt: skip
@@ -318,11 +311,6 @@ def fitting(
     return store, name, recipe, where
 
 
-def check_alike(mesh: Mesh, recipe: Recipe, facts: dict[str, Any]) -> None:
-    """Raise UnusableError, with rank and difference, where the processes were started for different trainings."""
-    mesh.alike({f"recipe's {field}": value for field, value, _ in fields.described(recipe)} | facts)
-
-
 def check_fit(name: str, recipe: Recipe, store: Store) -> None:
     """Raise UnusableError where the store lacks pictures to validate on, or they do not suit the views."""
     if not {"val", "test"} & store.splits.keys():
@@ -340,7 +328,7 @@ def check_same(folder: Path, recipe: Recipe, store: Store) -> None:
     _, before = run.recipe_of(folder)
     if before != recipe:
         old, new = ({n: v for n, v, _ in fields.described(r)} for r in (before, recipe))
-        name = next(n for n in (*old, *new) if old.get(n) != new.get(n))
+        name = fields.differing(old, new)[0]
         raise UnusableError(
             f"run {folder} was begun with another recipe: {name} was {old.get(name)}, now {new.get(name)}; "
             "resume it without --recipe and --set, or name another run folder"

@@ -50,7 +50,7 @@ class Subject:
     @cached_property
     def net(self) -> "Network":
         """The trained net, on the device."""
-        from alexnet.features import serving
+        from alexnet.prediction import serving
 
         return serving(self.run, self.where)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from alexnet.console import bar, complain, show_json, table
+from alexnet.console import bar, complain_of, show_json, table
 from alexnet.verbs.options import Device, Json, Precision, Top, Workers
 
 
@@ -40,9 +40,7 @@ def figures(
         paths, missing = draw(run, out, only or NAMES, progress)
     for path in paths:
         print(path)
-    for name, reason in missing.items():
-        complain(f"{name}: {reason}")
-    return 1 if missing else 0
+    return complain_of(missing.items())
 
 
 def features(
@@ -92,9 +90,7 @@ def features(
     elif found.names:
         base = str(out).removesuffix(".npy")
         print(f"{base}.npy: {' x '.join(map(str, shape))} float32, names in {base}.json")
-    for name, reason in found.errors.items():
-        complain(f"{name}: {reason}")
-    return 1 if found.errors else 0
+    return complain_of(found.errors.items())
 
 
 def similar(
@@ -149,7 +145,4 @@ def similar(
             for i, n in enumerate(a.get("neighbours", []))
         ]
         table("", ["picture", "nearest first", "class", "distance"], rows)
-    failed = [a for a in answers if "error" in a]
-    for a in failed:
-        complain(f"{a['image']}: {a['error']}")
-    return 1 if failed else 0
+    return complain_of((a["image"], a["error"]) for a in answers if "error" in a)

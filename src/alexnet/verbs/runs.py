@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from alexnet.console import bar, complain, percent, show_evaluation, show_json, table
+from alexnet.console import bar, complain_of, percent, show_evaluation, show_json, table
 from alexnet.errors import UnusableError
-from alexnet.launch import speaker
 from alexnet.verbs.options import Device, Json, NotNegative, Precision, Settings, Top, Workers, chosen, way_of
 
 
@@ -210,10 +209,7 @@ def predict(
             for i, p in enumerate(a.get("predictions", []))
         ]
         table("", ["picture", "class", "probability"], shown)
-    failed = [a for a in answers if "error" in a]
-    for a in failed if speaker() == 0 else []:
-        complain(f"{a['image']}: {a['error']}")
-    return 1 if failed else 0
+    return complain_of((a["image"], a["error"]) for a in answers if "error" in a)
 
 
 def study(
