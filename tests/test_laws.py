@@ -252,6 +252,20 @@ def test_evaluating_and_predicting_with_more_processes_gives_the_same_bits(
         assert ranks(processes, act, *given) == alone * processes
 
 
+@pytest.mark.parametrize("shape", [{"talk": False}, {"conv6": 12}, {"without": (3,)}], ids=str)
+def test_towers_of_other_nets_lie_apart_as_well(
+    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, shape: dict[str, Any]
+) -> None:
+    recipe = small.but(net=shape, epochs=1)
+    ranks(1, trained, store, tmp_path / "one", recipe, precision="fp64")
+    ranks(2, trained, store, tmp_path / "two", recipe, precision="fp64", way="towers")
+    assert apart(end(tmp_path / "one"), end(tmp_path / "two")) < TOLERANCE["fp64"]
+    found = ranks(2, counted, store, tmp_path / "run", recipe, "towers", 1)
+    total = sum(map(Counter, found), Counter[str]())
+    total.pop("shown", 0)
+    assert total == Counter(traffic(recipe.net, "towers", 1, 8, 4))
+
+
 def test_processes_may_meet_again_and_again(ranks: Ranks, run: Path, store: Path) -> None:
     """Each meeting finds the processes that are there, not those of the one before."""
     first, second = ranks(2, evaluated_again, store, run, 3)

@@ -13,6 +13,7 @@ from alexnet import AlexNet
 from alexnet.errors import UnusableError
 from alexnet.ops.dropout import dropout
 from alexnet.recipe import LRN, RECIPES, Net, WithinMap
+from alexnet.shapes import walk
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 FORMS: dict[str, Callable[[Array], Array]] = {
@@ -24,6 +25,10 @@ FORMS: dict[str, Callable[[Array], Array]] = {
 # A net of figure 2's shape on 67 to 99 pixels. Its weights and alpha are large, so that no part is negligible.
 SMALL = Net(input=67, classes=5, kernels=(8, 12, 16, 12, 8), hidden=14, lrn=LRN(alpha=1e-3), std=(0.03,) + (0.1,) * 7)
 SOURCE = {"lrn": LRN(alpha=1e-3, share=True), "lrn1_first": True, "within": WithinMap(alpha=0.02)}
+
+OTHERS: list[dict[str, Any]] = [
+    {"talk": False}, {"conv6": 12}, {"without": (3,)}, {"without": (4,)}, {"without": (5,)}, {"without": (3, 5)}
+]  # fmt: skip
 
 
 # ---- the reference: one picture (maps, height, width), float64, no torch
@@ -79,9 +84,10 @@ def reference(
     over = (math.ceil((net.input - net.sizes[0]) / net.stride)) * net.stride + net.sizes[0] - net.input
 
     def conv(i: int, x: Array) -> Array:
-        h = net.sizes[i - 1] // 2
+        h = net.sizes[min(i, 5) - 1] // 2
         stride, before, after = (net.stride, 0, over) if i == 1 else (1, h, h)
-        groups = net.towers if i in (2, 4, 5) else 1
+        meet = i == 1 or (net.talk and i in (min({3, 4, 5} - set(net.without)), 6))
+        groups = 1 if meet else net.towers
         return convolve(x, w[f"conv{i}.weight"], w[f"conv{i}.bias"], stride, before, after, groups)
 
     def lrn(x: Array) -> Array:
@@ -102,12 +108,18 @@ def reference(
         out["within2"] = x = within(x, net.within)
     out["pool2"] = x = pooled(x, net.pool)
     for i in (3, 4, 5):
-        out[f"conv{i}"] = x = conv(i, x)
-        out[f"relu{i}"] = x = f(x)
+        if i not in net.without:
+            out[f"conv{i}"] = x = conv(i, x)
+            out[f"relu{i}"] = x = f(x)
     out["pool5"] = x = pooled(x, net.pool)
+    if net.conv6:
+        out["conv6"] = x = conv(6, x)
+        out["relu_conv6"] = x = f(x)
     x = x.reshape(-1)
     for i in (6, 7):
-        out[f"fc{i}"] = x = w[f"fc{i}.weight"] @ x + w[f"fc{i}.bias"]
+        rows, towers = w[f"fc{i}.weight"], 1 if net.talk else net.towers
+        parts = zip(np.split(rows, towers), np.split(x, towers), strict=True)
+        out[f"fc{i}"] = x = np.concatenate([own @ seen for own, seen in parts]) + w[f"fc{i}.bias"]
         out[f"relu{i}"] = x = f(x)
         out[f"drop{i}"] = x = x * (factors[i - 6] if factors else 1 - net.dropout)
     out["fc8"] = w["fc8.weight"] @ x + w["fc8.bias"]
@@ -176,6 +188,8 @@ def test_the_full_net_computes_what_the_paper_prints(full: dict[str, AlexNet], n
         {"input": 40, "sizes": (5, 3, 5, 3, 1), "stride": 2},
         {"activation": "tanh", "std": (0.001,) + (0.1,) * 7},
         {"activation": "logistic", "dropout": 0.2},
+        *OTHERS,
+        {"talk": False, "conv6": 12, "without": (3, 4)},
     ],
     ids=str,
 )
@@ -436,3 +450,45 @@ def test_dropout_in_training_has_the_mean_of_testing() -> None:
     expected = model.features(x, "drop6").detach()
     masks = torch.cat([dropout(relu.expand(40, -1), 0.5, 0, "fc6", step, 0) for step in range(100)])
     assert ((masks.mean(0) - expected[0]).abs() <= 5 * relu[0].abs() * 0.5 / math.sqrt(4000)).all()
+
+
+@pytest.mark.parametrize("shape", OTHERS, ids=str)
+def test_other_nets_weigh_what_the_walk_says(shape: dict[str, Any]) -> None:
+    net = RECIPES["paper"].but(net=SMALL).but(net=shape).net
+    assert isinstance(net, Net)
+    model = AlexNet(net)
+    weights = {layer.name: layer.weights for layer in walk(net) if layer.weights}
+    assert [name for name, _ in model.named_children()] == list(weights) == list(net.layers)
+    for name, layer in model.named_children():
+        assert sum(p.numel() for p in layer.parameters()) == weights[name]
+
+
+def test_towers_that_do_not_talk_see_nothing_of_each_other() -> None:
+    """Net 150 of the 2012 log: what tower 1 begins with changes nothing in tower 0 before fc8."""
+    net = RECIPES["paper"].but(net=SMALL).but(net={"talk": False}).net
+    assert isinstance(net, Net)
+    model, x = build(net).eval(), pictures(net, 1)
+    before = dict(model.walk(x))
+    with torch.no_grad():
+        model.conv1.weight[len(model.conv1.weight) // 2 :] += 1
+    after = dict(model.walk(x))
+    for name in list(before)[:-1]:
+        half = before[name].shape[1] // 2
+        assert torch.equal(before[name][:, :half], after[name][:, :half]), name
+        assert not torch.equal(before[name][:, half:], after[name][:, half:]), name
+    assert not torch.equal(before["fc8"], after["fc8"])
+
+
+def test_a_layer_starts_alike_whichever_others_there_are() -> None:
+    """So a net without conv3 is paired with the whole one of the same seed."""
+    whole, less = AlexNet(SMALL, 5), AlexNet(Net(**{**vars(SMALL), "without": (3,)}), 5)
+    for name in ("conv1", "conv2", "conv5", "fc6", "fc8"):
+        assert torch.equal(whole.get_submodule(name).weight, less.get_submodule(name).weight)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "shape", [{"without": (2,)}, {"without": (3, 4, 5)}, {"without": (3, 3)}, {"conv6": 7}, {"conv6": -2}], ids=str
+)
+def test_a_net_that_cannot_be_is_refused(shape: dict[str, Any]) -> None:
+    with pytest.raises(UnusableError, match=r"recipe net\."):
+        RECIPES["paper"].but(net=shape)

@@ -223,3 +223,9 @@ def test_the_cifar_recipes_train_as_the_2012_files_say() -> None:
     assert (RECIPES["cifar-18"].views.crops, RECIPES["cifar-18"].views.mirror) == (False, False)  # no augmentation
     assert (RECIPES["cifar-13"].views.crops, RECIPES["cifar-13"].views.mirror) == (True, True)
     assert RECIPES["cifar-13"].net.input == 24
+
+
+def test_the_net_of_six_convolutions_weighs_what_2012s_does() -> None:
+    """Table 2's CNN*, with 1,000 classes: 61,555,304 (2012 code, layers-146)."""
+    net = RECIPES["source"].but(net={"conv6": 256}).net
+    assert sum(layer.weights for layer in walk(net)) == 61_555_304

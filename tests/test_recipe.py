@@ -183,7 +183,8 @@ def another(path: tuple[str, ...], value: Any) -> Any:
         "colour_scale": "eigenvalue", "shuffle": "once" if value == "each epoch" else "each epoch", "towers": 1,
         "kernels": [8] * len(value) if isinstance(value, tuple) else None, "sizes": [7, 3, 3, 3, 1], "n": 7,
         "layer_decay": {"conv1": 0.5}, "ones": [3], "at": [1.0, 2.0], "bias_at": [3.0], "momentum": 0.5,
-        "dropout": 0.25, "lars": 0.5,
+        "dropout": 0.25, "lars": 0.5, "without": [4], "conv6": 64, "layer_rate": {"fc8": 10.0},
+        "start": {"recipe": "0123456789ab", "step": 9, "layers": ["conv1"]},
     }  # fmt: skip
     if path[-1] in special:
         return special[path[-1]]

@@ -46,7 +46,7 @@ class Cifar(nn.Module):
             self.add_module(f"local{i}", Local(side, seen, maps))
             seen = maps
         self.fc = nn.Linear(seen * side * side, net.classes)
-        initialise(self, net.std, (), seed)
+        initialise(self, net.start, seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of the views x (N, 3, input, input)."""

@@ -21,6 +21,7 @@ from alexnet.recipe import Net
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh, "logistic": torch.sigmoid}
 
 
+ALL_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "fc6", "fc7", "fc8")
 Runs = Sequence[tuple[int, int]]  # (position in the global batch, pictures)
 
 
@@ -43,6 +44,7 @@ class Layout:
     unit: int = 0
     fc8_apart: bool = False
     conv3: Callable[[Tensor], Tensor] = unchanged  # what makes the input of conv3 of the maps that are held,
+    conv6: Callable[[Tensor], Tensor] = unchanged  # and of conv6, where there is one,
     fc7: Callable[[Tensor], Tensor] = unchanged  # those of fc7 and fc8 of the units that are held,
     fc8: Callable[[Tensor], Tensor] = unchanged
     fc6: Callable[[Tensor, Runs], Tensor] = lambda x, _: x  # that of fc6, given what pictures there are elsewhere,
@@ -69,6 +71,15 @@ class AlexNet(nn.Module):
     A net of another `layout` is a part of the same net: it draws the same weights and drops the same units.
     """
 
+    conv1: nn.Conv2d
+    conv2: nn.Conv2d
+    conv3: nn.Conv2d
+    conv4: nn.Conv2d
+    conv5: nn.Conv2d
+    conv6: nn.Conv2d  # in CNN* alone (table 2)
+    fc6: nn.Linear
+    fc7: nn.Linear
+    fc8: nn.Linear
     classes: Sequence[str] = ()  # names of the outputs, and
     viewer: Any = None  # what makes inputs of pictures: given by `alexnet.load`
 
@@ -83,20 +94,25 @@ class AlexNet(nn.Module):
         whole = outputs(net)
         self.held = {name: layout.part(name, n) for name, n in whole.items()}
         size = {name: end - first for name, (first, end) in self.held.items()}
-        self.towers = groups = net.towers // layout.towers
-        sizes = net.sizes
-        self.overhang = shapes.overhang(net.input, sizes[0], net.stride)
-        self.conv1 = nn.Conv2d(3, size["conv1"], sizes[0], net.stride)
-        self.conv2 = nn.Conv2d(size["conv1"], size["conv2"], sizes[1], padding=sizes[1] // 2, groups=groups)
-        self.conv3 = nn.Conv2d(whole["conv2"], size["conv3"], sizes[2], padding=sizes[2] // 2)
-        self.conv4 = nn.Conv2d(size["conv3"], size["conv4"], sizes[3], padding=sizes[3] // 2, groups=groups)
-        self.conv5 = nn.Conv2d(size["conv4"], size["conv5"], sizes[4], padding=sizes[4] // 2, groups=groups)
-        self.fc6 = nn.Linear(whole["conv5"] * side * side, size["fc6"])
-        self.fc7 = nn.Linear(whole["fc6"], size["fc7"])
-        with warnings.catch_warnings():  # more processes than classes: some hold none of fc8
-            warnings.filterwarnings("ignore", "Initializing zero-element")
-            self.fc8 = nn.Linear(whole["fc7"], size["fc8"])
-        initialise(self, net.std, net.ones, seed, {n: (first, whole[n]) for n, (first, _) in self.held.items()})
+        self.towers = net.towers // layout.towers
+        self.overhang = shapes.overhang(net.input, net.sizes[0], net.stride)
+        sizes = dict(zip(ALL_LAYERS, (*net.sizes, net.sizes[4]), strict=False))
+        seen = 0
+        for name in net.layers:
+            groups = min(shapes.groups(net, name), self.towers)
+            if name not in net.meet:
+                seen //= layout.towers
+            with warnings.catch_warnings():  # more processes than classes: some hold none of fc8
+                warnings.filterwarnings("ignore", "Initializing zero-element")
+                self.add_module(name, (
+                    nn.Conv2d(3, size[name], sizes[name], net.stride) if name == "conv1"
+                    else nn.Conv2d(seen, size[name], sizes[name], padding=sizes[name] // 2, groups=groups)
+                    if name.startswith("conv")
+                    else nn.Linear(seen // groups, size[name])
+                ))  # fmt: skip
+            seen = whole[name] * (side * side if name == net.layers[-4] else 1)
+        self.middle = [name for name in net.layers if name in ("conv3", "conv4", "conv5")]
+        initialise(self, net.start, seed, {n: (first, whole[n]) for n, (first, _) in self.held.items()})
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of the views x (N, 3, input, input)."""
@@ -123,34 +139,43 @@ class AlexNet(nn.Module):
         x = self.conv2(x)
         yield "conv2", x
         x = yield from self.block(x, 2, each)
-        x = self.conv3(self.layout.conv3(x))
-        yield "conv3", x
-        x = self.activate(x)
-        yield "relu3", x
-        x = self.conv4(x)
-        yield "conv4", x
-        x = self.activate(x)
-        yield "relu4", x
-        x = self.conv5(x)
-        yield "conv5", x
-        x = self.activate(x)
-        yield "relu5", x
+        x = self.layout.conv3(x)
+        for name in self.middle:
+            x = self.get_submodule(name)(x)
+            yield name, x
+            x = self.activate(x)
+            yield f"relu{name[-1]}", x
         x = self.pool(x)
         yield "pool5", x
+        if self.net.conv6:
+            x = self.conv6(self.layout.conv6(x))
+            yield "conv6", x
+            x = self.activate(x)
+            yield "relu_conv6", x
 
-        x = linear(self.layout.fc6(x, self.runs).flatten(1), self.fc6)
+        x = self.full(self.layout.fc6(x, self.runs).flatten(1), "fc6")
         yield "fc6", x
         x = self.activate(x)
         yield "relu6", x
         x = self.drop(x, "fc6")
         yield "drop6", x
-        x = linear(self.layout.fc7(x), self.fc7)
+        x = self.full(self.layout.fc7(x), "fc7")
         yield "fc7", x
         x = self.activate(x)
         yield "relu7", x
         x = self.drop(x, "fc7")
         yield "drop7", x
-        yield "fc8", self.layout.out(linear(self.layout.fc8(x), self.fc8), self.runs)
+        yield "fc8", self.layout.out(self.full(self.layout.fc8(x), "fc8"), self.runs)
+
+    def full(self, x: Tensor, name: str) -> Tensor:
+        """A fully connected layer; each tower's units see their own tower's alone where towers do not meet."""
+        layer = self.get_submodule(name)
+        assert isinstance(layer, nn.Linear)
+        groups = x.shape[1] // layer.in_features
+        if groups == 1:
+            return linear(x, layer)
+        own = zip(*(t.chunk(groups, dim) for t, dim in ((x, 1), (layer.weight, 0), (layer.bias, 0))), strict=True)
+        return torch.cat([F.linear(*tower) for tower in own], 1)
 
     def block(self, x: Tensor, number: int, each: bool) -> Generator[tuple[str, Tensor], None, Tensor]:
         """What follows conv1 and conv2: activation and norm (section 3.5; net 145 has norm 1 first), and the pool."""
@@ -213,7 +238,8 @@ class AlexNet(nn.Module):
 
 def outputs(net: Net) -> dict[str, int]:
     """The maps or units of the whole layers that have weights."""
-    return dict(zip(net.layers, (*net.kernels, net.hidden, net.hidden, net.classes), strict=True))
+    all_ = dict(zip(ALL_LAYERS, (*net.kernels, net.conv6, net.hidden, net.hidden, net.classes), strict=True))
+    return {name: all_[name] for name in net.layers}
 
 
 def last(layers: Iterator[tuple[str, Tensor]]) -> Tensor:
@@ -233,24 +259,24 @@ def named(layers: Iterator[tuple[str, Tensor]], layer: str) -> Tensor:
 
 def initialise(
     module: nn.Module,
-    std: tuple[float, ...],
-    ones: tuple[int, ...],
+    start: Mapping[str, tuple[float, float]],
     seed: int,
     held: Mapping[str, tuple[int, int]] | None = None,
 ) -> None:
-    """Weights from N(0, std^2), whatever the fan-in; biases 1 in the layers of `ones`, 0 elsewhere (section 5).
+    """Weights from N(0, std^2), whatever the fan-in, and equal biases; `start`: both of each layer (section 5).
 
     A layer's weights are a function of (seed, the layer's name). `held`: which of the whole layer's outputs is the
     first that it has, and how many outputs the whole has.
     """
     with torch.no_grad():
-        for i, (name, layer) in enumerate(module.named_children()):
+        for name, (std, one) in start.items():
+            layer = module.get_submodule(name)
             weight, bias = layer.weight, layer.bias
             assert isinstance(weight, Tensor)
             assert isinstance(bias, Tensor)
             first, outputs = (held or {}).get(name, (0, len(weight)))
             whole = weight if len(weight) == outputs else weight.new_empty(outputs, *weight.shape[1:])
-            whole.normal_(0, std[i], generator=rng.generator(seed, f"init {name}"))
+            whole.normal_(0, std, generator=rng.generator(seed, f"init {name}"))
             if whole is not weight:
                 weight.copy_(whole[first : first + len(weight)])
-            bias.fill_(1.0 if i + 1 in ones else 0.0)
+            bias.fill_(one)

@@ -98,7 +98,7 @@ class Momentum:
         rate = rates.weights if kind == "weight" else rates.biases
         if layer == "conv1" and rates.conv1 is not None:
             rate = min(rate, rates.conv1)
-        return rate, self.decay(name)
+        return rate * self.sgd.layer_rate.get(layer, 1.0), self.decay(name)
 
     def decay(self, name: str) -> float:
         """The decay of one parameter."""

@@ -17,7 +17,7 @@ from alexnet import fields
 from alexnet.errors import UnusableError
 from alexnet.launch import WAYS, bounds
 from alexnet.mesh import Axis, Mesh
-from alexnet.network import Layout, outputs
+from alexnet.network import Layout, outputs, unchanged
 from alexnet.recipe import CifarNet, Net
 
 
@@ -85,16 +85,20 @@ def spread(mesh: Mesh, way: str, net: Net | CifarNet) -> Spread:
         if net.towers != mesh.towers.size:
             raise UnusableError(f"--{flag(way)}: the recipe's net.towers is {net.towers}; it must be 2")
         axis = mesh.towers
+        first = net.layers[2]  # where the towers first meet, if they do before fc8
         layout = Layout(
             axis.size, axis.index, axis.size, axis.index,
-            conv3=partial(join, axis, "join conv3"),
-            fc6=lambda x, _: join(axis, "join fc6", x),
-            fc7=partial(join, axis, "join fc7"),
+            conv3=partial(join, axis, f"join {first}") if net.talk else unchanged,
+            conv6=partial(join, axis, "join conv6") if net.talk else unchanged,
+            fc6=(lambda x, _: join(axis, "join fc6", x)) if net.talk else (lambda x, _: x),
+            fc7=partial(join, axis, "join fc7") if net.talk else unchanged,
             # Every process has all of fc8, and with it all of the gradient for what goes in.
             fc8=partial(join, axis, "join fc8", alike=True),
         )  # fmt: skip
         return Spread(way, mesh, layout, {name: (n, axis) for name, n in outputs(net).items() if name != "fc8"})
     axis = mesh.replicas
+    if not net.talk:
+        raise UnusableError(f"--{flag(way)}: net.talk is false, and towers that do not meet are not shared by units")
     if net.hidden % axis.size:
         raise UnusableError(f"--{flag(way)}: {net.hidden} units of fc6 and fc7 are not to be shared by {axis.size}")
     layout = Layout(

@@ -57,7 +57,7 @@ def parts(net: Net | CifarNet, way: str, replicas: int, batch: int, bytes_: int)
         inputs = seen.maps * seen.side**2 if seen else 0
         full = layer.name.startswith("fc")
         owned = way == "hybrid" and full  # by units, and for the pictures of all
-        between = p if owned else towers if full or layer.name == "conv3" else 1
+        between = p if owned else towers if isinstance(net, Net) and layer.name in net.meet else 1
         split = p if owned else towers if layer.name != "fc8" else 1
         maps, pictures, joined = -(-layer.maps // split), n if owned else share, (between - 1) * n * inputs * e
         weights = layer.weights * maps // layer.maps
@@ -85,6 +85,8 @@ def refusal(net: Net | CifarNet, way: str, replicas: int, batch: int) -> str:
         return f"{way}: the CIFAR nets have one tower and one small full layer; only data is for them"
     if way == "towers" and isinstance(net, Net) and net.towers == 1:
         return "towers: net.towers is 1; it must be 2 to lie in processes of their own"
+    if way == "hybrid" and isinstance(net, Net) and not net.talk:
+        return "hybrid: net.talk is false; it must be true for layers to be shared out by units"
     if way == "hybrid" and isinstance(net, Net) and net.hidden % replicas:
         return f"hybrid: replicas is {replicas}; it must divide the {net.hidden} units of fc6 and fc7"
     return ""

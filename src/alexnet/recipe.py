@@ -74,6 +74,9 @@ class Net:
     dropout: float = note(0.5, "4.2: after fc6 and fc7; probability of a zero")
     std: tuple[float, ...] = note((0.01,) * 8, "5: of the initial weights, conv1 to fc8")
     ones: tuple[int, ...] = note((2, 4, 5, 6, 7), "5: layers whose biases start at 1")
+    talk: bool = note(True, "3.2: the towers meet before fc8; false, as in net 150 of 2012: there alone", later=True)
+    without: tuple[int, ...] = note((), "7: middle convolutions left out, of 3, 4 and 5", later=True)
+    conv6: int = note(0, "6: maps of a sixth convolution over pool5, begun as conv5; 0: none", later=True)
 
     def __post_init__(self) -> None:
         check(len(self.kernels) == 5, "net.kernels", self.kernels, "five widths, conv1 to conv5")
@@ -83,12 +86,15 @@ class Net:
         check(len(self.std) == 8 and min(self.std) >= 0, "net.std", self.std, "eight values, 0 or more, conv1 to fc8")
         check(set(self.ones) <= set(range(1, 9)), "net.ones", self.ones, "layers, 1 to 8")
         check(self.towers in (1, 2), "net.towers", self.towers, "1 or 2")
+        once = len(set(self.without)) == len(self.without) < 3 and set(self.without) <= {3, 4, 5}
+        check(once, "net.without", self.without, "at most two of 3, 4 and 5, each once")
+        check(self.conv6 >= 0, "net.conv6", self.conv6, "0 (none) or more")
         widths = (*self.kernels, self.hidden)
         check(min(widths) > 0, "net.kernels, net.hidden", widths, "1 or more each")
         check(
-            all(w % self.towers == 0 for w in widths),
-            "net.kernels, net.hidden",
-            widths,
+            all(w % self.towers == 0 for w in (*widths, self.conv6)),
+            "net.kernels, net.hidden, net.conv6",
+            (*widths, self.conv6),
             f"multiples of the {self.towers} towers",
         )
         check(0 <= self.dropout < 1, "net.dropout", self.dropout, "a probability below 1")
@@ -103,7 +109,23 @@ class Net:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that have weights."""
-        return ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+        middle = tuple(f"conv{i}" for i in (3, 4, 5) if i not in self.without)
+        return ("conv1", "conv2", *middle, *(("conv6",) if self.conv6 else ()), "fc6", "fc7", "fc8")
+
+    @property
+    def meet(self) -> tuple[str, ...]:
+        """The layers, each with weights, that see the maps of both towers (section 3.2: conv3, fc6, fc7 and fc8)."""
+        return (
+            (self.layers[2], *(n for n in self.layers[3:] if n in ("conv6", "fc6", "fc7", "fc8")))
+            if self.talk
+            else ("fc8",)
+        )
+
+    @property
+    def start(self) -> dict[str, tuple[float, float]]:
+        """Standard deviation of each layer's initial weights, and its initial biases (section 5)."""
+        numbers = {name: 5 if name == "conv6" else int(name[-1]) for name in self.layers}
+        return {name: (self.std[i - 1], float(i in self.ones)) for name, i in numbers.items()}
 
 
 @dataclass(frozen=True)
@@ -138,6 +160,11 @@ class CifarNet:
         convolutions = [f"conv{i}" for i in range(1, len(self.kernels) + 1)]
         local = [f"local{i}" for i in range(len(self.kernels) + 1, len(self.kernels) + len(self.local) + 1)]
         return (*convolutions, *local, "fc")
+
+    @property
+    def start(self) -> dict[str, tuple[float, float]]:
+        """Standard deviation of each layer's initial weights, and its initial biases."""
+        return {name: (std, 0.0) for name, std in zip(self.layers, self.std, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -174,6 +201,9 @@ class Sgd:
     layer_decay: dict[str, float] = note({}, "decay of single layers where it differs")
     shuffle: Literal["once", "each epoch"] = note("each epoch", "not said; the 2012 code shuffles once, at preparation")
     lars: float | None = note(None, "not the paper's: You et al. 2017, trust coefficient of weights", later=True)
+    layer_rate: dict[str, float] = note(
+        {}, "factors on the rates of single layers, as 2012's fine-tuning; 0: frozen", later=True
+    )
 
     def __post_init__(self) -> None:
         check(self.batch >= 1, "sgd.batch", self.batch, "1 or more pictures")
@@ -181,6 +211,10 @@ class Sgd:
         for name in ("rate", "bias_rate", "decay", "bias_decay"):
             value = getattr(self, name)
             check(0 <= value <= 1e9, f"sgd.{name}", value, "0 to a billion")
+        rates = tuple(self.layer_rate.values())
+        check(
+            all(0 <= r <= 1e9 for r in rates), "sgd.layer_rate", self.layer_rate, "factors of 0 (frozen) to a billion"
+        )
         check(self.lars is None or 0 < self.lars <= 1, "sgd.lars", self.lars, "more than 0, at most 1; or null (off)")
 
 
@@ -231,6 +265,16 @@ class Late:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Another run's layers, which training starts from (section 6)."""
+
+    recipe: str = note("", "digest of that run's recipe")
+    store: str = note("", "digest of the store that it saw")
+    step: int = note(0, "its step at which the weights were taken")
+    layers: tuple[str, ...] = note((), "6: layers taken from it; the others start anew")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All that decides a result but the store and the precision."""
 
@@ -241,14 +285,16 @@ class Recipe:
     late: Late = note(Late(), "2012 log")
     epochs: int = note(90, "5: roughly 90 cycles")
     seed: int = note(0, "not said; 2012 set none")
+    start: Start | None = note(None, "6: another run's layers to start from", later=True)
 
     def __post_init__(self) -> None:
         check(self.epochs >= 1, "epochs", self.epochs, "1 or more")
         check(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2^32 - 1")
-        for name in self.sgd.layer_decay:
-            if name not in self.net.layers:
-                known = list(self.net.layers)
-                raise UnusableError(fields.unknown(f"sgd.layer_decay.{name}", name, known, "sgd.layer_decay."))
+        named = {"sgd.layer_decay": self.sgd.layer_decay, "sgd.layer_rate": self.sgd.layer_rate}
+        for field, layers in (named | {"start.layers": self.start.layers if self.start else ()}).items():
+            for name in layers:
+                if name not in self.net.layers:
+                    raise UnusableError(fields.unknown(f"{field}.{name}", name, list(self.net.layers), f"{field}."))
         check(
             self.views.crops or self.views.share == 1, "views.share", self.views.share, "1 where views.crops is false"
         )

@@ -49,19 +49,25 @@ def alexnet_walk(net: Net) -> list[Layer]:
     """The layers of figure 2; conv2, conv4 and conv5 see only the maps of their own tower (section 3.5)."""
     layers: list[Layer] = []
     side, seen = net.input, 3
-    for i, (maps, size) in enumerate(zip(net.kernels, net.sizes, strict=True), 1):
-        stride, padding = (net.stride, 0) if i == 1 else (1, size // 2)
-        groups = net.towers if i in (2, 4, 5) else 1
-        layers.append(_shared(f"conv{i}", side, seen, maps, size, stride, padding, groups))
-        side, seen = layers[-1].side, maps
+    for i, (maps, size) in enumerate(zip((*net.kernels, net.conv6), (*net.sizes, net.sizes[4]), strict=True), 1):
+        name = f"conv{i}"
+        if name in net.layers:
+            stride, padding = (net.stride, 0) if i == 1 else (1, size // 2)
+            layers.append(_shared(name, side, seen, maps, size, stride, padding, groups(net, name)))
+            side, seen = layers[-1].side, maps
         if i in (1, 2, 5):
-            layers.append(_pool(f"pool{i}", side, maps, net.pool))
+            layers.append(_pool(f"pool{i}", side, seen, net.pool))
             side = layers[-1].side
     units = seen * side * side
-    for i, outputs in ((6, net.hidden), (7, net.hidden), (8, net.classes)):
-        layers.append(_full(f"fc{i}", units, outputs))
+    for name, outputs in (("fc6", net.hidden), ("fc7", net.hidden), ("fc8", net.classes)):
+        layers.append(_full(name, units, outputs, groups(net, name)))
         units = outputs
     return layers
+
+
+def groups(net: Net, layer: str) -> int:
+    """How many groups of a layer's inputs do not meet in it: towers, unless it is where they do (section 3.2)."""
+    return 1 if layer == "conv1" or layer in net.meet else net.towers
 
 
 def cifar_walk(net: CifarNet) -> list[Layer]:
@@ -92,8 +98,9 @@ def _pool(name: str, side: int, maps: int, size: int) -> Layer:
     return Layer(name, formula(side, size, 2), maps, moved(side, size, 2))
 
 
-def _full(name: str, inputs: int, outputs: int) -> Layer:
-    return Layer(name, f"{inputs} -> {outputs}", outputs, 1, outputs * (inputs + 1), outputs * inputs)
+def _full(name: str, inputs: int, outputs: int, groups: int = 1) -> Layer:
+    words, fan_in = f"{inputs} -> {outputs}" + (f" in {groups} groups" if groups > 1 else ""), inputs // groups
+    return Layer(name, words, outputs, 1, outputs * (fan_in + 1), outputs * fan_in)
 
 
 def notes(net: Net | CifarNet) -> list[str]:

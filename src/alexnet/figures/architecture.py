@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet import shapes
 from alexnet.figures.sheet import INK, SMALL, SOFT, TEXT, TOWERS, sheet, title
+from alexnet.recipe import Net
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ def architecture(net: "Network") -> "Figure":
     """The layers as boxes as high as their maps' sides and as wide as their number, of two towers above each other.
 
     Where the input of a layer comes from both towers the lines cross; the last layer belongs to neither. All numbers
-    are those of `shapes.walk`; where towers meet is read off the live layers' groups.
+    are those of `shapes.walk`; so is where towers meet.
     """
     from matplotlib.lines import Line2D
 
@@ -96,7 +97,7 @@ def follows(net: "Network", number: str) -> list[str]:
 
 def meets(net: "Network", layer: str) -> bool:
     """Whether every output of a layer sees all of its input, of both towers where there are two."""
-    return int(getattr(net.get_submodule(layer), "groups", 1)) == 1
+    return not isinstance(net.net, Net) or shapes.groups(net.net, layer) == 1
 
 
 def _box(
