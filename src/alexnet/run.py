@@ -30,8 +30,14 @@ from alexnet.ops import forms
 from alexnet.recipe import Recipe
 
 
-def create(run: Path, name: str, recipe: Recipe, store: Store, place: Place, processes: str = "1 process") -> None:
-    """Make the folder of a new run; recipe.json comes last, so a folder that has it is whole."""
+def create(
+    run: Path, name: str, recipe: Recipe, store: Store, place: Place, processes: str = "1 process",
+    start: Path | None = None,
+) -> None:  # fmt: skip
+    """Make the folder of a new run; recipe.json comes last, so a folder that has it is whole.
+
+    `start`: the run whose layers it starts from, if it does.
+    """
     run.mkdir(parents=True, exist_ok=True)
     tensors = {
         "mean": torch.from_numpy(np.ascontiguousarray(store.mean)),
@@ -41,7 +47,9 @@ def create(run: Path, name: str, recipe: Recipe, store: Store, place: Place, pro
     files = {
         "pictures.safetensors": safetensors.torch.save(tensors),
         "classes.json": json_bytes([asdict(c) for c in store.classes]),
-        "environment.json": json_bytes(environment(store, place, processes)),
+        "environment.json": json_bytes(
+            environment(store, place, processes) | ({"start": str(start.resolve())} if start else {})
+        ),
     }
     sums = {file: write(run / file, [data]) for file, data in files.items()}
     record = {"name": name, "digest": recipe.digest, "recipe": recipe.plain(), "sha256": sums}

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from alexnet import checkpoint, fields, optim, run, runlog
+from alexnet import start as starting
 from alexnet.checkpoint import State
 from alexnet.cifar import Network, build
 from alexnet.data.cache import Pictures
@@ -24,7 +25,7 @@ from alexnet.evaluation import Evaluation, evaluated, validate
 from alexnet.mesh import TIMEOUT, Mesh, joined
 from alexnet.ops import forms
 from alexnet.parallel import Spread, spread
-from alexnet.recipe import Recipe, named
+from alexnet.recipe import Recipe, Start, named
 from alexnet.signals import Signals
 from alexnet.step import Outcome, Step, fastest, forward
 
@@ -48,6 +49,8 @@ def train(
     accumulate: int = 1,
     timeout: float = TIMEOUT,
     until: float | None = None,
+    start: str | Path | None = None,
+    layers: Sequence[str] = (),
     quiet: bool = False,
 ) -> Evaluation:
     """Train a recipe's net on a store, into a run folder; evaluate it with ten views at the end.
@@ -64,13 +67,17 @@ def train(
 
     `until`: end after the first epoch whose training error is no higher, ten views included.
 
+    `start`: a run whose newest weights a new run begins with (section 6): its `layers`, or all of the same name and
+    shape, but for the last where the classes differ. The recipe says which, in `start`; `sgd.layer_rate` scales the
+    rates of single layers, and 0 freezes them.
+
     Raises UnusableError for what does not fit, FailedError if the loss is no number or a peer is lost, and
     StoppedError, after saving, on SIGINT or SIGTERM.
     """
     where = place(device, precision)
     with joined(where.device, 2 if way == "towers" else 1, timeout) as mesh:
         alone = mesh.everyone.size == 1
-        given = Given(store, recipe, name, resume, until)
+        given = Given(store, recipe, name, resume, until, Path(start) if start else None, tuple(layers))
         training = begin(mesh, given, Path(folder), where, precision, way, accumulate, workers, cache)
         signals = Signals(mesh.hear(), same=0 if alone else LAUNCHER)
         with mesh.together(lambda: run.locked(training.folder, mesh.leads)), signals, training.log(quiet) as log:
@@ -122,6 +129,8 @@ class Given:
     name: str | None
     resume: bool
     until: float | None = None
+    start: Path | None = None
+    layers: tuple[str, ...] = ()
 
 
 class Training:
@@ -142,6 +151,9 @@ class Training:
             self.net.load_state_dict(spread.part(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[0])))
             self.step, self.errors, self.seconds = state.step, list(state.errors), state.seconds
             self.tally = runlog.Tally(*state.tally)
+        elif recipe.start:
+            taken = starting.tensors(Path(run.environment_of(folder)["start"]), recipe.start)
+            self.net.load_state_dict(spread.part(taken), strict=False)
         self.momentum = optim.Momentum(self.net, recipe.sgd, where.dtype, spread.total)
         if state:
             self.momentum.load(spread.part(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[1])))
@@ -164,6 +176,8 @@ class Training:
         words = f"recipe {run.recipe_of(self.folder)[0]} {self.recipe.digest}, {len(self.pictures)} pictures of "
         words += f"{len(self.store.classes)} classes, {self.where.device} in {self.where.precision} "
         words += f"({forms.name(self.where.device)} kernels), {self.spread.words}, "
+        if self.recipe.start and not self.step:
+            words += f"{', '.join(self.recipe.start.layers)} from {run.environment_of(self.folder)['start']}, "
         return words + (f"on from step {self.step} of {self.total}" if self.step else f"{self.total} steps")
 
     @property
@@ -275,7 +289,9 @@ def begin(
     over = mesh.together(lambda: spread(mesh, way, recipe.net))
     net = build(recipe.net, recipe.seed, over.layout)  # before the folder is made: it may be too large for the memory
     if not begun:
-        mesh.together(lambda: run.create(folder, name, recipe, store, where, over.words) if mesh.leads else None)
+        mesh.together(
+            lambda: run.create(folder, name, recipe, store, where, over.words, given.start) if mesh.leads else None
+        )
     mesh.settled(f"run folder {folder}", lambda: began(folder))
     mesh.settled(f"checkpoints in {folder}", lambda: [path.name for path in checkpoint.found(folder)])
     keep_pages()
@@ -301,14 +317,43 @@ def fitting(
         name, recipe = run.recipe_of(folder)
     elif isinstance(given.recipe, Recipe):
         name, recipe = given.name or "own", given.recipe
+    elif given.recipe is None and given.start:
+        name, recipe = run.recipe_of(given.start)
+        recipe = recipe.but(start=None)
     else:
         name, recipe = given.recipe or "source", named(given.recipe or "source")
     recipe = recipe.but(net={"classes": len(store.classes)})
     check_fit(name, recipe, store)
+    if given.start:
+        recipe = recipe.but(start=begun_from(given, folder, recipe) if begun else fresh(given, recipe, store))
+    elif given.layers:
+        raise UnusableError(f"--layers {' '.join(given.layers)}: layers of which run? Add --from RUN")
+    elif recipe.start and not begun:
+        raise UnusableError(f"recipe {name} starts from a run of recipe {recipe.start.recipe}; say where with --from")
     if begun:
         check_same(folder, recipe, store)
         where = place(str(where.device), kept_precision(folder, precision))
     return store, name, recipe, where
+
+
+def fresh(given: Given, recipe: Recipe, store: Store) -> Start:
+    """What a new run starts from; raises UnusableError unless it is what the recipe says, if it says anything."""
+    assert given.start
+    found = starting.start(given.start, recipe, store, given.layers or (recipe.start.layers if recipe.start else ()))
+    if recipe.start and recipe.start != found:
+        raise UnusableError(f"run {given.start} is not what the recipe starts from: {fields.show(recipe.start)}")
+    return found
+
+
+def begun_from(given: Given, folder: Path, recipe: Recipe) -> Start | None:
+    """What a run that goes on was begun from; raises UnusableError if that was another run or other layers."""
+    then, before = run.environment_of(folder).get("start"), run.recipe_of(folder)[1].start
+    assert given.start
+    if then != str(given.start.resolve()):
+        raise UnusableError(f"--from {given.start}: run {folder} was begun from {then or 'nothing'}; leave it out")
+    if given.layers and before and set(given.layers) != set(before.layers):
+        raise UnusableError(f"--layers {' '.join(given.layers)}: run {folder} began with {' '.join(before.layers)}")
+    return before
 
 
 def check_fit(name: str, recipe: Recipe, store: Store) -> None:

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 from alexnet.console import bar, complain_of, percent, show_evaluation, show_json, table
 from alexnet.errors import UnusableError
-from alexnet.verbs.options import Device, Json, NotNegative, Precision, Settings, Top, Workers, chosen, way_of
+from alexnet.verbs.options import Device, Json, Layers, NotNegative, Precision, Settings, Top, Workers, chosen, way_of
 
 
 def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
@@ -47,6 +47,9 @@ def train(
     epochs: int | None = None,
     seed: int | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    layers: Layers = (),
+    freeze: Layers = (),
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = 2,
@@ -68,6 +71,8 @@ def train(
 
     Example: torchrun --nproc-per-node 2 -m alexnet train store run --towers-apart
 
+    Example: alexnet train birds run2 --from run --freeze conv1 conv2 --set sgd.rate=0.001 --set sgd.layer_rate.fc8=10
+
     Parameters
     ----------
     store
@@ -83,6 +88,12 @@ def train(
         Of everything random.
     resume
         Go on with the run where it stopped.
+    from_
+        Run whose newest weights to start from. The recipe is its own unless another is given.
+    layers
+        Which of its layers; all of the same shape unless given, but for the last where the classes differ.
+    freeze
+        Layers that stay as they start: sgd.layer_rate of 0. Other factors: --set sgd.layer_rate.conv1=0.1.
     cache
         Where the pictures are kept decoded while training: on the device, in memory, or nowhere; auto takes what
         fits.
@@ -102,12 +113,17 @@ def train(
     from alexnet.run import is_run
     from alexnet.training import train
 
-    value = None
-    if recipe or set_ or epochs is not None or seed is not None:
-        begun = str(run / "recipe.json") if resume and is_run(run) else "source"
-        value = chosen(recipe or begun, set_, epochs=epochs, seed=seed)
+    value, begun = None, run if resume and is_run(run) else from_
+    if begun is from_ and from_ and not is_run(from_):
+        raise UnusableError(f"--from {from_}: there is no run; name a folder that alexnet train made")
+    if recipe or set_ or epochs is not None or seed is not None or freeze:
+        value = chosen(recipe or (str(begun / "recipe.json") if begun else "source"), set_, epochs=epochs, seed=seed)
+        value = value.but(sgd={"layer_rate": dict.fromkeys(freeze, 0.0)})
+        if begun is from_ and not recipe:
+            value = value.but(start=None)
     final = train(
-        store, run, value, name=recipe or "source", resume=resume, device=device, precision=precision, workers=workers,
+        store, run, value, name=recipe or ("" if from_ else "source"), start=from_, layers=layers,
+        resume=resume, device=device, precision=precision, workers=workers,
         cache=cache, save_every=save_every, keep=keep, way=way_of(towers_apart, hybrid), accumulate=accumulate,
         timeout=timeout, quiet=json_,
     )  # fmt: skip
