@@ -17,13 +17,13 @@ from typing import Any
 import torch
 
 from alexnet import optim, planning
-from alexnet.cifar import build
 from alexnet.console import table
 from alexnet.data.loader import Batch
 from alexnet.data.views import Viewer
 from alexnet.device import Place, keep_pages, place
 from alexnet.launch import WAYS, bounds
 from alexnet.mesh import Mesh, arranged, joined
+from alexnet.nets import build
 from alexnet.parallel import Spread, spread
 from alexnet.recipe import Recipe, named
 from alexnet.step import Step

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from alexnet import bench, measure, shapes
-from alexnet.cifar import build
 from alexnet.device import Place
 from alexnet.errors import UnusableError
 from alexnet.measure import Clock, compared
+from alexnet.nets import build
 from alexnet.recipe import RECIPES, Net
 
 ONE = Clock(Place(torch.device("cpu"), "bf16"), 1)

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.cifar import Cifar, Local, build, pool
+from alexnet.cifar import Cifar, Local, pool
 from alexnet.errors import UnusableError
+from alexnet.nets import build
 from alexnet.network import AlexNet
 from alexnet.ops.norm import response_norm, within_map_norm
 from alexnet.recipe import LRN, RECIPES, CifarNet, Net, WithinMap

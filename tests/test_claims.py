@@ -1,13 +1,16 @@
 """The claims as data: every arm builds, and differs from the first in what the claim is about alone."""
 
+import math
+
 import pytest
 
 from alexnet import claims
-from alexnet.cifar import build
 from alexnet.claims import CLAIMS, MEASURES, Claim
 from alexnet.errors import UnusableError
 from alexnet.fields import described
-from alexnet.recipe import RECIPES, Net, Recipe
+from alexnet.nets import build
+from alexnet.recipe import RECIPES, Late, MlpNet, Net, Recipe
+from alexnet.shapes import walk
 
 RUNNABLE = [c for c in claims.ALL if not c.missing]
 
@@ -19,6 +22,7 @@ MAY_DIFFER = {
     "lrn-cifar": {"net.norm", "net.local", "sgd.layer_decay"},
     "norm-order": {"net.lrn1_first"},
     "overlap": {"net.pool"},
+    "fc-conv": {"net", "sgd.layer_decay", "late.conv1_slow", "late.conv1_frozen"},
     "crops": {"views.crops", "views.mirror"},
     "colour": {"views.colour"},
     "ten-views": set[str](),
@@ -82,7 +86,48 @@ def test_every_claim_of_the_issue_is_there() -> None:
     names = "relu-tanh lrn overlap two-towers columns crops colour dropout depth ten-views decay ensemble pretrain "
     names += "norm-order init fc-conv momentum"
     assert set(names.split()) <= set(CLAIMS)
-    assert {c.name for c in claims.ALL if c.missing} == {"columns", "depth", "fc-conv", "pretrain"}
+    assert {c.name for c in claims.ALL if c.missing} == {"columns", "depth", "pretrain"}
+
+
+def weights(recipe: Recipe) -> int:
+    return sum(layer.weights for layer in walk(recipe.net))
+
+
+@pytest.mark.parametrize("classes", [10, 50])
+@pytest.mark.parametrize("name", ["tiny", "source", "cifar-13"])
+def test_convolutions_and_full_layers_have_as_many_weights_and_pass_on_as_much(name: str, classes: int) -> None:
+    base = RECIPES[name].but(net={"classes": classes})
+    convolutional, full = claims.arms(CLAIMS["fc-conv"], base).values()
+    assert convolutional == base
+    assert isinstance(full.net, MlpNet)
+    assert weights(full) == pytest.approx(weights(base), rel=0.005)
+    width = full.net.hidden[0]
+    assert full.net.hidden == (width, width)
+    others = [weights(full.but(net={"hidden": (w, w)})) for w in (width - 1, width + 1)]
+    assert abs(weights(full) - weights(base)) <= min(abs(other - weights(base)) for other in others)
+    shared = (base.net.input, classes, base.net.activation)
+    assert (full.net.input, full.net.classes, full.net.activation) == shared
+    assert full.net.dropout == getattr(base.net, "dropout", 0.0)
+    assert full.net.ones == ((2,) if isinstance(base.net, Net) else ())
+    seen = {"tiny": (75, 1024, 1024), "source": (363, 4096, 4096), "cifar-13": (75, 288, 1152)}[name]
+    theirs = [std * math.sqrt(n) for std, n in zip((base.net.std[i] for i in (0, -2, -1)), seen, strict=True)]
+    inputs = (3 * base.net.input**2, width, width)
+    assert [std * math.sqrt(n) for std, n in zip(full.net.std, inputs, strict=True)] == pytest.approx(theirs)
+    assert full.late.conv1_frozen is full.late.conv1_slow is None
+
+
+def test_decays_of_layers_that_the_full_net_lacks_are_left_out() -> None:
+    base = RECIPES["cifar-13"].but(sgd={"layer_decay": {"fc": 0.1}})
+    assert claims.arms(CLAIMS["fc-conv"], base)["fully connected"].sgd.layer_decay == {}
+
+
+def test_a_base_that_no_full_net_matches_in_weights_is_refused() -> None:
+    for recipe in (RECIPES["demo"], RECIPES["tiny"].but(net=MlpNet(56), late=Late())):
+        with pytest.raises(
+            UnusableError, match="claim fc-conv needs two nets of as many weights: the base's"
+        ) as refused:
+            claims.arms(CLAIMS["fc-conv"], recipe)
+        assert "\n" not in str(refused.value)
 
 
 def test_the_factorial_of_init_has_all_its_corners() -> None:
@@ -99,8 +144,6 @@ def test_a_recipe_that_a_claim_cannot_use_is_refused() -> None:
 
 
 def test_pools_with_and_without_overlap_put_out_as_much_on_little_pictures() -> None:
-    from alexnet.shapes import walk
-
     _, base = claims.base(CLAIMS["overlap"], 32, None)
     sides = [[layer.side for layer in walk(r.net)] for r in claims.arms(CLAIMS["overlap"], base).values()]
     assert sides[0] == sides[1]

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from alexnet import checkpoint
-from alexnet.cifar import build
 from alexnet.device import Place, has_bf16, place
 from alexnet.errors import UnusableError
+from alexnet.nets import build
 from alexnet.recipe import RECIPES, Recipe
 from alexnet.training import train
 

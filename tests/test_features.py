@@ -152,7 +152,7 @@ def test_similar_goes_on_past_files_that_cannot_be_read(run: Path, store: Path, 
 
 
 def test_pictures_are_compared_by_the_last_hidden_layer() -> None:
-    from alexnet.cifar import build
+    from alexnet.nets import build
 
     with torch.device("meta"):
         nets = [build(RECIPES[name].net, 0) for name in ("source", "one-gpu", "cifar-13", "cifar-18")]

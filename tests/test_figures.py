@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from alexnet import figures
-from alexnet.cifar import build
 from alexnet.data.builtin import draw
 from alexnet.data.prepare import prepare
 from alexnet.data.views import Viewer
@@ -21,6 +20,7 @@ from alexnet.errors import UnusableError
 from alexnet.figures.confusion import counted, mistakes, worst
 from alexnet.figures.pictures import strongest
 from alexnet.figures.subject import place_in_words
+from alexnet.nets import build
 from alexnet.recipe import RECIPES, Recipe, Views
 from alexnet.shapes import walk
 from alexnet.specialisation import NOISE, by_chance, colours, measured, orientations

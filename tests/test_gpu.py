@@ -8,11 +8,11 @@ import torch
 
 from alexnet import checkpoint, optim
 from alexnet import run as run_folder
-from alexnet.cifar import build
 from alexnet.data.loader import Batch
 from alexnet.data.store import Store
 from alexnet.data.views import Viewer
 from alexnet.device import place
+from alexnet.nets import build
 from alexnet.ops.dropout import dropout
 from alexnet.recipe import RECIPES, Recipe
 from alexnet.step import Captured, Step

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from alexnet import AlexNet
 from alexnet.cifar import Cifar
-from alexnet.recipe import LRN, RECIPES, CifarNet, Net, Plateau, Recipe, Steps, WithinMap
+from alexnet.recipe import LRN, RECIPES, AnyNet, CifarNet, Net, Plateau, Recipe, Steps, WithinMap
 from alexnet.shapes import Layer, moved, overhang, walk
 
 # name: (maps, side, weights with biases, multiply-adds), worked out by hand from figure 2's widths and kernels:
@@ -44,7 +44,7 @@ def state(module: torch.nn.Module) -> dict[str, Tensor]:
     return module.state_dict()
 
 
-def layers(net: Net | CifarNet) -> dict[str, Layer]:
+def layers(net: AnyNet) -> dict[str, Layer]:
     return {layer.name: layer for layer in walk(net)}
 
 

@@ -7,9 +7,9 @@ import torch
 from tests.ranks import Ranks, worked
 from torch import Tensor
 
-from alexnet.cifar import build
 from alexnet.errors import UnusableError
 from alexnet.mesh import Axis, Mesh
+from alexnet.nets import build
 from alexnet.network import AlexNet, Layout, outputs
 from alexnet.parallel import Gradients, Spread, spread
 from alexnet.recipe import RECIPES, Net
@@ -123,7 +123,7 @@ def test_a_way_that_is_not_for_the_net_is_refused(way: str, change: dict[str, An
     mesh = Mesh(Axis(0, 2), Axis(0, 2))
     with pytest.raises(UnusableError, match=words):
         spread(mesh, way, RECIPES["paper"].but(net=change).net)
-    with pytest.raises(UnusableError, match="the CIFAR nets have one tower"):
+    with pytest.raises(UnusableError, match="a way for AlexNet's layers, which a CifarNet lacks"):
         spread(mesh, way, RECIPES["cifar-18"].net)
 
 

@@ -313,7 +313,7 @@ def test_networks_are_written_in_bits_or_bytes(text: str, rate: float) -> None:
         (lambda: plan("tower", 2), "no way tower; did you mean towers?"),
         (lambda: plan("hybrid", 3), "hybrid: replicas is 3; it must divide the 4096 units"),
         (lambda: plan("towers", 2, recipe=RECIPES["one-gpu"]), "towers: net.towers is 1; it must be 2"),
-        (lambda: plan("hybrid", 2, recipe=RECIPES["cifar-18"]), "hybrid: the CIFAR nets"),
+        (lambda: plan("hybrid", 2, recipe=RECIPES["cifar-18"]), "a way for AlexNet's layers, which a CifarNet lacks"),
         (lambda: planning.outlook(PAPER, 1000, H200, FREE, "bf16"), "replicas is 1000"),
     ],
 )  # fmt: skip

@@ -15,6 +15,7 @@ from alexnet.recipe import (
     RECIPES,
     CifarNet,
     Late,
+    MlpNet,
     Net,
     Plateau,
     Recipe,
@@ -125,7 +126,13 @@ nets = st.builds(
     activation=st.sampled_from(["relu", "tanh", "logistic"]),
 )
 cifars = st.builds(CifarNet, norm=st.none() | lrns | withins, norm2_first=st.booleans())
-recipes = st.builds(
+mlps = st.builds(
+    MlpNet,
+    input=st.integers(1, 300),
+    hidden=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+    dropout=st.floats(0, 0.9),
+)
+recipes = st.builds(Recipe, net=mlps) | st.builds(
     Recipe,
     net=nets | cifars,
     views=st.builds(Views, colour=numbers, scale=rates, mean=st.sampled_from(["place", "centre"])),
@@ -233,6 +240,7 @@ def test_another_kind_is_chosen_by_value_or_by_its_name() -> None:
     assert PAPER.but(schedule=steps).schedule == steps
     assert PAPER.but(schedule={"kind": "Steps", "at": [1]}).schedule == steps
     assert PAPER.but(net={"kind": "CifarNet"}).net == CifarNet()
+    assert PAPER.but(net={"kind": "MlpNet"}).net == MlpNet()
 
 
 @pytest.mark.parametrize(
@@ -311,6 +319,19 @@ def test_a_value_that_does_not_fit_is_refused_by_the_name_of_its_field(field: st
     assert field in str(refusal.value)
     assert "must be" in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "bad"),
+    [
+        ("net.hidden", "[]"), ("net.hidden", "[10, 0]"), ("net.hidden", "10"), ("net.std", "[0.01, 0.01]"),
+        ("net.std", "[0.01, -1, 0.01]"), ("net.ones", "[4]"), ("net.ones", "[0]"), ("net.dropout", "1"),
+        ("net.classes", "1"), ("net.input", "0"), ("net.activation", "gelu"),
+    ],
+)  # fmt: skip
+def test_a_full_net_that_cannot_be_is_refused_by_the_name_of_its_field(field: str, bad: str) -> None:
+    with pytest.raises(UnusableError, match=rf"{field} .*must be"):
+        override(PAPER.but(net=MlpNet()), [f"{field}={bad}"])
 
 
 @pytest.mark.parametrize("bad", ["-1", "96", "null", '"long"'])

@@ -10,10 +10,10 @@ from tests.ranks import Ranks, trained
 from torch import Tensor
 
 from alexnet import checkpoint, run
-from alexnet.cifar import build
 from alexnet.data.prepare import prepare
 from alexnet.data.store import Store
 from alexnet.errors import UnusableError
+from alexnet.nets import build
 from alexnet.recipe import RECIPES, Recipe
 from alexnet.start import start
 from alexnet.training import train
@@ -97,7 +97,7 @@ def test_towers_apart_start_from_the_same(ranks: Ranks, run: Path, two: Path, sm
     [
         ({"layers": ["conv9"]}, "--layers conv9: this recipe's net has conv1, "),
         ({"layers": ["fc8"]}, "--layers fc8: its weights are 2 x 16 here and 3 x 16"),
-        ({"recipe": RECIPES["tiny"], "layers": ["conv1"]}, "conv1: its weights are 48 x 3 x 5 x 5 here and 8 x 3 x 5 x 5"),
+        ({"recipe": RECIPES["tiny"], "layers": ["conv1"]}, "its weights are 48 x 3 x 5 x 5 here and 8 x 3 x 5 x 5"),
         ({"start": None, "layers": ["conv1"]}, "--layers conv1: layers of which run. Add --from RUN"),
         ({"start": "nowhere"}, "nowhere"),
         ({"start": None, "recipe": RECIPES["tiny"].but(start={"recipe": "0123456789ab"})}, "say where with --from"),

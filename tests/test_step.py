@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet import optim
-from alexnet.cifar import build
 from alexnet.data.loader import Batch
 from alexnet.data.views import Viewer
 from alexnet.device import Place
+from alexnet.nets import build
 from alexnet.optim import Momentum
 from alexnet.recipe import RECIPES, Net, Recipe
 from alexnet.step import Step

@@ -165,7 +165,7 @@ def test_plateaus_end_the_run_before_its_last_epoch(store: Path, small: Recipe, 
 def test_late_switches_freeze_conv1_and_end_the_colour_noise(store: Path, small: Recipe, tmp_path: Path) -> None:
     late = small.but(late={"conv1_frozen": 0.0})
     train(store, tmp_path / "run", late, precision="fp32", quiet=True)
-    from alexnet.cifar import build
+    from alexnet.nets import build
 
     start, end = build(late.net, late.seed).state_dict(), checkpoint.load(tmp_path / "run").state_dict()
     assert torch.equal(start["conv1.weight"], end["conv1.weight"])

@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from alexnet import measure, optim, run, shapes
-from alexnet.cifar import build
 from alexnet.data import builtin
 from alexnet.data.decode import UnreadablePicture, decode
 from alexnet.data.loader import Batch, training_batches
@@ -23,9 +22,10 @@ from alexnet.data.views import Viewer
 from alexnet.device import Place, keep_pages, place
 from alexnet.errors import UnusableError
 from alexnet.measure import Clock, Line, compared
+from alexnet.nets import build
 from alexnet.network import AlexNet
 from alexnet.ops.norm import response_norm, within_map_norm
-from alexnet.recipe import LRN, RECIPES, CifarNet, Net, Recipe, WithinMap
+from alexnet.recipe import LRN, RECIPES, AnyNet, Net, Recipe, WithinMap
 from alexnet.step import Step, fastest
 
 MAPS = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}  # what the norms see
@@ -345,7 +345,7 @@ def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> C
     return learn
 
 
-def products(net: Net | CifarNet, training: bool = False) -> int:
+def products(net: AnyNet, training: bool = False) -> int:
     """Multiply-adds for one picture: thrice the forward pass in training, but for the gradient of conv1's input."""
     layers = shapes.walk(net)
     forward = sum(layer.multiply_adds for layer in layers)

@@ -17,10 +17,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from alexnet import cifar, run
-from alexnet.cifar import Network
+from alexnet import nets, run
 from alexnet.disk import sync, write, write_json
 from alexnet.errors import FailedError, UnusableError
+from alexnet.nets import Network
 
 NAME = re.compile(r"\d{8,}(-\d+)?")
 FILES = ("weights.safetensors", "velocity.safetensors")
@@ -138,7 +138,7 @@ def load(folder: str | Path, name: str | None = None) -> Network:
     chosen = folder / "checkpoints" / (name or newest(folder)[0])
     read_state(chosen, recipe.digest)
     with torch.device("meta"):  # no initial weights are drawn
-        net = cifar.build(recipe.net, recipe.seed)
+        net = nets.build(recipe.net, recipe.seed)
     net.load_state_dict(read_tensors(chosen, FILES[0]), assign=True)
     net.classes = run.classes_of(folder)
     net.viewer = run.viewer_of(folder, recipe)

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet import shapes
-from alexnet.network import ACTIVATIONS, AlexNet, Layout, Runs, initialise, last, named
+from alexnet.network import ACTIVATIONS, Runs, initialise, last, named
 from alexnet.ops.norm import response_norm, within_map_norm
-from alexnet.recipe import LRN, CifarNet, Net
+from alexnet.recipe import LRN, CifarNet
 
 
 class Local(nn.Module):
@@ -46,7 +46,7 @@ class Cifar(nn.Module):
             self.add_module(f"local{i}", Local(side, seen, maps))
             seen = maps
         self.fc = nn.Linear(seen * side * side, net.classes)
-        initialise(self, net.start, seed)
+        initialise(self, net.initial, seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of the views x (N, 3, input, input)."""
@@ -104,11 +104,3 @@ def pool(x: Tensor, kind: str) -> Tensor:
     if kind == "max":
         return F.max_pool2d(x, 3, 2, ceil_mode=True)
     return F.avg_pool2d(x, 3, 2, ceil_mode=True, count_include_pad=False)
-
-
-Network = AlexNet | Cifar
-
-
-def build(net: Net | CifarNet, seed: int, layout: Layout | None = None) -> Network:
-    """The net that a recipe describes, or what a layout has of it, with its initial weights."""
-    return AlexNet(net, seed, layout) if isinstance(net, Net) else Cifar(net, seed)

@@ -5,13 +5,14 @@ beside it in the measure's unit (0.014 is 1.4 points of error). Numbers of "the 
 released parameter files, top-1 / top-5 with ten views on ILSVRC-2012's validation set unless said otherwise.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from alexnet import fields
+from alexnet import fields, shapes
 from alexnet.errors import UnusableError
-from alexnet.recipe import LRN, RECIPES, Net, Recipe, Steps, WithinMap
+from alexnet.recipe import LRN, RECIPES, MlpNet, Net, Recipe, Steps, WithinMap
 
 Changes = Mapping[str, Any] | Callable[[Recipe], Mapping[str, Any]]
 
@@ -62,7 +63,7 @@ class Claim:
     expects: tuple[Expect, ...]
     notes: tuple[str, ...] = ()
     base: Recipe | None = None  # fixed: a net for CIFAR-10
-    shape: bool = False  # whether it is about AlexNet's layers, which the CIFAR nets lack
+    shape: bool = False  # whether it is about AlexNet's layers, which other nets lack
     room: bool = False  # whether views must be smaller than the pictures
     until: float | None = None  # the runs end at this training error
     missing: str = ""  # what the project lacks to run it
@@ -93,6 +94,48 @@ def unhurried(base: Recipe) -> Mapping[str, Any]:
     """No momentum, and rates that move a weight as far in the long run."""
     far = 1 / (1 - base.sgd.momentum)
     return {"sgd": {"momentum": 0.0, "rate": base.sgd.rate * far, "bias_rate": base.sgd.bias_rate * far}}
+
+
+def dense(base: Recipe) -> Mapping[str, Any]:
+    """A net of two hidden layers, equally wide, with as many weights as the base's; raises UnusableError if none has.
+
+    Each layer passes on what the base's first, second last and last do (std times the root of the inputs), and its
+    biases start as theirs.
+    """
+    net, layers = base.net, [layer for layer in shapes.walk(base.net) if layer.weights]
+    wanted = sum(layer.weights for layer in layers)
+
+    def wide(width: int) -> MlpNet:
+        return MlpNet(net.input, net.classes, (width, width), net.activation, getattr(net, "dropout", 0.0))
+
+    def weights(net: MlpNet) -> int:
+        return sum(layer.weights for layer in shapes.walk(net))
+
+    half = (3 * net.input**2 + net.classes + 2) / 2  # width^2 + 2 half width + classes are the weights
+    width = max(1, math.floor(math.sqrt(half**2 + wanted - net.classes) - half))
+    made = min((wide(width), wide(width + 1)), key=lambda net: abs(weights(net) - wanted))
+    if isinstance(net, MlpNet) or abs(weights(made) / wanted - 1) > 0.01:
+        raise UnusableError(
+            f"claim fc-conv needs two nets of as many weights: the base's {type(net).__name__} has {wanted:,}, and the "
+            f"nearest of fully connected layers alone {weights(made):,}; give --recipe tiny, source or cifar-13"
+        )
+    std = [
+        net.std[i] * math.sqrt(fan_in(layers[i]) / fan_in(layer))
+        for i, layer in zip((0, -2, -1), shapes.walk(made), strict=True)
+    ]
+    firsts = getattr(net, "ones", ())
+    ones = [i for i, like in enumerate((1, len(layers) - 1, len(layers)), 1) if like in firsts]
+    decay = {name: value for name, value in base.sgd.layer_decay.items() if name in made.layers}
+    return {
+        "net": replace(made, std=tuple(std), ones=tuple(ones)),
+        "sgd": replace(base.sgd, layer_decay=decay),
+        "late": {"conv1_slow": None, "conv1_frozen": None},
+    }
+
+
+def fan_in(layer: shapes.Layer) -> int:
+    """The inputs that a unit sees."""
+    return layer.multiply_adds // layer.units
 
 
 def started(std: tuple[float, ...] | None, ones: tuple[int, ...], scale: float) -> Changes:
@@ -227,9 +270,14 @@ ALL = (
         "Compared to standard feedforward neural networks with similarly-sized layers, CNNs have much fewer "
         "connections and parameters and so they are easier to train.",
         paper="no number", log="none",
-        arms={"convolutional": {}, "fully connected": {}},
+        arms={"convolutional": {}, "fully connected": dense},
         expects=(Expect("fully connected", "convolutional", "top1"),),
-        missing="a net of fully connected layers alone, with as many weights",
+        notes=(
+            "Equal, within 1 %: the number of weights, biases included; input, classes, activation, dropout and rates "
+            "too, and a layer passes on as much at the start. Not equal: depth, units and multiply-adds, of which the "
+            "convolutions have far more; there is no norm and no decay of single layers, nor is the first layer frozen "
+            "late. The rates are those that suit the convolutions.",
+        ),
     ),
     Claim(
         "crops", "4.1",

@@ -81,11 +81,11 @@ def weak_layers(net: Net) -> list[str]:
     def gains(net: Net) -> dict[str, float]:
         weighted = [layer for layer in shapes.walk(net) if layer.weights]
         fan_in = [layer.weights // layer.maps - 1 for layer in weighted]
-        return {w.name: net.start[w.name][0] * math.sqrt(n) for w, n in zip(weighted, fan_in, strict=True)}
+        return {w.name: net.initial[w.name][0] * math.sqrt(n) for w, n in zip(weighted, fan_in, strict=True)}
 
     source = gains(cast(Net, RECIPES["source"].net))
     weak = [name for name, gain in gains(net).items() if name in source and gain < source[name] / 2]
-    return [f"net.std of {name} is {net.start[name][0]:g}" for name in weak]
+    return [f"net.std of {name} is {net.initial[name][0]:g}" for name in weak]
 
 
 def not_a_number(what: str, step: int, recipe: Recipe) -> str:

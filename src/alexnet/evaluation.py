@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from alexnet import checkpoint
-from alexnet.cifar import Network
 from alexnet.data.cache import Pictures
 from alexnet.data.loader import batches_in_order, steps
 from alexnet.data.store import Split, Store, labels
@@ -21,6 +20,7 @@ from alexnet.device import Place, place
 from alexnet.disk import write
 from alexnet.errors import UnusableError
 from alexnet.mesh import Mesh, joined
+from alexnet.nets import Network
 
 Forward = Callable[[Tensor], Tensor]  # views to logits
 BATCH = 64  # pictures at a time; ten views make ten times as many inputs

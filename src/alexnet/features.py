@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from alexnet import cifar
-from alexnet.cifar import Network
 from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Split, Store, labels
 from alexnet.device import Place, place
 from alexnet.disk import json_bytes, write
 from alexnet.errors import UnusableError
 from alexnet.evaluation import takes
+from alexnet.mlp import Mlp
+from alexnet.nets import Network
 from alexnet.network import AlexNet
 from alexnet.prediction import files, pictures_of, serving
 from alexnet.run import recipe_of
@@ -184,6 +185,8 @@ def put_out(net: Network, layer: str, images: Tensor, where: Place) -> Tensor:
 
 def last_hidden(net: Network) -> str:
     """The layer that section 6.1 compares pictures by: the last hidden one's activations, 4096 of them in AlexNet."""
+    if isinstance(net, Mlp):
+        return f"relu{len(net.net.hidden)}"
     return "relu7" if isinstance(net, AlexNet) else cifar.order(net.net)[-2]
 
 

@@ -112,7 +112,7 @@ class AlexNet(nn.Module):
                 ))  # fmt: skip
             seen = whole[name] * (side * side if name == net.layers[-4] else 1)
         self.middle = [name for name in net.layers if name in ("conv3", "conv4", "conv5")]
-        initialise(self, net.start, seed, {n: (first, whole[n]) for n, (first, _) in self.held.items()})
+        initialise(self, net.initial, seed, {n: (first, whole[n]) for n, (first, _) in self.held.items()})
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of the views x (N, 3, input, input)."""
@@ -259,17 +259,17 @@ def named(layers: Iterator[tuple[str, Tensor]], layer: str) -> Tensor:
 
 def initialise(
     module: nn.Module,
-    start: Mapping[str, tuple[float, float]],
+    initial: Mapping[str, tuple[float, float]],
     seed: int,
     held: Mapping[str, tuple[int, int]] | None = None,
 ) -> None:
-    """Weights from N(0, std^2), whatever the fan-in, and equal biases; `start`: both of each layer (section 5).
+    """Weights from N(0, std^2), whatever the fan-in, and equal biases; `initial`: both of each layer (section 5).
 
     A layer's weights are a function of (seed, the layer's name). `held`: which of the whole layer's outputs is the
     first that it has, and how many outputs the whole has.
     """
     with torch.no_grad():
-        for name, (std, one) in start.items():
+        for name, (std, one) in initial.items():
             layer = module.get_submodule(name)
             weight, bias = layer.weight, layer.bias
             assert isinstance(weight, Tensor)

@@ -18,7 +18,7 @@ from alexnet.errors import UnusableError
 from alexnet.launch import WAYS, bounds
 from alexnet.mesh import Axis, Mesh
 from alexnet.network import Layout, outputs, unchanged
-from alexnet.recipe import CifarNet, Net
+from alexnet.recipe import AnyNet, Net
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,15 @@ class Spread:
         return axis.gather(tensor.detach(), 0, what, [end - first for first, end in bounds(outputs, axis.size)])
 
 
-def spread(mesh: Mesh, way: str, net: Net | CifarNet) -> Spread:
+def spread(mesh: Mesh, way: str, net: AnyNet) -> Spread:
     """How the net lies over the mesh; raises UnusableError where that way is not for it."""
     if way not in WAYS:
         raise UnusableError(fields.unknown(way, way, list(WAYS), "", what="way"))
     if way == "data":
         return Spread(way, mesh)
     if not isinstance(net, Net):
-        raise UnusableError(f"--{flag(way)}: the CIFAR nets have one tower and one small layer; leave it out")
+        lacking = type(net).__name__
+        raise UnusableError(f"--{flag(way)}: a way for AlexNet's layers, which a {lacking} lacks; leave it out")
     if way == "towers":
         if net.towers != mesh.towers.size:
             raise UnusableError(f"--{flag(way)}: the recipe's net.towers is {net.towers}; it must be 2")

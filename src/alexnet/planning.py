@@ -16,7 +16,7 @@ from itertools import pairwise
 from alexnet import fields, shapes
 from alexnet.errors import UnusableError
 from alexnet.launch import WAYS, bounds
-from alexnet.recipe import CifarNet, Net, Recipe
+from alexnet.recipe import AnyNet, Net, Recipe
 
 BYTES = {"bf16": 2, "tf32": 4, "fp32": 4}  # of a number on the wire and in activations
 PICTURES = 1_281_167  # ILSVRC-2012's training set
@@ -44,7 +44,7 @@ class Part:
     reduced: int = 0  # to sum its weights' gradients over the replicas
 
 
-def parts(net: Net | CifarNet, way: str, replicas: int, batch: int, bytes_: int) -> list[Part]:
+def parts(net: AnyNet, way: str, replicas: int, batch: int, bytes_: int) -> list[Part]:
     """The layers that have weights, as they lie over the processes; raises UnusableError where they cannot."""
     if words := refusal(net, way, replicas, batch):
         raise UnusableError(words)
@@ -75,14 +75,14 @@ def parts(net: Net | CifarNet, way: str, replicas: int, batch: int, bytes_: int)
     return found
 
 
-def refusal(net: Net | CifarNet, way: str, replicas: int, batch: int) -> str:
+def refusal(net: AnyNet, way: str, replicas: int, batch: int) -> str:
     """Why a net cannot lie over processes that way; nothing if it can."""
     if way not in WAYS:
         return fields.unknown(way, way, list(WAYS), "", what="way")
     if not 1 <= replicas <= batch:
         return f"replicas is {replicas}; it must be 1 to {batch}, a picture of the batch each"
     if way != "data" and not isinstance(net, Net):
-        return f"{way}: the CIFAR nets have one tower and one small full layer; only data is for them"
+        return f"{way}: a way for AlexNet's layers, which a {type(net).__name__} lacks; only data is for it"
     if way == "towers" and isinstance(net, Net) and net.towers == 1:
         return "towers: net.towers is 1; it must be 2 to lie in processes of their own"
     if way == "hybrid" and isinstance(net, Net) and not net.talk:
@@ -98,7 +98,7 @@ def logits(classes: int, replicas: int, batch: int) -> int:
     return sum((batch - n) * c for n, c in zip(pictures, own, strict=True))
 
 
-def traffic(net: Net | CifarNet, way: str, replicas: int, batch: int, bytes_: int) -> dict[str, int]:
+def traffic(net: AnyNet, way: str, replicas: int, batch: int, bytes_: int) -> dict[str, int]:
     """Bytes that all processes together send in one training step, by what for."""
     held = parts(net, way, replicas, batch, bytes_)
     sent = {f"join {part.name}": part.before + part.after for part in held if part.before}
@@ -156,7 +156,7 @@ DEVICES = {
 }
 
 
-def rated(net: Net | CifarNet, precision: str, rate: float, batch: int, device: Device | None = None) -> Device:
+def rated(net: AnyNet, precision: str, rate: float, batch: int, device: Device | None = None) -> Device:
     """The device that takes a step on `batch` pictures at `rate` pictures/s, alone, as `alexnet bench step` prints it.
 
     What does not grow with the batch stays as `device` has it; without one nothing is known to be so.
@@ -170,7 +170,7 @@ def rated(net: Net | CifarNet, precision: str, rate: float, batch: int, device: 
     return replace(known, pace=(batch / rate - fixed) / (grown - fixed), origin=origin)
 
 
-def gpu(name: str | None, net: Net | CifarNet, precision: str, rate: float | None, batch: int | None) -> Device:
+def gpu(name: str | None, net: AnyNet, precision: str, rate: float | None, batch: int | None) -> Device:
     """The device of that name (H200 if there is neither name nor rate), at the rate that was measured, if it was."""
     if (rate is None) != (batch is None):
         raise UnusableError(f"--rate is {rate} and --at-batch is {batch}; give both or neither")
@@ -268,7 +268,7 @@ def timeline(
     return {"compute": sum(map(sum, times)), "network": waited + max(free - now, 0.0), "update": device.update(held)}
 
 
-def alone(net: Net | CifarNet, device: Device, precision: str, batch: int) -> float:
+def alone(net: AnyNet, device: Device, precision: str, batch: int) -> float:
     """Seconds of a step of one device on its own."""
     whole = parts(net, "data", 1, batch, BYTES[precision])
     return sum(sum(device.seconds(part, precision)) for part in whole) + device.update(whole)

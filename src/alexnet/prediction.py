@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from alexnet import checkpoint
-from alexnet.cifar import Network
 from alexnet.data.decode import UnreadablePicture, decode
 from alexnet.data.resize import square
 from alexnet.device import Place, place
 from alexnet.errors import UnusableError
 from alexnet.evaluation import check_views, probabilities
 from alexnet.mesh import joined
+from alexnet.nets import Network
 
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 BATCH = 16

@@ -122,7 +122,7 @@ class Net:
         )
 
     @property
-    def start(self) -> dict[str, tuple[float, float]]:
+    def initial(self) -> dict[str, tuple[float, float]]:
         """Standard deviation of each layer's initial weights, and its initial biases (section 5)."""
         numbers = {name: 5 if name == "conv6" else int(name[-1]) for name in self.layers}
         return {name: (self.std[i - 1], float(i in self.ones)) for name, i in numbers.items()}
@@ -162,9 +162,46 @@ class CifarNet:
         return (*convolutions, *local, "fc")
 
     @property
-    def start(self) -> dict[str, tuple[float, float]]:
+    def initial(self) -> dict[str, tuple[float, float]]:
         """Standard deviation of each layer's initial weights, and its initial biases."""
         return {name: (std, 0.0) for name, std in zip(self.layers, self.std, strict=True)}
+
+
+@dataclass(frozen=True)
+class MlpNet:
+    """A net of fully connected layers alone, which the claim `fc-conv` holds against convolutions; not the paper's."""
+
+    input: int = note(32, "pixels a side of a view")
+    classes: int = note(10, "taken from the store when training")
+    hidden: tuple[int, ...] = note((1000, 1000), "units of the hidden layers, fc1 first")
+    activation: Literal["relu", "tanh", "logistic"] = note("relu", "3.1")
+    dropout: float = note(0.5, "4.2: after each hidden layer; probability of a zero")
+    std: tuple[float, ...] = note((0.01, 0.01, 0.01), "5: of the initial weights, layer by layer")
+    ones: tuple[int, ...] = note((2,), "5: layers whose biases start at 1")
+
+    def __post_init__(self) -> None:
+        layers = len(self.hidden) + 1
+        check(min(self.hidden, default=0) > 0, "net.hidden", self.hidden, "one width or more, 1 or more each")
+        check(min(self.std, default=0) >= 0, "net.std", self.std, "0 or more each")
+        check(len(self.std) == layers, "net.std", self.std, f"{layers} values, one a layer")
+        check(set(self.ones) <= set(range(1, layers + 1)), "net.ones", self.ones, f"layers, 1 to {layers}")
+        check(0 <= self.dropout < 1, "net.dropout", self.dropout, "a probability below 1")
+        check(self.classes >= 2, "net.classes", self.classes, "2 or more")
+        check(self.input >= 1, "net.input", self.input, "1 or more")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that have weights."""
+        return tuple(f"fc{i}" for i in range(1, len(self.hidden) + 2))
+
+
+AnyNet = Net | CifarNet | MlpNet
+
+    @property
+    def initial(self) -> dict[str, tuple[float, float]]:
+        """Standard deviation of each layer's initial weights, and its initial biases (section 5)."""
+        both = zip(self.layers, self.std, strict=True)
+        return {name: (std, float(i in self.ones)) for i, (name, std) in enumerate(both, 1)}
 
 
 @dataclass(frozen=True)
@@ -278,7 +315,7 @@ class Start:
 class Recipe:
     """All that decides a result but the store and the precision."""
 
-    net: Net | CifarNet = note(Net(), "3")
+    net: AnyNet = note(Net(), "3")
     views: Views = note(Views(), "4.1")
     sgd: Sgd = note(Sgd(), "5")
     schedule: Plateau | Steps = note(Plateau(), "5")

@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
-from alexnet.recipe import CifarNet, Net
+from alexnet.recipe import AnyNet, CifarNet, MlpNet, Net
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,11 @@ def formula(width: int, size: int, stride: int, padding: int = 0) -> str:
     return f"({width} + 2*{padding} - {size})/{stride} + 1 = {side}{end}"
 
 
-def walk(net: Net | CifarNet) -> list[Layer]:
+def walk(net: AnyNet) -> list[Layer]:
     """All layers that change the shape, first to last."""
-    return alexnet_walk(net) if isinstance(net, Net) else cifar_walk(net)
+    if isinstance(net, Net):
+        return alexnet_walk(net)
+    return cifar_walk(net) if isinstance(net, CifarNet) else mlp_walk(net)
 
 
 def alexnet_walk(net: Net) -> list[Layer]:
@@ -89,6 +92,12 @@ def cifar_walk(net: CifarNet) -> list[Layer]:
     return layers
 
 
+def mlp_walk(net: MlpNet) -> list[Layer]:
+    """Fully connected layers, of which the first sees all pixels in their three colours."""
+    widths = (3 * net.input**2, *net.hidden, net.classes)
+    return [_full(name, *pair) for name, pair in zip(net.layers, pairwise(widths), strict=True)]
+
+
 def _shared(name: str, side: int, seen: int, maps: int, size: int, stride: int, padding: int, groups: int) -> Layer:
     out, fan_in = moved(side, size, stride, padding), seen // groups * size * size
     return Layer(name, formula(side, size, stride, padding), maps, out, maps * (fan_in + 1), out * out * maps * fan_in)
@@ -103,7 +112,7 @@ def _full(name: str, inputs: int, outputs: int, groups: int = 1) -> Layer:
     return Layer(name, words, outputs, 1, outputs * (fan_in + 1), outputs * fan_in)
 
 
-def notes(net: Net | CifarNet) -> list[str]:
+def notes(net: AnyNet) -> list[str]:
     """What a reader of the paper would stumble over in this net's numbers."""
     conv1 = walk(net)[0]
     if not isinstance(net, Net) or conv1.units != 290_400:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from alexnet import checkpoint, run
-from alexnet.cifar import build
 from alexnet.data.store import Store, labels
 from alexnet.errors import UnusableError
+from alexnet.nets import build
 from alexnet.recipe import Recipe, Start
 
 

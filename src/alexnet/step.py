@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from alexnet.cifar import Network
 from alexnet.data.loader import Batch
 from alexnet.data.views import Viewer
 from alexnet.device import Place
 from alexnet.launch import bounds
+from alexnet.nets import Network
 from alexnet.optim import Momentum, Rates
 from alexnet.parallel import Gradients, Spread
 

@@ -109,11 +109,12 @@ def planned(
 def plan(claim: Claim, store: Store, given: Recipe | None, called: str | None, seeds: int, epochs: int | None) -> Plan:
     """A claim's plan on a store; raises UnusableError where the one cannot be decided on the other."""
     name, base = basis(claim, store.side, given, epochs)
+    base = base.but(net={"classes": len(store.classes)})  # before the arms: one counts the weights
     if claim.base and store.side != SIDE:
         raise UnusableError(
             f"claim {claim.name} needs pictures of 32 pixels, as CIFAR-10 has; store {store.path} holds {store.side}"
         )
-    arms = {n: r.but(net={"classes": len(store.classes)}) for n, r in claims.arms(claim, base).items()}
+    arms = claims.arms(claim, base)
     for recipe in arms.values():
         check_fit(f"of claim {claim.name}", recipe, store)
     if claim.room and base.net.input >= store.side:

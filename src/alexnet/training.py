@@ -14,7 +14,6 @@ import torch
 from alexnet import checkpoint, fields, optim, run, runlog
 from alexnet import start as starting
 from alexnet.checkpoint import State
-from alexnet.cifar import Network, build
 from alexnet.data.cache import Pictures
 from alexnet.data.loader import Batch, Batches, steps, training_batches
 from alexnet.data.store import Store
@@ -23,6 +22,7 @@ from alexnet.diagnosis import Watch, not_a_number
 from alexnet.errors import FailedError, StoppedError, UnusableError
 from alexnet.evaluation import Evaluation, evaluated, validate
 from alexnet.mesh import TIMEOUT, Mesh, joined
+from alexnet.nets import Network, build
 from alexnet.ops import forms
 from alexnet.parallel import Spread, spread
 from alexnet.recipe import Recipe, Start, named

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from alexnet.cifar import Network
+    from alexnet.nets import Network
 
 APART = 1.25  # of the towers' middles from the figure's
 
@@ -79,7 +79,7 @@ def said(net: "Network", layer: shapes.Layer, pools: dict[str, shapes.Layer]) ->
         window = _window(pools[number]) if name == "pool" else None
         kind = net.net.pools[int(number) - 1] if hasattr(net.net, "pools") else "max"
         after.append(f"{kind} {window[0]}/{window[1]}" if window else name)
-    if layer.name in ("fc6", "fc7") and (p := getattr(net.net, "dropout", 0)):
+    if layer.name.startswith("fc") and layer.name != net.net.layers[-1] and (p := getattr(net.net, "dropout", 0)):
         after.append(f"dropout {p:g}")
     return [layer.name, what, ", ".join(after), f"{layer.weights:,}"]
 
@@ -91,6 +91,7 @@ def follows(net: "Network", number: str) -> list[str]:
     if isinstance(net, cifar.Cifar):
         names = cifar.order(net.net)
         return [name[:4] for name in names if name in (f"norm{number}", f"pool{number}")]
+    assert isinstance(net.net, Net)
     norm = ["norm"] if net.net.lrn and number in ("1", "2") else []
     return [*norm, *(["pool"] if number in ("1", "2", "5") else [])]
 

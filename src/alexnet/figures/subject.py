@@ -17,9 +17,9 @@ from alexnet.figures.pictures import chances, maps, neighbours, top5
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from alexnet.cifar import Network
     from alexnet.data.store import Split, Store
     from alexnet.device import Place
+    from alexnet.nets import Network
     from alexnet.recipe import Recipe
 
 PANEL = 8  # pictures in a top-5 panel
@@ -58,6 +58,11 @@ class Subject:
     def towers(self) -> int:
         """Two, or one."""
         return int(getattr(self.recipe.net, "towers", 1))
+
+    def convolves(self) -> None:
+        """Raise UnusableError where the net has no convolutions."""
+        if "conv1" not in self.recipe.net.layers:
+            raise UnusableError("a net of fully connected layers alone has neither kernels nor maps to show")
 
     @cached_property
     def store(self) -> "Store":
@@ -106,10 +111,10 @@ def draw_architecture(subject: Subject) -> "Figure":
     """Figure 2, of the run's recipe."""
     import torch
 
-    from alexnet import cifar
+    from alexnet import nets
 
     with torch.device("meta"):
-        return architecture(cifar.build(subject.recipe.net, 0))
+        return architecture(nets.build(subject.recipe.net, 0))
 
 
 def draw_curves(subject: Subject) -> "Figure":
@@ -128,6 +133,7 @@ def draw_curves(subject: Subject) -> "Figure":
 
 def draw_kernels(subject: Subject) -> "Figure":
     """Figure 3."""
+    subject.convolves()
     return kernels(subject.net.state_dict()["conv1.weight"].float().cpu().numpy(), subject.towers)
 
 
@@ -162,6 +168,7 @@ def draw_maps(subject: Subject) -> "Figure":
     """What each layer's maps make of the picture in the middle of the held-out split."""
     import torch
 
+    subject.convolves()
     net, where = subject.net, subject.where
     (picture,) = subject.held_out.read(evenly(1, len(subject.held_out)))
     with torch.inference_mode(), where.arithmetic():
