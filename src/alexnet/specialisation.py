@@ -1,7 +1,8 @@
 """What the two towers' first kernels have become: the colour and the orientation of each (section 6.1, figure 3).
 
-The paper: "The kernels on GPU 1 are largely color-agnostic, while the kernels on on GPU 2 are largely color-specific."
-Here that is two numbers a kernel, their means a tower, and how often chance alone parts the towers as far.
+The paper: "The kernels on GPU 1 are largely color-agnostic, while the kernels on on [sic] GPU 2 are largely
+color-specific." Here that is two numbers a kernel, their means a tower, and how often chance alone parts the towers
+as far.
 """
 
 from dataclasses import dataclass
