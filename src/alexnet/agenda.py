@@ -23,6 +23,7 @@ def listing(
     *,
     seeds: int = 3,
     epochs: int | None = None,
+    pretrain_on: str | Path | None = None,
 ) -> list[dict[str, Any]]:
     """Every claim with its section, the paper's number and 2012's, its arms, and what deciding it costs here.
 
@@ -40,7 +41,7 @@ def listing(
         row["arms"] = list(claim.arms)
         try:
             if opened:
-                made = plan(claim, opened, given, called, 1, epochs)
+                made = plan(claim, opened, given, called, 1, epochs, Store(pretrain_on) if pretrain_on else None)
                 base, arms = made.base, [r[0] for r in made.arms.values()]
             else:
                 base, value = basis(claim, side, given, epochs)

@@ -203,7 +203,7 @@ def _why(claim: Claim, names: Sequence[str]) -> str:
     begun = sum(name.startswith((f"{claim.name},", f"{claim.name} ")) for name in names)
     if begun:
         return f"not finished: {begun} run{'s' * (begun > 1)} begun, and no result yet"
-    return f"cannot be run yet: it needs {claim.missing}" if claim.missing else "not run"
+    return "not run"
 
 
 def _unlike(path: Path, error: Exception) -> UnusableError:

@@ -194,14 +194,14 @@ class MlpNet:
         """The layers that have weights."""
         return tuple(f"fc{i}" for i in range(1, len(self.hidden) + 2))
 
-
-AnyNet = Net | CifarNet | MlpNet
-
     @property
     def initial(self) -> dict[str, tuple[float, float]]:
         """Standard deviation of each layer's initial weights, and its initial biases (section 5)."""
         both = zip(self.layers, self.std, strict=True)
         return {name: (std, float(i in self.ones)) for i, (name, std) in enumerate(both, 1)}
+
+
+AnyNet = Net | CifarNet | MlpNet
 
 
 @dataclass(frozen=True)

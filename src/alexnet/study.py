@@ -7,19 +7,20 @@ OUT/NAME.json is what was found of each claim. Beside them, OUT/evaluations keep
 import hashlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from alexnet import checkpoint, claims, fields, run, runlog
 from alexnet.claims import MEASURES, Claim, Expect
+from alexnet.data.loader import steps
 from alexnet.data.store import Store
 from alexnet.device import Place, place
 from alexnet.disk import write_json
 from alexnet.errors import FailedError, StoppedError, UnusableError
 from alexnet.evaluation import evaluate
 from alexnet.launch import launch
-from alexnet.recipe import Plateau, Recipe, named
+from alexnet.recipe import Plateau, Recipe, Start, named
 from alexnet.signals import Signals
 from alexnet.training import check_fit, check_same, train
 from alexnet.verdict import judge, overall
@@ -29,11 +30,16 @@ SIDE = 32  # pixels, of CIFAR-10's pictures
 
 @dataclass(frozen=True)
 class Plan:
-    """What a claim's study trains: for each arm a recipe a seed."""
+    """What a claim's study trains: for each arm a recipe a seed.
+
+    `first`: by the digest of a recipe that starts from another net, what that is, trained on the store `more`.
+    """
 
     claim: Claim
     base: str
     arms: Mapping[str, Sequence[Recipe]]
+    first: Mapping[str, Recipe] = field(default_factory=dict)
+    more: Store | None = None
 
     @property
     def recipes(self) -> dict[str, Recipe]:
@@ -52,13 +58,15 @@ def study(
     device: str = "auto",
     precision: str = "auto",
     workers: int = 2,
+    pretrain_on: str | Path | None = None,
     quiet: bool = False,
     say: Callable[[str], None] = lambda words: None,
 ) -> list[dict[str, Any]]:
     """Decide claims on a store, each into OUT/NAME.json; returns what these files hold.
 
     `names`: of claims, or "all" for those that can be decided here. `recipe`: what their arms differ from, where the
-    claim has none of its own; the store decides if None. `epochs`: of each run, instead of the recipe's.
+    claim has none of its own; the store decides if None. `epochs`: of each run, instead of the recipe's. `pretrain_on`:
+    a store of more classes, for arms that are trained on it first.
 
     What OUT holds already is not trained again, and what was interrupted goes on. Raises UnusableError before anything
     is trained for a claim that the store cannot decide, and StoppedError, after saving, on SIGINT or SIGTERM. A run
@@ -67,7 +75,8 @@ def study(
     if launch().world > 1:
         raise UnusableError(f"study runs in one process, and {launch().world} were started; leave out the launcher")
     opened, where = Store(store), place(device, precision)
-    plans, left = planned(names, opened, recipe, seeds, epochs)
+    more = Store(pretrain_on) if pretrain_on else None
+    plans, left = planned(names, opened, recipe, seeds, epochs, more)
     for words in left:
         say(f"left out: {words}")
     folder = home(Path(out), opened)
@@ -87,7 +96,12 @@ def study(
 
 
 def planned(
-    names: Sequence[str], store: Store, recipe: str | Recipe | None, seeds: int, epochs: int | None
+    names: Sequence[str],
+    store: Store,
+    recipe: str | Recipe | None,
+    seeds: int,
+    epochs: int | None,
+    more: Store | None = None,
 ) -> tuple[list[Plan], list[str]]:
     """The claims' plans, and for "all" why some are left out; raises UnusableError for one that cannot be decided."""
     if seeds < 1:
@@ -96,7 +110,7 @@ def planned(
     for claim in claims.meant(names):
         try:
             called = recipe if isinstance(recipe, str) else None
-            plans.append(plan(claim, store, given, called, seeds, epochs))
+            plans.append(plan(claim, store, given, called, seeds, epochs, more))
         except UnusableError as error:
             if not every:
                 raise
@@ -106,7 +120,15 @@ def planned(
     return plans, left
 
 
-def plan(claim: Claim, store: Store, given: Recipe | None, called: str | None, seeds: int, epochs: int | None) -> Plan:
+def plan(
+    claim: Claim,
+    store: Store,
+    given: Recipe | None,
+    called: str | None,
+    seeds: int,
+    epochs: int | None,
+    more: Store | None = None,
+) -> Plan:
     """A claim's plan on a store; raises UnusableError where the one cannot be decided on the other."""
     name, base = basis(claim, store.side, given, epochs)
     base = base.but(net={"classes": len(store.classes)})  # before the arms: one counts the weights
@@ -128,13 +150,46 @@ def plan(claim: Claim, store: Store, given: Recipe | None, called: str | None, s
                 f"claim {claim.name}: its arms {e.more} and {e.less} are the same net under recipe {called or name}; "
                 "give a --recipe in which they differ"
             )
-    return Plan(claim, called or name, {n: [r.but(seed=seed) for seed in range(seeds)] for n, r in arms.items()})
+    if claim.rows and not more:  # a table without the rows that need it
+        arms = {n: r for n, r in arms.items() if n not in claim.first}
+    counts = {n: max((row.nets.get(n, 0) for row in claim.rows), default=seeds) for n in arms}
+    seeded = {n: [r.but(seed=seed) for seed in range(counts[n])] for n, r in arms.items()}
+    first = dict[str, Recipe]()
+    for arm in claim.first.keys() & arms.keys():
+        before = pretrained(claim, base, arm, store, more)
+        for i, recipe in enumerate(seeded[arm]):
+            other = before.but(seed=recipe.seed)
+            assert more
+            end = steps(len(more["train"]), other.sgd.batch) * other.epochs
+            start = Start(other.digest, more.digest, end, recipe.net.layers[:-1])
+            seeded[arm][i] = recipe.but(start=start)
+            first[seeded[arm][i].digest] = other
+    return Plan(claim, called or name, seeded, first, more)
+
+
+def pretrained(claim: Claim, base: Recipe, arm: str, store: Store, more: Store | None) -> Recipe:
+    """What an arm is trained as on the store `more`; raises UnusableError where there is none that serves."""
+    if more is None:
+        raise UnusableError(
+            f"claim {claim.name} trains on more classes first; name a store of them with --pretrain-on STORE"
+        )
+    if more.side != store.side or len(more.classes) <= len(store.classes):
+        raise UnusableError(
+            f"--pretrain-on {more.path} has {len(more.classes)} classes and pictures of {more.side} pixels; it must "
+            f"have more than {len(store.classes)} classes, and {store.side} pixels as store {store.path}"
+        )
+    change = claim.first[arm]
+    recipe = base.but(**(change(base) if callable(change) else change)).but(net={"classes": len(more.classes)})
+    if isinstance(recipe.schedule, Plateau):
+        raise UnusableError(
+            f"claim {claim.name} needs a recipe whose length is known before: source or tiny, not paper"
+        )
+    check_fit(f"of claim {claim.name}", recipe, more)
+    return recipe
 
 
 def basis(claim: Claim, side: int, given: Recipe | None, epochs: int | None) -> tuple[str, Recipe]:
     """The recipe that a claim's arms differ from, and its name; raises UnusableError for a claim that cannot be run."""
-    if claim.missing:
-        raise UnusableError(f"claim {claim.name} cannot be run yet: it needs {claim.missing}")
     name, base = claims.base(claim, side, given)
     return name, base.but(epochs=epochs) if epochs is not None else base
 
@@ -174,6 +229,21 @@ class Work:
         """Where the run of a recipe lies."""
         return self.out / "runs" / f"{recipe.digest}-{self.where.precision}"
 
+    @property
+    def folders(self) -> list[Path]:
+        """Every run of the plan, those trained first included."""
+        recipes = self.plan.recipes.values()
+        return [self.folder(r) for r in recipes] + [at[2] for r in recipes if (at := self.before(r))]
+
+    def before(self, recipe: Recipe) -> tuple[Store, Recipe, Path] | None:
+        """What a recipe starts from: on which store it is trained, as what, and where."""
+        if not recipe.start:
+            return None
+        first, more = self.plan.first[recipe.digest], self.plan.more
+        assert more
+        folder = self.folder(first)
+        return more, first, folder.with_name(f"{folder.name}-{more.digest[:8]}")
+
     def train(self) -> dict[str, str]:
         """Train what is missing; returns why runs failed, by the digests of their recipes."""
         failed, number = dict[str, str](), len(self.plan.recipes)
@@ -187,14 +257,24 @@ class Work:
                 continue
             self.say(f"{arm}, seed {recipe.seed}: run {i} of {number}, {folder}")
             try:
-                train(
-                    self.store, folder, recipe, name=arm, resume=True, device=str(self.where.device),
-                    precision=self.where.precision, workers=self.workers, until=self.plan.claim.until, quiet=self.quiet,
-                )  # fmt: skip
+                start = None
+                if before := self.before(recipe):
+                    more, first, start = before
+                    if not complete(start, first, None):
+                        self.say(f"{arm}, seed {recipe.seed}: first on {more.path}, {start}")
+                        self.one(more, start, first, f"{arm}, first")
+                self.one(self.store, folder, recipe, arm, start)
             except FailedError as error:
                 self.say(f"{arm}, seed {recipe.seed}: {error}")
                 failed[digest] = str(error)
         return failed
+
+    def one(self, store: Store, folder: Path, recipe: Recipe, name: str, start: Path | None = None) -> None:
+        """Train one run, or on with it."""
+        train(
+            store, folder, recipe, name=name, resume=True, device=str(self.where.device), workers=self.workers,
+            precision=self.where.precision, until=self.plan.claim.until, start=start, quiet=self.quiet,
+        )  # fmt: skip
 
     def result(self, failed: Mapping[str, str]) -> dict[str, Any]:
         """What OUT/NAME.json holds."""
@@ -228,16 +308,34 @@ class Work:
             + (f" at most, to a training error of {claim.until:.0%}" if claim.until else ""),
             "seeds": seeds,
             "expects": expects,
+            "rows": self.rows(arms, failed),
             "arms": arms,
             "measures": {m: MEASURES[m] for m in MEASURES if m in asked},
             "notes": [*claim.notes, "An interval is of seeds: other nets on these pictures."],
             "failed": [{"digest": d, "seed": recipes[d].seed, "why": words} for d, words in failed.items()],
-            "seconds": round(sum(runlog.seconds(runlog.read(self.folder(r))) for r in recipes.values()), 1),
+            "seconds": round(sum(runlog.seconds(runlog.read(f)) for f in self.folders), 1),
             "recipe": {"name": self.plan.base, "epochs": first.epochs},
             "store": {"path": str(self.store.path.resolve()), "kind": self.store.kind, "digest": self.store.digest},
             "precision": self.where.precision,
             "commit": run.commit(),
         }
+
+    def rows(self, arms: Mapping[str, Any], failed: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The rows of a claim's table whose nets there are: of one net the mean of all that its arm has."""
+        rows = []
+        for row in self.plan.claim.rows:
+            nets = [r for arm, n in row.nets.items() for r in self.plan.arms.get(arm, ())[:n]]
+            if len(nets) < sum(row.nets.values()) or any(r.digest in failed for r in nets):
+                continue
+            each = {m: [v for arm in row.nets for v in arms[arm]["measures"][m]] for m in ("top1", "top5")}
+            if any(v is None for values in each.values() for v in values):
+                continue
+            found = {m: statistics.fmean(values) for m, values in each.items()}
+            if len(nets) > 1:
+                found = self.evaluated([self.folder(r) for r in nets], self.store.held_out, 10)
+            made = {"model": row.model, "nets": dict(row.nets), "top1": found["top1"], "top5": found["top5"]}
+            rows.append(made | {f"each_{m}": values for m, values in each.items()})
+        return rows
 
     def measured(self, recipe: Recipe, asked: set[str]) -> dict[str, float | None]:
         """What a run shows, by its log, and by another look at the training pictures where that is asked for."""

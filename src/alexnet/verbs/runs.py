@@ -237,6 +237,7 @@ def study(
     recipe: str | None = None,
     seeds: Annotated[int, Parameter(validator=Number(gte=1))] = 3,
     epochs: int | None = None,
+    pretrain_on: Path | None = None,
     list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -250,7 +251,9 @@ def study(
 
     Example: alexnet study relu-tanh store-cifar studies --seeds 3
 
-    Example: alexnet study --list
+    Example: alexnet study table-2 store studies --pretrain-on store-of-more-classes
+
+    Example: alexnet study --list; and what it costs here: alexnet study all store --list
 
     Parameters
     ----------
@@ -267,6 +270,8 @@ def study(
         Runs of each arm; an interval needs 2.
     epochs
         Length of each run; the schedule keeps its proportions.
+    pretrain_on
+        Store of more classes, for pretrain and the CNN* of table-2, which are trained on it first.
     list_
         Show every claim, the paper's number, 2012's, the arms, and what deciding it costs; on STORE, and at the rate
         of the runs in OUT, where they are given.
@@ -276,7 +281,7 @@ def study(
     if list_:
         from alexnet.agenda import listing
 
-        show_claims(listing([name], store, out, recipe, seeds=seeds, epochs=epochs), json_)
+        show_claims(listing([name], store, out, recipe, seeds=seeds, epochs=epochs, pretrain_on=pretrain_on), json_)
         return 0
     if store is None or out is None:
         raise UnusableError("study needs STORE and OUT; or give --list")
@@ -286,7 +291,7 @@ def study(
     speak = console()
     found = study(
         [name], store, out, recipe, seeds=seeds, epochs=epochs, device=device, precision=precision, workers=workers,
-        quiet=json_, say=lambda words: None if json_ else speak.print(words, markup=False),
+        pretrain_on=pretrain_on, quiet=json_, say=lambda words: None if json_ else speak.print(words, markup=False),
     )  # fmt: skip
     show_studies(found, json_)
     return 1 if any(result["failed"] for result in found) else 0
