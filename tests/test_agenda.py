@@ -17,7 +17,7 @@ def test_the_list_says_what_each_claim_costs(store: Path, small: Recipe, run: Pa
     assert relu["multiply_adds"] == 3 * 2 * 3 * 40 * 50_000 * agenda.forward(CLAIMS["relu-tanh"].base or small)
     assert relu["cost"].startswith("at most about ")
     assert (relu["rate"], relu["rate_is"]) == (agenda.RATE, "assumed")
-    assert rows["depth"]["core_minutes"] is None
+    assert rows["depth"]["core_minutes"] > 0
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / run.name).symlink_to(run)
     (row,) = agenda.listing(["lrn"], store, tmp_path, small, seeds=2)

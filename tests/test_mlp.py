@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.ranks import Ranks, trained
 from torch import Tensor
 
-from alexnet import features, figures, rng, shapes
-from alexnet.checkpoint import load
+from alexnet import checkpoint, features, figures, rng, shapes
 from alexnet.errors import UnusableError
 from alexnet.mlp import Mlp
 from alexnet.nets import build
 from alexnet.planning import refusal
-from alexnet.recipe import RECIPES, MlpNet
+from alexnet.recipe import RECIPES, MlpNet, Recipe
 from alexnet.training import train
 
 NET = MlpNet(input=3, classes=4, hidden=(6, 5), dropout=0.4, std=(0.02, 0.3, 0.4))
@@ -147,11 +147,35 @@ def test_only_replicas_are_for_it(way: str) -> None:
     assert refusal(NET, "data", 2, 8) == ""
 
 
-def test_a_run_has_every_figure_but_those_of_convolutions(store: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    """Four steps an epoch, the last one smaller."""
     net = MlpNet(input=56, classes=3, hidden=(8, 6), std=(0.002, 0.3, 0.3))
-    recipe = RECIPES["tiny"].but(net=net, sgd={"batch": 8, "rate": 0.001}, views={"share": 2}, epochs=1)
+    return RECIPES["tiny"].but(net=net, sgd={"batch": 8, "rate": 0.001}, views={"share": 2}, epochs=2)
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    return checkpoint.read_tensors(checkpoint.found(run)[-1], checkpoint.FILES[0])
+
+
+def test_a_run_stopped_and_resumed_or_spread_over_replicas_is_the_uninterrupted_run_of_one(
+    ranks: Ranks, store: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    """The order of sums over replicas is another: far below 1e-10 in float64."""
+    for folder, processes, given in (("one", 1, {}), ("two", 2, {"accumulate": 2}), ("stopped", 1, {"stop_at": 3})):
+        said = ranks(processes, trained, store, tmp_path / folder, recipe, precision="fp64", **given)
+        assert said == ["done"] * processes or folder == "stopped"
+    assert "saved at step 3 of 8" in said[0]
+    assert ranks(1, trained, store, tmp_path / "stopped", recipe, precision="fp64", resume=True) == ["done"]
+    one, two, resumed = (weights(tmp_path / folder) for folder in ("one", "two", "stopped"))
+    for name, value in one.items():
+        assert torch.equal(resumed[name], value)
+        torch.testing.assert_close(two[name], value, rtol=1e-10, atol=1e-10)
+
+
+def test_a_run_has_every_figure_but_those_of_convolutions(store: Path, recipe: Recipe, tmp_path: Path) -> None:
     train(store, tmp_path / "run", recipe, precision="fp32", quiet=True)
-    assert isinstance(load(tmp_path / "run"), Mlp)
+    assert isinstance(checkpoint.load(tmp_path / "run"), Mlp)
     _, left = figures.draw(tmp_path / "run", tmp_path / "figures")
     words = "a net of fully connected layers alone has neither kernels nor maps to show"
     assert left == {"kernels": words, "maps": words}

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -11,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from alexnet import runlog, study
+from alexnet import run, runlog, study
 from alexnet.claims import CLAIMS
 from alexnet.data.prepare import prepare
 from alexnet.data.store import Store
 from alexnet.errors import FailedError, StoppedError, UnusableError
+from alexnet.evaluation import evaluate
 from alexnet.recipe import Recipe
 from alexnet.run import recipe_of
 from alexnet.shapes import walk
@@ -176,6 +178,53 @@ def test_a_run_that_fails_leaves_its_claim_not_shown_and_the_others_go_on(
     assert beside["why"] == "no seed gives a number"
 
 
+@pytest.fixture(scope="module")
+def less(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two of the three classes."""
+    folder = tmp_path_factory.mktemp("less")
+    for path in sorted(p for p in pictures.iterdir() if p.is_dir())[:2]:
+        shutil.copytree(path, folder / "pictures" / path.name)
+    prepare(folder / "pictures", folder / "store", side=64, val_fraction=0.29, jobs=1)
+    return folder / "store"
+
+
+def test_table_2_has_a_row_for_every_net_of_the_paper(store: Path, less: Path, brief: Recipe, tmp_path: Path) -> None:
+    """Seven nets, two of them trained on more classes first; without such a store the rows of CNN* are left out."""
+    out = tmp_path / "out"
+    (alone,) = study.study(["table-2"], less, out, brief, **QUICK)
+    assert [row["model"] for row in alone["rows"]] == ["1 CNN", "5 CNNs"]
+    before = runs_in(out)
+    (found,) = study.study(["table-2"], less, out, brief, pretrain_on=store, **QUICK)
+    assert [row["model"] for row in found["rows"]] == ["1 CNN", "5 CNNs", "1 CNN*", "7 CNNs*"]
+    assert len(runs_in(out)) == 5 + 2 + 2
+    assert {name: t for name, t in runs_in(out).items() if name in before} == before
+    one, five, _, seven = found["rows"]
+    assert one["top1"] == pytest.approx(sum(one["each_top1"]) / 5)
+    assert five["top1"] == found["arms"]["CNN"]["measures"]["ensemble_top1"][0]
+    folders = [out / name for arm, n in (("CNN", 5), ("CNN*", 2)) for name in found["arms"][arm]["runs"][:n]]
+    assert seven["top1"] == pytest.approx(evaluate(less, folders, precision="fp32").errors.top1)
+
+
+def test_a_pre_trained_net_starts_from_its_own_seeds_first_training(
+    store: Path, less: Path, brief: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (found,) = study.study(["pretrain"], less, out, brief, seeds=2, pretrain_on=store, **QUICK)
+    for seed, (name, other) in enumerate(zip(found["arms"]["CNN*"]["runs"], found["arms"]["CNN"]["runs"], strict=True)):
+        _, recipe = run.recipe_of(out / name)
+        first = Path(run.environment_of(out / name)["start"])
+        assert recipe.start is not None
+        assert recipe.start.layers == recipe.net.layers[:-1]
+        assert (recipe.start.recipe, recipe.start.store) == (run.recipe_of(first)[1].digest, Store(store).digest)
+        assert recipe.seed == run.recipe_of(first)[1].seed == run.recipe_of(out / other)[1].seed == seed
+    assert study.study(["pretrain"], less, out, brief, seeds=2, pretrain_on=store, **QUICK) == [found]
+
+
+def test_a_store_of_no_more_classes_is_not_for_training_on_first(less: Path, brief: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(UnusableError, match=r"--pretrain-on .* has 2 classes .* must have more than 2 classes"):
+        study.study(["pretrain"], less, tmp_path / "out", brief, pretrain_on=less, **QUICK)
+
+
 def test_crossing_interpolates_between_epochs() -> None:
     assert study.crossing([0.9, 0.5, 0.3, 0.2], 0.25) == pytest.approx(2.5)
     assert study.crossing([0.9, 0.2], 0.2) == 1.0
@@ -185,9 +234,9 @@ def test_crossing_interpolates_between_epochs() -> None:
 def test_all_leaves_out_what_cannot_be_decided_and_says_why(store: Path, brief: Recipe) -> None:
     plans, left = study.planned(["all"], Store(store), brief, 2, None)
     names = {plan.claim.name for plan in plans}
-    assert names == {n for n, c in CLAIMS.items() if not c.missing and not c.base} - {"fc-conv"}
+    assert names == {n for n, c in CLAIMS.items() if not c.base} - {"fc-conv", "pretrain"}
     assert any("fc-conv needs two nets of as many weights" in words for words in left)
-    assert any("depth cannot be run yet: it needs a net that may lack conv3" in words for words in left)
+    assert any("claim pretrain trains on more classes first" in words for words in left)
     assert len(plans) + len(left) == len(CLAIMS)
 
 
@@ -198,7 +247,7 @@ def test_all_leaves_out_what_cannot_be_decided_and_says_why(store: Path, brief: 
         ("relu-tanh", None, 3, "claim relu-tanh needs pictures of 32 pixels, as CIFAR-10 has; store .* holds 64"),
         ("lrn", "source", 3, "takes views of 224 pixels, and store .* holds pictures of 64"),
         ("overlap", "cifar-13", 3, "about AlexNet's layers"),
-        ("columns", None, 3, "columns cannot be run yet: it needs a net whose towers stay apart"),
+        ("pretrain", None, 3, "pretrain trains on more classes first; name a store of them with --pretrain-on"),
         ("lrn", None, 0, "--seeds 0; give 1 or more"),
         ("lrn", "nothing", 3, "no recipe nothing"),
     ],

@@ -293,7 +293,9 @@ ALL = (
         paper="about 2 points", log="not in the release", shape=True,
         arms={"whole": {}} | {f"no conv{i}": {"net": {"without": (i,)}} for i in (3, 4)},
         expects=tuple(Expect(f"no conv{i}", "whole", "top1", paper=0.02) for i in (3, 4)),
-        notes=("Without conv3 the towers meet before conv4. conv5 stays: without it fc6 would have half as many weights more.",),
+        notes=(
+            "Without conv3 the towers meet before conv4. conv5 stays: without it fc6 would grow by half.",
+        ),
     ),
     Claim(
         "fc-conv", "1; slides",
