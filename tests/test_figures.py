@@ -1,3 +1,4 @@
+import json
 import math
 import shutil
 import subprocess
@@ -204,8 +205,29 @@ def test_every_figure_has_a_caption() -> None:
 
 
 def test_a_folder_without_a_run_has_no_figures(tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="not a run"):
+    with pytest.raises(UnusableError, match="neither a run nor a study"):
         figures.draw(tmp_path, tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_study_has_figure_1_once_its_relu_tanh_is_finished(small: Recipe, tmp_path: Path) -> None:
+    study, out = tmp_path / "study", tmp_path / "figures"
+    runs = {arm: study / "runs" / f"{arm}-fp32" for arm in ("relu", "tanh")}
+    for arm, folder in runs.items():
+        folder.mkdir(parents=True)
+        recipe = small.plain()
+        recipe["net"]["activation"] = arm
+        (folder / "recipe.json").write_text(json.dumps({"name": f"relu-tanh, {arm}", "recipe": recipe}))
+        (folder / "log.jsonl").write_text(json.dumps(epoch(1)) + "\n" + json.dumps(epoch(4)) + "\n")
+    (study / "study.json").write_text('{"store": "/made/up", "store_digest": "0"}')
+    with pytest.raises(UnusableError, match="has no finished relu-tanh"):
+        figures.draw(study, out)
+    arms = {arm: {"runs": [folder.relative_to(study).as_posix()]} for arm, folder in runs.items()}
+    (study / "relu-tanh.json").write_text(json.dumps({"arms": arms}))
+    paths, missing = figures.draw(study, out)
+    assert [path.name for path in paths] == ["figure-1.png", "figure-1.svg"]
+    assert not missing
+    assert all(path.stat().st_size for path in paths)
 
 
 def written(figure: Any) -> list[str]:

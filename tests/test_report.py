@@ -223,10 +223,47 @@ def test_ours_stands_in_the_papers_tables_with_its_scale(studied: Path) -> None:
     words = text(Page(report(studied)))
     found = json.loads((studied / "deep" / "st" / "ensemble.json").read_text())
     seen = found["arms"]["net"]["measures"]
-    assert f"5 CNNs 38.1 % 16.4 % ours, 2 nets averaged {100 * seen['ensemble_top1'][0]:.1f} %" in words
+    together = f"top-1 {100 * seen['ensemble_top1'][0]:.1f} %"
+    assert f"5 CNNs 38.1 % 16.4 % 16.4 % ours, 2 nets averaged: {together}" in words
     single = 100 * sum(seen["top1"]) / 2
-    assert f"1 CNN 40.7 % 18.2 % 40.66 % 18.21 % ours, mean over seeds {single:.1f} %" in words
+    assert f"1 CNN 40.7 % 18.2 % – 40.66 % 18.21 % ours, mean over seeds: top-1 {single:.1f} %" in words
     assert words.count("A small-scale result, not ImageNet.") >= 7
+
+
+def test_the_papers_tables_have_every_row_in_its_order(studied: Path) -> None:
+    markdown = report(studied).with_name("report.md").read_text()
+    rows = [line.split(" |")[0] for line in markdown[markdown.index("## Table 1") :].splitlines()]
+    models = [row.removeprefix("| ") for row in rows if row.startswith("| ") and not row.startswith("| ours")]
+    assert [m.replace("\\", "") for m in models if "CNN" in m or "SIFT" in m or "Sparse" in m] == [
+        "Sparse coding", "SIFT + FVs", "CNN", "CNN, one view (section 4.1)",
+        "SIFT + FVs", "1 CNN", "5 CNNs", "1 CNN*", "7 CNNs*",
+    ]  # fmt: skip
+
+
+def test_the_rows_of_a_table_2_study_stand_beneath_their_models(studied: Path) -> None:
+    folder = studied / "deep" / "st"
+    found = json.loads((folder / "ensemble.json").read_text())
+    seven = {"model": "7 CNNs*", "nets": {"CNN": 5, "CNN*": 2}, "top1": 0.25, "top5": 0.125}
+    one = {"model": "1 CNN", "nets": {"CNN": 2}, "top1": 0.5, "top5": 0.25}
+    rows = [one | {"each_top1": [0.4, 0.6], "each_top5": [0.2, 0.3]}, seven | {"each_top1": [1] * 7, "each_top5": []}]
+    (folder / "table-2.json").write_text(json.dumps(found | {"claim": "table-2", "rows": rows}))
+    words = text(Page(report(studied)))
+    assert "18.21 % ours, mean of 2 nets: top-1 50.0 % , top-5 25.0 % 30 pictures of 3 classes" in words
+    assert "15.3 % ours, averaged: 5 CNN, 2 CNN*: top-1 25.0 % , top-5 12.5 % 30 pictures of 3 classes" in words
+    (folder / "table-2.json").write_text('{"rows": [{"model": "1 CNN"}]}')
+    with pytest.raises(UnusableError, match=r"table-2\.json is not what alexnet study writes"):
+        report(studied)
+
+
+def test_finished_runs_alone_stand_in_the_tables_and_unfinished_ones_do_not(out: Path) -> None:
+    shutil.copytree(out / "mine", out / "stopped")
+    log = out / "stopped" / "log.jsonl"
+    log.write_text("".join(f"{line}\n" for line in log.read_text().splitlines() if '"final"' not in line))
+    words = text(Page(report(out)))
+    assert words.count("ours, recipe") == 2  # in table 1, and in table 2
+    assert "30 pictures of 3 classes, views of 56 pixels, 3 epochs. A small-scale result, not ImageNet." in words
+    assert words.count("Run mine.") == 2
+    assert words.count("Not finished: there is no final evaluation.") == 1
 
 
 def test_a_verdict_has_a_shape_beside_its_word(studied: Path) -> None:
@@ -290,4 +327,4 @@ def test_a_study_that_has_not_begun_is_reported(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text('{"store": "/made/up", "store_digest": "0"}')
     words = text(Page(report(tmp_path)))
     assert "No run has begun." in words
-    assert "Ours is missing: no study here has decided" in words
+    assert "Ours is missing: no study and no finished run here" in words

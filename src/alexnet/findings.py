@@ -13,28 +13,64 @@ from alexnet.errors import UnusableError
 from alexnet.run import read_json
 
 MARKS = {"holds": "●", "does not hold": "✕", "not shown": "○", "not decided": "–"}  # told apart without colour
+BEST = 3  # runs outside studies that a table shows
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of table 1 or 2: the model, the paper's cells, the 2012 log's, what ours is measured by in `study`."""
+
+    model: str
+    paper: tuple[str, ...]
+    log: tuple[str, str] = ("", "")
+    study: str = ""
+    measures: tuple[str, ...] = ()
+    runs: bool = False  # whether a single run's error stands beneath it
+
+
+@dataclass(frozen=True)
+class Table:
+    """Table 1 or 2 of the paper; `heads` are of the paper's cells."""
+
+    title: str
+    words: str
+    heads: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
 TABLES = (
-    (
+    Table(
         "Table 1",
         "Errors on the test set of ILSVRC-2010.",
-        "ten-views",
+        ("top-1", "top-5"),
         (
-            ("CNN", "37.5 %", "17.0 %", "37.47 %", "17.00 %", ("top1", "top5")),
-            ("CNN, one view (section 4.1)", "39.0 %", "18.3 %", "39.02 %", "18.30 %", ("one_top1", "one_top5")),
+            Row("Sparse coding", ("47.1 %", "28.2 %")),
+            Row("SIFT + FVs", ("45.7 %", "25.7 %")),
+            Row("CNN", ("37.5 %", "17.0 %"), ("37.47 %", "17.00 %"), "ten-views", ("top1", "top5"), runs=True),
+            Row(
+                "CNN, one view (section 4.1)", ("39.0 %", "18.3 %"), ("39.02 %", "18.30 %"), "ten-views",
+                ("one_top1", "one_top5"),
+            ),
         ),
     ),
-    (
+    Table(
         "Table 2",
-        "Errors on the validation set of ILSVRC-2012. A star: pre-trained on the whole of ImageNet, Fall 2011.",
-        "ensemble",
+        "Errors on ILSVRC-2012. A star: pre-trained on the whole of ImageNet, Fall 2011.",
+        ("top-1, val", "top-5, val", "top-5, test"),
         (
-            ("1 CNN", "40.7 %", "18.2 %", "40.66 %", "18.21 %", ("top1", "top5")),
-            ("5 CNNs", "38.1 %", "16.4 %", "", "", ("ensemble_top1", "ensemble_top5")),
-            ("1 CNN*", "39.0 %", "16.6 %", "38.99 %", "16.62 %", None),
-            ("7 CNNs*", "36.7 %", "15.4 %", "", "", None),
+            Row("SIFT + FVs", ("–", "–", "26.2 %")),
+            Row(
+                "1 CNN", ("40.7 %", "18.2 %", "–"), ("40.66 %", "18.21 %"), "ensemble", ("top1", "top5"), runs=True
+            ),
+            Row(
+                "5 CNNs", ("38.1 %", "16.4 %", "16.4 %"), study="ensemble",
+                measures=("ensemble_top1", "ensemble_top5"),
+            ),
+            Row("1 CNN*", ("39.0 %", "16.6 %", "–"), ("38.99 %", "16.62 %")),
+            Row("7 CNNs*", ("36.7 %", "15.4 %", "15.3 %")),
         ),
     ),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +112,7 @@ class Study:
             "log": found["log"], "mark": MARKS[found["verdict"]], "verdict": found["verdict"], "study": self.title,
             "ours": [_compared(e) for e in expects if e["judged"]],
             "beside": [_compared(e) for e in expects if not e["judged"]],
-            "scale": f"{self.scale(found)} Seeds: {found['seeds']}.",
+            "scale": self.scale_of_seeds(found),
             "time": duration(found["seconds"]),
             "digests": "; ".join(f"{arm}: {' '.join(each)}" for arm, each in digests.items()),
             "commit": found["commit"] or "not known", "precision": found["precision"],
@@ -98,9 +134,40 @@ class Study:
         try:
             (arm,) = self.results[name]["arms"].values()
             errors = [[e for e in arm["measures"][m] if e is not None] for m in measures]
-            return [f"{100 * statistics.fmean(each):.1f} %" for each in errors] if all(errors) else []
+            return [percent(statistics.fmean(each)) for each in errors] if all(errors) else []
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _unlike(self.path / f"{name}.json", error) from None
+
+    @cached_property
+    def table_2(self) -> Mapping[str, Any]:
+        """What OUT/table-2.json holds: nets and averages of nets under the paper's names for them."""
+        path = self.path / "table-2.json"
+        return dict(read_json(path)) if path.is_file() else {}
+
+    def averaged(self, model: str) -> list[dict[str, Any]]:
+        """Rows beneath `model` from table-2.json; raises UnusableError where that is not a study's."""
+        try:
+            rows = [row for row in self.table_2.get("rows", ()) if row["model"] == model]
+            return [
+                line(_of_nets(row), [percent(row["top1"]), percent(row["top5"])], self.scale_of_seeds(self.table_2))
+                for row in rows
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _unlike(self.path / "table-2.json", error) from None
+
+    def beneath(self, row: Row) -> list[dict[str, Any]]:
+        """Ours, beneath a row of table 1 or 2."""
+        if found := self.averaged(row.model):
+            return found
+        if row.study not in self.results or not (errors := self.ours(row.study, row.measures)):
+            return []
+        seeds = self.results[row.study]["seeds"]
+        of = f"{seeds} nets averaged" if "CNNs" in row.model else "mean over seeds"
+        return [line(f"ours, {of}", errors, self.scale_of_seeds(self.results[row.study]))]
+
+    def scale_of_seeds(self, found: Mapping[str, Any]) -> str:
+        """The scale, and over how many seeds."""
+        return f"{self.scale(found)} Seeds: {found['seeds']}."
 
     def listing(self) -> list[dict[str, str]]:
         """Its runs, a row each."""
@@ -140,20 +207,39 @@ def undecided(found: Sequence[Study]) -> list[dict[str, str]]:
     ]
 
 
-def tables(found: Sequence[Study]) -> list[dict[str, Any]]:
-    """Tables 1 and 2 of the paper, ours beneath the row it corresponds to, with its scale."""
+def tables(found: Sequence[Study], alone: Sequence[Path] = ()) -> list[dict[str, Any]]:
+    """Tables 1 and 2 of the paper; ours, of studies and of finished runs outside them, beneath the row it is like."""
+    singles = best(alone)
     made = []
-    for title, words, name, rows in TABLES:
-        lines = []
-        for model, *paper, measures in rows:
-            lines.append({"model": model, "cells": paper, "ours": False, "scale": ""})
-            for study in found if measures else ():
-                if name in study.results and (errors := study.ours(name, measures or ())):
-                    row = study.row(name)
-                    of = f"{study.results[name]['seeds']} nets averaged" if "CNNs" in model else "mean over seeds"
-                    lines.append({"model": f"ours, {of}", "cells": errors, "ours": True, "scale": row["scale"]})
-        made.append({"title": title, "words": words, "rows": lines, "study": name})
+    for table in TABLES:
+        rows = []
+        for row in table.rows:
+            rows.append({"model": row.model, "paper": row.paper, "log": row.log, "ours": False})
+            rows += [ours for study in found for ours in study.beneath(row)]
+            rows += singles if row.runs else []
+        made.append({"title": table.title, "words": table.words, "heads": table.heads, "rows": rows})
     return made
+
+
+def best(runs: Iterable[Path]) -> list[dict[str, Any]]:
+    """A row for each of the BEST finished runs with the lowest top-1 error."""
+    ended = []
+    for run in runs:
+        log = runlog.read(run)
+        final = next((entry for entry in reversed(log) if entry["kind"] == "final"), None)
+        if final:
+            ended.append((final["top1"], str(run), run, final))
+    return [_single(run, final) for *_, run, final in sorted(ended, key=lambda e: e[:2])[:BEST]]
+
+
+def line(model: str, errors: Sequence[str], scale: str) -> dict[str, Any]:
+    """Ours, a row of a table."""
+    return {"model": model, "errors": list(errors), "scale": scale, "ours": True}
+
+
+def percent(error: float) -> str:
+    """An error rate as the paper prints it."""
+    return f"{100 * error:.1f} %"
 
 
 def imagenet(environment: Mapping[str, Any]) -> bool:
@@ -166,6 +252,29 @@ def duration(count: float) -> str:
     whole = round(count)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def _single(run: Path, final: Mapping[str, Any]) -> dict[str, Any]:
+    """A finished run outside studies, as a row."""
+    record = read_json(run / "recipe.json")
+    recipe, file = record["recipe"], run / "environment.json"
+    known: Mapping[str, Any] = read_json(file) if file.is_file() else {}
+    data = f"{known['images'].get('train', 0):,} pictures of {known['classes']:,} classes, " if known else ""
+    drawn = " The pictures are drawn by program." if known.get("store_kind") == "builtin" else ""
+    small = "" if imagenet(known) else " A small-scale result, not ImageNet."
+    epochs = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
+    scale = f"{data}views of {recipe['net']['input']} pixels, {epochs}.{drawn}{small} Seed: {recipe['seed']}."
+    errors = [percent(final["top1"]), percent(final["top5"])]
+    return line(f"ours, recipe {record['name']}", errors, f"{scale} Run {run.name}.")
+
+
+def _of_nets(row: Mapping[str, Any]) -> str:
+    """How many nets a row of table-2.json is of."""
+    each = len(row["each_top1"])
+    if row["model"].startswith("1 "):
+        return f"ours, mean of {each} net{'s' * (each != 1)}"
+    nets = ", ".join(f"{count} {name}" for name, count in row["nets"].items())
+    return f"ours, averaged: {nets}"
 
 
 def _compared(e: Mapping[str, Any]) -> dict[str, str]:

@@ -41,7 +41,7 @@ def report(out: Path) -> Path:
         "runs": [_section(run, title) for run, title in zip(alone, titles, strict=True)],
         "claims": findings.decided(studies),
         "undecided": findings.undecided(studies) if studies else [],
-        "tables": findings.tables(studies) if studies else [],
+        "tables": findings.tables(studies, alone),
         "figures_1": _figures_1(studies, out),
         "studies": [{"title": s.title, "store": s.record.get("store"), "runs": s.listing()} for s in studies],
         "version": alexnet.__version__,

@@ -8,13 +8,13 @@ from alexnet.figures.confusion import confusion
 from alexnet.figures.conv1 import kernels
 from alexnet.figures.curves import curves, reading
 from alexnet.figures.pictures import chances, maps, neighbours, top5
-from alexnet.figures.rates import figure_1, reached, training_errors
+from alexnet.figures.rates import figure_1, of_study, reached, training_errors
 from alexnet.figures.sheet import rendered, save
 from alexnet.figures.subject import CAPTIONS, NAMES, QUICK, Progress, of_run
 
 __all__ = [
     "CAPTIONS", "NAMES", "QUICK", "architecture", "chances", "confusion", "curves", "draw", "figure_1", "kernels",
-    "maps", "neighbours", "of_run", "reached", "reading", "rendered", "save", "top5", "training_errors",
+    "maps", "neighbours", "of_run", "of_study", "reached", "reading", "rendered", "save", "top5", "training_errors",
 ]  # fmt: skip
 
 
@@ -23,8 +23,15 @@ def draw(
 ) -> tuple[list[Path], dict[str, str]]:
     """Write the figures of a run to the folder `out`; returns the files, a PNG and an SVG each, and why any is missing.
 
-    `names` chooses among NAMES; `progress` is of_run's. Raises UnusableError as of_run does.
+    `names` chooses among NAMES; `progress` is of_run's. Of a study it is figure 1. Raises UnusableError as of_run and
+    of_study do.
     """
+    from alexnet.run import is_run
+
+    if not is_run(run):
+        drawn = of_study(run)
+        out.mkdir(parents=True, exist_ok=True)
+        return save(drawn, out / "figure-1"), {}
     figures = of_run(run, names, progress)
     out.mkdir(parents=True, exist_ok=True)
     paths = [p for name, figure in figures.items() if not isinstance(figure, str) for p in save(figure, out / name)]

@@ -44,6 +44,20 @@ def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
     return found
 
 
+def of_study(folder: Path) -> "Figure":
+    """Figure 1 of a study's folder; raises UnusableError where it holds no study, or none of `relu-tanh` that ended."""
+    if not (folder / "study.json").is_file():
+        raise UnusableError(
+            f"{folder} is neither a run nor a study: it has no recipe.json and no study.json; name a folder that "
+            "alexnet train or alexnet study made"
+        )
+    if not (folder / f"{NAME}.json").is_file():
+        raise UnusableError(
+            f"study {folder} has no finished {NAME}, which figure 1 is of; run alexnet study {NAME} STORE {folder}"
+        )
+    return figure_1(training_errors(folder))
+
+
 def figure_1(errors: Errors) -> "Figure":
     """Training error by epoch: ReLU solid, tanh dashed; a thin line a seed, and a thick one for their mean."""
     figure = sheet(9, 6)

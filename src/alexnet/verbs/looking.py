@@ -16,7 +16,7 @@ def figures(
     *,
     only: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True, show_default=False)] = (),
 ) -> int:
-    """Draw a run's figures for slides, each as PNG and SVG: figures 2, 3 and 4 of the paper, and five more.
+    """Draw figures for slides, as PNG and SVG: of a run figures 2, 3 and 4 of the paper and five more, of a study 1.
 
     architecture, curves (with underfitting or overfitting in words), kernels, top5, neighbours, maps, confusion,
     chances. The neighbours are sought among all training pictures, which takes as long as one pass over them.
@@ -25,10 +25,13 @@ def figures(
 
     Example: alexnet figures run figures/ --only architecture kernels
 
+    Example: alexnet figures study figures/
+
     Parameters
     ----------
     run
-        Run folder; pictures come from the store that it was trained on, where that still lies.
+        Run folder; pictures come from the store that it was trained on, where that still lies. Or a folder of studies
+        in which relu-tanh is finished.
     out
         Folder for the figures.
     only
