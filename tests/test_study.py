@@ -196,6 +196,7 @@ def test_table_2_has_a_row_for_every_net_of_the_paper(store: Path, less: Path, b
     before = runs_in(out)
     (found,) = study.study(["table-2"], less, out, brief, pretrain_on=store, **QUICK)
     assert [row["model"] for row in found["rows"]] == ["1 CNN", "5 CNNs", "1 CNN*", "7 CNNs*"]
+    assert found["scale"].endswith("1 epoch; CNN* first as long on 30 of 3 classes")
     assert len(runs_in(out)) == 5 + 2 + 2
     assert {name: t for name, t in runs_in(out).items() if name in before} == before
     one, five, _, seven = found["rows"]

@@ -305,7 +305,8 @@ class Work:
             "verdict": overall([e["verdict"] for e in expects if e["judged"]]),
             "scale": f"{len(self.store['train']):,} pictures of {len(self.store.classes):,} classes, "
             f"{self.store.side} pixels a side, recipe {self.plan.base}, {first.epochs} epoch{'s' * (first.epochs > 1)}"
-            + (f" at most, to a training error of {claim.until:.0%}" if claim.until else ""),
+            + (f" at most, to a training error of {claim.until:.0%}" if claim.until else "")
+            + self.earlier,
             "seeds": seeds,
             "expects": expects,
             "rows": self.rows(arms, failed),
@@ -336,6 +337,14 @@ class Work:
             made = {"model": row.model, "nets": dict(row.nets), "top1": found["top1"], "top5": found["top5"]}
             rows.append(made | {f"each_{m}": values for m, values in each.items()})
         return rows
+
+    @property
+    def earlier(self) -> str:
+        """What some arms were trained on first, in words."""
+        if not (self.plan.first and self.plan.more):
+            return ""
+        pictures, classes = len(self.plan.more["train"]), len(self.plan.more.classes)
+        return f"; {', '.join(self.plan.claim.first)} first as long on {pictures:,} of {classes:,} classes"
 
     def measured(self, recipe: Recipe, asked: set[str]) -> dict[str, float | None]:
         """What a run shows, by its log, and by another look at the training pictures where that is asked for."""
