@@ -1,6 +1,7 @@
 """What several tests share: a small store of coloured pictures, and a recipe that trains on it in seconds."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,16 @@ def store(pictures: Path) -> Path:
     path = pictures.parent / "store"
     prepare(pictures, path, side=64, val_fraction=0.29, jobs=1)
     return path
+
+
+@pytest.fixture(scope="session")
+def two(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two of the three classes."""
+    folder = tmp_path_factory.mktemp("two")
+    for path in sorted(p for p in pictures.iterdir() if p.is_dir())[:2]:
+        shutil.copytree(path, folder / "pictures" / path.name)
+    prepare(folder / "pictures", folder / "store", side=64, val_fraction=0.29, jobs=1)
+    return folder / "store"
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from tests.ranks import Ranks, trained
 from torch import Tensor
 
 from alexnet import checkpoint, run
-from alexnet.data.prepare import prepare
 from alexnet.data.store import Store
 from alexnet.errors import UnusableError
 from alexnet.nets import build
@@ -21,16 +20,6 @@ from alexnet.training import train
 
 def weights(folder: Path) -> dict[str, Tensor]:
     return checkpoint.read_tensors(checkpoint.found(folder)[-1], checkpoint.FILES[0])
-
-
-@pytest.fixture(scope="module")
-def two(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of two of the three classes."""
-    folder = tmp_path_factory.mktemp("two")
-    for path in sorted(p for p in pictures.iterdir() if p.is_dir())[:2]:
-        shutil.copytree(path, folder / "pictures" / path.name)
-    prepare(folder / "pictures", folder / "store", side=64, val_fraction=0.29, jobs=1)
-    return folder / "store"
 
 
 def test_layers_that_do_not_learn_are_the_other_runs_to_the_bit(

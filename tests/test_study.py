@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import threading
 import time
@@ -178,23 +177,13 @@ def test_a_run_that_fails_leaves_its_claim_not_shown_and_the_others_go_on(
     assert beside["why"] == "no seed gives a number"
 
 
-@pytest.fixture(scope="module")
-def less(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of two of the three classes."""
-    folder = tmp_path_factory.mktemp("less")
-    for path in sorted(p for p in pictures.iterdir() if p.is_dir())[:2]:
-        shutil.copytree(path, folder / "pictures" / path.name)
-    prepare(folder / "pictures", folder / "store", side=64, val_fraction=0.29, jobs=1)
-    return folder / "store"
-
-
-def test_table_2_has_a_row_for_every_net_of_the_paper(store: Path, less: Path, brief: Recipe, tmp_path: Path) -> None:
+def test_table_2_has_a_row_for_every_net_of_the_paper(store: Path, two: Path, brief: Recipe, tmp_path: Path) -> None:
     """Seven nets, two of them trained on more classes first; without such a store the rows of CNN* are left out."""
     out = tmp_path / "out"
-    (alone,) = study.study(["table-2"], less, out, brief, **QUICK)
+    (alone,) = study.study(["table-2"], two, out, brief, **QUICK)
     assert [row["model"] for row in alone["rows"]] == ["1 CNN", "5 CNNs"]
     before = runs_in(out)
-    (found,) = study.study(["table-2"], less, out, brief, pretrain_on=store, **QUICK)
+    (found,) = study.study(["table-2"], two, out, brief, pretrain_on=store, **QUICK)
     assert [row["model"] for row in found["rows"]] == ["1 CNN", "5 CNNs", "1 CNN*", "7 CNNs*"]
     assert found["scale"].endswith("1 epoch; CNN* first as long on 30 of 3 classes")
     assert len(runs_in(out)) == 5 + 2 + 2
@@ -203,14 +192,14 @@ def test_table_2_has_a_row_for_every_net_of_the_paper(store: Path, less: Path, b
     assert one["top1"] == pytest.approx(sum(one["each_top1"]) / 5)
     assert five["top1"] == found["arms"]["CNN"]["measures"]["ensemble_top1"][0]
     folders = [out / name for arm, n in (("CNN", 5), ("CNN*", 2)) for name in found["arms"][arm]["runs"][:n]]
-    assert seven["top1"] == pytest.approx(evaluate(less, folders, precision="fp32").errors.top1)
+    assert seven["top1"] == pytest.approx(evaluate(two, folders, precision="fp32").errors.top1)
 
 
 def test_a_pre_trained_net_starts_from_its_own_seeds_first_training(
-    store: Path, less: Path, brief: Recipe, tmp_path: Path
+    store: Path, two: Path, brief: Recipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    (found,) = study.study(["pretrain"], less, out, brief, seeds=2, pretrain_on=store, **QUICK)
+    (found,) = study.study(["pretrain"], two, out, brief, seeds=2, pretrain_on=store, **QUICK)
     for seed, (name, other) in enumerate(zip(found["arms"]["CNN*"]["runs"], found["arms"]["CNN"]["runs"], strict=True)):
         _, recipe = run.recipe_of(out / name)
         first = Path(run.environment_of(out / name)["start"])
@@ -218,12 +207,12 @@ def test_a_pre_trained_net_starts_from_its_own_seeds_first_training(
         assert recipe.start.layers == recipe.net.layers[:-1]
         assert (recipe.start.recipe, recipe.start.store) == (run.recipe_of(first)[1].digest, Store(store).digest)
         assert recipe.seed == run.recipe_of(first)[1].seed == run.recipe_of(out / other)[1].seed == seed
-    assert study.study(["pretrain"], less, out, brief, seeds=2, pretrain_on=store, **QUICK) == [found]
+    assert study.study(["pretrain"], two, out, brief, seeds=2, pretrain_on=store, **QUICK) == [found]
 
 
-def test_a_store_of_no_more_classes_is_not_for_training_on_first(less: Path, brief: Recipe, tmp_path: Path) -> None:
+def test_a_store_of_no_more_classes_is_not_for_training_on_first(two: Path, brief: Recipe, tmp_path: Path) -> None:
     with pytest.raises(UnusableError, match=r"--pretrain-on .* has 2 classes .* must have more than 2 classes"):
-        study.study(["pretrain"], less, tmp_path / "out", brief, pretrain_on=less, **QUICK)
+        study.study(["pretrain"], two, tmp_path / "out", brief, pretrain_on=two, **QUICK)
 
 
 def test_crossing_interpolates_between_epochs() -> None:
