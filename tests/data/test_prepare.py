@@ -39,6 +39,7 @@ def _elsewhere(body: str, *arguments: str | Path) -> "subprocess.Popen[str]":
         from alexnet.data.prepare import prepare
         from alexnet.errors import FailedError
         plan.SHARD_BYTES = {FOUR_A_SHARD}
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
         source, store, *rest = sys.argv[1:]
         if __name__ == "__main__":
         """
