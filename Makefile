@@ -11,6 +11,10 @@ test: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
+# Every fault of docs/reliability.md, as often as it says there: about two hours on two cores.
+torture: .venv/ready
+	$(BIN)/pytest -n 2 --torture tests/faults
+
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
@@ -19,4 +23,4 @@ test: .venv/ready
 clean:
 	rm -rf .venv demo
 
-.PHONY: demo test clean
+.PHONY: demo test torture clean

@@ -1,0 +1,70 @@
+"""What the fault tests share: how many faults to inject, and a count of what became of them for docs/reliability.md."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults.faulty import Faulty
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def torture(request: pytest.FixtureRequest) -> bool:
+    """Whether all faults are to be injected, as `make torture` does, or as many as `make test` has time for."""
+    return bool(request.config.getoption("--torture"))
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Counts the faults that a test injected, how many of them ended as promised, and the bytes that were lost.
+
+    ``count("SIGKILL in training", injected=50, survived=50, figure="0.3 s to resume")`` makes a line of the table that
+    ends the tests' output, and asserts that each fault was survived and nothing lost.
+    """
+
+    def tell(fault: str, *, injected: int, survived: int, lost: int = 0, figure: str = "") -> None:
+        line = {"fault": fault, "injected": injected, "survived": survived, "lost": lost, "figure": figure}
+        request.node.user_properties.append(("fault", line))
+        assert injected > 0
+        assert (survived, lost) == (injected, 0), line
+
+    return tell
+
+
+@pytest.fixture(scope="session")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
+    """Makes processes whose calls to the file system fail."""
+    made = Faulty.built(tmp_path_factory.mktemp("faulty"))
+    if made is None:
+        pytest.skip("no C compiler, to build what makes system calls fail")
+    return made
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Soaks and the like run under `make torture` alone, and without the others' limit of ten minutes."""
+    for item in items:
+        if HERE not in item.path.parents:
+            continue
+        if config.getoption("--torture"):
+            item.add_marker(pytest.mark.timeout(4 * 3600), append=False)
+        elif item.get_closest_marker("torture"):
+            item.add_marker(pytest.mark.skip(reason="takes long: make torture"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The faults that were injected, and what became of them."""
+    lines = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", [])
+        if name == "fault" and report.when == "call"
+    ]
+    if not lines:
+        return
+    terminalreporter.section("faults injected, survived, bytes lost")
+    for line in sorted(lines, key=lambda line: line["fault"]):
+        words = f"{line['fault']:<60} {line['injected']:>6} {line['survived']:>6} {line['lost']:>3}  {line['figure']}"
+        terminalreporter.write_line(words.rstrip())
