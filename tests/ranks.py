@@ -70,9 +70,11 @@ def counted(store: Path, folder: Path, recipe: Any, way: str, steps: int) -> dic
     from alexnet.training import Given, begin
 
     where = place("cpu", "fp32")
-    with joined(where.device, 2 if way == "towers" else 1, 30) as mesh:
-        given = Given(store, recipe, None, False)
-        training = begin(mesh, given, folder, where, "fp32", way, 1, 1, "none")
+    given = Given(store, recipe, None, False)
+    with (
+        joined(where.device, 2 if way == "towers" else 1, 30) as mesh,
+        begin(mesh, given, folder, where, "fp32", way, 1, 1, "none") as training,
+    ):
         batches = training.batches()
         mesh.replicas.sent.clear()
         mesh.towers.sent.clear()

@@ -79,8 +79,8 @@ def test_a_state_that_was_edited_is_found_and_an_earlier_checkpoint_offered(tmp_
         checkpoint.read_state(path, "abc")
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="belongs to a run with recipe abc; this run's is xyz"):
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnusableError, match="was saved by another run; put back the run's own, or delete it"):
         checkpoint.read_state(saved(tmp_path, 3), "xyz")
 
 

@@ -124,11 +124,11 @@ def test_a_run_with_an_altered_part_is_refused_by_its_name(run: Path, tmp_path: 
 def test_weights_that_are_no_numbers_are_never_saved(store: Path, small: Recipe, tmp_path: Path) -> None:
     """A loss may be a number and the update that follows it not."""
     given, where = Given(store, small, None, False), place("cpu", "fp32")
-    training = begin(Mesh(), given, tmp_path / "run", where, "fp32", "data", 1, 1, "none")
-    with torch.no_grad():
-        next(training.net.parameters()).fill_(math.nan)
-    with pytest.raises(FailedError, match="a weight is no number at step 0"):
-        training.save(2)
+    with begin(Mesh(), given, tmp_path / "run", where, "fp32", "data", 1, 1, "none") as training:
+        with torch.no_grad():
+            next(training.net.parameters()).fill_(math.nan)
+        with pytest.raises(FailedError, match="a weight is no number at step 0"):
+            training.save(2)
     assert checkpoint.found(tmp_path / "run") == []
 
 

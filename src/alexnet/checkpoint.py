@@ -5,20 +5,21 @@ names the others' checksums. No file here can run code.
 """
 
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from alexnet import nets, run
-from alexnet.disk import sync, write, write_json
+from alexnet.disk import read_signed, signed, sync, write, write_json
 from alexnet.errors import FailedError, UnusableError
 from alexnet.nets import Network
 
@@ -37,9 +38,11 @@ class State:
 
 
 def save(
-    folder: Path, weights: Mapping[str, Tensor], velocity: Mapping[str, Tensor], state: State, digest: str, keep: int
+    folder: Path, weights: Mapping[str, Tensor], velocity: Mapping[str, Tensor], state: State, owner: str, keep: int
 ) -> Path:
     """Write a checkpoint of the run `folder`, then let all but the newest `keep` go (0 keeps all).
+
+    `owner`: run.identity of that run, without which the checkpoint is not used.
 
     Raises FailedError where it cannot be written; the earlier ones stand.
     """
@@ -50,13 +53,15 @@ def save(
     for left in home.glob(".*.part"):  # by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
     try:
-        home.mkdir(exist_ok=True)
+        if not home.is_dir():
+            home.mkdir()
+            sync(folder)
         part.mkdir()
         sums = {}
         for name, tensors in zip(FILES, (weights, velocity), strict=True):
             data = safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
             sums[name] = write(part / name, [data])
-        write_json(part / "state.json", _signed(asdict(state) | {"recipe": digest, "sha256": sums}))
+        write_json(part / "state.json", signed(asdict(state) | {"run": owner, "sha256": sums}))
         part.rename(final)
         sync(home)
     except OSError as error:
@@ -66,8 +71,16 @@ def save(
             "mend that and go on with --resume"
         ) from None
     for old in found(folder)[:-keep] if keep else []:
-        shutil.rmtree(old)
+        drop(old)
     return final
+
+
+def drop(checkpoint: Path) -> None:
+    """Remove a checkpoint, which is no longer seen from the first moment; what cannot go now goes with a later one."""
+    gone = checkpoint.with_name(f".{checkpoint.name}.part")
+    with suppress(OSError):
+        checkpoint.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def found(folder: Path) -> list[Path]:
@@ -95,21 +108,18 @@ def newest(folder: Path) -> tuple[str, str]:
         raise UnusableError(_damaged(checkpoints[-1], state)) from None
 
 
-def read_state(checkpoint: Path, digest: str) -> State:
-    """A checkpoint's state; raises UnusableError if it was damaged or belongs to another recipe."""
+def read_state(checkpoint: Path, owner: str) -> State:
+    """A checkpoint's state; raises UnusableError if it was damaged or is another run's than run.identity `owner`."""
     path = checkpoint / "state.json"
+    record = _record(checkpoint)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        signature = record.pop("signature")
-        intact = _signed(record)["signature"] == signature
         state = State(record["step"], tuple(record["errors"]), record["seconds"], tuple(record["tally"]))
-        recipe = record["recipe"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError):
         raise UnusableError(_damaged(checkpoint, path)) from None
-    if not intact or state.step != place(checkpoint)[0]:
+    if state.step != place(checkpoint)[0]:
         raise UnusableError(_damaged(checkpoint, path))
-    if recipe != digest:
-        raise UnusableError(f"{checkpoint} belongs to a run with recipe {recipe}; this run's is {digest}")
+    if record.get("run", owner) != owner:
+        raise UnusableError(f"checkpoint {checkpoint} was saved by another run; put back the run's own, or delete it")
     return state
 
 
@@ -117,13 +127,12 @@ def read_tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:
     """The tensors of one file of a checkpoint; raises UnusableError if a single bit of it changed."""
     path = checkpoint / name
     try:
-        expected = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["sha256"][name]
-        data = path.read_bytes()
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UnusableError(_damaged(checkpoint, path)) from None
-    if hashlib.sha256(data).hexdigest() != expected:
-        raise UnusableError(_damaged(checkpoint, path))
-    return safetensors.torch.load(data)
+        data, expected = path.read_bytes(), _record(checkpoint)["sha256"][name]
+        if hashlib.sha256(data).hexdigest() == expected:
+            return safetensors.torch.load(data)
+    except (OSError, KeyError, TypeError, SafetensorError):
+        pass
+    raise UnusableError(_damaged(checkpoint, path))
 
 
 def load(folder: str | Path, name: str | None = None) -> Network:
@@ -136,7 +145,7 @@ def load(folder: str | Path, name: str | None = None) -> Network:
     folder = Path(folder)
     _, recipe = run.recipe_of(folder)
     chosen = folder / "checkpoints" / (name or newest(folder)[0])
-    read_state(chosen, recipe.digest)
+    read_state(chosen, run.identity(folder))
     with torch.device("meta"):  # no initial weights are drawn
         net = nets.build(recipe.net, recipe.seed)
     net.load_state_dict(read_tensors(chosen, FILES[0]), assign=True)
@@ -145,12 +154,27 @@ def load(folder: str | Path, name: str | None = None) -> Network:
     return net.eval()
 
 
-def _signed(record: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps(record, sort_keys=True)
-    return record | {"signature": hashlib.sha256(text.encode()).hexdigest()}
+def _record(checkpoint: Path) -> dict[str, Any]:
+    path = checkpoint / "state.json"
+    try:
+        return read_signed(path)
+    except UnusableError:
+        raise
+    except (OSError, ValueError):
+        raise UnusableError(_damaged(checkpoint, path)) from None
+
+
+def _whole(checkpoint: Path) -> bool:
+    try:
+        sums = read_signed(checkpoint / "state.json")["sha256"]
+        return all(hashlib.sha256((checkpoint / file).read_bytes()).hexdigest() == sums[file] for file in FILES)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _damaged(checkpoint: Path, path: Path) -> str:
-    others = [p for p in found(checkpoint.parent.parent) if place(p) < place(checkpoint)]
-    advice = f"delete {checkpoint} to go on from {others[-1].name}" if others else "there is no earlier one"
+    earlier = [p for p in reversed(found(checkpoint.parent.parent)) if place(p) < place(checkpoint)]
+    good = next((p for p in earlier if _whole(p)), None)
+    late = " ".join(str(p) for p in [checkpoint, *earlier[: earlier.index(good)]]) if good else ""
+    advice = f"delete {late} to go on from {good.name}" if good else "there is no earlier one that is whole"
     return f"checkpoint file {path} is damaged; {advice}"

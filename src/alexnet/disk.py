@@ -8,6 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from alexnet.errors import UnusableError
+
+FORMAT = 1  # of the JSON records that are signed
+
+
 
 def write(path: Path, pieces: Iterable[bytes]) -> str:
     """Write a file whole or not at all; returns its SHA-256."""
@@ -47,3 +52,38 @@ def write_json(path: Path, value: Any) -> None:
 def json_bytes(value: Any) -> bytes:
     """`value` as a JSON file's bytes; names that are not UTF-8 are escaped."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+
+
+def parsed(data: bytes) -> Any:
+    """The value of a JSON file's bytes; raises ValueError where they are none, or nested beyond all use."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def signed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record with its format and a checksum over all of it: against bits that turn, not against people."""
+    record = {"format": FORMAT} | record
+    return record | {"signature": _checksum(record)}
+
+
+def read_signed(path: Path) -> dict[str, Any]:
+    """A record that `signed` made, without what it added; one of before there were formats too.
+
+    Raises OSError, ValueError where a bit of it has changed, and UnusableError for one of a newer alexnet.
+    """
+    record = parsed(path.read_bytes())
+    if not isinstance(record, dict):
+        raise ValueError("no record")
+    signature = record.pop("signature", None)
+    if ("format" in record or signature is not None) and signature != _checksum(record):
+        raise ValueError("altered")
+    form = record.pop("format", FORMAT)
+    if form != FORMAT:
+        raise UnusableError(f"{path} has format {form}, of a newer alexnet, and this one reads {FORMAT}; install that")
+    return record
+
+
+def _checksum(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

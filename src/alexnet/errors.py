@@ -11,6 +11,7 @@ class FailedError(RuntimeError):
     """The work, or part of it, failed; one line says what and what to try (exit status 1)."""
 
     elsewhere = False
+    stuck = False  # whether a thread of this process will never end
 
 
 class StoppedError(RuntimeError):

@@ -24,7 +24,7 @@ import alexnet
 from alexnet.data.store import Class, Store, labels
 from alexnet.data.views import Viewer
 from alexnet.device import Place
-from alexnet.disk import json_bytes, write
+from alexnet.disk import json_bytes, parsed, read_signed, signed, write
 from alexnet.errors import UnusableError
 from alexnet.ops import forms
 from alexnet.recipe import Recipe
@@ -38,7 +38,6 @@ def create(
 
     `start`: the run whose layers it starts from, if it does.
     """
-    run.mkdir(parents=True, exist_ok=True)
     tensors = {
         "mean": torch.from_numpy(np.ascontiguousarray(store.mean)),
         "eigenvalues": torch.from_numpy(np.ascontiguousarray(store.eigenvalues)),
@@ -53,22 +52,26 @@ def create(
     }
     sums = {file: write(run / file, [data]) for file, data in files.items()}
     record = {"name": name, "digest": recipe.digest, "recipe": recipe.plain(), "sha256": sums}
-    write(run / "recipe.json", [json_bytes(record)])
+    write(run / "recipe.json", [json_bytes(signed(record))])
 
 
 def locked(run: Path, leads: bool = True) -> AbstractContextManager[Any]:
-    """Hold a run's folder for one training from now on; raises UnusableError while another process holds it.
+    """Hold a run's folder, made where it is missing, for one training from now on.
 
-    Of a training's processes the one that `leads` holds it for all.
+    Of a training's processes the one that `leads` holds it for all. The lock goes with its process, however that ends.
+    Raises UnusableError while another process holds it.
     """
     if not leads:
         return nullcontext()
+    run.mkdir(parents=True, exist_ok=True)
     file = (run / ".lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         raise UnusableError(f"run {run} is being trained by another process; wait for it, or stop it") from None
+    for left in run.glob("*.tmp"):  # by a process that was killed
+        left.unlink()
     return file
 
 
@@ -107,7 +110,7 @@ def in_use(run: Path) -> bool:
 
 def recipe_of(run: Path) -> tuple[str, Recipe]:
     """The recipe that a run was made with, and its name."""
-    record = read_json(run / "recipe.json")
+    record = _record(run)
     try:
         recipe = Recipe.of(record["recipe"])
         name = str(record["name"])
@@ -117,6 +120,12 @@ def recipe_of(run: Path) -> tuple[str, Recipe]:
     if not same:
         raise UnusableError(f"{run / 'recipe.json'} was altered: its digest does not fit its recipe")
     return name, recipe
+
+
+def identity(run: Path) -> str:
+    """What tells a run from all others, with the same recipe too, wherever its folder lies."""
+    _record(run)
+    return hashlib.sha256((run / "recipe.json").read_bytes()).hexdigest()[:12]
 
 
 def environment_of(run: Path) -> dict[str, Any]:
@@ -140,7 +149,7 @@ def trusted(run: Path, file: str) -> bytes:
     """The bytes of one of the files that `create` wrote; raises UnusableError unless they are the same still."""
     try:
         data = (run / file).read_bytes()
-        same = hashlib.sha256(data).hexdigest() == read_json(run / "recipe.json")["sha256"][file]
+        same = hashlib.sha256(data).hexdigest() == _record(run)["sha256"][file]
     except (OSError, KeyError, TypeError):
         same = False
     if not same:
@@ -159,11 +168,25 @@ def viewer(recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenv
 def read_json(path: Path) -> Any:
     """A JSON file of a run; raises UnusableError where there is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parsed(path.read_bytes())
     except FileNotFoundError:
         raise UnusableError(f"{path.parent} is not a run: it has no {path.name}") from None
     except (OSError, ValueError) as error:
         raise UnusableError(f"{path} cannot be read: {error}") from None
+
+
+def _record(run: Path) -> dict[str, Any]:
+    path = run / "recipe.json"
+    try:
+        return read_signed(path)
+    except UnusableError:
+        raise
+    except FileNotFoundError:
+        raise UnusableError(f"{run} is not a run: it has no {path.name}") from None
+    except OSError as error:
+        raise UnusableError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UnusableError(f"{path} is damaged ({error}); the run cannot be used without it") from None
 
 
 def processor() -> str:

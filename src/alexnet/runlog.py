@@ -83,11 +83,9 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.progress.stop()
-        self.file.close()
-        if self.board:
-            with contextlib.suppress(OSError):
-                self.board.close()
+        for part in (self.progress.stop, self.file.close, self.board.close if self.board else int):
+            with contextlib.suppress(OSError):  # of a console that is gone, of a disk that is full
+                part()
         threading.excepthook = self.hook
 
     def without_disk_errors(self, thrown: threading.ExceptHookArgs) -> None:
@@ -96,9 +94,12 @@ class RunLog:
             self.hook(thrown)
 
     def say(self, words: str) -> None:
-        """A line for the person at the console."""
+        """A line for the person at the console, as long as there is one: a closed terminal or pipe ends no training."""
         if not self.quiet:
-            self.progress.console.print(words, markup=False)
+            try:
+                self.progress.console.print(words, markup=False)
+            except OSError:
+                self.quiet = True
 
     def begin_span(self, now: float) -> None:
         """The next line covers what happens from here on."""

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request to save and stop; the second one stops at once."""
+"""SIGINT, SIGTERM and SIGHUP as a request to save and stop; the second one stops at once."""
 
 import os
 import signal
@@ -12,7 +12,9 @@ from alexnet.errors import StoppedError
 
 
 class Signals:
-    """While entered, the first SIGINT or SIGTERM is only noted: `poll`, called where all is consistent, raises it.
+    """While entered, the first of such signals is only noted: `poll`, called where all is consistent, raises it.
+
+    SIGHUP comes from a terminal that was closed; one that is ignored, as after nohup, stays so.
 
     `hear`: what all processes together have caught, given what this one has. A signal within `same` seconds of the
     first is the first again: a launcher hands on what the terminal has sent to its processes already.
@@ -25,8 +27,9 @@ class Signals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # Python has handlers there alone
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.before[number] = signal.signal(number, self.handle)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self.before[number] = signal.signal(number, self.handle)
         return self
 
     def __exit__(

@@ -52,7 +52,7 @@ def tensors(folder: Path, begun: Start) -> dict[str, Tensor]:
         raise UnusableError(
             f"run {folder} no longer has the checkpoint of step {begun.step}, to start from; begin anew"
         )
-    checkpoint.read_state(at[-1], recipe.digest)
+    checkpoint.read_state(at[-1], run.identity(folder))
     found = checkpoint.read_tensors(at[-1], checkpoint.FILES[0])
     return {name: tensor for name, tensor in found.items() if name.split(".")[0] in begun.layers}
 

@@ -3,7 +3,8 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -78,9 +79,9 @@ def train(
     with joined(where.device, 2 if way == "towers" else 1, timeout) as mesh:
         alone = mesh.everyone.size == 1
         given = Given(store, recipe, name, resume, until, Path(start) if start else None, tuple(layers))
-        training = begin(mesh, given, Path(folder), where, precision, way, accumulate, workers, cache)
+        begun = begin(mesh, given, Path(folder), where, precision, way, accumulate, workers, cache)
         signals = Signals(mesh.hear(), same=0 if alone else LAUNCHER)
-        with mesh.together(lambda: run.locked(training.folder, mesh.leads)), signals, training.log(quiet) as log:
+        with begun as training, signals, training.log(quiet) as log:
             try:
                 loop(training, log, signals.poll, save_every, keep)
                 final = training.evaluate(signals.poll)
@@ -145,8 +146,8 @@ class Training:
         self.step, self.errors, self.seconds, self.tally = 0, list[float](), 0.0, runlog.Tally()
         self.begun = time.monotonic()
         where.hold(self.net).train()
-        checkpoints = checkpoint.found(folder)
-        state = checkpoint.read_state(checkpoints[-1], recipe.digest) if checkpoints else None
+        self.owner, checkpoints = run.identity(folder), checkpoint.found(folder)
+        state = checkpoint.read_state(checkpoints[-1], self.owner) if checkpoints else None
         if state:
             self.net.load_state_dict(spread.part(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[0])))
             self.step, self.errors, self.seconds = state.step, list(state.errors), state.seconds
@@ -257,7 +258,7 @@ class Training:
             seconds = round(self.seconds + time.monotonic() - self.begun, 1)
             state = State(self.step, tuple(self.errors), seconds, astuple(self.tally))
             if self.spread.mesh.leads:
-                checkpoint.save(self.folder, weights, velocity, state, self.recipe.digest, keep)
+                checkpoint.save(self.folder, weights, velocity, state, self.owner, keep)
 
         self.spread.mesh.together(write)
 
@@ -276,10 +277,14 @@ class Training:
         return log
 
 
+@contextmanager
 def begin(
     mesh: Mesh, given: Given, folder: Path, where: Place, precision: str, way: str, parts: int, workers: int, cache: str
-) -> "Training":
-    """A new run's training, or an interrupted one's where it stopped; raises UnusableError for what does not fit."""
+) -> Iterator["Training"]:
+    """A new run's training, or an interrupted one's where it stopped; its folder is this training's alone.
+
+    Raises UnusableError for what does not fit.
+    """
     begun = mesh.settled(f"run folder {folder}", lambda: "there" if run.is_run(folder) else "missing") == "there"
     store, name, recipe, where = mesh.together(lambda: fitting(given, folder, begun, where, precision))
     mesh.alike({f"recipe's {field}": value for field, value, _ in fields.described(recipe)} | {
@@ -288,16 +293,20 @@ def begin(
     })  # fmt: skip
     over = mesh.together(lambda: spread(mesh, way, recipe.net))
     net = build(recipe.net, recipe.seed, over.layout)  # before the folder is made: it may be too large for the memory
-    if not begun:
-        mesh.together(
-            lambda: run.create(folder, name, recipe, store, where, over.words, given.start) if mesh.leads else None
-        )
-    mesh.settled(f"run folder {folder}", lambda: began(folder))
-    mesh.settled(f"checkpoints in {folder}", lambda: [path.name for path in checkpoint.found(folder)])
-    keep_pages()
-    return mesh.together(lambda: Training(
-        folder, recipe, net, over, store, where, parts, workers, cache, given.until
-    ))  # fmt: skip
+
+    def create() -> None:
+        if mesh.leads and not begun:
+            check_free(folder)  # once more: another may have begun it meanwhile
+            run.create(folder, name, recipe, store, where, over.words, given.start)
+
+    with mesh.together(lambda: run.locked(folder, mesh.leads)):
+        mesh.together(create)
+        mesh.settled(f"run folder {folder}", lambda: began(folder))
+        mesh.settled(f"checkpoints in {folder}", lambda: [path.name for path in checkpoint.found(folder)])
+        keep_pages()
+        yield mesh.together(lambda: Training(
+            folder, recipe, net, over, store, where, parts, workers, cache, given.until
+        ))  # fmt: skip
 
 
 def began(folder: Path) -> Any:
@@ -309,9 +318,8 @@ def fitting(
     given: Given, folder: Path, begun: bool, where: Place, precision: str
 ) -> tuple[Store, str, Recipe, Place]:  # fmt: skip
     """The store, the recipe with its name, and the place of a training, which fit each other and the run."""
-    if not (given.resume and begun) and run.in_use(folder):
-        advice = "add --resume to go on with it, or name another folder" if begun else "name another folder"
-        raise UnusableError(f"run folder {folder} exists; {advice}")
+    if not (given.resume and begun):
+        check_free(folder)
     store = given.store if isinstance(given.store, Store) else Store(given.store)
     if given.recipe is None and begun:
         name, recipe = run.recipe_of(folder)
@@ -334,6 +342,13 @@ def fitting(
         check_same(folder, recipe, store)
         where = place(str(where.device), kept_precision(folder, precision))
     return store, name, recipe, where
+
+
+def check_free(folder: Path) -> None:
+    """Raise UnusableError where a new run's folder is taken."""
+    if run.in_use(folder):
+        advice = "add --resume to go on with it, or " if run.is_run(folder) else ""
+        raise UnusableError(f"run folder {folder} exists; {advice}name another folder")
 
 
 def fresh(given: Given, recipe: Recipe, store: Store) -> Start:

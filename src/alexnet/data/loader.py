@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,7 +14,10 @@ from torch import Tensor
 from alexnet import rng
 from alexnet.data.cache import Pictures
 from alexnet.data.store import Split
+from alexnet.errors import FailedError
 from alexnet.launch import Share, bounds
+
+STALLED = 600.0  # seconds without a batch after which the readers are given up: a network disk, say, that is gone
 
 Planned = tuple[int, int, int, np.ndarray, int, int]  # what a Batch has, with the pictures' numbers alone
 
@@ -46,7 +49,8 @@ def steps(pictures: int, batch: int) -> int:
 class Batches(Iterator[Batch]):
     """Batches in turn; `waited` is how many seconds those who took them have been kept waiting so far.
 
-    What the readers raise comes out of `next`. Closed, or no longer held, it reads no further.
+    What the readers raise comes out of `next`, and FailedError where they have been silent for STALLED seconds. Closed,
+    or no longer held, it reads no further.
     """
 
     def __init__(self, batches: Generator[Batch]) -> None:
@@ -121,17 +125,27 @@ def _read_ahead(split: Split | Pictures, plan: Iterator[Planned], device: torch.
 
     def ahead() -> Generator[Batch]:
         # Threads do: copying, checksums and decoding leave Python's lock alone.
-        with ThreadPoolExecutor(max(1, workers), "loader") as pool:
-            waiting: deque[Future[Batch]] = deque()
-            try:
-                for place in plan:
-                    waiting.append(pool.submit(read, *place))
-                    if len(waiting) > workers + 1:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        pool, waiting, stuck = ThreadPoolExecutor(max(1, workers), "loader"), deque[Future[Batch]](), False
+        try:
+            for place in plan:
+                waiting.append(pool.submit(read, *place))
+                if len(waiting) > workers + 1:
+                    yield _result(waiting.popleft())
+            while waiting:
+                yield _result(waiting.popleft())
+        except FailedError as error:
+            stuck = error.stuck
+            raise
+        finally:
+            pool.shutdown(wait=not stuck, cancel_futures=True)
 
     return Batches((read(*place) for place in plan) if pictures.kept == "device" else ahead())
+
+
+def _result(future: Future[Batch]) -> Batch:
+    done, _ = wait([future], STALLED)
+    if not done:
+        error = FailedError(f"no picture has come for {STALLED:g} s: see whether the store's disk answers, then go on")
+        error.stuck = True
+        raise error
+    return future.result()
