@@ -123,13 +123,18 @@ def read_state(checkpoint: Path, owner: str) -> State:
     return state
 
 
-def read_tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:
-    """The tensors of one file of a checkpoint; raises UnusableError if a single bit of it changed."""
+def read_tensors(checkpoint: Path, name: str, form: Network | None = None) -> dict[str, Tensor]:
+    """The tensors of one file of a checkpoint; raises UnusableError if a single bit of it changed.
+
+    So it does where they are not those of a net of that `form`, whose own values do not matter.
+    """
     path = checkpoint / name
     try:
         data, expected = path.read_bytes(), _record(checkpoint)["sha256"][name]
         if hashlib.sha256(data).hexdigest() == expected:
-            return safetensors.torch.load(data)
+            found = safetensors.torch.load(data)
+            if form is None or _fits(found, form.state_dict()):
+                return found
     except (OSError, KeyError, TypeError, SafetensorError):
         pass
     raise UnusableError(_damaged(checkpoint, path))
@@ -148,7 +153,7 @@ def load(folder: str | Path, name: str | None = None) -> Network:
     read_state(chosen, run.identity(folder))
     with torch.device("meta"):  # no initial weights are drawn
         net = nets.build(recipe.net, recipe.seed)
-    net.load_state_dict(read_tensors(chosen, FILES[0]), assign=True)
+    net.load_state_dict(read_tensors(chosen, FILES[0], net), assign=True)
     net.classes = run.classes_of(folder)
     net.viewer = run.viewer_of(folder, recipe)
     return net.eval()
@@ -162,6 +167,12 @@ def _record(checkpoint: Path) -> dict[str, Any]:
         raise
     except (OSError, ValueError):
         raise UnusableError(_damaged(checkpoint, path)) from None
+
+
+def _fits(found: Mapping[str, Tensor], form: Mapping[str, Tensor]) -> bool:
+    return found.keys() == form.keys() and all(
+        tensor.shape == form[name].shape and tensor.is_floating_point() for name, tensor in found.items()
+    )
 
 
 def _whole(checkpoint: Path) -> bool:

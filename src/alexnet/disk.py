@@ -13,7 +13,6 @@ from alexnet.errors import UnusableError
 FORMAT = 1  # of the JSON records that are signed
 
 
-
 def write(path: Path, pieces: Iterable[bytes]) -> str:
     """Write a file whole or not at all; returns its SHA-256."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")

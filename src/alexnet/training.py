@@ -146,10 +146,13 @@ class Training:
         self.step, self.errors, self.seconds, self.tally = 0, list[float](), 0.0, runlog.Tally()
         self.begun = time.monotonic()
         where.hold(self.net).train()
+        with torch.device("meta"):  # the form alone, in testing
+            self.form = build(recipe.net, recipe.seed).eval()
         self.owner, checkpoints = run.identity(folder), checkpoint.found(folder)
         state = checkpoint.read_state(checkpoints[-1], self.owner) if checkpoints else None
         if state:
-            self.net.load_state_dict(spread.part(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[0])))
+            weights, velocity = (checkpoint.read_tensors(checkpoints[-1], f, self.form) for f in checkpoint.FILES)
+            self.net.load_state_dict(spread.part(weights))
             self.step, self.errors, self.seconds = state.step, list(state.errors), state.seconds
             self.tally = runlog.Tally(*state.tally)
         elif recipe.start:
@@ -157,11 +160,9 @@ class Training:
             self.net.load_state_dict(spread.part(taken), strict=False)
         self.momentum = optim.Momentum(self.net, recipe.sgd, where.dtype, spread.total)
         if state:
-            self.momentum.load(spread.part(checkpoint.read_tensors(checkpoints[-1], checkpoint.FILES[1])))
+            self.momentum.load(spread.part(velocity))
         self.viewer = run.viewer_of(folder, recipe).to(where.device)
         self.take = fastest(Step(self.net, self.viewer, self.momentum, where, recipe.seed, spread, parts))
-        with torch.device("meta"):  # the form alone, in testing
-            self.form = build(recipe.net, recipe.seed).eval()
         self.watch, self.unread = Watch(recipe), deque[tuple[Outcome, float]]()
         self.pictures = Pictures(store["train"], where.device, cache)
         self.held_out = Pictures(store[store.held_out], where.device, cache)
@@ -249,12 +250,13 @@ class Training:
         )  # fmt: skip
 
     def save(self, keep: int) -> None:
-        """A checkpoint of where all this stands; raises FailedError rather than keep weights that are no numbers."""
+        """A checkpoint of where all this stands; raises FailedError rather than keep what is no number."""
         weights, velocity = (self.spread.whole(t) for t in (self.net.state_dict(), self.momentum.velocity))
 
         def write() -> None:
-            if not all(bool(w.isfinite().all()) for w in weights.values()):
-                raise FailedError(not_a_number("a weight is no number", self.step, self.recipe))
+            for what, tensors in (("weight", weights), ("velocity", velocity)):
+                if not all(bool(t.isfinite().all()) for t in tensors.values()):
+                    raise FailedError(not_a_number(f"a {what} is no number", self.step, self.recipe))
             seconds = round(self.seconds + time.monotonic() - self.begun, 1)
             state = State(self.step, tuple(self.errors), seconds, astuple(self.tally))
             if self.spread.mesh.leads:

@@ -1,11 +1,15 @@
 """What the fault tests share: how many faults to inject, and a count of what became of them for docs/reliability.md."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.faults.faulty import Faulty
+from tests.faults.lives import Lives
+from tests.faults.trained import Whole
+
+from alexnet.recipe import Recipe
 
 HERE = Path(__file__).parent
 
@@ -40,6 +44,26 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
     if made is None:
         pytest.skip("no C compiler, to build what makes system calls fail")
     return made
+
+
+@pytest.fixture(scope="session")
+def lives() -> Iterator[Lives]:
+    """Begins processes of the command."""
+    with Lives() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def doomed(faulty: Faulty) -> Iterator[Lives]:
+    """The same, whose calls may fail."""
+    with Lives(faulty.library) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def whole(store: Path, small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Runs that nothing happens to."""
+    return Whole(tmp_path_factory.mktemp("whole"), small, store)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,0 +1,220 @@
+"""Runs and checkpoints with a turned bit, cut short, swapped, of a newer version, or made to do harm."""
+
+import json
+import os
+import pickle
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from tests.faults.lives import Lives
+from tests.faults.trained import Whole, same, training
+
+from alexnet import checkpoint, run
+from alexnet.disk import signed, write
+from alexnet.errors import UnusableError
+
+Count = Callable[..., None]
+
+
+def used(folder: Path) -> None:
+    """Read all that going on with a run, or predicting with it, reads."""
+    _, recipe = run.recipe_of(folder)
+    run.environment_of(folder)
+    run.classes_of(folder)
+    run.viewer_of(folder, recipe)
+    newest = checkpoint.found(folder)[-1]
+    checkpoint.read_state(newest, run.identity(folder))
+    for name in checkpoint.FILES:
+        checkpoint.read_tensors(newest, name)
+
+
+def parts(folder: Path) -> list[Path]:
+    """The files that `used` reads."""
+    own = ("recipe.json", "environment.json", "classes.json", "pictures.safetensors")
+    newest = checkpoint.found(folder)[-1]
+    return [folder / name for name in own] + [newest / name for name in (*checkpoint.FILES, "state.json")]
+
+
+def refused(folder: Path, file: Path) -> bool:
+    """Whether the run is refused in one line that names the file."""
+    try:
+        used(folder)
+    except UnusableError as error:
+        return str(file) in str(error) and "\n" not in str(error)
+    return False
+
+
+@pytest.fixture
+def copy(whole: Whole, tmp_path: Path) -> Path:
+    """A run of two epochs, to be damaged."""
+    return shutil.copytree(whole.run(2), tmp_path / "copy")
+
+
+def test_every_bit_that_turns_in_a_run_is_found_before_it_is_used(copy: Path, torture: bool, count: Count) -> None:
+    chance, found, each = random.Random(2012), 0, 200 if torture else 15
+    used(copy)
+    for file in parts(copy):
+        good = file.read_bytes()
+        for _ in range(each):
+            place, bit = chance.randrange(len(good)), 1 << chance.randrange(8)
+            file.write_bytes(good[:place] + bytes([good[place] ^ bit]) + good[place + 1 :])
+            found += refused(copy, file)
+        file.write_bytes(good)
+    count("a bit turned in a run", injected=each * len(parts(copy)), survived=found, figure="named before use")
+
+
+def test_every_file_of_a_run_that_is_cut_short_or_gone_is_found(copy: Path, torture: bool, count: Count) -> None:
+    chance, found, each = random.Random(2012), 0, 30 if torture else 5
+    for file in parts(copy):
+        good = file.read_bytes()
+        for _ in range(each):
+            file.write_bytes(good[: chance.randrange(len(good))])
+            found += refused(copy, file)
+        file.unlink()
+        found += refused(copy, file if file.name != "recipe.json" else copy)  # without it, it is no run
+        file.write_bytes(good)
+    count("a file of a run cut short or gone", injected=(each + 1) * len(parts(copy)), survived=found)
+
+
+def test_a_checkpoint_of_another_run_with_the_same_recipe_is_refused(whole: Whole, copy: Path, count: Count) -> None:
+    """Trained at another time, and so perhaps on other pictures."""
+    environment = json.loads((copy / "environment.json").read_bytes())
+    digest = write(copy / "environment.json", [json.dumps(environment | {"started": "another day"}).encode()])
+    record = json.loads((copy / "recipe.json").read_bytes())
+    record["sha256"]["environment.json"] = digest
+    rest = {key: value for key, value in record.items() if key not in ("format", "signature")}
+    write(copy / "recipe.json", [json.dumps(signed(rest)).encode()])
+    run.recipe_of(copy)
+    with pytest.raises(UnusableError, match="00000008 was saved by another run; put back the run's own, or delete it"):
+        used(copy)
+    files = checkpoint.FILES
+    newest, before = reversed(checkpoint.found(whole.run(2)))
+    mixed = shutil.copytree(whole.run(2), copy.with_name("mixed"))
+    swaps = 0
+    for name in files:
+        shutil.copy(before / name, mixed / "checkpoints" / newest.name / name)
+        swaps += refused(mixed, mixed / "checkpoints" / newest.name / name)
+        shutil.copy(newest / name, mixed / "checkpoints" / newest.name / name)
+    shutil.copy(before / "state.json", mixed / "checkpoints" / newest.name / "state.json")
+    swaps += refused(mixed, mixed / "checkpoints" / newest.name / "state.json")
+    count("a checkpoint, or a file of one, swapped", injected=4, survived=1 + swaps)
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "state.json"])
+def test_a_run_of_a_newer_version_is_refused_as_such(copy: Path, count: Count, name: str) -> None:
+    file = next(path for path in parts(copy) if path.name == name)
+    record = json.loads(file.read_bytes())
+    rest = {key: value for key, value in record.items() if key not in ("format", "signature")}
+    write(file, [json.dumps(signed(rest | {"format": 7})).encode()])
+    with pytest.raises(UnusableError, match=rf"{name} has format 7, of a newer alexnet, and this one reads 1"):
+        used(copy)
+    count(f"a {name} of a newer version", injected=1, survived=1)
+
+
+def test_the_checkpoint_offered_in_place_of_a_damaged_one_is_whole_and_ends_with_the_same_bits(
+    lives: Lives, store: Path, whole: Whole, tmp_path: Path, count: Count
+) -> None:
+    """Of four the newest is damaged, and the one before it too."""
+    folder = tmp_path / "run"
+    assert lives(*training(store, folder, whole.recipe(2), keep=4)).status == 0
+    good, bad, worse = checkpoint.found(folder)[1:]
+    for path, name in ((bad, "velocity.safetensors"), (worse, "weights.safetensors")):
+        data = (path / name).read_bytes()
+        (path / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    ended = lives(*training(store, folder, whole.recipe(2)))
+    words = (
+        f"checkpoint file {worse / 'weights.safetensors'} is damaged; delete {worse} {bad} to go on from {good.name}"
+    )
+    assert (ended.status, ended.line) == (2, words)
+    for path in (worse, bad):
+        shutil.rmtree(path)
+    assert lives(*training(store, folder, whole.recipe(2))).status == 0
+    count("two newest checkpoints damaged", injected=1, survived=int(same(whole.run(2), folder)))
+
+
+class Bomb:
+    """What a pickle runs when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch '{self.mark}'",)
+
+
+def resigned(checkpoint_folder: Path, name: str, data: bytes) -> None:
+    """Put another file into a checkpoint, with checksums that fit: what someone can do who means harm."""
+    record = json.loads((checkpoint_folder / "state.json").read_bytes())
+    record["sha256"][name] = write(checkpoint_folder / name, [data])
+    rest = {key: value for key, value in record.items() if key not in ("format", "signature")}
+    write(checkpoint_folder / "state.json", [json.dumps(signed(rest)).encode()])
+
+
+def test_code_in_a_checkpoint_is_never_run(
+    lives: Lives, store: Path, pictures: Path, copy: Path, tmp_path: Path, count: Count
+) -> None:
+    mark, survived = tmp_path / "mark", 0
+    pickle.loads(pickle.dumps(Bomb(mark)))  # noqa: S301  it would leave a mark
+    assert mark.exists()
+    mark.unlink()
+    torch.save({"weights": Bomb(mark)}, tmp_path / "evil.pt")
+    hostile = [pickle.dumps(Bomb(mark)), (tmp_path / "evil.pt").read_bytes()]
+    newest = checkpoint.found(copy)[-1]
+    for data in hostile:
+        resigned(newest, "weights.safetensors", data)
+        for command in (["predict", copy, pictures], ["evaluate", store, copy], ["train", store, copy, "--resume"]):
+            ended = lives(*command)
+            survived += ended.status == 2 and "\n" not in ended.line and not mark.exists()
+    count("code in a checkpoint", injected=3 * len(hostile), survived=survived, figure="never run")
+
+
+def test_tensors_that_do_not_fit_their_net_are_refused_in_a_line(
+    lives: Lives, store: Path, pictures: Path, copy: Path, torture: bool, count: Count
+) -> None:
+    """Of another shape, another kind, one too few, one too many; headers that promise more than there is."""
+    newest = checkpoint.found(copy)[-1]
+    weights = safetensors.torch.load_file(newest / "weights.safetensors")
+    first = next(iter(weights))
+    others = [
+        weights | {first: torch.zeros(3, 3)}, weights | {first: weights[first].to(torch.int32)},
+        {n: t for n, t in weights.items() if n != first}, weights | {"more": torch.zeros(2)},
+    ]  # fmt: skip
+    hostile = [safetensors.torch.save(found) for found in others]
+    hostile += [(1 << 62).to_bytes(8, "little") + b"{}", b"", b"\0" * 8, (2).to_bytes(8, "little") + b"[]"]
+    hostile += [(len(h)).to_bytes(8, "little") + h for h in (
+        b'{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,4]}}',
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,99999999999]}}',
+        b"[" * 100_000,
+    )]  # fmt: skip
+    hostile, survived = hostile if torture else hostile[::4], 0
+    for data in hostile:
+        resigned(newest, "weights.safetensors", data)
+        for command in (["predict", copy, pictures], ["train", store, copy, "--resume"]):
+            ended = lives(*command)
+            assert (ended.status, ended.line.count("\n")) == (2, 0), ended
+            survived += 1
+    count("weights that do not fit their net", injected=2 * len(hostile), survived=survived, figure="refused in a line")
+
+
+def test_records_that_are_nonsense_are_refused_in_a_line(
+    lives: Lives, store: Path, copy: Path, torture: bool, count: Count
+) -> None:
+    newest, survived = checkpoint.found(copy)[-1], 0
+    hostile = [b"", b"{}", b"[]", b"null", b"7", b'"a"', b"[" * 100_000, b"\xff\xfe", b"{" * 10, b"1" * 10_000]
+    hostile += [b'{"a":' * 50_000 + b"1" + b"}" * 50_000, b'{"format": 1, "signature": "x"}']
+    hostile = hostile if torture else hostile[-4:]
+    files = [newest / "state.json", copy / "recipe.json", copy / "environment.json", copy / "classes.json"]
+    for file in files:
+        good = file.read_bytes()
+        for data in hostile:
+            file.write_bytes(data)
+            ended = lives("train", store, copy, "--resume")
+            assert (ended.status, ended.line.count("\n")) == (2, 0), (file, data[:20], ended)
+            survived += 1
+        file.write_bytes(good)
+    count("records of a run that are nonsense", injected=len(files) * len(hostile), survived=survived)

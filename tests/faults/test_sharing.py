@@ -1,0 +1,51 @@
+"""Two trainings of one run folder."""
+
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tests.faults.lives import Lives
+from tests.faults.trained import Whole, past, same, step, training
+
+Count = Callable[..., None]
+LONG = 200  # epochs that nobody waits for
+
+
+def test_a_second_training_of_a_run_is_refused_and_a_killed_ones_lock_is_stale(
+    lives: Lives, store: Path, whole: Whole, tmp_path: Path, count: Count
+) -> None:
+    run = tmp_path / "run"
+    first = lives.begin(training(store, run, whole.recipe(LONG)))
+    first.until(partial(past, run, 0))
+    second = lives(*training(store, run, whole.recipe(LONG)))
+    assert (second.status, second.line) == (
+        2, f"run {run} is being trained by another process; wait for it, or stop it",
+    )  # fmt: skip
+    first.kill()
+    assert first.end().status == -signal.SIGKILL
+    assert (run / ".lock").exists()
+    third = lives.begin(training(store, run, whole.recipe(LONG)))
+    third.until(partial(past, run, step(run)))
+    third.kill(signal.SIGTERM)
+    assert third.end().status == 143
+    count("a second training of a run; a lock whose process was killed", injected=2, survived=2)
+
+
+def test_of_trainings_begun_at_once_one_makes_the_run_and_none_breaks_it(
+    lives: Lives, store: Path, whole: Whole, tmp_path: Path, torture: bool, count: Count
+) -> None:
+    times, survived, refusals = (20, 0, 0) if torture else (2, 0, 0)
+    for number in range(times):
+        run = tmp_path / str(number)
+        begun = [lives.begin(training(store, run, whole.recipe(1))) for _ in range(3)]
+        ended = [life.end() for life in begun]
+        assert all(e.status in (0, 2) and "\n" not in e.line for e in ended), ended
+        refusals += sum(e.status == 2 for e in ended)
+        survived += any(e.status == 0 for e in ended) and same(whole.run(1), run)
+        shutil.rmtree(run)
+        time.sleep(0.01)
+    count("three trainings of a run begun at once", injected=times, survived=survived,
+          figure=f"{refusals} of {3 * times} refused in a line")  # fmt: skip

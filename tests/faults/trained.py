@@ -1,0 +1,68 @@
+"""Runs as the fault tests look at them, and the command that makes them."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from alexnet import checkpoint, runlog
+from alexnet.recipe import Recipe
+
+
+def training(store: Path, run: Path, recipe: Path, every: int = 0, keep: int = 2) -> list[object]:
+    """The command, which saves after each step, or so many seconds."""
+    always = ["--precision", "fp32", "--save-every", every, "--keep", keep, "--resume", "--json"]
+    return ["train", store, run, "--recipe", recipe, *always]
+
+
+def end(run: Path) -> dict[str, Tensor]:
+    """Weights and velocities of the newest checkpoint."""
+    newest = checkpoint.found(run)[-1]
+    return {f"{f}:{n}": t for f in checkpoint.FILES for n, t in checkpoint.read_tensors(newest, f).items()}
+
+
+def same(a: Path, b: Path) -> bool:
+    """Whether two runs have come to the same bits."""
+    one, other = end(a), end(b)
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+def epochs(run: Path) -> list[dict[str, object]]:
+    """The log's epochs without the clock."""
+    return [line | {"seconds": None} for line in runlog.read(run) if line["kind"] == "epoch"]
+
+
+def step(run: Path) -> int:
+    """The newest checkpoint's, if there is one."""
+    try:
+        return max((checkpoint.place(path)[0] for path in checkpoint.found(run)), default=0)
+    except FileNotFoundError:  # going just now
+        return 0
+
+
+def past(run: Path, before: int) -> bool:
+    """Whether there is a checkpoint of a later step."""
+    return step(run) > before
+
+
+class Whole:
+    """Recipes of so many epochs, of four steps each; and runs of them that nothing happens to."""
+
+    def __init__(self, folder: Path, small: Recipe, store: Path) -> None:
+        self.folder, self.small, self.store = folder, small, store
+
+    def recipe(self, epochs: int) -> Path:
+        """Its file."""
+        path = self.folder / f"{epochs}.json"
+        path.write_text(json.dumps(self.small.but(epochs=epochs).plain()))
+        return path
+
+    def run(self, epochs: int) -> Path:
+        """Its folder."""
+        from alexnet.training import train
+
+        folder = self.folder / str(epochs)
+        if not folder.exists():
+            train(self.store, folder, self.small.but(epochs=epochs), precision="fp32", quiet=True)
+        return folder
