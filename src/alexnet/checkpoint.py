@@ -155,6 +155,8 @@ def load(folder: str | Path, name: str | None = None) -> Network:
         net = nets.build(recipe.net, recipe.seed)
     net.load_state_dict(read_tensors(chosen, FILES[0], net), assign=True)
     net.classes = run.classes_of(folder)
+    if len(net.classes) != recipe.net.classes:
+        raise UnusableError(f"run {folder} names {len(net.classes)} classes for {recipe.net.classes} outputs")
     net.viewer = run.viewer_of(folder, recipe)
     return net.eval()
 

@@ -5,7 +5,6 @@ recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and
 
 import fcntl
 import hashlib
-import json
 import platform
 import shlex
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 
 import alexnet
 from alexnet.data.store import Class, Store, labels
@@ -130,19 +130,32 @@ def identity(run: Path) -> str:
 
 def environment_of(run: Path) -> dict[str, Any]:
     """What `environment` wrote."""
-    found: dict[str, Any] = json.loads(trusted(run, "environment.json"))
+    found = _parsed(run, "environment.json")
+    if not isinstance(found, dict) or not {"store", "store_digest", "precision", "started"} <= found.keys():
+        raise UnusableError(f"{run / 'environment.json'} is not what a run's beginning wrote; the run cannot be used")
     return found
 
 
 def classes_of(run: Path) -> list[str]:
     """The classes as a person is shown them, in the order of the net's outputs."""
-    return labels([Class(**c) for c in json.loads(trusted(run, "classes.json"))])
+    try:
+        return labels([Class(**record) for record in _parsed(run, "classes.json")])
+    except TypeError:
+        raise UnusableError(f"{run / 'classes.json'} is no list of classes; the run cannot be used") from None
 
 
 def viewer_of(run: Path, recipe: Recipe) -> Viewer:
     """What the run's net takes pictures with."""
-    tensors = safetensors.torch.load(trusted(run, "pictures.safetensors"))
-    return viewer(recipe, tensors["mean"], tensors["eigenvalues"], tensors["eigenvectors"])
+    data = trusted(run, "pictures.safetensors")
+    try:
+        tensors = safetensors.torch.load(data)
+        mean, *components = (tensors[name] for name in ("mean", "eigenvalues", "eigenvectors"))
+        fit = mean.dim() == 3 and mean.shape[0] == mean.shape[1] >= recipe.net.input
+        if not fit or [tuple(t.shape) for t in (mean[0, 0], *components)] != [(3,), (3,), (3, 3)]:
+            raise ValueError
+    except (SafetensorError, KeyError, ValueError):
+        raise UnusableError(f"{run / 'pictures.safetensors'} has no mean and colour components for this net") from None
+    return viewer(recipe, mean, *components)
 
 
 def trusted(run: Path, file: str) -> bytes:
@@ -173,6 +186,15 @@ def read_json(path: Path) -> Any:
         raise UnusableError(f"{path.parent} is not a run: it has no {path.name}") from None
     except (OSError, ValueError) as error:
         raise UnusableError(f"{path} cannot be read: {error}") from None
+
+
+def _parsed(run: Path, file: str) -> Any:
+    try:
+        return parsed(trusted(run, file))
+    except UnusableError:
+        raise
+    except ValueError as error:
+        raise UnusableError(f"{run / file} is no JSON ({error}); the run cannot be used") from None
 
 
 def _record(run: Path) -> dict[str, Any]:

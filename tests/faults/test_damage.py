@@ -218,3 +218,32 @@ def test_records_that_are_nonsense_are_refused_in_a_line(
             survived += 1
         file.write_bytes(good)
     count("records of a run that are nonsense", injected=len(files) * len(hostile), survived=survived)
+
+
+def test_parts_of_a_run_whose_checksums_were_made_to_fit_are_refused_in_a_line(
+    lives: Lives, store: Path, pictures: Path, copy: Path, torture: bool, count: Count
+) -> None:
+    """What someone can do who means harm: nonsense that the run vouches for."""
+    hostile = {
+        "classes.json": [b"7", b"[7]", b"{}", b"[" * 100_000, b'[{"name": "one"}]', b'[{"nom": "one"}]', b"\xff"],
+        "pictures.safetensors": [
+            b"", pickle.dumps(3), safetensors.torch.save({"mean": torch.zeros(3)}), safetensors.torch.save({
+                "mean": torch.zeros(2, 2, 3), "eigenvalues": torch.zeros(3), "eigenvectors": torch.zeros(3, 3),
+            }), safetensors.torch.save({
+                "mean": torch.zeros(64, 64, 3), "eigenvalues": torch.zeros(9), "eigenvectors": torch.zeros(3, 3),
+            }),
+        ],
+        "environment.json": [b"[]", b"{}", b"1", b"[" * 100_000],
+    }  # fmt: skip
+    cases = [(name, data) for name, found in hostile.items() for data in (found if torture else found[-2:])]
+    survived, good = 0, {name: (copy / name).read_bytes() for name in ("recipe.json", *hostile)}
+    for name, data in cases:
+        record = json.loads(good["recipe.json"])
+        record["sha256"][name] = write(copy / name, [data])
+        rest = {key: value for key, value in record.items() if key not in ("format", "signature")}
+        write(copy / "recipe.json", [json.dumps(signed(rest)).encode()])
+        ended = lives("train", store, copy, "--resume") if "env" in name else lives("predict", copy, pictures)
+        assert (ended.status, ended.line.count("\n")) == (2, 0), (name, data[:40], ended)
+        survived += 1
+        (copy / name).write_bytes(good[name])
+    count("parts of a run with checksums made to fit", injected=len(cases), survived=survived)
