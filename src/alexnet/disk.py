@@ -1,12 +1,15 @@
 """Files that are there whole or not at all, even after a power cut."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from alexnet.errors import UnusableError
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> str:
@@ -47,3 +50,24 @@ def write_json(path: Path, value: Any) -> None:
 def json_bytes(value: Any) -> bytes:
     """`value` as a JSON file's bytes; names that are not UTF-8 are escaped."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+
+
+def locked(path: Path, words: str) -> IO[bytes]:
+    """Hold the file at `path`, made where it is missing, until what is returned is closed or this process ends.
+
+    The system lets go however the process ends, so that a file left behind holds nobody up. Raises UnusableError with
+    `words` while another process holds it, and OSError where there can be no such file.
+    """
+    for _ in range(100):  # it is removed again and again only where another process starts and ends as often
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # FileNotFoundError: who held it has removed it, perhaps its folder too.
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as closing:
+            file = closing.enter_context(path.open("ab"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UnusableError(words) from None
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                closing.pop_all()
+                return file
+    raise UnusableError(words)
