@@ -22,7 +22,7 @@ from alexnet.data.plan import Plan, Shard, plan, read_source
 from alexnet.data.resize import square
 from alexnet.data.statistics import Sums, statistics, sums
 from alexnet.data.store import FORMAT, SIDES, Form, checksum, class_records, content_digest, packed, unpack
-from alexnet.data.workers import cores, hold, workers
+from alexnet.data.workers import hold, workers
 from alexnet.disk import locked, sync, write
 from alexnet.errors import FailedError, UnusableError
 
@@ -81,7 +81,8 @@ def prepare(
     """Prepare `source` (docs/data.md says what it may be) into the folder `store`, as the paper's section 2 does.
 
     `side`: pixels a side (None: 256, CIFAR-10 32, Tiny ImageNet 64). `form`: "raw" or "jpeg" (None: raw, ILSVRC jpeg).
-    `val_fraction`: of each class, where the source has no val split (None: 0.1). `jobs`: processes (None: one a core).
+    `val_fraction`: of each class, where the source has no val split (None: 0.1). `jobs`: processes (None: one a core);
+    with 1 it is done here, where a picture has no limit of time.
     `progress` is called with the pictures done and all of them, after each shard.
 
     The work is done in STORE.part and renamed at the end. After an interruption the same call goes on from there; the
@@ -122,7 +123,7 @@ def _prepared(
         _check_room(part, work, done)
     if progress:
         progress(_tried(work, done), work.pictures)
-    with workers(jobs or cores(), part) as spread, _remembering():
+    with workers(jobs, part) as spread, _remembering():
         for file in spread(_make_shard, [(part, shard) for shard in work.shards if shard.file not in done]):
             done.add(file)
             if progress:

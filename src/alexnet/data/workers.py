@@ -35,19 +35,20 @@ class Spread(Protocol):
 
 
 @contextmanager
-def workers(jobs: int, folder: Path) -> Iterator[Spread]:
-    """What applies a function to each task, here or in `jobs` other processes, giving results as they come.
+def workers(jobs: int | None, folder: Path) -> Iterator[Spread]:
+    """What applies a function to each task, giving results as they come: here for 1, or in `jobs` other processes.
 
-    `folder` has room for a file of a few kB without a name. Raises FailedError for a process that cannot be started,
-    that dies, or that has one thing in hand (`hold`) for longer than PATIENCE; here there is no such limit.
+    None: one a core. `folder` has room for a file of a few kB without a name. Raises FailedError for a process that
+    cannot be started, that dies, or that has one thing in hand (`hold`) for longer than PATIENCE; here there is no such
+    limit.
     """
     if jobs == 1:
         yield map
         return
     try:
-        crew = Crew(jobs, folder)
+        crew = Crew(jobs or cores(), folder)
     except OSError as error:
-        raise FailedError(f"cannot start {jobs} processes at {folder}: {error.strerror or error}") from None
+        raise FailedError(f"cannot start other processes at {folder}: {error.strerror or error}") from None
     try:
         yield crew.spread
     finally:
