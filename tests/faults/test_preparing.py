@@ -273,6 +273,54 @@ def test_a_worker_on_a_disk_that_fails_ends_it_with_a_line(
         count(f"prepare --jobs 2: {name} at a call", injected=len(places), survived=len(places))
 
 
+def attempt(source: Path, store: Path) -> str:
+    """What prepare says if it fails."""
+    try:
+        prepare(source, store, side=SIDE, jobs=1)
+    except (FailedError, UnusableError) as error:
+        return str(error)
+    return ""
+
+
+def test_a_bit_that_flips_in_unfinished_work_is_found_and_that_part_made_again(
+    source: Path, undisturbed: dict[str, str], tmp_path: Path, torture: bool, count: Callable[..., None],
+    small_shards: None,
+) -> None:  # fmt: skip
+    """The next run makes that part again, or says it and is repeated."""
+
+    class StopError(Exception):
+        pass
+
+    def progress(done: int, total: int) -> None:
+        if total - done <= 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        prepare(source, tmp_path / "begun", side=SIDE, jobs=1, progress=progress)
+    chance = random.Random(9)
+    begun = tmp_path / "begun.part"
+    files = sorted(path.relative_to(begun) for path in begun.rglob("*") if path.is_file() and path.stat().st_size)
+    assert len(files) > 6
+    tried, said = 500 if torture else 40, 0
+    for n in range(tried):
+        store = tmp_path / str(n)
+        path = shutil.copytree(begun, tmp_path / f"{n}.part") / files[n % len(files)]
+        data = bytearray(path.read_bytes())
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        path.write_bytes(data)
+        if words := attempt(source, store):
+            said += 1
+            if path.name == "work.json":  # it is no longer known what was begun
+                assert "remove" in words
+                shutil.rmtree(tmp_path / f"{n}.part")
+            else:
+                assert f"{path} is no longer what was written there" in words
+            assert attempt(source, store) == ""
+        assert fingerprint(store) == undisturbed
+        shutil.rmtree(store)
+    count("prepare: a flipped bit in unfinished work", injected=tried, survived=tried, figure=f"said {said} times")
+
+
 @pytest.fixture(scope="module")
 def longer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str], float]:
     """A source that takes a second or more, its store's bytes, and the seconds."""

@@ -245,9 +245,16 @@ def _resumed(part: Path, work: Plan) -> set[str]:
     done = set()
     for shard in work.shards:
         record, path = _noted(part, shard.file), part / "store" / shard.file
-        if record and (not record.sizes or (path.exists() and path.stat().st_size == record.bytes)):
+        if record and (not record.sizes or (path.exists() and _is_whole(path, record))):
             done.add(shard.file)
     return done
+
+
+def _is_whole(path: Path, record: Record) -> bool:
+    if path.stat().st_size != record.bytes or record.split == "train":  # whose every record the sums read, and check
+        return path.stat().st_size == record.bytes
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == record.sha256
 
 
 def _note(part: Path, record: Record) -> None:
@@ -367,15 +374,21 @@ def _sum_shard(task: tuple[Path, str, int, Form]) -> Sums:
 
 
 def _check_classes(part: Path, work: Plan) -> None:
-    records = [_record(part, shard.file) for shard in work.shards if shard.split == "train"]
-    trained = {label for record in records for label in record.labels}
+    trained: set[int] = set()
+    refused, example = 0, ""
+    for shard in work.shards:
+        record = _record(part, shard.file)
+        if shard.split == "train":
+            trained.update(record.labels)
+        for note in record.notes:
+            if note["outcome"] == "refused":
+                refused += 1
+                example = example or f" ({note['name']!r}: {note['reasons'][0]})"
     for label, known in enumerate(work.classes):
         if label not in trained:
-            notes = [note for record in records for note in record.notes if note["outcome"] == "refused"]
-            example = f" ({notes[0]['name']!r}: {notes[0]['reasons'][0]})" if notes else ""
             _clear(part)  # no run can ever finish it
             raise UnusableError(
-                f"class {known.name!r} has no readable picture to train on; {len(notes)} were refused{example}; "
+                f"class {known.name!r} has no readable picture to train on; {refused} were refused{example}; "
                 "mend them or remove the class"
             )
 
