@@ -77,15 +77,6 @@ def test_statistics_are_those_of_the_stored_training_pictures(form: str, tree: T
 
 
 @pytest.mark.parametrize("form", ["raw", "jpeg"])
-def test_number_of_jobs_changes_no_byte(form: str, tree: Tree, tmp_path: Path, fingerprint: Fingerprint) -> None:
-    source = tree(each=12)
-    (source / "cat/note.txt").write_text("no picture")
-    prepare(source, tmp_path / "one", side=SIDE, form=form, jobs=1)  # type: ignore[arg-type]
-    prepare(source, tmp_path / "two", side=SIDE, form=form, jobs=2)  # type: ignore[arg-type]
-    assert fingerprint(tmp_path / "one") == fingerprint(tmp_path / "two")
-
-
-@pytest.mark.parametrize("form", ["raw", "jpeg"])
 def test_a_store_has_the_same_bytes_where_simplejpeg_is_not_installed(
     form: str, tree: Tree, tmp_path: Path, fingerprint: Fingerprint
 ) -> None:

@@ -200,19 +200,20 @@ def _claim(part: Path) -> None:
     for folder in (part / "store", part / "records"):
         folder.mkdir(exist_ok=True)
     for unfinished in part.rglob("*.tmp"):
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)  # a worker of a killed run may be about to leave
 
 
 def _clear(part: Path) -> None:
     """Remove the work folder, as far as that can be; killed here, it leaves nothing that would count as work done."""
-    _empty(part)
     with suppress(OSError):
+        _empty(part)
         (part / CLAIM).unlink(missing_ok=True)
         (part / LOCK).unlink()
         part.rmdir()
 
 
 def _empty(part: Path) -> None:
+    """Remove all but what says whose the folder is."""
     for path in part.iterdir():
         if path.name in (CLAIM, LOCK):
             continue
