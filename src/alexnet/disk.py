@@ -1,12 +1,13 @@
 """Files that are there whole or not at all, even after a power cut."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from alexnet.errors import UnusableError
 
@@ -64,7 +65,7 @@ def parsed(data: bytes) -> Any:
 def signed(record: dict[str, Any]) -> dict[str, Any]:
     """A record with its format and a checksum over all of it: against bits that turn, not against people."""
     record = {"format": FORMAT} | record
-    return record | {"signature": _checksum(record)}
+    return record | {"signature": checksum(record)}
 
 
 def read_signed(path: Path) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def read_signed(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ValueError("no record")
     signature = record.pop("signature", None)
-    if ("format" in record or signature is not None) and signature != _checksum(record):
+    if ("format" in record or signature is not None) and signature != checksum(record):
         raise ValueError("altered")
     form = record.pop("format", FORMAT)
     if form != FORMAT:
@@ -84,5 +85,27 @@ def read_signed(path: Path) -> dict[str, Any]:
     return record
 
 
-def _checksum(record: dict[str, Any]) -> str:
+def checksum(record: dict[str, Any]) -> str:
+    """SHA-256 over all that a record says."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def locked(path: Path, words: str) -> IO[bytes]:
+    """Hold the file at `path`, made where it is missing, until what is returned is closed or this process ends.
+
+    The system lets go however the process ends, so that a file left behind holds nobody up. Raises UnusableError with
+    `words` while another process holds it, and OSError where there can be no such file.
+    """
+    for _ in range(100):  # it is removed again and again only where another process starts and ends as often
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # FileNotFoundError: who held it has removed it, perhaps its folder too.
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as closing:
+            file = closing.enter_context(path.open("ab"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UnusableError(words) from None
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                closing.pop_all()
+                return file
+    raise UnusableError(words)

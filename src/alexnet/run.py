@@ -3,7 +3,6 @@
 recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and checkpoints/.
 """
 
-import fcntl
 import hashlib
 import platform
 import shlex
@@ -21,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 
 import alexnet
+from alexnet import disk
 from alexnet.data.store import Class, Store, labels
 from alexnet.data.views import Viewer
 from alexnet.device import Place
@@ -63,13 +63,7 @@ def locked(run: Path, leads: bool = True) -> AbstractContextManager[Any]:
     """
     if not leads:
         return nullcontext()
-    run.mkdir(parents=True, exist_ok=True)
-    file = (run / ".lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UnusableError(f"run {run} is being trained by another process; wait for it, or stop it") from None
+    file = disk.locked(run / ".lock", f"run {run} is being trained by another process; wait for it, or stop it")
     for left in run.glob("*.tmp"):  # by a process that was killed
         left.unlink()
     return file

@@ -74,7 +74,7 @@ def test_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
 def test_store_of_another_format_is_refused(made: Path) -> None:
     meta = json.loads((made / "meta.json").read_text())
     (made / "meta.json").write_text(json.dumps(meta | {"format": 99}))
-    with pytest.raises(UnusableError, match="format 99"):
+    with pytest.raises(UnusableError, match="format 99, made by a newer alexnet; this one reads format 1: upgrade"):
         Store(made)
 
 

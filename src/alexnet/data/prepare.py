@@ -1,13 +1,14 @@
 """From a source to a store: shard by shard, on every core, and able to go on after any interruption."""
 
+import hashlib
 import json
 import os
 import shutil
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -20,12 +21,13 @@ from alexnet.data.decode import UnreadablePicture
 from alexnet.data.plan import Plan, Shard, plan, read_source
 from alexnet.data.resize import square
 from alexnet.data.statistics import Sums, statistics, sums
-from alexnet.data.store import FORMAT, Form, class_records, content_digest, packed, records, unpack
-from alexnet.data.workers import cores, leave_if_stopped, workers
-from alexnet.disk import sync, write
+from alexnet.data.store import FORMAT, SIDES, Form, class_records, content_digest, own_checksum, packed, unpack
+from alexnet.data.workers import hold, workers
+from alexnet.disk import locked, sync, write
 from alexnet.errors import FailedError, UnusableError
 
-SIDES = range(8, 4097)
+LOCK = ".lock"  # in the work folder: held by the process that works there
+CLAIM = "work.json"  # and what makes it a work folder, of which plan
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def prepare(
     """Prepare `source` (docs/data.md says what it may be) into the folder `store`, as the paper's section 2 does.
 
     `side`: pixels a side (None: 256, CIFAR-10 32, Tiny ImageNet 64). `form`: "raw" or "jpeg" (None: raw, ILSVRC jpeg).
-    `val_fraction`: of each class, where the source has no val split (None: 0.1). `jobs`: processes (None: one a core).
+    `val_fraction`: of each class, where the source has no val split (None: 0.1). `jobs`: processes (None: one a core);
+    with 1 it is done here, where a picture has no limit of time.
     `progress` is called with the pictures done and all of them, after each shard.
 
     The work is done in STORE.part and renamed at the end. After an interruption the same call goes on from there; the
@@ -92,37 +95,53 @@ def prepare(
     _check(source, store, side, form, val_fraction, jobs, seed)
     part = store.with_name(store.name + ".part")
     with _writing(part):
-        _claim(part)
-    try:
-        work = plan(read_source(source, part), side=side, form=form, val_fraction=val_fraction, seed=seed)
-    except UnusableError:
-        if "plan" not in _claimed(part):
-            shutil.rmtree(part, ignore_errors=True)
-        raise
+        if _is_foreign(part):
+            raise UnusableError(f"{str(part)!r} is needed for the work and holds something else; move it away")
+        lock = locked(
+            part / LOCK, f"store {str(store)!r} is being prepared by another process; wait for it, or stop it"
+        )
+    with lock:
+        if os.path.lexists(store):  # by now: who held the lock has made it
+            _clear(part)
+            raise _there(store)
+        with _writing(part):
+            _claim(part)
+        try:
+            work = plan(read_source(source, part), side=side, form=form, val_fraction=val_fraction, seed=seed)
+        except UnusableError:
+            if "plan" not in _claimed(part):
+                _clear(part)
+            raise
+        return _prepared(work, store, part, jobs, progress, started)
+
+
+def _prepared(
+    work: Plan, store: Path, part: Path, jobs: int | None, progress: Callable[[int, int], None] | None, started: float
+) -> Summary:
     with _writing(part):
         done = _resumed(part, work)
-    _check_room(part, work, done)
+        _check_room(part, work, done)
     if progress:
         progress(_tried(work, done), work.pictures)
-    with workers(jobs or cores()) as spread:
-        for record in spread(_make_shard, [(part, shard) for shard in work.shards if shard.file not in done]):
-            done[record.file] = record
+    with workers(jobs, part) as spread, _remembering():
+        for file in spread(_make_shard, [(part, shard) for shard in work.shards if shard.file not in done]):
+            done.add(file)
             if progress:
                 progress(_tried(work, done), work.pictures)
-        made = [done[shard.file] for shard in work.shards]
-        _check_classes(part, work, made)
-        tasks = [
-            (part / "store" / r.file, r.sizes, work.side, work.form) for r in made if r.split == "train" and r.sizes
-        ]
+        _check_classes(part, work)
+        train = [shard.file for shard in work.shards if shard.split == "train"]
         total = Sums(0, np.zeros((work.side, work.side, 3), np.int64), np.zeros((3, 3), np.int64))
-        for some in spread(_sum_shard, tasks):
+        for some in spread(_sum_shard, [(part, file, work.side, work.form) for file in train]):
             total += some
     with _writing(part):
-        meta = _finish(part / "store", work, made, total)
+        meta, outcomes = _finish(part, work, total)
         os.replace(part / "store", store)
+    try:
         sync(store.parent)
-    shutil.rmtree(part, ignore_errors=True)
-    notes = [note for record in made for note in record.notes]
+    except OSError as error:
+        raise FailedError(f"{store} is whole, but a power cut may lose it: {error.strerror or error}") from None
+    finally:
+        _clear(part)
     return Summary(
         store=store,
         kind=work.kind,
@@ -130,10 +149,10 @@ def prepare(
         form=work.form,
         classes=len(work.classes),
         pictures={name: split["count"] for name, split in meta["splits"].items()},
-        refused=_reasons(notes, "refused"),
-        converted=_reasons(notes, "converted"),
+        refused=dict(outcomes["refused"].most_common()),
+        converted=dict(outcomes["converted"].most_common()),
         ignored=work.ignored,
-        bytes=sum(record.bytes for record in made),
+        bytes=sum(shard["bytes"] for split in meta["splits"].values() for shard in split["shards"]),
         digest=meta["digest"],
         seconds=time.monotonic() - started,
     )
@@ -159,48 +178,118 @@ def _check(
     if seed < 0:
         raise UnusableError(f"seed {seed} is not usable; give 0 or more")
     if os.path.lexists(store):
-        raise UnusableError(f"store {str(store)!r} is there already; give another name or remove it")
+        raise _there(store)
     if Path(source).is_dir() and store.resolve().is_relative_to(Path(source).resolve()):
         raise UnusableError(f"store {str(store)!r} lies inside its source {str(source)!r}; give a place outside it")
 
 
+def _there(store: Path) -> UnusableError:
+    return UnusableError(f"store {str(store)!r} is there already; give another name or remove it")
+
+
+def _is_foreign(part: Path) -> bool:
+    """Whether the work folder holds what no run of `prepare` has put there."""
+    return part.exists() and not {LOCK, CLAIM} & (names := set(os.listdir(part))) and bool(names)
+
+
 def _claim(part: Path) -> None:
     """Make the work folder, or take up the one of an interrupted run and clear what that left unfinished."""
-    if part.exists() and not (part / "work.json").exists() and any(part.iterdir()):
-        raise UnusableError(f"{str(part)!r} is needed for the work and holds something else; move it away")
+    if not (part / CLAIM).exists():
+        _empty(part)  # of what a run was about to remove
+        write(part / CLAIM, [json.dumps({"format": FORMAT}).encode()])
     for folder in (part / "store", part / "records"):
-        folder.mkdir(parents=True, exist_ok=True)
-    if not (part / "work.json").exists():
-        write(part / "work.json", [json.dumps({"format": FORMAT}).encode()])
+        folder.mkdir(exist_ok=True)
     for unfinished in part.rglob("*.tmp"):
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)  # a worker of a killed run may be about to leave
+
+
+def _clear(part: Path) -> None:
+    """Remove the work folder, as far as that can be; killed here, it leaves nothing that would count as work done."""
+    with suppress(OSError):
+        _empty(part)
+        (part / CLAIM).unlink(missing_ok=True)
+        (part / LOCK).unlink()
+        part.rmdir()
+
+
+def _empty(part: Path) -> None:
+    """Remove all but what says whose the folder is."""
+    for path in part.iterdir():
+        if path.name in (CLAIM, LOCK):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _claimed(part: Path) -> dict[str, Any]:
-    claim: dict[str, Any] = json.loads((part / "work.json").read_bytes())
+    try:
+        claim: dict[str, Any] = json.loads((part / CLAIM).read_bytes())
+        claim.get("plan")
+    except (ValueError, AttributeError, RecursionError):
+        raise UnusableError(f"{part / CLAIM} is damaged; remove {str(part)!r} to begin anew") from None
     return claim
 
 
-def _resumed(part: Path, work: Plan) -> dict[str, Record]:
-    """The shards that are done already, by their file's name."""
+def _resumed(part: Path, work: Plan) -> set[str]:
+    """The files of the shards that are done already."""
     if _claimed(part).get("plan", work.digest) != work.digest:
         raise UnusableError(
             f"{str(part)!r} was begun from another source, with other options or another Pillow; "
             "repeat that command to go on, or remove the folder to begin anew"
         )
-    write(part / "work.json", [json.dumps({"format": FORMAT, "plan": work.digest}).encode()])
+    write(part / CLAIM, [json.dumps({"format": FORMAT, "plan": work.digest}).encode()])
     for split in {shard.split for shard in work.shards}:
         (part / "store" / split).mkdir(exist_ok=True)
-    done = {}
-    for path in sorted((part / "records").glob("*.json")):
-        record = Record(**json.loads(path.read_bytes()))
-        shard = part / "store" / record.file
-        if not record.sizes or (shard.exists() and shard.stat().st_size == record.bytes):
-            done[record.file] = record
+    done = set()
+    for shard in work.shards:
+        record, path = _noted(part, shard.file), part / "store" / shard.file
+        if record and (not record.sizes or (path.exists() and _is_whole(path, record))):
+            done.add(shard.file)
     return done
 
 
-def _check_room(part: Path, work: Plan, done: dict[str, Record]) -> None:
+def _is_whole(path: Path, record: Record) -> bool:
+    if path.stat().st_size != record.bytes or record.split == "train":  # whose every record the sums read, and check
+        return path.stat().st_size == record.bytes
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == record.sha256
+
+
+def _note(part: Path, record: Record) -> None:
+    data = json.dumps(asdict(record)).encode()
+    write(_note_of(part, record.file), [data, b"\n", hashlib.sha256(data).hexdigest().encode()])
+
+
+def _noted(part: Path, file: str) -> Record | None:
+    """What became of a shard, unless it is not done, or its note no longer the one that was written."""
+    with suppress(FileNotFoundError):
+        data, _, total = _note_of(part, file).read_bytes().rpartition(b"\n")
+        if hashlib.sha256(data).hexdigest().encode() == total:
+            return Record(**json.loads(data))
+    return None
+
+
+def _record(part: Path, file: str) -> Record:
+    if record := _noted(part, file):
+        return record
+    raise _altered(_note_of(part, file))
+
+
+def _note_of(part: Path, file: str) -> Path:
+    return part / "records" / (file.replace("/", "-") + ".json")
+
+
+def _altered(path: Path) -> FailedError:
+    return FailedError(
+        f"{path} is no longer what was written there, so its disk may be failing; "
+        "run the same command again to make that part anew"
+    )
+
+
+def _check_room(part: Path, work: Plan, done: set[str]) -> None:
     """Before hours of work, not after: raw pixels take a known room."""
     if work.form == "raw":
         need = (work.pictures - _tried(work, done)) * work.side**2 * 3
@@ -212,17 +301,18 @@ def _check_room(part: Path, work: Plan, done: dict[str, Record]) -> None:
             )
 
 
-def _tried(work: Plan, done: dict[str, Record]) -> int:
+def _tried(work: Plan, done: set[str]) -> int:
     return sum(len(shard.pictures) for shard in work.shards if shard.file in done)
 
 
-def _make_shard(task: tuple[Path, Shard]) -> Record:
+def _make_shard(task: tuple[Path, Shard]) -> str:
+    """Make one shard and the note of what became of its pictures; the shard's file."""
     part, shard = task
     data: list[bytes] = []
     kept = []
     notes: list[dict[str, Any]] = []
     for picture in shard.pictures:
-        leave_if_stopped()
+        hold(f"picture {picture.name!r}")
         try:
             image, reasons = shard.open(picture.place)
         except UnreadablePicture as error:
@@ -243,6 +333,7 @@ def _make_shard(task: tuple[Path, Shard]) -> Record:
             notes.append({"name": picture.name, "split": shard.split, "outcome": "converted", "reasons": reasons})
         data.append(packed(square(image, shard.side), shard.form))
         kept.append(picture)
+    hold("")
     with _writing(part):
         record = Record(
             split=shard.split,
@@ -255,52 +346,85 @@ def _make_shard(task: tuple[Path, Shard]) -> Record:
             names=[picture.name for picture in kept],
             notes=notes,
         )
-        write(part / "records" / (shard.file.replace("/", "-") + ".json"), [json.dumps(asdict(record)).encode()])
-    return record
+        _note(part, record)
+    return shard.file
 
 
-def _sum_shard(task: tuple[Path, list[int], int, Form]) -> Sums:
-    path, sizes, side, form = task
+def _sum_shard(task: tuple[Path, str, int, Form]) -> Sums:
+    part, file, side, form = task
+    record = _record(part, file)
+    path = part / "store" / file
     picture = np.empty((side, side, 3), np.uint8)
 
     def pictures() -> Iterator[np.ndarray]:
-        for record in records(path, sizes):
-            leave_if_stopped()
-            yield unpack(record, form, picture)
+        with path.open("rb") as shard:
+            for number, (size, crc32) in enumerate(zip(record.sizes, record.crc32, strict=True)):
+                hold(f"picture {number} of {path}")
+                data = shard.read(size)
+                if zlib.crc32(data) != crc32:
+                    _note_of(part, file).unlink()
+                    raise _altered(path)
+                yield unpack(np.frombuffer(data, np.uint8), form, picture)
 
-    return sums(pictures(), side)
+    try:
+        return sums(pictures() if record.sizes else (), side)
+    except OSError as error:
+        raise FailedError(
+            f"cannot read {path}: {error.strerror or error}; run the same command again to go on"
+        ) from None
 
 
-def _check_classes(part: Path, work: Plan, made: list[Record]) -> None:
-    trained = {label for record in made if record.split == "train" for label in record.labels}
-    for label, record in enumerate(work.classes):
+def _check_classes(part: Path, work: Plan) -> None:
+    trained: set[int] = set()
+    refused, example = 0, ""
+    for shard in work.shards:
+        record = _record(part, shard.file)
+        if shard.split == "train":
+            trained.update(record.labels)
+        for note in record.notes:
+            if note["outcome"] == "refused":
+                refused += 1
+                example = example or f" ({note['name']!r}: {note['reasons'][0]})"
+    for label, known in enumerate(work.classes):
         if label not in trained:
-            notes = [note for shard in made for note in shard.notes if note["outcome"] == "refused"]
-            example = f" ({notes[0]['name']!r}: {notes[0]['reasons'][0]})" if notes else ""
-            shutil.rmtree(part, ignore_errors=True)  # no run can ever finish it
+            _clear(part)  # no run can ever finish it
             raise UnusableError(
-                f"class {record.name!r} has no readable picture to train on; {len(notes)} were refused{example}; "
+                f"class {known.name!r} has no readable picture to train on; {refused} were refused{example}; "
                 "mend them or remove the class"
             )
 
 
-def _finish(folder: Path, work: Plan, made: list[Record], total: Sums) -> dict[str, Any]:
-    """Write all but the shards, meta.json last."""
+def _finish(part: Path, work: Plan, total: Sums) -> tuple[dict[str, Any], dict[str, Counter[str]]]:
+    """Write all but the shards, meta.json last; it, and how often each reason was given for each outcome."""
+    folder = part / "store"
+    outcomes: dict[str, Counter[str]] = {"refused": Counter(), "converted": Counter()}
     splits: dict[str, Any] = {}
-    for split in sorted({record.split for record in made}):
-        parts = [record for record in made if record.split == split and record.sizes]
-        index = {
-            name: np.array([value for part in parts for value in getattr(part, name)], np.int64)
-            for name in ("labels", "sizes", "crc32")
-        }
-        names = "".join(json.dumps(name) + "\n" for part in parts for name in part.names)
+    lines: list[str] = []
+    for split in sorted({shard.split for shard in work.shards}):
+        index: dict[str, list[np.ndarray]] = {name: [] for name in ("labels", "sizes", "crc32")}
+        names: list[bytes] = []
+        shards = []
+        for shard in work.shards:
+            if shard.split != split:
+                continue
+            record = _record(part, shard.file)
+            lines += [json.dumps(note) + "\n" for note in record.notes]
+            for note in record.notes:  # without the detail after a reason's colon
+                outcomes[note["outcome"]].update(reason.split(":")[0] for reason in note["reasons"])
+            if record.sizes:
+                for name, parts in index.items():
+                    parts.append(np.array(getattr(record, name), np.int64))
+                names.append("".join(json.dumps(name) + "\n" for name in record.names).encode())
+                shards.append(
+                    {"file": record.file, "bytes": record.bytes, "sha256": record.sha256, "count": len(record.sizes)}
+                )
+        whole = {name: np.concatenate([np.zeros(0, np.int64), *parts]) for name, parts in index.items()}
         splits[split] = {
-            "count": len(index["labels"]),
-            "shards": [{"file": p.file, "bytes": p.bytes, "sha256": p.sha256, "count": len(p.sizes)} for p in parts],
-            "index": _described(folder, f"{split}/index.safetensors", save(index)),
-            "names": _described(folder, f"{split}/names.jsonl", names.encode()),
+            "count": len(whole["labels"]),
+            "shards": shards,
+            "index": _described(folder, f"{split}/index.safetensors", [save(whole)]),
+            "names": _described(folder, f"{split}/names.jsonl", names),
         }
-    notes = "".join(json.dumps(note) + "\n" for record in made for note in record.notes)
     meta: dict[str, Any] = {
         "format": FORMAT,
         "kind": work.kind,
@@ -308,23 +432,18 @@ def _finish(folder: Path, work: Plan, made: list[Record], total: Sums) -> dict[s
         "form": work.form,
         "classes": class_records(work.classes),
         "splits": splits,
-        "statistics": _described(folder, "statistics.safetensors", save(asdict(statistics(total)))),
-        "notes": _described(folder, "prepare.jsonl", notes.encode()),
+        "statistics": _described(folder, "statistics.safetensors", [save(asdict(statistics(total)))]),
+        "notes": _described(folder, "prepare.jsonl", (line.encode() for line in lines)),
         "pillow": PIL.__version__,
     }
     meta["digest"] = content_digest(meta)
+    meta["checksum"] = own_checksum(meta)
     write(folder / "meta.json", [json.dumps(meta, indent=1).encode()])
-    return meta
+    return meta, outcomes
 
 
-def _reasons(notes: list[dict[str, Any]], outcome: str) -> dict[str, int]:
-    """How often each reason was given, without the detail after its colon."""
-    reasons = [reason.split(":")[0] for note in notes if note["outcome"] == outcome for reason in note["reasons"]]
-    return dict(Counter(reasons).most_common())
-
-
-def _described(folder: Path, file: str, data: bytes) -> dict[str, str]:
-    return {"file": file, "sha256": write(folder / file, [data])}
+def _described(folder: Path, file: str, pieces: Iterable[bytes]) -> dict[str, str]:
+    return {"file": file, "sha256": write(folder / file, pieces)}
 
 
 @contextmanager
@@ -335,4 +454,14 @@ def _writing(part: Path) -> Iterator[None]:
         raise FailedError(
             f"cannot write {error.filename or part}: {error.strerror or error}; what is done is kept: "
             "mend that and run the same command again to go on"
+        ) from None
+
+
+@contextmanager
+def _remembering() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise FailedError(
+            "there is not enough memory; what is done is kept: run the same command again with fewer jobs to go on"
         ) from None

@@ -1,27 +1,36 @@
 """A prepared store, read only: its classes, statistics and splits, every byte under a checksum."""
 
+import errno
 import hashlib
 import io
-import json
-import mmap
+import os
+import re
+import resource
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from alexnet.data.decode import FAST, unpack_jpeg
+from alexnet.disk import checksum, parsed
 from alexnet.errors import UnusableError
 
 Form = Literal["raw", "jpeg"]
 FORMAT = 1
-MOST_MAPS = 128  # each holds a file descriptor, and ILSVRC has thousands of shards
+SIDES = range(8, 4097)
+MOST_OPEN = 128  # ILSVRC has thousands of shards
+MOST_META = 1 << 28  # bytes; ILSVRC's take a few hundred thousand
+KEYS = {"format", "kind", "side", "form", "classes", "splits", "statistics", "notes", "pillow", "digest", "checksum"}
+SHA256 = re.compile(r"[0-9a-f]{64}")
+INSIDE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)  # a file of the store, never one beside it
 
 
 @dataclass(frozen=True)
@@ -46,28 +55,37 @@ class Split:
     A store's pictures are numbered from 0 in the order of label and name. Threads may share a split.
     """
 
-    def __init__(self, folder: Path, side: int, form: Form, meta: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, side: int, form: Form, classes: int, meta: dict[str, Any]) -> None:
         self.side, self.form, self._folder = side, form, folder
         index = load(_trusted(folder, meta["index"]))
         self.labels: np.ndarray = index["labels"]
         self._crc32: np.ndarray = index["crc32"]
         self._sizes: np.ndarray = index["sizes"]
-        _trusted(folder, meta["names"])
-        self._names_file = folder / meta["names"]["file"]
+        self._names = meta["names"]
+        _trusted(folder, self._names)
         self._shards = [folder / shard["file"] for shard in meta["shards"]]
         self._starts = np.cumsum([0] + [shard["count"] for shard in meta["shards"]])
-        if not len(self.labels) == len(self._crc32) == len(self._sizes) == meta["count"] == self._starts[-1]:
+        for values in (self.labels, self._crc32, self._sizes):
+            if values.dtype != np.int64 or values.shape != (meta["count"],) or values.min(initial=0) < 0:
+                raise ValueError("the index is not one of pictures")
+        if self._starts[-1] != meta["count"] or self.labels.max(initial=0) >= classes:
             raise ValueError("the counts differ")
         for shard, path in zip(meta["shards"], self._shards, strict=True):
             if not path.is_file() or path.stat().st_size != shard["bytes"]:
                 raise _damage(folder, shard["file"])
         ends = np.cumsum(self._sizes)
         self._begins = ends - self._sizes  # in its shard, in bytes
-        for first, last in zip(self._starts[:-1], self._starts[1:], strict=True):
+        for first, last, shard in zip(self._starts[:-1], self._starts[1:], meta["shards"], strict=True):
             self._begins[first:last] -= self._begins[first]
-        self._ends = self._begins + self._sizes
+            if (
+                self._sizes[first:last].max(initial=0) > shard["bytes"]
+                or self._sizes[first:last].sum() != shard["bytes"]
+            ):
+                raise ValueError("the sizes differ")
+        if form == "raw" and (self._sizes != side * side * 3).any():
+            raise ValueError("the sizes are not the side's")
         self._checked = np.zeros(len(self.labels), bool)
-        self._map = lru_cache(MOST_MAPS)(_mapped)
+        self._file = lru_cache(_most_open())(_File)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,7 +93,13 @@ class Split:
     @cached_property
     def names(self) -> list[str]:
         """Each picture's name in its source."""
-        names: list[str] = json.loads("[" + ",".join(self._names_file.read_text().splitlines()) + "]")
+        data = _trusted(self._folder, self._names)
+        try:
+            names: list[str] = parsed(b"[" + b",".join(data.splitlines()) + b"]")
+        except ValueError:
+            names = []
+        if len(names) != len(self) or not all(isinstance(name, str) for name in names):
+            raise _damage(self._folder, self._names["file"])
         return names
 
     def read(self, ids: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -89,21 +113,38 @@ class Split:
             out = np.empty((len(ids), self.side, self.side, 3), np.uint8)
         shards = np.searchsorted(self._starts, ids, side="right") - 1
         places = zip(
-            shards.tolist(), self._begins[ids].tolist(), self._ends[ids].tolist(), self._checked[ids].tolist(),
+            shards.tolist(), self._begins[ids].tolist(), self._sizes[ids].tolist(), self._checked[ids].tolist(),
             strict=True,
         )  # fmt: skip
-        for row, (shard, begin, end, checked) in enumerate(places):
-            record = self._map(self._shards[shard])[begin:end]
+        for row, (shard, begin, size, checked) in enumerate(places):
+            record = self._read(shard, begin, size)
             if not checked:
                 self._check(int(ids[row]), shard, record)
-            unpack(record, self.form, out[row])
+            try:
+                unpack(record, self.form, out[row])
+            except MemoryError:
+                raise
+            except Exception:  # the checksum is right, so that someone made it so; for what Pillow raises see decode
+                raise self._damaged(int(ids[row]), shard) from None
         return out
 
+    def _read(self, shard: int, begin: int, size: int) -> np.ndarray:
+        """One record's bytes; read, not mapped, for a map of a file that fails or shrinks is the process's death."""
+        path = self._shards[shard]
+        try:
+            file = self._file(path)  # held here, for another thread may put it out of the cache
+            return np.frombuffer(os.pread(file.number, size, begin), np.uint8)
+        except OSError as error:
+            raise _unreadable(path, error) from None
+
     def _check(self, number: int, shard: int, record: np.ndarray) -> None:
-        if zlib.crc32(record.data) != self._crc32[number]:
-            file = self._shards[shard].relative_to(self._folder).as_posix()
-            raise _damage(self._folder, file, f" at picture {number} ({self.names[number]!r})")
+        if len(record) != self._sizes[number] or zlib.crc32(record.data) != self._crc32[number]:
+            raise self._damaged(number, shard)
         self._checked[number] = True
+
+    def _damaged(self, number: int, shard: int) -> UnusableError:
+        file = self._shards[shard].relative_to(self._folder).as_posix()
+        return _damage(self._folder, file, f" at picture {number} ({self.names[number]!r})")
 
 
 class Store:
@@ -125,15 +166,24 @@ class Store:
             self.kind: str = meta["kind"]
             self.digest: str = meta["digest"]
             self.classes = tuple(Class(**record) for record in meta["classes"])
-            self.splits = {name: Split(self.path, self.side, self.form, part) for name, part in meta["splits"].items()}
+            self.splits = {
+                name: Split(self.path, self.side, self.form, len(self.classes), part)
+                for name, part in meta["splits"].items()
+            }
             statistics = load(_trusted(self.path, meta["statistics"]))
             self.mean: np.ndarray = statistics["mean"]
             self.covariance: np.ndarray = statistics["covariance"]
             self.eigenvalues: np.ndarray = statistics["eigenvalues"]
             self.eigenvectors: np.ndarray = statistics["eigenvectors"]
+            if [(statistics[name].dtype.name, statistics[name].shape) for name in sorted(statistics)] != [
+                ("float64", (3, 3)), ("float64", (3,)), ("float64", (3, 3)), ("float32", (self.side, self.side, 3))
+            ]:  # fmt: skip
+                raise ValueError("statistics of another shape")
         except UnusableError:
             raise
-        except (KeyError, TypeError, ValueError, IndexError):
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
+        except (KeyError, TypeError, ValueError, IndexError, SafetensorError):
             raise _damage(self.path, "meta.json") from None
 
     @property
@@ -162,7 +212,12 @@ def content_digest(meta: dict[str, Any]) -> str:
     The statistics follow from these up to the last bit of an eigenvector, which differs between machines.
     """
     content = {key: meta[key] for key in ("format", "side", "form", "classes", "splits")}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return checksum(content)
+
+
+def own_checksum(meta: dict[str, Any]) -> str:
+    """SHA-256 over all else that meta.json says."""
+    return checksum({key: value for key, value in meta.items() if key != "checksum"})
 
 
 def packed(picture: np.ndarray, form: Form) -> bytes:
@@ -180,17 +235,10 @@ def unpack(record: np.ndarray, form: Form, out: np.ndarray, fast: bool = FAST) -
         out[...] = record.reshape(out.shape)
     elif not (fast and unpack_jpeg(record, "RGB", out)):
         with Image.open(io.BytesIO(record.data), formats=("JPEG",)) as image:
+            if image.size != out.shape[1::-1]:  # before any pixel is decoded
+                raise ValueError(f"{image.size} pixels")
             out[...] = np.asarray(image)
     return out
-
-
-def records(shard: Path, sizes: list[int]) -> Iterator[np.ndarray]:
-    """The records of one shard in turn, each uint8."""
-    data = _mapped(shard)
-    offset = 0
-    for size in sizes:
-        yield data[offset : offset + size]
-        offset += size
 
 
 def class_records(classes: tuple[Class, ...]) -> list[dict[str, Any]]:
@@ -198,57 +246,109 @@ def class_records(classes: tuple[Class, ...]) -> list[dict[str, Any]]:
     return [asdict(record) for record in classes]
 
 
-def _mapped(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+class _File:
+    """A file that is open as long as this is in use."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+def _most_open() -> int:
+    """How many files a split keeps open: no more than an eighth of those that this process may have."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_OPEN if limit == resource.RLIM_INFINITY else max(1, min(MOST_OPEN, limit // 8))
 
 
 def _meta(path: Path) -> dict[str, Any]:
+    """What meta.json says, if it can be believed: its checksum, where it has one, and each value that is used."""
+    file = path / "meta.json"
     try:
-        meta: dict[str, Any] = json.loads((path / "meta.json").read_bytes())
-    except FileNotFoundError:
-        raise UnusableError(f"{path} is not a store: it holds no meta.json; make one with 'alexnet prepare'") from None
-    except (OSError, ValueError):
-        raise _damage(path, "meta.json") from None
-    if isinstance(meta, dict) and meta.get("format") not in (None, FORMAT):
-        raise UnusableError(f"{path} is a store of format {meta['format']}, not {FORMAT}; prepare it again")
-    try:
-        if content_digest(meta) != meta["digest"]:
+        if file.exists() and not (file.is_file() and file.stat().st_size <= MOST_META):
             raise _damage(path, "meta.json")
-    except (KeyError, TypeError):
+        meta: dict[str, Any] = parsed(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnusableError(f"{path} is not a store: it holds no meta.json; make one with 'alexnet prepare'") from None
+    except OSError as error:
+        raise _unreadable(file, error) from None
+    except UnusableError:
+        raise
+    except (ValueError, RecursionError):
+        raise _damage(path, "meta.json") from None
+    try:
+        if type(meta["format"]) is int and meta["format"] > FORMAT:
+            raise UnusableError(
+                f"{path} is a store of format {str(meta['format'])[:20]}, made by a newer alexnet; this one reads "
+                f"format {FORMAT}: upgrade it"
+            )
+        if not _sound(meta):
+            raise _damage(path, "meta.json")
+    except (KeyError, TypeError, AttributeError, RecursionError):
         raise _damage(path, "meta.json") from None
     return meta
 
 
-def _files(meta: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for split in meta["splits"].values():
-        yield split["index"]
-        yield split["names"]
-        yield from split["shards"]
-    yield meta["statistics"]
-    yield meta["notes"]
+def _sound(meta: dict[str, Any]) -> bool:
+    splits = meta["splits"].values()
+    shards = [shard for split in splits for shard in split["shards"]]
+    counts = [part["count"] for part in (*splits, *shards)] + [shard["bytes"] for shard in shards]
+    return (
+        meta.keys() <= KEYS
+        and meta.get("checksum", own_checksum(meta)) == own_checksum(meta)
+        and content_digest(meta) == meta["digest"]
+        and meta["format"] == FORMAT
+        and type(meta["side"]) is int
+        and meta["side"] in SIDES
+        and meta["form"] in get_args(Form)
+        and {"train"} <= meta["splits"].keys() <= {"train", "val", "test"}
+        and all(type(value) is int and 0 <= value < 1 << 60 for value in counts)
+        and all(INSIDE.fullmatch(part["file"]) and SHA256.fullmatch(part["sha256"]) for part in _files(meta))
+        and all(type(value) in (str, int, type(None)) for record in meta["classes"] for value in record.values())
+        and all(isinstance(record["name"], str) for record in meta["classes"])
+        and isinstance(meta["kind"], str)
+    )
+
+
+def _files(meta: dict[str, Any]) -> list[dict[str, Any]]:
+    """What meta.json says of each file beside it."""
+    splits = meta["splits"].values()
+    inside = [part for split in splits for part in (split["index"], split["names"], *split["shards"])]
+    return [*inside, meta["statistics"], meta["notes"]]
 
 
 def _trusted(folder: Path, part: dict[str, Any]) -> bytes:
     """The bytes of one of the small files, if they are those that were stored."""
+    path = folder / part["file"]
     try:
-        data: bytes = (folder / part["file"]).read_bytes()
-    except OSError:
-        raise _damage(folder, part["file"]) from None
-    if hashlib.sha256(data).hexdigest() != part["sha256"]:
+        data = path.read_bytes() if path.is_file() else None  # a pipe would be waited for
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if data is None or hashlib.sha256(data).hexdigest() != part["sha256"]:
         raise _damage(folder, part["file"])
     return data
 
 
 def _sha256(path: Path) -> str | None:
     try:
+        if not path.is_file():
+            return None
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return None
+        raise _unreadable(path, error) from None
 
 
 def _damage(folder: Path, file: str, place: str = "") -> UnusableError:
     return UnusableError(
         f"{folder / file} is missing or damaged{place}; 'alexnet verify {folder}' lists what is, then prepare it again"
     )
+
+
+def _unreadable(path: Path, error: OSError) -> UnusableError:
+    """Not to be read now, which says nothing about its content."""
+    return UnusableError(f"{path} cannot be read: {error.strerror or error}; mend that, its content may be whole")
