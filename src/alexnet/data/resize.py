@@ -9,7 +9,7 @@ from PIL import Image
 from alexnet.ops import compiled
 
 BITS = 22  # of Pillow's weights for 8-bit pictures
-LARGE = 1 << 24  # pixels from which a copy for the compiled form would take too much memory
+LARGE, WIDE = 1 << 24, 1 << 16  # pixels, and those of a row, for which the compiled form would take too much memory
 
 
 def square(image: Image.Image, side: int) -> np.ndarray:
@@ -20,7 +20,7 @@ def square(image: Image.Image, side: int) -> np.ndarray:
     shorter = min(image.size)
     # Whole pixels: half a pixel would blur a picture that already fits.
     left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
-    fast = _form() if image.width * image.height < LARGE else None
+    fast = _form() if image.width * image.height < LARGE and image.width < WIDE else None
     if fast is None:
         return _by_pillow(image, left, top, shorter, side)
     pixels, out = np.ascontiguousarray(image), np.empty((side, side, 3), np.uint8)
