@@ -88,7 +88,7 @@ def zip_of(*members: tuple[str, bytes], kind: int = 0) -> bytearray:
     return bytearray(out.getvalue())
 
 
-def entries(data: bytes) -> list[int]:
+def entries(data: bytes | bytearray) -> list[int]:
     """Where the entries of a zip's list of members begin."""
     return [found.start() for found in re.finditer(rb"PK\x01\x02", data)]
 
@@ -166,8 +166,8 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "tar: one name, dotted": (header("a/victim") + header("./a//./victim") + END, "'a/victim' is in the archive"),
         "tar: digits to search for minutes": (pax(b"1" * 60_000) + header("x"), "200 digits"),
     }
-    name = header("x", 1, tarfile.GNUTYPE_LONGNAME) + padded(b"y")
-    made["tar: 5,000 headers for one member"] = name * 5000, "header has more than"
+    long_name = header("x", 1, tarfile.GNUTYPE_LONGNAME) + padded(b"y")
+    made["tar: 5,000 headers for one member"] = long_name * 5000, "header has more than"
     globals_ = [pax(record(f"k{n}", "v" * 90), tarfile.XGLTYPE) + header(f"a/{n}") for n in range(1000)]
     made["tar: 1,000 global headers"] = b"".join(globals_), "global headers"
     sparse = pax(record("GNU.sparse.major", "1") + record("GNU.sparse.minor", "0")) + header("x", 99_328)
