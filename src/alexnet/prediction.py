@@ -69,7 +69,7 @@ def pictures_of(paths: Iterable[Path], side: int) -> Iterator[tuple[Path, np.nda
         try:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
-                raise UnreadablePicture("no plain file")
+                raise UnreadablePicture("not a plain file")
             yield path, square(decode(read(Slice(str(path), 0, status.st_size)))[0], side)
         except UnreadablePicture as error:
             yield path, str(error)

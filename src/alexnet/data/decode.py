@@ -25,7 +25,7 @@ MOST_BYTES = 1 << 28  # of a file
 MOST_MEMORY = 450_000_000  # bytes, of a file and all that is made of it
 MOST_EXIF = 70_000  # bytes; a JPEG's one segment holds 65,527
 MOST_SCANS, MOST_WORK = 1000, 5_000_000_000  # and scans times pixels
-LARGE = 1 << 24  # pixels from which the form that takes less memory is chosen, and not the faster one
+LARGE = 1 << 23  # pixels from which the form that takes less memory is chosen, and not the faster one
 BAND = 1 << 19  # pixels of a large picture that are converted together
 
 GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -41,6 +41,7 @@ BYTES = {
     "I;16N": 6,
 }  # a pixel, as it is and as RGB
 MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)  # not a restart, nor a stuffed byte
+ROW = 24  # bytes a row, of Pillow's own: it counts in a picture of 1 x 10,000,000
 WEBP, BY_PYTHON = 17, 30  # a pixel too: libwebp's canvases; and, for the time they take, Pillow's decoders in Python
 UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -219,7 +220,7 @@ def _check_memory(image: Any, file: _Metered, turned: bool) -> None:
         each = WEBP
     elif codec in ("ppm", "ppm_plain", "bmp_rle"):
         each = BY_PYTHON
-    total = len(file.getvalue()) + file.taken + pixels * each
+    total = len(file.getvalue()) + file.taken + pixels * each + ROW * max(image.size)
     total += min(len(image.info.get("exif", b"")), MOST_EXIF) ** 2 // 48  # every entry of half may hold the other half
     if image.format == "JPEG" and not _in_one_scan(image, file):
         total += 2 * pixels * sum(h * v for _, h, v, _ in image.layer) // max(h * v for _, h, v, _ in image.layer)

@@ -9,7 +9,7 @@ from PIL import Image
 from alexnet.ops import compiled
 
 BITS = 22  # of Pillow's weights for 8-bit pictures
-LARGE, WIDE = 1 << 24, 1 << 16  # pixels, and those of a row, for which the compiled form would take too much memory
+LARGE, WIDE = 1 << 23, 1 << 16  # pixels, and those of a row, for which the compiled form would take too much memory
 
 
 def square(image: Image.Image, side: int) -> np.ndarray:
