@@ -96,6 +96,13 @@ def png_with(before: bytes, after: bytes = b"") -> bytes:
     return whole[:at] + before + whole[at:end] + after + whole[end:]
 
 
+def gray_png(width: int, height: int, packed: bytes | None = None) -> bytes:
+    """A black PNG; or one whose pixels are all that `packed` holds."""
+    header = chunk(b"IHDR", struct.pack(">LLBBBBB", width, height, 8, 0, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(bytes((1 + width) * height), 1) if packed is None else packed)
+    return b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
+
+
 def jpeg_with(segments: bytes) -> bytes:
     whole = packed(Image.new("RGB", (8, 8)), "JPEG")
     return whole[:2] + segments + whole[2:]
@@ -132,7 +139,7 @@ def gray_tiff(*more: tuple[int, int, int, int], side: int = 8) -> list[tuple[int
 def tiled_tiff(side: int) -> bytes:
     """8 x 8 pixels in one tile of far more, which unpacks to zeros."""
     packer = zlib.compressobj(1)
-    data = b"".join(packer.compress(bytes(1 << 20)) for _ in range(side * side >> 20)) + packer.flush()
+    data = b"".join(packer.compress(bytes(1 << 20)) for _ in range(20)) + packer.flush()
     tags = gray_tiff((259, 4, 1, 8), (322, 4, 1, side), (323, 4, 1, side))
     tags = [tag for tag in tags if tag[0] not in (273, 278, 279)]
     at = 8 + 2 + 12 * (len(tags) + 2) + 4
@@ -181,7 +188,7 @@ def bombs() -> Iterator[tuple[str, Callable[[], bytes]]]:
     packer, block = zlib.compressobj(9), bytes(1 << 20)
     zeros = b"".join(packer.compress(block) for _ in range(500)) + packer.flush()
     yield "JPEG of 20,000 scans", lambda: scans(20_000)
-    yield "JPEG of 900 scans", lambda: scans(900)
+    yield "JPEG of 900 scans", lambda: scans(900, 1450)
     yield "JPEG of a million comments", lambda: jpeg_with(segment(0xFE, b"") * 1_000_000)
     yield "JPEG of 4 million filling bytes", lambda: jpeg_with(b"\xff" * 4_000_000)
     yield "JPEG of 4 million bytes of junk", lambda: jpeg_with(b"\xff\0" * 2_000_000)
@@ -198,17 +205,17 @@ def bombs() -> Iterator[tuple[str, Callable[[], bytes]]]:
     yield "PNG of 500 MB of colour profile", lambda: png_with(chunk(b"iCCP", b"x\0\0" + zeros))
     yield "PNG of 500 MB of text", lambda: png_with(chunk(b"zTXt", b"x\0\0" + zeros))
     yield "PNG of 500 MB of text in its end", lambda: png_with(b"", chunk(b"zTXt", b"x\0\0" + zeros))
-    yield "PNG of 500 MB of pixels", lambda: png_with(b"").replace(packed(Image.new("RGB", (8, 8)))[41:-16], b"")
+    yield "PNG of 500 MB behind 8 x 8 pixels", lambda: gray_png(8, 8, zeros)
     yield "PNG of 400,000 chunks", lambda: png_with(chunk(b"zzZz", b"") * 400_000)
     yield "PNG of 400,000 chunks at its end", lambda: png_with(b"", chunk(b"zzZz", b"") * 400_000)
     yield "PNG of 200,000 texts", lambda: png_with(b"".join(chunk(b"tEXt", b"%d\0x" % n) for n in range(200_000)))
     yield "PNG of EXIF entries over each other", lambda: png_with(chunk(b"eXIf", exif_of(60_000, 1 << 20)[6:]))
     yield "PNG animated, of a billion frames", lambda: png_with(chunk(b"acTL", struct.pack(">LL", 1 << 30, 0)))
-    yield "PNG of 1 x 60 million", lambda: packed(Image.new("L", (1, 60_000_000)), compress_level=1)
-    yield "PNG of 60 million x 1", lambda: packed(Image.new("L", (60_000_000, 1)), compress_level=1)
-    yield "PNG of 1 x 8 million", lambda: packed(Image.new("L", (1, 8_000_000)), compress_level=1)
-    yield "PNG of 8 million x 1", lambda: packed(Image.new("L", (8_000_000, 1)), compress_level=1)
-    yield "PNG of 60,000 x 1", lambda: packed(Image.new("L", (60_000, 1)), compress_level=1)
+    yield "PNG of 1 x 60 million", lambda: gray_png(1, 60_000_000)
+    yield "PNG of 60 million x 1", lambda: gray_png(60_000_000, 1)
+    yield "PNG of 1 x 8 million", lambda: gray_png(1, 8_000_000)
+    yield "PNG of 8 million x 1", lambda: gray_png(8_000_000, 1)
+    yield "PNG of 60,000 x 1", lambda: gray_png(60_000, 1)
     yield "GIF of a million frames", lambda: gif_of(b"", 300_000)
     yield "GIF of 20 MB of comment", lambda: gif_of(b"!\xfe" + (b"\xff" + b"c" * 255) * 80_000 + b"\0")
     yield "GIF of a million comments", lambda: gif_of(b"!\xfe\1c\0" * 1_000_000)
@@ -264,7 +271,7 @@ def mutated(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
             value = rng.choice(
                 [0, 1, 255, 65535, 2 ** (8 * width - 1), 2 ** (8 * width) - 1, rng.getrandbits(8 * width)]
             )
-            made[at : at + width] = (value % 256**width).to_bytes(width, rng.choice(["big", "little"]))  # type: ignore[arg-type]
+            made[at : at + width] = (value % 256**width).to_bytes(width, rng.choice(["big", "little"]))
         elif kind == 3:
             del made[at : at + rng.choice([1, 2, 16, 200])]
         elif kind == 4:

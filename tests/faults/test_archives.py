@@ -308,10 +308,8 @@ def test_names_that_are_not_utf8_are_kept_apart_and_prepared(tmp_path: Path, cou
     count("archive: names that are not UTF-8", injected=5, survived=5)
 
 
-def test_damaged_archives_are_listed_refused_or_read_with_a_reason(tmp_path: Path, torture: bool, count: Count) -> None:
-    """Bits, bytes, cuts and repeats, seeded: every outcome is a listing or one line, never another exception."""
-    rng, work = random.Random(6), tmp_path / "work"
-    work.mkdir()
+def seeds() -> list[bytes]:
+    """Small archives to damage."""
     plain = (
         header("a/1.txt", 3) + padded(b"one") + pax(record("path", "b/é.txt")) + header("x", 600) + padded(b"2" * 600)
     )
@@ -321,11 +319,17 @@ def test_damaged_archives_are_listed_refused_or_read_with_a_reason(tmp_path: Pat
         + padded(b"c/3.txt\0\0")
         + header("x")
     )
-    seeds = [plain + bytes(1024), bytes(zip_of(("a/1.txt", b"one"), ("b/2.txt", b"two" * 200), ("c/", b"")))]
-    seeds += [gzip.compress(seeds[0], mtime=0), quoted_zip(3), overlapping_zip()]
+    made = [plain + bytes(1024), bytes(zip_of(("a/1.txt", b"one"), ("b/2.txt", b"two" * 200), ("c/", b"")))]
+    return [*made, gzip.compress(made[0], mtime=0), quoted_zip(3), overlapping_zip()]
+
+
+def test_damaged_archives_are_listed_refused_or_read_with_a_reason(tmp_path: Path, torture: bool, count: Count) -> None:
+    """Bits, bytes, cuts and repeats, seeded: every outcome is a listing or one line, never another exception."""
+    rng, found, work = random.Random(6), seeds(), tmp_path / "work"
+    work.mkdir()
     injected, listed, said = 20_000 if torture else 1500, 0, set()
     for number in range(injected):
-        data = bytearray(seeds[number % len(seeds)])
+        data = bytearray(found[number % len(found)])
         for _ in range(rng.choice([1, 1, 2, 8])):
             at, kind = rng.randrange(len(data)), rng.randrange(6)
             if kind == 0:

@@ -37,7 +37,7 @@ def examined(*arguments: str) -> list[tuple[str, list[str] | str, int, float]]:
     done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True)
     told = done.stdout.splitlines()
     assert done.returncode == 0, (told[-2:], "hung" if done.returncode == -signal.SIGPROF else done.stderr[-2000:])
-    return [tuple(json.loads(line)) for line in told if not line.startswith("#")]  # type: ignore[misc]
+    return [tuple(json.loads(line)) for line in told if not line.startswith("#")]
 
 
 def figure(told: list[tuple[str, list[str] | str, int, float]]) -> str:

@@ -24,7 +24,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # MPO opens as J
 MOST_BYTES = 1 << 28  # of a file
 MOST_MEMORY = 450_000_000  # bytes, of a file and all that is made of it
 MOST_EXIF = 70_000  # bytes; a JPEG's one segment holds 65,527
-MOST_SCANS, MOST_WORK = 1000, 5_000_000_000  # and scans times pixels
+MOST_SCANS, MOST_WORK = 1000, 2_000_000_000  # and scans times pixels
 LARGE = 1 << 23  # pixels from which the form that takes less memory is chosen, and not the faster one
 BAND = 1 << 19  # pixels of a large picture that are converted together
 
@@ -79,7 +79,7 @@ def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.
     except UnidentifiedImageError:  # its own message holds a memory address
         raise UnreadablePicture("not a picture: its bytes begin like none of " + ", ".join(FORMATS)) from None
     except Image.DecompressionBombError:
-        raise UnreadablePicture("too large: more pixels than any memory is for") from None
+        raise UnreadablePicture("too large: more than 178 million pixels") from None
     except Exception as error:  # for bad bytes Pillow raises OSError, SyntaxError, struct.error, and a dozen more
         message = " ".join(str(error).split())[:120] or type(error).__name__
         raise UnreadablePicture(f"damaged: {message}") from None
