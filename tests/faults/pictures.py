@@ -169,8 +169,8 @@ def webp_of(frames: int) -> bytes:
     return packed(pictures[0], "WEBP", save_all=True, append_images=pictures[1:], lossless=True)
 
 
-def bombs() -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Files of a few megabytes at most that would take minutes or gigabytes."""
+def bombs(torture: bool) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Files that would take minutes or gigabytes; those of 200 MB and more under torture alone."""
     claims = {
         "JPEG": (packed(Image.new("RGB", (8, 8)), "JPEG"), b"\0\x08\0\x08\x03", struct.pack(">HHB", 65000, 65000, 3)),
         "PNG": (packed(Image.new("RGB", (8, 8))), bytes([0, 0, 0, 8] * 2), struct.pack(">LL", 60000, 60000)),
@@ -205,6 +205,16 @@ def bombs() -> Iterator[tuple[str, Callable[[], bytes]]]:
     yield "PNG of 500 MB of colour profile", lambda: png_with(chunk(b"iCCP", b"x\0\0" + zeros))
     yield "PNG of 500 MB of text", lambda: png_with(chunk(b"zTXt", b"x\0\0" + zeros))
     yield "PNG of 500 MB of text in its end", lambda: png_with(b"", chunk(b"zTXt", b"x\0\0" + zeros))
+    if torture:
+        yield "TIFF of 250 MB in one tag", lambda: tiff(gray_tiff((1000, 7, 250_000_000, 8)), bytes(250_000_000))
+        yield (
+            "TIFF of 120 MB in four tags",
+            lambda: tiff(gray_tiff(*((1000 + n, 7, 110_000_000, 8) for n in range(4))), bytes(120_000_000)),
+        )
+        yield "PNG of 250 MB in one chunk", lambda: png_with(chunk(b"zzZz", bytes(250_000_000)))
+        yield "PNG of 200 MB in one text", lambda: png_with(chunk(b"tEXt", b"k" * 200_000_000))
+        yield "WebP of 200 MB beside its pixels", lambda: webp_of(2) + bytes(200_000_000)
+        yield "GIF of 200 MB of comment", lambda: gif_of(b"!\xfe" + (b"\xff" + b"c" * 255) * 800_000 + b"\0")
     yield "PNG of 500 MB behind 8 x 8 pixels", lambda: gray_png(8, 8, zeros)
     yield "PNG of 400,000 chunks", lambda: png_with(chunk(b"zzZz", b"") * 400_000)
     yield "PNG of 400,000 chunks at its end", lambda: png_with(b"", chunk(b"zzZz", b"") * 400_000)

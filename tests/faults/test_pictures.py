@@ -61,7 +61,7 @@ def test_awkward_files_take_little_memory_and_time(nasty: Path, count: Count) ->
 
 
 def test_bombs_are_used_or_refused_within_memory_and_time(tmp_path: Path, torture: bool, count: Count) -> None:
-    for number, (name, made) in enumerate(pictures.bombs()):
+    for number, (name, made) in enumerate(pictures.bombs(torture)):
         (tmp_path / f"{number:02d} {name.replace('/', ' ')}").write_bytes(made())
     told = examined("files", str(tmp_path))
     for name, said, _, _ in told:

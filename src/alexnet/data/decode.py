@@ -107,7 +107,8 @@ class _Metered(io.BytesIO):
         super().__init__(data)
         jpeg = data.startswith(b"\xff\xd8")  # whose header is read alone, and gathered piece by piece
         self.taken = self.exif = self.reads = 0
-        self.most = 1 << 25 if jpeg else 2 * len(data) + (1 << 20)
+        # What is read may be kept, and is held twice while it is put together.
+        self.most = 1 << 25 if jpeg else min(2 * len(data) + (1 << 20), (MOST_MEMORY - len(data)) // 2)
         self.most_reads = 20_000 if jpeg else 20_000 + len(data) // 32
         self.limited = True
 
