@@ -59,6 +59,7 @@ LARGEST: dict[str, tuple[float, Callable[[int], bytes]]] = {
     "JPEG, progressive": (7, lambda n: packed(plain("RGB", n), "JPEG", progressive=True)),
     "JPEG, progressive 4:4:4": (10, lambda n: packed(plain("RGB", n), "JPEG", progressive=True, subsampling="4:4:4")),
     "JPEG, progressive CMYK": (16, lambda n: packed(plain("CMYK", n), "JPEG", progressive=True)),
+    "MPO, progressive 4:4:4": (10, lambda n: mpo(plain("RGB", n), progressive=True, subsampling="4:4:4")),
     "PNG": (4, lambda n: png("RGB", n)),
     "PNG, alpha": (8, lambda n: png("RGBA", n)),
     "PNG, transparent colour": (8, lambda n: png("RGB", n, transparency=(1, 2, 3))),
@@ -112,9 +113,18 @@ def segment(marker: int, data: bytes) -> bytes:
     return struct.pack(">BBH", 255, marker, len(data) + 2) + data
 
 
-def scans(many: int, side: int = 1000) -> bytes:
+def mpo(image: Image.Image, **options: Any) -> bytes:
+    """The image, and a small one after it."""
+    return packed(image, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))], **options)
+
+
+def scans(many: int, side: int = 1000, form: str = "JPEG") -> bytes:
     """A progressive JPEG whose last scan comes so often."""
-    whole = packed(Image.new("L", (side, side), 9), "JPEG", progressive=True)
+    image = Image.new("L", (side, side), 9)
+    if form == "MPO":
+        image = image.convert("RGB")
+    whole = mpo(image, progressive=True) if form == "MPO" else packed(image, "JPEG", progressive=True)
+    whole = whole[: whole.index(b"\xff\xd9") + 2]
     last = whole.rindex(b"\xff\xda")
     return whole[:last] + whole[last:-2] * many + b"\xff\xd9"
 
@@ -189,6 +199,7 @@ def bombs(torture: bool) -> Iterator[tuple[str, Callable[[], bytes]]]:
     zeros = b"".join(packer.compress(block) for _ in range(500)) + packer.flush()
     yield "JPEG of 20,000 scans", lambda: scans(20_000)
     yield "JPEG of 900 scans", lambda: scans(900, 1450)
+    yield "MPO of 20,000 scans", lambda: scans(20_000, form="MPO")
     yield "JPEG of a million comments", lambda: jpeg_with(segment(0xFE, b"") * 1_000_000)
     yield "JPEG of 4 million filling bytes", lambda: jpeg_with(b"\xff" * 4_000_000)
     yield "JPEG of 4 million bytes of junk", lambda: jpeg_with(b"\xff\0" * 2_000_000)

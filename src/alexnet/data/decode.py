@@ -181,15 +181,15 @@ def _as_rgb(image: Image.Image, file: _Metered, exif: bool, jpeg: bytes) -> tupl
 def _check_work(image: Image.Image, file: _Metered) -> None:
     """A progressive JPEG may hold thousands of scans, each of which goes over all pixels."""
     most = min(MOST_SCANS, MOST_WORK // (image.width * image.height))
-    if image.format == "JPEG" and not _has_scans(file, most):
+    if image.format in ("JPEG", "MPO") and not _has_scans(image, file, most):
         raise UnreadablePicture(f"too large: {image.width} x {image.height} pixels in more than {most} scans")
 
 
-def _has_scans(file: _Metered, most: int) -> bool:
-    """Whether the JPEG whose header was just read has at most so many scans."""
-    data, at, scans, markers = file.getvalue(), file.tell(), 1, 0
-    if data.count(b"\xff\xda", at) < most:
-        return True
+def _has_scans(image: Image.Image, file: _Metered, most: int) -> bool:
+    """Whether the JPEG whose header was just read has at most so many scans, an MPO in all its pictures."""
+    data, at, scans, markers = file.getvalue(), file.tell() if image.format == "JPEG" else 0, 1, 0
+    if data.count(b"\xff\xda", at) < most or image.format == "MPO":
+        return data.count(b"\xff\xda", at) < most
     while (found := MARKER.search(data, at)) and found[1] != b"\xd9":
         scans, markers = scans + (found[1] == b"\xda"), markers + 1
         if scans > most or markers > 10 * most:
@@ -199,10 +199,17 @@ def _has_scans(file: _Metered, most: int) -> bool:
 
 
 def _in_one_scan(image: Any, file: _Metered) -> bool:
-    """Whether a JPEG's first scan, whose header was just read, holds all its colours whole: then no other is kept."""
+    """Whether a JPEG's first scan, whose header was just read, holds all its colours whole: then none is kept.
+
+    Of an MPO this is not known, for more was read than that header.
+    """
     layers, at = len(image.layer), file.tell()
     start = bytes([0, 6 + 2 * layers, layers])
-    return "progressive" not in image.info and file.getvalue()[at - 6 - 2 * layers : at][:3] == start
+    return (
+        image.format == "JPEG"
+        and "progressive" not in image.info
+        and file.getvalue()[at - 6 - 2 * layers : at][:3] == start
+    )
 
 
 def _strip(image: Any) -> int:
@@ -223,7 +230,7 @@ def _check_memory(image: Any, file: _Metered, turned: bool) -> None:
         each = BY_PYTHON
     total = len(file.getvalue()) + file.taken + pixels * each + ROW * max(image.size)
     total += min(len(image.info.get("exif", b"")), MOST_EXIF) ** 2 // 48  # every entry of half may hold the other half
-    if image.format == "JPEG" and not _in_one_scan(image, file):
+    if image.format in ("JPEG", "MPO") and not _in_one_scan(image, file):
         total += 2 * pixels * sum(h * v for _, h, v, _ in image.layer) // max(h * v for _, h, v, _ in image.layer)
     if codec == "libtiff":
         total += _strip(image)
