@@ -153,6 +153,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
     made |= {
         "zip: a link": (bytes(zip_of(("a/victim", b"/etc"), kind=stat.S_IFLNK)), "'a/victim' is a link"),
         "zip: a device": (bytes(zip_of(("a/victim", b""), kind=stat.S_IFBLK)), "'a/victim' is a link or a device"),
+        "zip: no name": (bytes(zip_of(("", b"x"))), "member '' has no name"),
         "zip: one member under 900 names": (quoted_zip(900), "'a/001' lies in the same bytes as 'a/000'"),
         "zip: a member within another": (overlapping_zip(), "'a/inner' lies in the same bytes as 'a/outer'"),
         "zip: a member beyond its end": (claiming_zip(42, 4, 0xFFFFFF00), beyond),

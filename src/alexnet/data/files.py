@@ -314,6 +314,8 @@ def _zip_members(path: Path) -> Iterator[tuple[str, Member | None]]:
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _refusal(path, info.filename, "is a link or a device")
         name = _checked(path, info.filename)
+        if not info.filename:
+            raise _refusal(path, "", "has no name")
         if info.is_dir():
             yield name, None
             continue
