@@ -1,5 +1,6 @@
 """What a trained net says of pictures: files, folders or arrays."""
 
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 from alexnet import checkpoint
 from alexnet.data.decode import UnreadablePicture, decode
+from alexnet.data.files import Slice, read
 from alexnet.data.resize import square
 from alexnet.device import Place, place
 from alexnet.errors import UnusableError
@@ -65,7 +67,10 @@ def pictures_of(paths: Iterable[Path], side: int) -> Iterator[tuple[Path, np.nda
     """Each file's picture, uint8 (side, side, 3), or why it cannot be read."""
     for path in paths:
         try:
-            yield path, square(decode(path.read_bytes())[0], side)
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+                raise UnreadablePicture("not a plain file")
+            yield path, square(decode(read(Slice(str(path), 0, status.st_size)))[0], side)
         except UnreadablePicture as error:
             yield path, str(error)
         except OSError as error:

@@ -78,8 +78,20 @@ def test_hostile_pickle_does_not_run(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
+def _laughing(depth: int) -> bytes:
+    """Lists of ten times the list before: 10 ** depth labels in a few hundred bytes."""
+    labels: list[object] = [0] * 10
+    for _ in range(depth - 1):
+        labels = [labels] * 10
+    return pickle.dumps({b"labels": labels, b"data": np.zeros((10**9, 0), np.uint8)}, protocol=2)
+
+
+MEMO = b"\x80\x02}r\xff\xff\xff\x1f."  # to be remembered as number 536,870,911: 8 GB of room
+
+
 @pytest.mark.parametrize(
-    "attack", [b"cos\nsystem\n(S'true'\ntR.", b"cbuiltins\neval\n.", b"cnumpy\nload\n.", b"\x80\x04no"]
+    "attack",
+    [b"cos\nsystem\n(S'true'\ntR.", b"cbuiltins\neval\n.", b"cnumpy\nload\n.", b"\x80\x04no", _laughing(12), MEMO],
 )
 def test_other_globals_and_damaged_pickles_are_refused(attack: bytes, tmp_path: Path) -> None:
     source = _python(tmp_path / "source")

@@ -149,6 +149,47 @@ def photograph(width: int, height: int) -> Image.Image:
     return Image.effect_mandelbrot((width, height), (-2, -1.2, 1, 1.2), 60).convert("RGB").quantize(24).convert("RGB")
 
 
+def every_mode() -> dict[str, bytes]:
+    """One picture in each form that is converted on its way."""
+    rgb = Image.fromarray(np.random.default_rng(3).integers(0, 256, (61, 47, 3), np.uint8))
+    deep = Image.fromarray(np.random.default_rng(4).integers(0, 65536, (61, 47), np.uint16))
+    see_through = rgb.convert("RGBA")
+    see_through.putalpha(rgb.convert("L"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    colour, palette = rgb.getpixel((3, 3)), rgb.quantize(40)
+    return {
+        "gray": _bytes(rgb.convert("L")),
+        "one bit": _bytes(rgb.convert("1")),
+        "gray and alpha": _bytes(see_through.convert("LA")),
+        "alpha": _bytes(see_through),
+        "transparent colour": _bytes(rgb, transparency=colour),
+        "palette": _bytes(palette),
+        "transparent palette": _bytes(palette, transparency=7),
+        "GIF": _bytes(palette, "GIF", transparency=7),
+        "16-bit": _bytes(deep),
+        "16-bit transparent": _bytes(deep, transparency=deep.getpixel((2, 2))),
+        "I": _bytes(deep.convert("I"), "TIFF"),
+        "CMYK": _bytes(rgb.convert("CMYK"), "JPEG"),
+        "CMYK turned": _bytes(rgb.convert("CMYK"), "JPEG", exif=exif),
+        "YCbCr": _bytes(rgb.convert("YCbCr"), "TIFF"),
+        "turned": _bytes(rgb, exif=exif),
+        "TIFF turned": _bytes(rgb, "TIFF", exif=exif),
+        "WebP": _bytes(see_through, "WEBP"),
+        "RGB": _bytes(rgb),
+    }
+
+
+@pytest.mark.parametrize("kind", every_mode())
+def test_a_large_picture_in_pieces_is_the_same(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = told(every_mode()[kind], fast=True)
+    monkeypatch.setattr("alexnet.data.decode.LARGE", 1)
+    for band in (30, 47, 1000):
+        monkeypatch.setattr("alexnet.data.decode.BAND", band)
+        assert told(every_mode()[kind], fast=True) == whole
+    assert len(whole) > 1
+
+
 JPEGS: dict[str, dict[str, Any]] = {
     "4:2:0": {"subsampling": "4:2:0"},
     "4:2:2": {"subsampling": "4:2:2"},

@@ -1,4 +1,6 @@
+import gzip
 import io
+import json
 import sys
 import tarfile
 from pathlib import Path
@@ -116,6 +118,72 @@ def test_orientation_stays_as_in_2012_and_the_form_is_jpeg(tmp_path: Path) -> No
     assert (summary.form, summary.converted) == ("jpeg", {})
     picture = Store(tmp_path / "store")["train"].read(np.array([0]))[0]
     assert picture[:, :4].mean() > picture[:, -4:].mean() + 20
+
+
+def _odd(shade: int, kind: str) -> bytes:
+    """A picture as _jpeg makes it, of one of the kinds that ILSVRC holds under the name of a JPEG."""
+    image, out = Image.open(io.BytesIO(_jpeg(shade, 6))), io.BytesIO()
+    if kind == "PNG":
+        image.convert("RGB").save(out, "PNG")
+    elif kind in ("CMYK", "L"):
+        image.convert(kind).save(out, "JPEG", quality=95)
+    elif kind == "RGBA":
+        image.convert("RGBA").save(out, "PNG")
+    else:  # EXIF whose table begins far beyond its end
+        exif = b"Exif\0\0MM\0*\xff\xff\xff\x00" + bytes(20)
+        image.save(out, "JPEG", quality=95, exif=exif)
+    return out.getvalue()
+
+
+def test_the_known_oddities_are_prepared_rightly_and_listed(tmp_path: Path) -> None:
+    """n02105855_2933.JPEG is a PNG, 22 more are CMYK, some gray, and hundreds have damaged EXIF."""
+    source = _lay_out(tmp_path / "source", "2012")
+    odd = {"n00000001": ["PNG", "CMYK", "broken EXIF"], "n00000002": ["L", "RGBA"], "n00000003": ["", "", "", ""]}
+    train = {
+        f"{wnid}.tar": _tar(
+            {f"{wnid}_{n}.JPEG": _odd(SHADES[wnid], kind) if kind else b"cut" for n, kind in enumerate(kinds)}
+            if wnid != "n00000003"
+            else {f"{wnid}_{n}.JPEG": _jpeg(SHADES[wnid])[: 9999 if n else 200] for n in range(4)}
+        )
+        for wnid, kinds in odd.items()
+    }
+    (source / "ILSVRC2012_img_train.tar").write_bytes(_tar(train))
+    summary = prepare(source, tmp_path / "store", side=16, jobs=1)
+    store = Store(tmp_path / "store")
+    assert summary.pictures == {"train": 8, "val": 6}
+    pictures = store["train"].read(np.arange(8))
+    for label, picture in zip(store["train"].labels, pictures, strict=True):
+        shade = SHADES[store.classes[label].name]
+        assert abs(float(picture[:, -2:].mean()) - shade) < 8
+        assert picture[:, :4].mean() > picture[:, -4:].mean() + 20  # not turned, nor a negative
+    notes = [json.loads(line) for line in (tmp_path / "store/prepare.jsonl").read_text().splitlines()]
+    told = {note["name"]: (note["outcome"], note["reasons"]) for note in notes}
+    assert told.pop("train/n00000003/n00000003_0.JPEG")[0] == "refused"
+    assert told == {
+        "train/n00000001/n00000001_1.JPEG": ("converted", ["CMYK"]),
+        "train/n00000002/n00000002_0.JPEG": ("converted", ["grayscale"]),
+        "train/n00000002/n00000002_1.JPEG": ("converted", ["alpha"]),
+    }
+
+
+@pytest.mark.parametrize("made", ["grows", "huge", "cut", "a link"])
+def test_a_hostile_development_kit_is_refused_by_name(made: str, tmp_path: Path) -> None:
+    source = _lay_out(tmp_path / "source", "2012")
+    kit = source / "ILSVRC2012_devkit_t12.tar.gz"
+    if made == "grows":
+        kit.write_bytes(gzip.compress(bytes((1 << 26) + 512), 1))
+    elif made == "huge":
+        with kit.open("r+b") as file:
+            file.truncate(1 << 33)
+    elif made == "cut":
+        kit.write_bytes(kit.read_bytes()[:-30])
+    else:
+        info = tarfile.TarInfo("kit/data/meta.mat")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        kit.write_bytes(gzip.compress(info.tobuf()))
+    with pytest.raises(UnusableError, match="ILSVRC2012_devkit_t12"):
+        prepare(source, tmp_path / "store", jobs=1)
+    assert not (tmp_path / "store").exists()
 
 
 def test_missing_training_picture_is_refused_with_both_numbers(tmp_path: Path) -> None:

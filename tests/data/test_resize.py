@@ -93,6 +93,21 @@ def test_square_of_a_fitting_picture_is_its_centre_unchanged(form: str, size: tu
     np.testing.assert_array_equal(square(Image.fromarray(colours), 32), colours[top : top + 32, left : left + 32])
 
 
+@pytest.mark.parametrize("size", [(900, 700), (7, 3000), (3000, 7), (40, 900), (1, 500)])
+@pytest.mark.parametrize("side", [8, 32, 100])
+def test_a_large_picture_goes_another_way_to_the_same_pixels(
+    size: tuple[int, int], side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = random_picture(*size)
+    whole, shorter = square(image, side), min(size)
+    monkeypatch.setattr(resize, "LARGE", 1)
+    np.testing.assert_array_equal(square(image, side), whole)
+    left, top = (size[0] - shorter) // 2, (size[1] - shorter) // 2
+    rows = image.resize((side, size[1]), Image.Resampling.BILINEAR, box=(left, 0, left + shorter, size[1]))
+    both = rows.resize((side, side), Image.Resampling.BILINEAR, box=(0, top, side, top + shorter))
+    np.testing.assert_array_equal(whole, np.asarray(both))
+
+
 def test_square_equals_resizing_the_shorter_side_then_cropping(form: str) -> None:
     smooth = Image.effect_noise((600, 300), 60).resize((600, 300)).convert("RGB")
     whole = np.asarray(smooth.resize((512, 256), Image.Resampling.BILINEAR)).astype(int)

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,9 @@ class _ArraysOnly(pickle.Unpickler):
 
 def _unpickled(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
     try:
+        _check_memo(data)
         batch = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
-        labels, planes = np.array(batch[b"labels"]), batch[b"data"]
+        labels, planes = np.array([int(label) for label in batch[b"labels"]]), batch[b"data"]
         if planes.shape != (len(labels), RECORD - 1) or planes.dtype != np.uint8 or labels.min() < 0:
             raise ValueError("its arrays have other shapes")
     except UnusableError as error:
@@ -115,6 +117,13 @@ def _unpickled(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
     if labels.max() >= len(CLASSES):
         raise UnusableError(f"{name} has the label {labels.max()}; CIFAR-10's are 0 to 9; fetch it again")
     return labels.astype(np.uint8), planes
+
+
+def _check_memo(data: bytes) -> None:
+    """Unpickling makes room for as many things to remember as the highest number says."""
+    for opcode, argument, _ in pickletools.genops(data):
+        if "PUT" in opcode.name and int(argument or 0) > len(data):
+            raise ValueError(f"it remembers thing number {argument} in {len(data)} bytes")
 
 
 def _no(coding: str) -> bytes:

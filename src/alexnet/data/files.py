@@ -3,19 +3,27 @@
 import errno
 import gzip
 import hashlib
+import io
 import os
+import re
 import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
 
-from alexnet.data.decode import UnreadablePicture
+from alexnet.data.decode import MOST_BYTES, UnreadablePicture
 from alexnet.errors import FailedError, UnusableError
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+MOST_NAME, MOST_DEPTH = 4096, 32  # characters, and folders within each other
+MOST_HEADER = 1 << 16  # bytes of all that describes one member of a tar
+MOST_DIRECTORY = 1 << 29  # bytes of all that describes a zip's members, four million or so
+MOST_GROWTH, FREE_GROWTH = 100, 1 << 30  # a gzip file grows 100-fold at most, and to a gibibyte in any case
 UNOPENABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP)
 
 
@@ -69,8 +77,11 @@ class Files:
 def read(place: Place) -> bytes:
     """The bytes at `place`.
 
-    Raises UnreadablePicture where this one file is at fault: it cannot be opened, or does not match its archive.
+    Raises UnreadablePicture where this one file is at fault: it cannot be opened, has more than 256 MiB, or does not
+    match its archive.
     """
+    if place.size > MOST_BYTES:
+        raise UnreadablePicture(f"too large: {place.size} bytes, at most {MOST_BYTES} are taken")
     try:
         with open(place.path, "rb") as file:
             file.seek(place.offset)
@@ -81,19 +92,30 @@ def read(place: Place) -> bytes:
                 return data
             header = file.read(30)  # names and extra fields may differ in length from the central directory's
             file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
-            data = file.read(place.packed)
+            data = _unpacked(file, place)
     except OSError as error:
         if error.errno not in UNOPENABLE:
             raise
         raise UnreadablePicture(f"cannot be opened: {error.strerror}") from None
-    if place.method == DEFLATED:
-        try:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, place.size + 1)
-        except zlib.error:
-            raise UnreadablePicture("damaged: it does not decompress") from None
     if len(data) != place.size or zlib.crc32(data) != place.crc32:
         raise UnreadablePicture("damaged: its CRC-32 is not the archive's")
     return data
+
+
+def _unpacked(file: BinaryIO, member: Member) -> bytes:
+    """The member's bytes, and no more than one beyond its size; the packed ones are never held whole."""
+    if member.method == STORED:
+        return file.read(member.size)
+    unpacking, out, left = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO(), member.packed
+    try:
+        while left > 0 and out.tell() <= member.size and (block := file.read(min(left, 1 << 16))):
+            left -= len(block)
+            while block and out.tell() <= member.size:
+                out.write(unpacking.decompress(block, 1 << 20))
+                block = unpacking.unconsumed_tail
+    except zlib.error:
+        raise UnreadablePicture("damaged: it does not decompress") from None
+    return out.getvalue()
 
 
 def list_files(source: Path, work: Path) -> Files:
@@ -102,22 +124,31 @@ def list_files(source: Path, work: Path) -> Files:
     A compressed tar gives no random access, so it is decompressed once, as a stream, into the folder `work`.
 
     Raises UnusableError for what is none of these, for a damaged archive, and for an archive with a member that has
-    no place in one: an absolute name, "..", a link, a device, one name twice.
+    no place in one: an absolute name, "..", a link, a device, one name twice, two in the same bytes.
     """
     try:
         if source.is_dir():
             return _listing(_walk(source, "", ()))
         with source.open("rb") as file:
-            start = file.read(2)
-        if start == b"\x1f\x8b":
+            start = file.read(512)
+        if start.startswith(b"\x1f\x8b"):
             return _listing(tar_members(decompressed(source, work), 0, None, source))
         if zipfile.is_zipfile(source):
             return _listing(_zip_members(source))
-        if tarfile.is_tarfile(source):
+        if _is_tar(start):
             return _listing(tar_members(source, 0, None, source))
     except OSError as error:
         raise UnusableError(f"{source} cannot be read: {error.strerror or error}; check its name and rights") from None
     raise UnusableError(f"{source} is not a folder, a .tar, a .tar.gz or a .zip; give one of these, or 'builtin'")
+
+
+def _is_tar(start: bytes) -> bool:
+    """Judged by its first header, where tarfile's own question reads whatever length that claims."""
+    try:
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return start == bytes(512)  # an empty one
+    return True
 
 
 def tar_members(path: Path, offset: int, size: int | None, shown: Path | str) -> Iterator[tuple[str, Slice | None]]:
@@ -125,28 +156,68 @@ def tar_members(path: Path, offset: int, size: int | None, shown: Path | str) ->
 
     `shown` is what messages call the archive.
     """
-    end = path.stat().st_size if size is None else offset + size
+    with path.open("rb") as file:
+        end = path.stat().st_size if size is None else offset + size
+        for name, at in members_within(file, offset, end, shown):
+            yield name, None if at is None else Slice(str(path), *at)
+
+
+def members_within(
+    file: BinaryIO, offset: int, end: int, shown: Path | str
+) -> Iterator[tuple[str, tuple[int, int] | None]]:
+    """Name, and offset and size in `file`, of each member of the plain tar from `offset` to `end`; None: a folder."""
     last = offset
     try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                for info in tar:
-                    if not info.isdir() and (not info.isreg() or info.issparse()):
-                        raise _refusal(shown, info.name, "is a link, a device or a sparse file")
-                    last = info.offset_data + (-(-info.size // 512) * 512 if info.isreg() else 0)
-                    if info.offset_data + info.size > end:
-                        raise UnusableError(f"{shown} is cut short in its member {info.name!r}; fetch it again")
-                    place = None if info.isdir() else Slice(str(path), info.offset_data, info.size)
-                    yield _checked(shown, info.name), place
-            file.seek(last)
-            # tarfile takes a damaged header for the end of the archive.
-            if last < end and file.read(min(512, end - last)).strip(b"\0"):
-                raise UnusableError(f"{shown} is damaged at byte {last}; fetch it again")
-    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+        headers = _Headers(file, offset, end)
+        with tarfile.open(fileobj=headers, mode="r:") as tar:
+            while info := tar.next():
+                tar.members = []  # type: ignore[attr-defined]  # it would keep half a kilobyte for each
+                headers.left = MOST_HEADER
+                name = _checked(shown, info.name)
+                if not info.isdir() and (not info.isreg() or info.issparse()):
+                    raise _refusal(shown, info.name, "is a link, a device or a sparse file")
+                last = info.offset_data + (-(-info.size // 512) * 512 if info.isreg() else 0)
+                if info.size < 0 or info.offset_data + info.size > end:
+                    raise UnusableError(f"{shown} is cut short in its member {info.name!r}; fetch it again")
+                if len(tar.pax_headers) > 100:  # which are copied for every member
+                    raise _refusal(shown, info.name, "comes after more than 100 global headers")
+                yield name, None if info.isdir() else (info.offset_data, info.size)
+        file.seek(last)
+        # tarfile takes a damaged header for the end of the archive.
+        if last < end and file.read(min(512, end - last)).strip(b"\0"):
+            raise UnusableError(f"{shown} is damaged at byte {last}; fetch it again")
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, UnusableError):
             raise
-        raise UnusableError(f"{shown} is not a whole tar ({' '.join(str(error).split())}); fetch it again") from None
+        raise UnusableError(
+            f"{shown} is not a whole tar, after byte {last} ({' '.join(str(error).split())[:120]}); fetch it again"
+        ) from None
+
+
+class _Headers(io.RawIOBase):
+    """The part of a file from `offset` to `end`, for a tarfile that believes every length.
+
+    A header that claims gigabytes of name would be read whole, one of digits alone is searched for minutes.
+    """
+
+    def __init__(self, file: BinaryIO, offset: int, end: int) -> None:
+        self.file, self.end, self.left = file, end, MOST_HEADER
+        file.seek(offset)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self.file.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= self.left:
+            raise tarfile.ReadError(f"a member's header has more than {MOST_HEADER} bytes")
+        data = self.file.read(max(0, min(size, self.end - self.file.tell())))
+        self.left -= len(data)
+        if len(data) > 512 and re.search(rb"\d{200}", data):
+            raise tarfile.ReadError("a member's header has a number of more than 200 digits")
+        return data
 
 
 def decompressed(source: Path, work: Path) -> Path:
@@ -156,12 +227,15 @@ def decompressed(source: Path, work: Path) -> Path:
     plain = work / f"source-{mark}.tar"
     if plain.exists():
         return plain
-    unfinished = plain.with_suffix(".tmp")
+    unfinished, most = plain.with_suffix(".tmp"), max(FREE_GROWTH, MOST_GROWTH * status.st_size)
     with gzip.open(source) as packed:
         try:
-            out = unfinished.open("wb")
-            with out:
+            with unfinished.open("wb") as out:
                 while block := _block(packed, source):
+                    if out.tell() + len(block) > most:
+                        raise UnusableError(
+                            f"{source} is refused: {status.st_size} bytes grow to more than {most}; pack it again"
+                        )
                     out.write(block)
                 out.flush()
                 os.fsync(out.fileno())
@@ -170,6 +244,8 @@ def decompressed(source: Path, work: Path) -> Path:
             raise FailedError(
                 f"cannot write {unfinished}: {error.strerror}; make room and run the same again"
             ) from None
+        finally:
+            unfinished.unlink(missing_ok=True)
     return plain
 
 
@@ -184,8 +260,7 @@ def _listing(members: Iterator[tuple[str, Place | None]]) -> Files:
     places: dict[str, Place] = {}
     folders: set[str] = set()
     for name, place in members:
-        parts = PurePosixPath(name).parts
-        if any(part.startswith(".") for part in parts) or not parts:
+        if not name or name.startswith(".") or "/." in name:
             continue
         if place is None:
             folders.add(name)
@@ -193,13 +268,16 @@ def _listing(members: Iterator[tuple[str, Place | None]]) -> Files:
             raise UnusableError(f"{name!r} is in the archive twice; pack it again with each name once")
         else:
             places[name] = place
-        folders.update(str(parent) for parent in list(PurePosixPath(name).parents)[:-1])
+        while (name := name.rpartition("/")[0]) and name not in folders:
+            folders.add(name)
     return Files(dict(sorted(places.items())), frozenset(folders))
 
 
 def _walk(folder: Path, name: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, Slice | None]]:
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
+    if len(above) > MOST_DEPTH:
+        raise UnusableError(f"{str(folder)!r} lies deeper than {MOST_DEPTH} folders; move it further up")
     if here in above:
         raise UnusableError(f"{str(folder)!r} links back to a folder that holds it; remove that link")
     with os.scandir(folder) as entries:
@@ -222,14 +300,22 @@ def _walk(folder: Path, name: str, above: tuple[tuple[int, int], ...]) -> Iterat
 
 def _zip_members(path: Path) -> Iterator[tuple[str, Member | None]]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Directory(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise UnusableError(f"{path} is not a whole zip ({error}); fetch it again") from None
-    for info in infos:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError, RuntimeError) as error:
+        raise UnusableError(
+            f"{path} is not a whole zip ({' '.join(str(error).split())[:120]}); fetch it again"
+        ) from None
+    del archive
+    _check_spans(path, infos)
+    infos.reverse()
+    while infos:  # each let go, for it takes a kilobyte
+        info = infos.pop()
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _refusal(path, info.filename, "is a link or a device")
         name = _checked(path, info.filename)
+        if not info.filename:
+            raise _refusal(path, "", "has no name")
         if info.is_dir():
             yield name, None
             continue
@@ -239,11 +325,36 @@ def _zip_members(path: Path) -> Iterator[tuple[str, Member | None]]:
         yield name, place
 
 
+class _Directory(io.BufferedReader):
+    """A zip, for a zipfile that believes how long its list of members claims to be."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MOST_DIRECTORY:
+            raise ValueError(f"its list of members claims {size} bytes")
+        return super().read(size)
+
+
+def _check_spans(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+    """Members that share bytes make a small zip of terabytes: quoted, overlapping or the same one under many names."""
+    if not infos:
+        return
+    order = sorted(infos, key=lambda info: info.header_offset)
+    for info, after in pairwise(order):
+        if info.header_offset + 30 + info.compress_size > after.header_offset:
+            raise _refusal(path, after.filename, f"lies in the same bytes as {info.filename!r}")
+    for info in (order[0], order[-1]):
+        if info.header_offset < 0 or info.header_offset + 30 + info.compress_size > path.stat().st_size:
+            raise _refusal(path, info.filename, "lies beyond the end of the file")
+
+
 def _checked(archive: Path | str, name: str) -> str:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    """The name without empty parts and ".", if it stays within the archive."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts:
         raise _refusal(archive, name, "points outside the archive")
-    return "" if str(path) == "." else str(path)
+    if len(name) > MOST_NAME or len(parts) > MOST_DEPTH + 1:
+        raise _refusal(archive, name[:60], f"has a name of {len(name)} characters in {len(parts) - 1} folders")
+    return "/".join(parts)
 
 
 def _refusal(archive: Path | str, member: str, why: str) -> UnusableError:

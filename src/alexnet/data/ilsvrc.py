@@ -1,16 +1,18 @@
 """ILSVRC-2010 and ILSVRC-2012 as distributed: a folder with the tar of tars, the flat tars and the development kit."""
 
+import gzip
 import io
-import tarfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from alexnet.data.files import Files, Slice, read, tar_members
+from alexnet.data.files import Files, Slice, members_within, read, tar_members
 from alexnet.data.sources import Picture, Source, open_as_stored
 from alexnet.data.store import Class
 from alexnet.errors import UnusableError
 
 TRAIN_TARS = {"ILSVRC2012_img_train.tar": "2012", "ILSVRC2010_images_train.tar": "2010"}
+MOST_DEVKIT = 1 << 26  # bytes of either development kit, decompressed
 NAMES = {
     "2012": {"val": "ILSVRC2012_img_val.tar", "devkit": "ILSVRC2012_devkit_t12.tar.gz"},
     "2010": {
@@ -77,18 +79,23 @@ def _flat(files: Files, tar: str, split: str, ids: list[int], label_of_id: dict[
 def _devkit(place: Slice, year: str) -> tuple[tuple[Class, ...], dict[str, int], list[int]]:
     """The classes in wnid order, the number of training pictures of each, and the val split's ILSVRC ids."""
     path = Path(place.path)
-    found: dict[str, bytes] = {}
     truth = f"ILSVRC{year}_validation_ground_truth.txt"
+    if place.size > MOST_DEVKIT:
+        raise UnusableError(f"{path} has {place.size} bytes, the development kit at most {MOST_DEVKIT}; fetch it again")
     try:
-        with tarfile.open(path, "r:gz") as tar:
-            for info in tar:
-                name = PurePosixPath(info.name).name
-                if info.isreg() and PurePosixPath(info.name).parent.name == "data" and name in ("meta.mat", truth):
-                    member = tar.extractfile(info)
-                    assert member is not None
-                    found[name] = member.read()
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        with gzip.open(path) as packed:
+            tar = packed.read(MOST_DEVKIT + 1)
+    except (EOFError, OSError, zlib.error) as error:
         raise UnusableError(f"{path} is not a whole .tar.gz ({error}); fetch it again") from None
+    if len(tar) > MOST_DEVKIT:
+        raise UnusableError(
+            f"{path} grows to more than {MOST_DEVKIT} bytes, the development kit does not; fetch it again"
+        )
+    found = {}
+    for name, spot in members_within(io.BytesIO(tar), 0, len(tar), path):
+        at, size = spot or (0, 0)
+        if PurePosixPath(name).parent.name == "data":
+            found[PurePosixPath(name).name] = tar[at : at + size]
     for name in ("meta.mat", truth):
         if name not in found:
             raise UnusableError(f"{path} holds no data/{name}; fetch it again")

@@ -9,6 +9,7 @@ from PIL import Image
 from alexnet.ops import compiled
 
 BITS = 22  # of Pillow's weights for 8-bit pictures
+LARGE, WIDE = 1 << 23, 1 << 16  # pixels, and those of a row, for which the compiled form would take too much memory
 
 
 def square(image: Image.Image, side: int) -> np.ndarray:
@@ -19,12 +20,9 @@ def square(image: Image.Image, side: int) -> np.ndarray:
     shorter = min(image.size)
     # Whole pixels: half a pixel would blur a picture that already fits.
     left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
-    fast = _form()
+    fast = _form() if image.width * image.height < LARGE and image.width < WIDE else None
     if fast is None:
-        # Two calls of Pillow: in one, which pass comes first depends on its version and on the picture's shape.
-        bilinear, column = Image.Resampling.BILINEAR, (left, 0, left + shorter, image.height)
-        rows = image.resize((side, image.height), bilinear, box=column)
-        return np.array(rows.resize((side, side), bilinear, box=(0, top, side, top + shorter)))
+        return _by_pillow(image, left, top, shorter, side)
     pixels, out = np.ascontiguousarray(image), np.empty((side, side, 3), np.uint8)
     across, down = taps(image.width, left, shorter, side), taps(image.height, top, shorter, side)
     arguments = [
@@ -32,6 +30,22 @@ def square(image: Image.Image, side: int) -> np.ndarray:
     ]
     fast(pixels.ctypes.data, image.width, image.height, side, *arguments, out.ctypes.data)
     return out
+
+
+def _by_pillow(image: Image.Image, left: int, top: int, shorter: int, side: int) -> np.ndarray:
+    """Two calls: in one, which pass comes first depends on Pillow's version and on the picture's shape."""
+    bilinear, margin = Image.Resampling.BILINEAR, max(1, -(-shorter // side)) + 1
+    above, below = max(0, top - margin), min(image.height, top + shorter + margin)
+    if image.height <= 2 * (below - above):
+        rows = image.resize((side, image.height), bilinear, box=(left, 0, left + shorter, image.height))
+        return np.array(rows.resize((side, side), bilinear, box=(0, top, side, top + shorter)))
+    # Of a tall picture the rows that count, in Pillow's own numbers: all of a strip 1 x 1,000,000 would be 1 GB.
+    some = np.array(image.resize((side, below - above), bilinear, box=(left, above, left + shorter, below)))
+    first, weights = taps(image.height, top, shorter, side)
+    total = np.full((side, side, 3), 1 << BITS - 1, np.int64)
+    for t in range(weights.shape[1]):
+        total += weights[:, t, None, None] * some[np.minimum(first - above + t, len(some) - 1)].astype(np.int64)
+    return (total >> BITS).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=256)
