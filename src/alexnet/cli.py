@@ -41,6 +41,15 @@ for verb in (
     app.command(verb)
 
 
+def open_streams() -> None:
+    """Lead the standard streams that are closed nowhere: else the next file that is opened would take their place."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
 def check_words(tokens: Sequence[str]) -> None:
     """Raise UnusableError for a word that is empty, as an unset variable of a shell leaves it: "" would be a path."""
     for before, word in zip(["alexnet", *tokens], tokens, strict=False):
@@ -66,6 +75,7 @@ def check_shared(tokens: Sequence[str]) -> None:
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 2 wrong usage or unusable input, 130 or 143 stopped."""
     code = 0
+    open_streams()
     leads = speaker() == 0
     if not leads:  # of the processes that a launcher has started, the first alone speaks
         sys.stdout = io.StringIO()

@@ -19,7 +19,7 @@ Settings = Annotated[
         name="--set", negative=(), show_default=False, help="Change a field: --set net.lrn.n=3. May be repeated."
     ),
 ]
-Layers = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True, show_default=False)]
+Layers = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=1, show_default=False)]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[
     Literal["auto", "fp32", "tf32", "bf16", "fp64"],

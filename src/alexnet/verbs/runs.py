@@ -151,7 +151,7 @@ def evaluate(
     *,
     views: Literal[1, 10] = 10,
     split: str = "val",
-    weights: Annotated[tuple[float, ...], Parameter(negative=(), consume_multiple=True)] = (),
+    weights: Annotated[tuple[float, ...], Parameter(negative=(), consume_multiple=1)] = (),
     save: Path | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
