@@ -50,6 +50,14 @@ def open_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
+def check_place() -> None:
+    """Raise UnusableError where the working folder was deleted: Intel's MKL would end the process."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UnusableError("the working folder is gone; change to another") from None
+
+
 def check_words(tokens: Sequence[str]) -> None:
     """Raise UnusableError for a word that is empty, as an unset variable of a shell leaves it: "" would be a path."""
     for before, word in zip(["alexnet", *tokens], tokens, strict=False):
@@ -84,6 +92,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # a file's name need not be UTF-8
     try:
         words = sys.argv[1:] if tokens is None else tokens
+        check_place()
         check_words(words)
         if launch().world > 1:
             check_shared(words)

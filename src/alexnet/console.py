@@ -1,6 +1,7 @@
 """What the command line shows: tables and JSON on standard output, progress and complaints on standard error."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -156,9 +157,13 @@ def bar(what: str, unit: str, quiet: bool = False) -> Iterator[Callable[[int, in
 
 
 def show_json(value: Any) -> None:
-    """One JSON value on standard output."""
-    lines = json.dumps(value, indent=1, ensure_ascii=False, default=str).split("\n")
-    print("\n".join(map(harmless, lines)))
+    """One JSON value on standard output; where its encoding lacks a character, all but ASCII is escaped."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=1, default=str)
+    print("\n".join(map(harmless, text.split("\n"))))
 
 
 def percent(rate: float) -> str:
@@ -183,7 +188,10 @@ def complain(words: str) -> None:
     line = harmless(" ".join(words.split()))
     if len(line) > LONGEST:  # what would do stands at the end
         line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
-    print(f"alexnet: {here}{line}", file=sys.stderr)
+    try:
+        print(f"alexnet: {here}{line}", file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it, or its disk is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def harmless(words: str) -> str:

@@ -41,7 +41,7 @@ ONLY |= {"plan": 1, "study": 3, "prepare": 2}  # and no word more
 
 NO_WHOLE = ["x", "1.5", "1e3", "nan", "inf", "[1]", "null", "0x10", "é", "\n", "9" * 5000, "\x1b[2J", "[" * 100_000]
 NOT_POSITIVE = [*NO_WHOLE, "-1", "0", "-" + "9" * 30, "9" * 30]
-NO_NUMBER = ["x", "nan", "-1", "1,5", "[1]", "null", "é", "\n", "-inf", "\x1b[2J", "[" * 100_000]
+NO_NUMBER = ["x", "nan", "-1", "1,5", "[1]", "é", "\n", "-inf", "\x1b[2J", "[" * 100_000]
 NO_NAME = ["x", "0", "-1", "FP32", "é", "\n", "a" * 5000, "../x", "\x1b[2J", "<script>", "__import__('os')"]
 NO_DEVICE = ["x", "cpu:x", "tpu", "cuda:99", "-1", "meta", "mps", "é", "\n", "cuda:" + "9" * 30, "\x1b[2J"]
 NO_PATH = ["missing", "small.json", "nothing", "small.json/x", "a" * 300, "a/" * 3000, "/dev/null", "picture.png"]

@@ -1,0 +1,59 @@
+"""Several commands in one process of its own: argv[1] is a JSON list of them, answered by what became of each.
+
+With "powerless" as argv[2] a process of root gives up what lets root write where nobody may.
+"""
+
+import contextlib
+import ctypes
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def several(
+    commands: Sequence[Sequence[object]], cwd: Path, env: Mapping[str, str] | None = None, *, powerless: bool = False,
+    **options: Any,
+) -> list[tuple[int, str, str]]:  # fmt: skip
+    """The exit status of each command, and what it wrote to standard output and standard error."""
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    done = subprocess.run(
+        [sys.executable, __file__, words, "powerless" if powerless else ""], cwd=cwd, capture_output=True, timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | dict(env or {}), check=False, **options,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    return [(code, out, err) for code, out, err in json.loads(done.stdout.splitlines()[-1])]
+
+
+def powerless() -> None:
+    """Without any capability, root is a user like others."""
+    if os.geteuid() == 0:
+        header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        assert ctypes.CDLL(None).capset(header, none) == 0
+
+
+def ended(words: Sequence[str]) -> tuple[int, str, str]:
+    from alexnet.cli import main
+
+    code, encoding = 0, sys.stdout.encoding
+    with io.TextIOWrapper(io.BytesIO(), encoding) as out, io.TextIOWrapper(io.BytesIO(), encoding) as err:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main(words)
+            except SystemExit as end:
+                code = int(end.code or 0)
+        said = []
+        for stream in (out, err):
+            stream.flush()
+            said.append(stream.buffer.getvalue().decode(encoding))  # type: ignore[attr-defined]
+    return code, *said
+
+
+if __name__ == "__main__":
+    if sys.argv[2]:
+        powerless()
+    print("\n" + json.dumps([ended(words) for words in json.loads(sys.argv[1])]))
