@@ -10,20 +10,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
 def several(
-    commands: Sequence[Sequence[object]], cwd: Path, env: Mapping[str, str] | None = None, *, powerless: bool = False,
-    **options: Any,
+    commands: Iterable[Iterable[object]], cwd: Path, env: Mapping[str, object] | None = None, *,
+    powerless: bool = False, **options: Any,
 ) -> list[tuple[int, str, str]]:  # fmt: skip
     """The exit status of each command, and what it wrote to standard output and standard error."""
     words = json.dumps([[str(word) for word in command] for command in commands])
     done = subprocess.run(
         [sys.executable, __file__, words, "powerless" if powerless else ""], cwd=cwd, capture_output=True, timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | dict(env or {}), check=False, **options,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | {n: str(v) for n, v in (env or {}).items()}, check=False, **options,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return [(code, out, err) for code, out, err in json.loads(done.stdout.splitlines()[-1])]
@@ -40,17 +40,16 @@ def ended(words: Sequence[str]) -> tuple[int, str, str]:
     from alexnet.cli import main
 
     code, encoding = 0, sys.stdout.encoding
-    with io.TextIOWrapper(io.BytesIO(), encoding) as out, io.TextIOWrapper(io.BytesIO(), encoding) as err:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                main(words)
-            except SystemExit as end:
-                code = int(end.code or 0)
-        said = []
-        for stream in (out, err):
-            stream.flush()
-            said.append(stream.buffer.getvalue().decode(encoding))  # type: ignore[attr-defined]
-    return code, *said
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2)]
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        try:
+            main(words)
+        except SystemExit as end:
+            code = int(end.code or 0)
+    for stream in streams:
+        stream.seek(0)
+    out, err = (stream.read() for stream in streams)
+    return code, out, err
 
 
 if __name__ == "__main__":

@@ -96,13 +96,13 @@ def test_a_clock_that_jumps_by_years_changes_no_bit(
     for path in [old, *old.rglob("*")]:
         os.utime(path, (soon, soon))
     words = ["train", old, "run", "--recipe", "small.json", "--precision", "fp32"]
-    path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
-    (begun,) = several([words], tmp_path, {"PYTHONPATH": path})
+    sites = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+    (begun,) = several([words], tmp_path, {"PYTHONPATH": sites})
     assert begun[0] == 0, begun[2]
     half = halfway(tmp_path / "run", tmp_path / "half")
     for file in half.rglob("*"):
         os.utime(file, (soon, soon))
-    (resumed,) = several([["train", old, half, "--resume"]], tmp_path, {"PYTHONPATH": path})
+    (resumed,) = several([["train", old, half, "--resume"]], tmp_path, {"PYTHONPATH": sites})
     assert resumed[0] == 0, resumed[2]
     assert weights(tmp_path / "run") == weights(half) == weights(run)
     seconds = [json.loads(line)["seconds"] for line in (half / "log.jsonl").read_text().splitlines()]
@@ -117,7 +117,7 @@ def test_a_run_and_its_store_may_be_moved_at_any_time(
     shutil.copytree(store, here / "store")
     halfway(run, here / "run")
     here.rename(there)
-    commands = [
+    commands: list[list[object]] = [
         ["train", "store", "run", "--resume"], ["evaluate", "store", "run"], ["predict", "run", pictures / "red"],
         ["similar", "run", "store", pictures / "red" / "00.png"], ["features", "run", "store", "out"],
         ["report", "run"],
