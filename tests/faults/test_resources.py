@@ -80,13 +80,12 @@ def test_2_gb_of_memory_are_enough_for_a_small_net_and_a_line_for_a_large_one(
         resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
 
     large = ["train", "store", "large", "--recipe", "small.json", "--set", "net.hidden=40000"]
-    wide = ["train", "store", "wide", "--recipe", "small.json", "--set", "net.kernels=[20000,8,8,8,8]"]
-    done = several([*WORK, large, wide], place, preexec_fn=limit)
-    assert [code for code, *_ in done] == [0, 0, 0, 1, 1], done
+    done = several([*WORK, large], place, preexec_fn=limit)
+    assert [code for code, *_ in done] == [0, 0, 0, 1], done
     for _, _, err in done[3:]:
         assert "Traceback" not in err
         assert "not enough memory" in err.splitlines()[-1]
-    count("2 GB of memory", injected=5, survived=5, figure="3 work, 2 nets do not fit: a line")
+    count("2 GB of memory", injected=4, survived=4, figure="3 work, a net of 6 GB does not fit: a line")
 
 
 def test_4_mb_of_shared_memory_are_enough(place: Path, run: Path, count: Callable[..., None]) -> None:
@@ -109,7 +108,7 @@ def test_4_mb_of_shared_memory_are_enough(place: Path, run: Path, count: Callabl
     count("/dev/shm of 4 MB", injected=len(commands), survived=len(commands), figure="same bytes")
 
 
-def test_a_small_stack_and_few_processes_are_enough(place: Path, run: Path, count: Callable[..., None]) -> None:
+def test_a_small_stack_is_enough(place: Path, run: Path, count: Callable[..., None]) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, 1 << 20))
 
