@@ -1,12 +1,13 @@
 """The command line: the verbs, and what becomes of their errors."""
 
+import errno
 import io
 import os
 import re
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 import alexnet
 from alexnet.console import complain
@@ -14,12 +15,15 @@ from alexnet.errors import FailedError, StoppedError, UnusableError
 from alexnet.launch import launch, speaker
 from alexnet.verbs import looking, runs, showing, speed, stores
 
+WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)  # whatever becomes of the disk
+
 app = App(
     name="alexnet",
     help="The image-classification system of 2012 (Krizhevsky, Sutskever & Hinton), whole.",
     version=alexnet.__version__,
     help_format="rich",
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(json_list=False, json_dict=False),  # a file may be called [1]
 )
 for verb in (
     *(runs.demo, stores.prepare, stores.verify, runs.train, runs.evaluate, runs.predict, runs.study),
@@ -37,6 +41,39 @@ for verb in (
     app.command(verb)
 
 
+def open_streams() -> None:
+    """Lead the standard streams that are closed nowhere: else the next file that is opened would take their place."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def check_place() -> None:
+    """Raise UnusableError where the working folder was deleted: Intel's MKL would end the process."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UnusableError("the working folder is gone; change to another") from None
+
+
+def check_words(tokens: Sequence[str]) -> None:
+    """Raise UnusableError for a word that is empty, as an unset variable of a shell leaves it: "" would be a path."""
+    for before, word in zip(["alexnet", *tokens], tokens, strict=False):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            raise UnusableError(f"an empty word follows {before}; give it a value" if not word else f"{word} is empty")
+        if "\0" in word or not _encodes(word):
+            raise UnusableError(f"{word!r} has a character that no name can have")
+
+
+def _encodes(word: str) -> bool:
+    try:
+        return bool(os.fsencode(word))
+    except UnicodeEncodeError:
+        return False
+
+
 def check_shared(tokens: Sequence[str]) -> None:
     """Raise UnusableError for a verb that several processes would do each for itself."""
     if tokens and tokens[0].isalpha() and tokens[0] in app and tokens[0] not in ("train", "evaluate", "predict"):
@@ -46,6 +83,7 @@ def check_shared(tokens: Sequence[str]) -> None:
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 2 wrong usage or unusable input, 130 or 143 stopped."""
     code = 0
+    open_streams()
     leads = speaker() == 0
     if not leads:  # of the processes that a launcher has started, the first alone speaks
         sys.stdout = io.StringIO()
@@ -53,8 +91,11 @@ def main(tokens: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name need not be UTF-8
     try:
+        words = sys.argv[1:] if tokens is None else tokens
+        check_place()
+        check_words(words)
         if launch().world > 1:
-            check_shared(sys.argv[1:] if tokens is None else tokens)
+            check_shared(words)
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0
         sys.stdout.flush()
     except (CycloptsError, UnusableError, FailedError) as error:
@@ -74,11 +115,12 @@ def main(tokens: Sequence[str] | None = None) -> None:
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):
             raise
-        complain(f"not enough memory ({str(error).splitlines()[0][:120]}); try a smaller --set sgd.batch, or net")
+        said = (str(error).splitlines() or ["the system gives no more"])[0][:120]
+        complain(f"not enough memory ({said}); try a smaller --set sgd.batch, or net")
         code = 1
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
-        code = 1
+        code = 2 if error.errno in WRONG_PATH else 1
     if "RANK" in os.environ:  # threads of torch's gloo abort some of the processes that end in the ordinary way
         sys.stdout.flush()
         sys.stderr.flush()

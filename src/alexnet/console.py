@@ -1,12 +1,18 @@
 """What the command line shows: tables and JSON on standard output, progress and complaints on standard error."""
 
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from alexnet.launch import speaker
+
+# Of a terminal: the control characters, and those that turn the direction of what follows them.
+COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+LONGEST = 2000  # characters of a complaint
 
 
 def show_summary(made: Any) -> None:
@@ -115,12 +121,12 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> No
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    made = Table(title=Text(harmless(title)) if title else None, box=box.SIMPLE_HEAD, title_justify="left")
     for i, head in enumerate(heads):
         number = i > 0 and all(row[i][:1].isdigit() or not row[i] for row in rows)
         made.add_column(head, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*(Text(harmless(cell)) for cell in row))
     wide = None if sys.stdout.isatty() else 200  # a pipe has no width to fit
     Console(highlight=False, width=wide).print(made)
 
@@ -151,8 +157,13 @@ def bar(what: str, unit: str, quiet: bool = False) -> Iterator[Callable[[int, in
 
 
 def show_json(value: Any) -> None:
-    """One JSON value on standard output."""
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    """One JSON value on standard output; where its encoding lacks a character, all but ASCII is escaped."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=1, default=str)
+    print("\n".join(map(harmless, text.split("\n"))))
 
 
 def percent(rate: float) -> str:
@@ -174,4 +185,15 @@ def complain(words: str) -> None:
     """One plain line on standard error; of the processes that a launcher has started, all but the first name theirs."""
     rank = speaker()
     here = f"rank {rank}: " if rank and not words.startswith("rank ") else ""
-    print(f"alexnet: {here}{' '.join(words.split())}", file=sys.stderr)
+    line = harmless(" ".join(words.split()))
+    if len(line) > LONGEST:  # what would do stands at the end
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    try:
+        print(f"alexnet: {here}{line}", file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it, or its disk is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def harmless(words: str) -> str:
+    """`words` with an escape such as \\u001b for what a terminal would obey and not show: a file's name may hold it."""
+    return COMMANDS.sub(lambda found: json.dumps(found[0])[1:-1], words)

@@ -231,7 +231,7 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
     """The runs' shares of the average: they sum to 1."""
     if weights is None:
         return [1 / runs] * runs
-    if len(weights) != runs or not all(0 <= w < math.inf for w in weights) or sum(weights) <= 0:
+    if len(weights) != runs or not all(w >= 0 for w in weights) or not 0 < sum(weights) < math.inf:
         raise UnusableError(f"--weights {list(weights)}; give one number, 0 or more, for each of the {runs} runs")
     return [w / sum(weights) for w in weights]
 

@@ -6,11 +6,14 @@ import json
 import sys
 import types
 import typing
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Any, Literal, Union
 
 from alexnet.errors import UnusableError
+
+MOST = 2**53  # of whole numbers: these are floats as well
 
 
 def note(default: Any, words: str, later: bool = False) -> Any:
@@ -115,6 +118,22 @@ def typed(value: Any, hint: Any, place: str) -> Any:
     raise UnusableError(f"recipe {place or 'file'} is {show(value)}; it must be {_words(options)}")
 
 
+def read(text: str) -> Any:
+    """The JSON value `text`; raises ValueError for anything else, one name given twice, and a nesting too deep."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"it says {twice!r} twice")
+    return found
+
+
 def _unset(value: Any, field: dataclasses.Field[Any]) -> bool:
     factory = field.default_factory
     default = field.default if factory is dataclasses.MISSING else factory()
@@ -151,7 +170,7 @@ def _scalar(value: Any, hint: Any) -> Any:
             return value
     elif hint is float and isinstance(value, (int, float)) and abs(value) <= sys.float_info.max:  # so not NaN either
         return float(value)
-    elif hint in (int, str) and isinstance(value, hint):
+    elif (hint is str and isinstance(value, str)) or (hint is int and isinstance(value, int) and abs(value) <= MOST):
         return value
     raise TypeError
 
@@ -161,7 +180,13 @@ def _is_union(hint: Any) -> bool:
 
 
 def _words(options: tuple[Any, ...]) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "null"}
+    names = {
+        int: "a whole number up to 2^53",
+        float: "a number",
+        bool: "true or false",
+        str: "a word",
+        type(None): "null",
+    }
     words = []
     for option in options:
         arguments = typing.get_args(option)
@@ -187,5 +212,9 @@ def unknown(full: str, name: str, known: list[str], place: str, what: str = "rec
 
 def show(value: Any) -> str:
     """`value` as it stands in a message, cut to 80 characters."""
-    text = repr(value) if isinstance(value, str) else json.dumps(plain(value), default=repr)
+    return cut(repr(value) if isinstance(value, str) else json.dumps(plain(value), default=repr))
+
+
+def cut(text: str) -> str:
+    """`text`, or its beginning where it has more than 80 characters."""
     return text if len(text) <= 80 else text[:77] + "..."

@@ -13,6 +13,7 @@ from alexnet.errors import UnusableError
 from alexnet.run import read_json
 
 MARKS = {"holds": "●", "does not hold": "✕", "not shown": "○", "not decided": "–"}  # told apart without colour
+UNLIKE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)  # of JSON of other shape
 BEST = 3  # runs outside studies that a table shows
 
 
@@ -100,8 +101,8 @@ class Study:
         """The claim `name` as it was decided here; raises UnusableError where its file is not a study's."""
         try:
             return self._row(self.results[name])
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise _unlike(self.path / f"{name}.json", error) from None
+        except UNLIKE as error:
+            raise unlike(self.path / f"{name}.json", error) from None
 
     def _row(self, found: Mapping[str, Any]) -> dict[str, Any]:
         expects = sorted(found["expects"], key=lambda e: not e["judged"])
@@ -135,8 +136,8 @@ class Study:
             (arm,) = self.results[name]["arms"].values()
             errors = [[e for e in arm["measures"][m] if e is not None] for m in measures]
             return [percent(statistics.fmean(each)) for each in errors] if all(errors) else []
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _unlike(self.path / f"{name}.json", error) from None
+        except UNLIKE as error:
+            raise unlike(self.path / f"{name}.json", error) from None
 
     @cached_property
     def table_2(self) -> Mapping[str, Any]:
@@ -152,8 +153,8 @@ class Study:
                 line(_of_nets(row), [percent(row["top1"]), percent(row["top5"])], self.scale_of_seeds(self.table_2))
                 for row in rows
             ]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _unlike(self.path / "table-2.json", error) from None
+        except UNLIKE as error:
+            raise unlike(self.path / "table-2.json", error) from None
 
     def beneath(self, row: Row) -> list[dict[str, Any]]:
         """Ours, beneath a row of table 1 or 2."""
@@ -227,7 +228,7 @@ def best(runs: Iterable[Path]) -> list[dict[str, Any]]:
     for run in runs:
         log = runlog.read(run)
         final = next((entry for entry in reversed(log) if entry["kind"] == "final"), None)
-        if final:
+        if final and isinstance(final.get("top1"), float):
             ended.append((final["top1"], str(run), run, final))
     return [_single(run, final) for *_, run, final in sorted(ended, key=lambda e: e[:2])[:BEST]]
 
@@ -315,7 +316,6 @@ def _why(claim: Claim, names: Sequence[str]) -> str:
     return "not run"
 
 
-def _unlike(path: Path, error: Exception) -> UnusableError:
-    return UnusableError(
-        f"{path} is not what alexnet study writes ({type(error).__name__}: {error}); run the study again"
-    )
+def unlike(path: Path, error: Exception, verb: str = "study", advice: str = "run the study again") -> UnusableError:
+    """What is said of a file, or of a folder, that a verb did not write so."""
+    return UnusableError(f"{path} is not what alexnet {verb} writes ({type(error).__name__}: {error}); {advice}")

@@ -33,8 +33,9 @@ def launch() -> Launch:
         return Launch()
     given = {name: os.environ.get(name, "0") for name in names}
     for name, value in given.items():
-        if not value.isdecimal():
-            raise UnusableError(f"{name} is {value!r} in the environment; a launcher such as torchrun sets a number")
+        if not value.isdecimal() or len(value) > 9:
+            said = f"{name} is {value[:80]!r} in the environment"
+            raise UnusableError(f"{said}; a launcher such as torchrun sets a number")
     rank, world, local, restarts, beside = (int(given[name]) for name in names)
     if rank >= world:
         raise UnusableError(f"RANK is {rank} and WORLD_SIZE {world} in the environment; ranks are 0 to WORLD_SIZE - 1")

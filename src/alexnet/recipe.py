@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Self, cast
 
 from alexnet import fields
 from alexnet.errors import UnusableError
 from alexnet.fields import check, note
+
+LARGEST = 1_000_000  # bytes of a recipe file
 
 
 @dataclass(frozen=True)
@@ -467,9 +469,9 @@ def override(recipe: Recipe, settings: list[str]) -> Recipe:
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path:
-            raise UnusableError(f"--set {setting}: write it as name=value, for example net.lrn.n=3")
+            raise UnusableError(f"--set {fields.cut(setting)}: write it as name=value, for example net.lrn.n=3")
         try:
-            change: Any = json.loads(text)
+            change: Any = fields.read(text)
         except ValueError:  # no JSON, or a number of thousands of digits
             change = text
         names = path.split(".")
@@ -484,10 +486,13 @@ def named(name: str) -> Recipe:
     """The recipe of that name, or the one in that JSON file."""
     if name in RECIPES:
         return RECIPES[name]
-    path = Path(name)
-    if path.suffix == ".json" or path.exists():
+    if name.endswith(".json") or os.path.exists(name):
         try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
+            with open(name, "rb") as file:
+                data = file.read(LARGEST + 1)
+            if len(data) > LARGEST:
+                raise ValueError(f"it has more than {LARGEST:,} bytes, and no recipe has")
+            plain = fields.read(data.decode("utf-8-sig"))
         except (OSError, ValueError) as error:
             raise UnusableError(
                 f"recipe file {name} cannot be read: {getattr(error, 'strerror', None) or error}"

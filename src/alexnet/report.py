@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import alexnet
 from alexnet import figures, findings, runlog
+from alexnet.console import harmless
 from alexnet.disk import write
 from alexnet.errors import UnusableError
 from alexnet.run import read_json
@@ -38,7 +39,7 @@ def report(out: Path) -> Path:
     alone = [run for run in runs if run not in theirs]
     titles = [out.resolve().name if run == out else run.relative_to(out).as_posix() for run in alone]
     said = {
-        "runs": [_section(run, title) for run, title in zip(alone, titles, strict=True)],
+        "runs": list(map(_section, alone, titles)),
         "claims": findings.decided(studies),
         "undecided": findings.undecided(studies) if studies else [],
         "tables": findings.tables(studies, alone),
@@ -47,16 +48,21 @@ def report(out: Path) -> Path:
         "version": alexnet.__version__,
     }
     loader = PackageLoader("alexnet")
-    page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **TIGHT)
+    page = Environment(loader=loader, autoescape=True, finalize=_shown, undefined=StrictUndefined, **TIGHT)
     plain = Environment(loader=loader, autoescape=False, finalize=_markdown, undefined=StrictUndefined, **TIGHT)
     write(out / "report.md", [plain.get_template("report.md.jinja").render(said).encode(errors="replace")])
     write(out / "report.html", [page.get_template("report.html.jinja").render(said).encode(errors="replace")])
     return out / "report.html"
 
 
+def _shown(value: Any) -> Any:
+    """What stands on the page, with no character that turns or hides what follows it."""
+    return "\n".join(map(harmless, value.split("\n"))) if type(value) is str else value
+
+
 def _markdown(value: Any) -> str:
     """Words as they stand in a cell of a Markdown table, with nothing in them obeyed."""
-    words = " ".join(html.escape(str(value), quote=False).split())
+    words = harmless(" ".join(html.escape(str(value), quote=False).split()))
     return re.sub(r"([\\`*_|\[\]~])", r"\\\1", words)
 
 
@@ -83,7 +89,16 @@ def _uri(data: str) -> str:
 
 
 def _section(run: Path, title: str) -> dict[str, Any]:
-    """What the page says of one run."""
+    """What the page says of one run; raises UnusableError where its files are not a run's."""
+    try:
+        return _told(run, title)
+    except UnusableError:
+        raise
+    except findings.UNLIKE as error:
+        raise findings.unlike(run, error, "train", "move it away") from None
+
+
+def _told(run: Path, title: str) -> dict[str, Any]:
     recipe, log = read_json(run / "recipe.json"), runlog.read(run)
     environment = read_json(run / "environment.json") if (run / "environment.json").is_file() else {}
     return {

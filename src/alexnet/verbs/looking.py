@@ -14,7 +14,7 @@ def figures(
     out: Path,
     /,
     *,
-    only: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True, show_default=False)] = (),
+    only: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
 ) -> int:
     """Draw figures for slides, as PNG and SVG: of a run figures 2, 3 and 4 of the paper and five more, of a study 1.
 

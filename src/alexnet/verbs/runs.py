@@ -10,7 +10,21 @@ from cyclopts.validators import Number
 
 from alexnet.console import bar, complain_of, percent, show_evaluation, show_json, table
 from alexnet.errors import UnusableError
-from alexnet.verbs.options import Device, Json, Layers, NotNegative, Precision, Settings, Top, Workers, chosen, way_of
+from alexnet.verbs.options import (
+    Device,
+    Json,
+    Layers,
+    NotNegative,
+    Positive,
+    Precision,
+    Settings,
+    Top,
+    Whole,
+    Workers,
+    chosen,
+    number,
+    way_of,
+)
 
 
 def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
@@ -44,8 +58,8 @@ def train(
     *,
     recipe: str | None = None,
     set_: Settings = (),
-    epochs: int | None = None,
-    seed: int | None = None,
+    epochs: Whole | None = None,
+    seed: Whole | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     from_: Annotated[Path | None, Parameter(name="--from")] = None,
     layers: Layers = (),
@@ -58,7 +72,7 @@ def train(
     keep: NotNegative = 2,
     towers_apart: Annotated[bool, Parameter(negative=())] = False,
     hybrid: Annotated[bool, Parameter(negative=())] = False,
-    accumulate: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    accumulate: Annotated[int, number(1, 100_000)] = 1,
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lte=604800))] = 300,
     json_: Json = False,
 ) -> None:
@@ -137,7 +151,7 @@ def evaluate(
     *,
     views: Literal[1, 10] = 10,
     split: str = "val",
-    weights: Annotated[tuple[float, ...], Parameter(negative=(), consume_multiple=True)] = (),
+    weights: Annotated[tuple[float, ...], Parameter(negative=(), consume_multiple=1)] = (),
     save: Path | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -235,8 +249,8 @@ def study(
     /,
     *,
     recipe: str | None = None,
-    seeds: Annotated[int, Parameter(validator=Number(gte=1))] = 3,
-    epochs: int | None = None,
+    seeds: Annotated[int, number(1, 1000)] = 3,
+    epochs: Positive | None = None,
     pretrain_on: Path | None = None,
     list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
     device: Device = "auto",
@@ -280,7 +294,11 @@ def study(
 
     if list_:
         from alexnet.agenda import listing
+        from alexnet.device import place
 
+        place(device, precision)
+        if pretrain_on and store is None:
+            raise UnusableError(f"--pretrain-on {pretrain_on}: name the STORE that its nets go on with")
         show_claims(listing([name], store, out, recipe, seeds=seeds, epochs=epochs, pretrain_on=pretrain_on), json_)
         return 0
     if store is None or out is None:

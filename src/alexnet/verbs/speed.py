@@ -8,7 +8,7 @@ from cyclopts.validators import Number
 
 from alexnet.console import show_json, show_lines, show_plan
 from alexnet.errors import UnusableError
-from alexnet.verbs.options import Device, Json, Precision, Settings, chosen
+from alexnet.verbs.options import Device, Json, Positive, Precision, Rate, Settings, chosen, number
 
 
 def bench(
@@ -17,8 +17,8 @@ def bench(
     *,
     device: Device = "auto",
     precision: Precision = "auto",
-    batch: Annotated[int, Parameter(validator=Number(gte=1))] = 128,
-    rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 5,
+    batch: Annotated[int, number(1, 1_000_000)] = 128,
+    rounds: Annotated[int, number(1, 1_000_000)] = 5,
     pictures: Path | None = None,
     json_: Json = False,
 ) -> None:
@@ -54,18 +54,18 @@ def plan(
     recipe: str = "paper",
     /,
     *,
-    replicas: Annotated[int, Parameter(validator=Number(gte=1))] = 8,
+    replicas: Annotated[int, number(1, 100_000)] = 8,
     gpu: str | None = None,
     network: str = "400Gb",
     latency: Annotated[float, Parameter(validator=Number(gte=0, lt=1e9))] = 10.0,
     precision: Annotated[Literal["bf16", "tf32", "fp32"], Parameter(help="Of products, and of what is sent.")] = "bf16",
-    batch: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
-    per_replica: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
-    rate: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
-    at_batch: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
-    input: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
-    pictures: Annotated[int, Parameter(validator=Number(gte=1))] = 1_281_167,
-    epochs: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    batch: Positive | None = None,
+    per_replica: Positive | None = None,
+    rate: Rate | None = None,
+    at_batch: Positive | None = None,
+    input: Rate | None = None,
+    pictures: Annotated[int, number(1, 10**15)] = 1_281_167,
+    epochs: Positive | None = None,
     set_: Settings = (),
     json_: Json = False,
 ) -> None:

@@ -1,11 +1,11 @@
 """Verbs that make and check stores."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from alexnet.console import bar, show_json, show_summary
 from alexnet.errors import UnusableError
-from alexnet.verbs.options import Json
+from alexnet.verbs.options import Json, number
 
 
 def prepare(
@@ -13,10 +13,10 @@ def prepare(
     store: Path,
     /,
     *,
-    side: int | None = None,
+    side: Annotated[int | None, number(1, 65_536)] = None,
     format: Literal["raw", "jpeg"] | None = None,
     val_fraction: float | None = None,
-    jobs: int | None = None,
+    jobs: Annotated[int | None, number(1, 4096)] = None,
     json_: Json = False,
 ) -> None:
     """Make a store of square pictures, with their mean and colour components, from a source of pictures.
