@@ -82,7 +82,7 @@ def check_shared(tokens: Sequence[str]) -> None:
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 2 wrong usage or unusable input, 130 or 143 stopped."""
-    code = 0
+    code, stuck = 0, False
     open_streams()
     leads = speaker() == 0
     if not leads:  # of the processes that a launcher has started, the first alone speaks
@@ -102,6 +102,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
         if not getattr(error, "elsewhere", False):
             complain(str(error))
         code = 1 if isinstance(error, FailedError) else 2
+        stuck = getattr(error, "stuck", False)
     except StoppedError as error:
         if leads:
             complain(str(error))
@@ -121,7 +122,8 @@ def main(tokens: Sequence[str] | None = None) -> None:
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
         code = 2 if error.errno in WRONG_PATH else 1
-    if "RANK" in os.environ:  # threads of torch's gloo abort some of the processes that end in the ordinary way
+    # Threads of torch's gloo abort some of the processes that end in the ordinary way, which waits for a stuck one.
+    if "RANK" in os.environ or stuck:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

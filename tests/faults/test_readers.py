@@ -1,0 +1,76 @@
+"""The threads that read pictures ahead: one whose disk fails, and one whose disk never answers."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.faults.trained import Whole, end, step, training
+
+from alexnet.data import loader
+from alexnet.data.cache import Pictures
+from alexnet.data.loader import batches_in_order
+from alexnet.data.store import Split, Store
+from alexnet.errors import FailedError
+
+Count = Callable[..., None]
+# The command, with readers whose disk does not answer after some pictures.
+STUCK = """
+import os, sys, time
+from alexnet import cli
+from alexnet.data import loader, store
+loader.STALLED = 2.0
+read, left = os.pread, 60
+def answers(file, size, at):
+    global left
+    left -= 1
+    while left < 0:
+        time.sleep(3600)
+    return read(file, size, at)
+store.os.pread = answers
+cli.main(sys.argv[1:])
+"""
+
+
+class Stuck(Split):
+    """A split whose every read waits for an event."""
+
+    def __init__(self, store: Store) -> None:
+        self.__dict__.update(store["train"].__dict__)
+        self.answers = threading.Event()
+
+    def read(self, ids: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        self.answers.wait()
+        return super().read(ids, out)
+
+
+def test_a_reader_that_is_stuck_is_given_up_in_time(store: Path, monkeypatch: pytest.MonkeyPatch, count: Count) -> None:
+    monkeypatch.setattr(loader, "STALLED", 0.2)
+    split, begun = Stuck(Store(store)), time.monotonic()
+    batches = batches_in_order(Pictures(split, torch.device("cpu"), "none"), 4, device=torch.device("cpu"), workers=2)
+    with pytest.raises(FailedError, match=r"no picture has come for 0\.2 s: see whether the store's disk answers") as e:
+        next(batches)
+    assert e.value.stuck
+    assert time.monotonic() - begun < 10
+    split.answers.set()
+    count("a reader that is stuck", injected=1, survived=1, figure="given up after 600 s, here 0.2 s")
+
+
+def test_a_training_whose_disk_never_answers_ends_with_a_line_and_keeps_what_it_saved(
+    store: Path, whole: Whole, tmp_path: Path, count: Count
+) -> None:
+    run = tmp_path / "run"
+    words = [sys.executable, "-c", STUCK, *map(str, training(store, run, whole.recipe(9))), "--cache", "none"]
+    done = subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("alexnet: no picture has come for 2 s: see whether the store's disk")
+    assert "Traceback" not in done.stderr
+    assert step(run) >= 1
+    assert all(tensor.isfinite().all() for tensor in end(run).values())
+    count("a training whose disk never answers", injected=1, survived=1, figure="ended, with its threads still waiting")
