@@ -259,7 +259,7 @@ def _is_whole(path: Path, record: Record) -> bool:
 
 
 def _note(part: Path, record: Record) -> None:
-    data = json.dumps(asdict(record)).encode()
+    data = json.dumps(vars(record)).encode()
     write(_note_of(part, record.file), [data, b"\n", hashlib.sha256(data).hexdigest().encode()])
 
 
