@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.faults.trained import resign
 
 from alexnet import figures, study
 from alexnet.claims import ALL
-from alexnet.disk import signed
 from alexnet.errors import UnusableError
 from alexnet.recipe import Recipe
 from alexnet.report import report
@@ -86,8 +86,7 @@ def test_hostile_names_are_shown_and_not_obeyed(out: Path) -> None:
     environment = out / HOSTILE / "environment.json"
     environment.write_text(json.dumps(json.loads(environment.read_text()) | {"device": HOSTILE, "store": HOSTILE}))
     recipe = out / HOSTILE / "recipe.json"
-    record = {k: v for k, v in json.loads(recipe.read_text()).items() if k not in ("format", "signature")}
-    recipe.write_text(json.dumps(signed(record | {"name": HOSTILE})))
+    resign(recipe, name=HOSTILE)
     page = Page(report(out))
     assert "x" not in page.loads
     assert page.words.count(HOSTILE) >= 4

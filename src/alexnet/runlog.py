@@ -15,7 +15,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alexnet.disk import write
+from alexnet.console import harmless
+from alexnet.disk import parsed, write
 from alexnet.errors import FailedError
 
 LINE_SECONDS = 10  # between lines on a console that is not a terminal, and in log.jsonl
@@ -97,7 +98,7 @@ class RunLog:
         """A line for the person at the console, as long as there is one: a closed terminal or pipe ends no training."""
         if not self.quiet:
             try:
-                self.progress.console.print(words, markup=False)
+                self.progress.console.print(harmless(words), markup=False)
             except OSError:
                 self.quiet = True
 
@@ -189,7 +190,7 @@ class RunLog:
 def read(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's log; a last line that a crash cut short is left out."""
     with contextlib.suppress(FileNotFoundError):
-        return list(_lines((run / "log.jsonl").read_text(encoding="utf-8")))
+        return list(_lines((run / "log.jsonl").read_bytes()))
     return []
 
 
@@ -200,10 +201,10 @@ def seconds(log: Sequence[Mapping[str, Any]]) -> float:
     return sum(ends) + (marks[-1] if marks else 0)
 
 
-def _lines(text: str) -> Iterator[dict[str, Any]]:
-    for words in text.splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            line = json.loads(words)
+def _lines(data: bytes) -> Iterator[dict[str, Any]]:
+    for words in data.splitlines():
+        with contextlib.suppress(ValueError):
+            line = parsed(words)
             if isinstance(line, dict) and {"kind", "step"} <= line.keys():
                 yield line
 
@@ -214,4 +215,7 @@ def _tensorboard(run: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+    try:
+        return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+    except UnicodeEncodeError:  # its own log wants a path in UTF-8
+        return None

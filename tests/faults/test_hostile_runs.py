@@ -4,7 +4,6 @@ What is changed here has its checksums made to fit, as anyone can who makes such
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from tests.faults.trained import put, resign
 
 import alexnet
 from alexnet import checkpoint
@@ -26,32 +26,6 @@ from alexnet.cli import main
 
 DEEP = "[" * 100_000
 SHAPELESS = ["", DEEP, DEEP + "]" * 100_000, "[]", "null", "1e999", '"x"', "{}", "9" * 5000, "NaN"]
-UNFIT = "checkpoint.load lets what safetensors and load_state_dict say of hostile weights through as a traceback"
-NESTED = "run.read_json lets a RecursionError through"
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def put(run: Path, file: str, data: bytes) -> None:
-    """Replace a file of a run, and make its checksum fit."""
-    (run / file).write_bytes(data)
-    if file in ("classes.json", "environment.json", "pictures.safetensors"):
-        record = json.loads((run / "recipe.json").read_text())
-        record["sha256"][file] = digest(data)
-        (run / "recipe.json").write_text(json.dumps(record))
-
-
-def put_weights(run: Path, data: bytes) -> None:
-    """Replace the newest weights, and make the checkpoint's checksums fit."""
-    newest = checkpoint.found(run)[-1]
-    (newest / checkpoint.FILES[0]).write_bytes(data)
-    state = json.loads((newest / "state.json").read_text())
-    del state["signature"]
-    state["sha256"][checkpoint.FILES[0]] = digest(data)
-    state["signature"] = digest(json.dumps(state, sort_keys=True).encode())
-    (newest / "state.json").write_text(json.dumps(state))
 
 
 def header(value: Any, body: bytes = bytes(64)) -> bytes:
@@ -107,10 +81,7 @@ def test_a_pickle_in_the_place_of_any_file_of_a_run_is_never_run(
     tried = 0
     for name in names:
         hostile = shutil.copytree(run, tmp_path / "run")
-        if name.endswith(f"{checkpoint.found(run)[-1].name}/{checkpoint.FILES[0]}"):
-            put_weights(hostile, bad)
-        else:
-            put(hostile, name, bad)
+        put(hostile, name.removeprefix(f"checkpoints/{checkpoint.found(run)[-1].name}/"), bad)
         picture = pictures / "red" / "00.png"
         for words in (["predict", hostile, picture], ["evaluate", store, hostile], ["report", hostile]):
             with contextlib.suppress(Exception):  # how it is refused is for other tests to say
@@ -128,17 +99,46 @@ def test_nothing_in_the_package_unpickles_but_the_reader_of_cifars_own_files() -
     assert found == {"data/cifar.py"}
 
 
-@pytest.mark.xfail(strict=False, reason=UNFIT)
-def test_hostile_weights_are_one_line(run: Path, pictures: Path, tmp_path: Path, count: Callable[..., None]) -> None:
+def test_hostile_weights_are_one_line(
+    run: Path, store: Path, pictures: Path, tmp_path: Path, count: Callable[..., None]
+) -> None:
     files = hostile_weights(run)
     for what, data in files.items():
         hostile = shutil.copytree(run, tmp_path / "run")
-        put_weights(hostile, data)
-        code, out, err = ended("predict", hostile, pictures / "red" / "00.png")
-        assert (code, out, err.count("\n")) == (2, "", 1), (what, err)
-        assert "\x1b" not in err
+        put(hostile, "weights.safetensors", data)
+        for words in (["predict", hostile, pictures / "red" / "00.png"], ["train", store, hostile, "--resume"]):
+            code, out, err = ended(*words)
+            assert (code, out, err.count("\n")) == (2, "", 1), (what, err)
+            assert "\x1b" not in err
         shutil.rmtree(hostile)
-    count("hostile weights with checksums that fit", injected=len(files), survived=len(files), figure="a line")
+    tried = 2 * len(files)
+    count("hostile weights with checksums that fit", injected=tried, survived=tried, figure="a line")
+
+
+def hostile_parts() -> list[tuple[str, bytes]]:
+    """What may stand in the place of what a run's beginning wrote."""
+    save, zeros = safetensors.torch.save, torch.zeros
+    classes = [b"7", b"[7]", b"{}", DEEP.encode(), b'[{"name": "one"}]', b'[{"nom": "one"}]', b"\xff", b"null"]
+    colours = {"eigenvalues": zeros(3), "eigenvectors": zeros(3, 3)}
+    pictures = [b"", b"no tensors", save({"mean": zeros(3)}), save({"mean": zeros(2, 2, 3)} | colours)]
+    pictures += [save({"mean": zeros(64, 64, 3)} | colours | {"eigenvalues": zeros(9)})]
+    environments = [b"[]", b"{}", b"1", DEEP.encode()]
+    files = {"classes.json": classes, "pictures.safetensors": pictures, "environment.json": environments}
+    return [(name, data) for name, found in files.items() for data in found]
+
+
+def test_hostile_parts_of_a_run_are_one_line(
+    run: Path, store: Path, pictures: Path, tmp_path: Path, count: Callable[..., None]
+) -> None:
+    for name, data in hostile_parts():
+        hostile = shutil.copytree(run, tmp_path / "run")
+        put(hostile, name, data)
+        verb = ["train", store, hostile, "--resume"] if name == "environment.json" else ["predict", hostile, pictures]
+        code, out, err = ended(*verb)
+        assert (code, out, err.count("\n")) == (2, "", 1), (name, data[:40], err)
+        shutil.rmtree(hostile)
+    tried = len(hostile_parts())
+    count("hostile parts of a run with checksums that fit", injected=tried, survived=tried, figure="a line")
 
 
 @pytest.mark.parametrize("file", ["recipe.json", "environment.json", "log.jsonl"])
@@ -156,7 +156,6 @@ def test_json_of_another_shape_is_one_line_in_a_report(
     count(f"{file} of another shape, reported", injected=len(cases), survived=len(cases))
 
 
-@pytest.mark.xfail(strict=False, reason=NESTED)
 @pytest.mark.parametrize("file", ["recipe.json", "environment.json", "log.jsonl", "classes.json"])
 def test_json_nested_without_end_is_one_line(
     file: str, run: Path, pictures: Path, tmp_path: Path, count: Callable[..., None]
@@ -176,9 +175,10 @@ def test_names_that_hold_commands_reach_neither_a_terminal_nor_a_page(
     evil = "\x1b[2J\x9b2J\u202e<script>alert(1)</script>"
     hostile = shutil.copytree(run, tmp_path / "run")
     put(hostile, "classes.json", json.dumps([{"name": f"{i}{evil}"} for i in range(3)]).encode())
-    for file, names in (("environment.json", ["store", "store_kind", "device", "commit"]), ("recipe.json", ["name"])):
-        record = json.loads((hostile / file).read_text())
-        put(hostile, file, json.dumps(record | dict.fromkeys(names, evil)).encode())
+    environment = json.loads((hostile / "environment.json").read_text())
+    changed = environment | dict.fromkeys(["store", "store_kind", "device", "commit"], evil)
+    put(hostile, "environment.json", json.dumps(changed).encode())
+    resign(hostile / "recipe.json", name=evil)
     picture = pictures / "red" / "00.png"
     commands = [["predict", hostile, picture], ["predict", hostile, picture, "--json"], ["evaluate", store, hostile]]
     commands += [["figures", hostile, tmp_path / "figures", "--only", "curves"], ["report", hostile]]

@@ -74,7 +74,7 @@ def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.
     try:
         with _quiet():
             return _as_rgb(*_opened(data), exif, data if fast else b"")
-    except UnreadablePicture:
+    except (UnreadablePicture, MemoryError):  # the machine's memory is short, and the picture perhaps a good one
         raise
     except UnidentifiedImageError:  # its own message holds a memory address
         raise UnreadablePicture("not a picture: its bytes begin like none of " + ", ".join(FORMATS)) from None
