@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from alexnet import measure, optim, run, shapes
 from alexnet.data import builtin
-from alexnet.data.decode import UnreadablePicture, decode
+from alexnet.data.decode import decode
+from alexnet.data.limits import UnreadablePicture
 from alexnet.data.loader import Batch, training_batches
 from alexnet.data.prepare import prepare as prepare_store
 from alexnet.data.resize import square

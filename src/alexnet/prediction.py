@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from alexnet import checkpoint
-from alexnet.data.decode import UnreadablePicture, decode
+from alexnet.data.decode import decode
 from alexnet.data.files import Slice, read
+from alexnet.data.limits import UnreadablePicture
 from alexnet.data.resize import square
 from alexnet.device import Place, place
 from alexnet.errors import UnusableError

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet.data.decode import UnreadablePicture, decode, unpack_jpeg
+from alexnet.data.decode import decode, unpack_jpeg
+from alexnet.data.limits import UnreadablePicture
 from alexnet.data.resize import square
 
 

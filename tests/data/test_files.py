@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.data.decode import UnreadablePicture
 from alexnet.data.files import list_files, read
+from alexnet.data.limits import UnreadablePicture
 from alexnet.errors import UnusableError
 
 CONTENT = {"a/1.txt": b"one", "a/b/2.txt": b"twotwo" * 200, "c/3.txt": b""}

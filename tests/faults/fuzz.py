@@ -11,7 +11,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["alexnet.data", "PIL", "tarfile", "zipfile"]):
-    from alexnet.data import decode, files, resize
+    from alexnet.data import decode, files, limits, resize
 from tests.faults import pictures, test_archives
 
 from alexnet.errors import UnusableError
@@ -21,7 +21,7 @@ WORK = Path(tempfile.mkdtemp())
 
 def picture(data: bytes) -> None:
     """Anything but a picture or UnreadablePicture is a finding."""
-    with contextlib.suppress(decode.UnreadablePicture):
+    with contextlib.suppress(limits.UnreadablePicture):
         image, reasons = decode.decode(data)
         assert image.mode == "RGB"
         assert len(set(reasons)) == len(reasons)
@@ -34,7 +34,7 @@ def archive(data: bytes) -> None:
     source.write_bytes(data)
     with contextlib.suppress(UnusableError):
         for place in files.list_files(source, WORK).places.values():
-            with contextlib.suppress(decode.UnreadablePicture):
+            with contextlib.suppress(limits.UnreadablePicture):
                 assert len(files.read(place)) == place.size
     for left in WORK.iterdir():
         assert left.name == "x" or left.name.startswith("source-")

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet.data import decode, resize
-from alexnet.data.decode import UnreadablePicture
+from alexnet.data.limits import UnreadablePicture
 
 SECONDS = 30  # of CPU that one picture may take
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM")

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from alexnet.data.decode import UnreadablePicture
 from alexnet.data.files import list_files, read
+from alexnet.data.limits import UnreadablePicture
 from alexnet.data.plan import read_source
 from alexnet.data.prepare import prepare
 from alexnet.errors import UnusableError

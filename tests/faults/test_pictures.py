@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.faults import pictures
 
-from alexnet.data.decode import MOST_MEMORY
 from alexnet.data.files import Slice, read
+from alexnet.data.limits import MOST_MEMORY
 from alexnet.prediction import pictures_of
 
 Count = Callable[..., None]

@@ -1,9 +1,7 @@
 """One picture's bytes as upright 8-bit RGB, and its central square; whatever was changed on the way is told."""
 
 import functools
-import io
 import logging
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
+
+from alexnet.data.limits import MOST_BYTES, MOST_EXIF, Metered, UnreadablePicture, check_memory, check_work
 
 try:
     import simplejpeg
@@ -21,28 +21,11 @@ except ImportError:  # the extra "fast": the same pixels sooner
 FAST = simplejpeg is not None and bool(features.check_feature("libjpeg_turbo"))
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # MPO opens as JPEG
-MOST_BYTES = 1 << 28  # of a file
-MOST_MEMORY = 450_000_000  # bytes, of a file and all that is made of it
-MOST_EXIF = 70_000  # bytes; a JPEG's one segment holds 65,527
-MOST_SCANS, MOST_WORK = 1000, 2_000_000_000  # and scans times pixels
 LARGE = 1 << 23  # pixels from which the form that takes less memory is chosen, and not the faster one
 BAND = 1 << 19  # pixels of a large picture that are converted together
 
 GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
-BYTES = {
-    "RGB": 4,
-    "1": 5,
-    "L": 5,
-    "P": 5,
-    "I;16": 6,
-    "I;16L": 6,
-    "I;16B": 6,
-    "I;16N": 6,
-}  # a pixel, as it is and as RGB
-MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)  # not a restart, nor a stuffed byte
-ROW = 24  # bytes a row, of Pillow's own: it counts in a picture of 1 x 10,000,000
-WEBP, BY_PYTHON = 17, 30  # a pixel too: libwebp's canvases; and, for the time they take, Pillow's decoders in Python
 UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -52,10 +35,6 @@ UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-class UnreadablePicture(ValueError):  # noqa: N818  it says what the thing is, and is caught by name
-    """These bytes are no picture that can be taken; the reason is one line, its kind before the colon."""
 
 
 def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.Image, list[str]]:
@@ -97,49 +76,24 @@ def unpack_jpeg(data: bytes | np.ndarray, colours: str, out: np.ndarray) -> bool
         return False
 
 
-class _Metered(io.BytesIO):
-    """A file's bytes, for a Pillow that follows every length and count which the file claims.
-
-    Reading the same bytes for a thousand tags, or a header in a million pieces, ends as UnreadablePicture.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        jpeg = data.startswith(b"\xff\xd8")  # whose header is read alone, and gathered piece by piece
-        self.taken = self.exif = self.reads = 0
-        # What is read may be kept, and is held twice while it is put together.
-        self.most = 1 << 25 if jpeg else min(2 * len(data) + (1 << 20), (MOST_MEMORY - len(data)) // 2)
-        self.most_reads = 20_000 if jpeg else 20_000 + len(data) // 32
-        self.limited = True
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        if self.limited:
-            self.taken += len(data)
-            self.exif += len(data) if data.startswith(b"Exif\0\0") else 0
-            self.reads += 1
-            if self.taken > self.most or self.reads > self.most_reads or self.exif > MOST_EXIF:
-                raise UnreadablePicture("damaged: more metadata than any picture needs")
-        return data
-
-
-def _opened(data: bytes) -> tuple[Image.Image, _Metered]:
-    file = _Metered(data)
+def _opened(data: bytes) -> tuple[Image.Image, Metered]:
+    """The image alone holds its memory from here on, so that each form of it goes as the next is made."""
+    file = Metered(data)
     return Image.open(file, formats=FORMATS), file
 
 
-def _as_rgb(image: Image.Image, file: _Metered, exif: bool, jpeg: bytes) -> tuple[Image.Image, list[str]]:
+def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple[Image.Image, list[str]]:
     """`jpeg`: the file's bytes, to be tried with simplejpeg, or none."""
     if image.mode not in GRAY_MODES + COLOUR_MODES:
         raise UnreadablePicture(f"colour mode not taken: {image.mode}")
-    _check_work(image, file)
+    check_work(image, file)
     reasons = []
     if getattr(image, "is_animated", False):
         reasons.append("animated")
     deep = image.mode.startswith("I") or _rawmode_is_deep(image)
     # Pillow turns TIFFs itself while loading, and would load a PNG to look for what may follow its pixels.
     turned = _orientation(image) if image.format != "PNG" and (exif or image.format == "TIFF") else None
-    _check_memory(image, file, turned is not None)
+    check_memory(image, file, turned is not None)
     file.limited = image.format == "PNG"
     small = image.width * image.height < LARGE
     unpacked = (
@@ -149,7 +103,7 @@ def _as_rgb(image: Image.Image, file: _Metered, exif: bool, jpeg: bytes) -> tupl
         image.load()
     if exif and image.format == "PNG":
         turned = _orientation(image)
-        _check_memory(image, file, turned is not None)
+        check_memory(image, file, turned is not None)
     if deep:
         reasons.append("16-bit")
     if image.mode in ("P", "PA"):
@@ -176,69 +130,6 @@ def _as_rgb(image: Image.Image, file: _Metered, exif: bool, jpeg: bytes) -> tupl
             image = image.transpose(UPRIGHT[turned])
     image.info.clear()  # no profile, comment or position travels on
     return image, reasons
-
-
-def _check_work(image: Image.Image, file: _Metered) -> None:
-    """A progressive JPEG may hold thousands of scans, each of which goes over all pixels."""
-    most = min(MOST_SCANS, MOST_WORK // (image.width * image.height))
-    if image.format in ("JPEG", "MPO") and not _has_scans(image, file, most):
-        raise UnreadablePicture(f"too large: {image.width} x {image.height} pixels in more than {most} scans")
-
-
-def _has_scans(image: Image.Image, file: _Metered, most: int) -> bool:
-    """Whether the JPEG whose header was just read has at most so many scans, an MPO in all its pictures."""
-    data, at, scans, markers = file.getvalue(), file.tell() if image.format == "JPEG" else 0, 1, 0
-    if data.count(b"\xff\xda", at) < most or image.format == "MPO":
-        return data.count(b"\xff\xda", at) < most
-    while (found := MARKER.search(data, at)) and found[1] != b"\xd9":
-        scans, markers = scans + (found[1] == b"\xda"), markers + 1
-        if scans > most or markers > 10 * most:
-            return False
-        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return True
-
-
-def _in_one_scan(image: Any, file: _Metered) -> bool:
-    """Whether a JPEG's first scan, whose header was just read, holds all its colours whole: then none is kept.
-
-    Of an MPO this is not known, for more was read than that header.
-    """
-    layers, at = len(image.layer), file.tell()
-    start = bytes([0, 6 + 2 * layers, layers])
-    return (
-        image.format == "JPEG"
-        and "progressive" not in image.info
-        and file.getvalue()[at - 6 - 2 * layers : at][:3] == start
-    )
-
-
-def _strip(image: Any) -> int:
-    """Bytes of what libtiff decodes at once: a strip, or a tile, which may be larger than the image."""
-    tags = image.tag_v2
-    area = max(image.width * min(tags.get(278, image.height), image.height), tags.get(322, 0) * tags.get(323, 0))
-    return area * (tags.get(277, 1) * max(tags.get(258, (1,))) // 8 + 4)
-
-
-def _check_memory(image: Any, file: _Metered, turned: bool) -> None:
-    """Held before anything is decoded to what decoding was measured to take (tests/faults/test_pictures.py)."""
-    pixels = image.width * image.height
-    codec = image.tile[0][0] if getattr(image, "tile", None) else ""
-    each = 8 if turned or (image.mode == "RGB" and image.has_transparency_data) else BYTES.get(image.mode, 8)
-    if image.format == "WEBP":
-        each = WEBP
-    elif codec in ("ppm", "ppm_plain", "bmp_rle"):
-        each = BY_PYTHON
-    total = len(file.getvalue()) + file.taken + pixels * each + ROW * max(image.size)
-    total += min(len(image.info.get("exif", b"")), MOST_EXIF) ** 2 // 48  # every entry of half may hold the other half
-    if image.format in ("JPEG", "MPO") and not _in_one_scan(image, file):
-        total += 2 * pixels * sum(h * v for _, h, v, _ in image.layer) // max(h * v for _, h, v, _ in image.layer)
-    if codec == "libtiff":
-        total += _strip(image)
-    if total > MOST_MEMORY:
-        raise UnreadablePicture(
-            f"too large: {image.width} x {image.height} pixels would take {total / 1e6:.0f} MB of memory, "
-            f"at most {MOST_MEMORY / 1e6:.0f} are"
-        )
 
 
 def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:

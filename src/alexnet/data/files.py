@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-from alexnet.data.decode import MOST_BYTES, UnreadablePicture
+from alexnet.data.limits import MOST_BYTES, UnreadablePicture
 from alexnet.errors import FailedError, UnusableError
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED

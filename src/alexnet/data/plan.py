@@ -8,9 +8,9 @@ from pathlib import Path
 import PIL
 
 from alexnet.data import cifar
-from alexnet.data.decode import UnreadablePicture
 from alexnet.data.files import Files, list_files
 from alexnet.data.ilsvrc import TRAIN_TARS, ilsvrc
+from alexnet.data.limits import UnreadablePicture
 from alexnet.data.sources import VAL_FRACTION, Opener, Picture, Source, class_folders, drawn, held_out, tiny_imagenet
 from alexnet.data.store import FORMAT, Class, Form, class_records
 from alexnet.errors import UnusableError

@@ -17,7 +17,7 @@ import numpy as np
 import PIL
 from safetensors.numpy import save
 
-from alexnet.data.decode import UnreadablePicture
+from alexnet.data.limits import UnreadablePicture
 from alexnet.data.plan import Plan, Shard, plan, read_source
 from alexnet.data.resize import square
 from alexnet.data.statistics import Sums, statistics, sums
