@@ -13,6 +13,7 @@ test: .venv/ready
 
 # Every fault of docs/reliability.md, as often as it says there: about two hours on two cores.
 torture: .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
 	$(BIN)/pytest -n 2 --torture tests/faults
 
 .venv/ready: pyproject.toml constraints.txt

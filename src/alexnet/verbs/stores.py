@@ -39,7 +39,8 @@ def prepare(
     val_fraction
         Part of each class that is held out, where the source has no val/.
     jobs
-        Processes; as many as there are cores unless given.
+        Worker processes; as many as there are cores unless given. With 1 the work is done in this process, where no
+        picture has a limit of time.
     """
     from alexnet.data.prepare import prepare
 
