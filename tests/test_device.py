@@ -1,7 +1,6 @@
 """Where and how precisely: what is chosen, and what is refused in one line."""
 
 import ctypes
-import hashlib
 import json
 import os
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.faults.trained import put
 
 from alexnet import checkpoint
 from alexnet.device import Place, has_bf16, place
@@ -66,11 +66,8 @@ def test_kept_pages_are_not_faulted_in_again_and_the_switch_leaves_malloc_as_it_
 def test_a_run_in_tf32_is_not_resumed_on_a_cpu(store: Path, small: Recipe, tmp_path: Path) -> None:
     """The precision that a run was begun in is asked of the device anew."""
     train(store, tmp_path / "run", small.but(epochs=1), precision="fp32", quiet=True)
-    recipe, environment = tmp_path / "run/recipe.json", tmp_path / "run/environment.json"
-    environment.write_text(environment.read_text().replace('"precision": "fp32"', '"precision": "tf32"'))
-    record = json.loads(recipe.read_text())
-    record["sha256"]["environment.json"] = hashlib.sha256(environment.read_bytes()).hexdigest()
-    recipe.write_text(json.dumps(record))
+    environment = (tmp_path / "run/environment.json").read_text()
+    put(tmp_path / "run", "environment.json", environment.replace('"fp32"', '"tf32"').encode())
     with pytest.raises(UnusableError, match="tf32 on cpu"):
         train(store, tmp_path / "run", resume=True, device="cpu", quiet=True)
 
