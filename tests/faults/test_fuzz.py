@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.torture
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris: pip install 'alexnet[torture]'")
-@pytest.mark.parametrize(("what", "runs"), [("pictures", 200_000), ("archives", 100_000)])
+@pytest.mark.parametrize(("what", "runs"), [("pictures", 100_000), ("archives", 50_000)])
 def test_the_fuzzer_finds_nothing(what: str, runs: int, tmp_path: Path, count: Callable[..., None]) -> None:
     (tmp_path / "corpus").mkdir()
     options = [f"-runs={runs}", "-seed=6", "-timeout=60", "-rss_limit_mb=1500", f"-artifact_prefix={tmp_path}/"]

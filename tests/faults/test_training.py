@@ -87,7 +87,7 @@ def test_a_disk_that_fails_at_any_call_costs_one_line_and_nothing_that_was_saved
 ) -> None:  # fmt: skip
     """At that call and all that follow, or at it alone. TensorBoard's copy of the log may end alone."""
     injected = survived = ended = 0
-    calls = chosen(changes, 1 if not torture else None if error == errno.ENOSPC else 40)
+    calls = chosen(changes, 1 if not torture else None if error == errno.ENOSPC else 25)
     for at, stays in itertools.product(calls, (True, False) if torture else (True,)):
         run = tmp_path / f"{at}-{stays}"
         command = training(store, run, whole.recipe(1))
