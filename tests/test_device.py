@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.faults.trained import put
+from tests.trained import put
 
 from alexnet import checkpoint
 from alexnet.device import Place, has_bf16, place

@@ -10,23 +10,15 @@ from typing import Any
 import pytest
 import torch
 from tests.ranks import Ranks, counted, evaluated, evaluated_again, evaluated_apart, predicted, trained
+from tests.trained import epochs, same, weights
 from torch import Tensor
 
-from alexnet import checkpoint, runlog
+from alexnet import runlog
 from alexnet.errors import StoppedError
 from alexnet.evaluation import validate
 from alexnet.planning import traffic
 from alexnet.recipe import Net, Recipe
 from alexnet.training import train
-
-
-def weights(run: Path) -> dict[str, Tensor]:
-    newest = checkpoint.found(run)[-1]
-    return {f"{f}:{n}": t for f in checkpoint.FILES for n, t in checkpoint.read_tensors(newest, f).items()}
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
 
 
 def test_the_same_run_twice_is_the_same_to_the_bit(run: Path, store: Path, small: Recipe, tmp_path: Path) -> None:
@@ -45,11 +37,6 @@ def test_the_number_of_readers_changes_nothing(
 ) -> None:
     train(store, tmp_path / "run", small, precision="fp32", quiet=True, workers=workers)
     assert same(weights(run), weights(tmp_path / "run"))
-
-
-def epochs(run: Path) -> list[dict[str, Any]]:
-    """The epoch lines of a run's log, without the clock."""
-    return [line | {"seconds": None} for line in runlog.read(run) if line["kind"] == "epoch"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.faults.trained import resign
+from tests.trained import resign
 
 from alexnet import figures, study
 from alexnet.claims import ALL

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.faults.faulty import Faulty
 from tests.faults.lives import Lives
-from tests.faults.trained import Whole
+from tests.trained import Whole
 
 from alexnet.recipe import Recipe
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.lives import Lives
-from tests.faults.trained import Whole, put, resign, same, training
+from tests.trained import Whole, alike, put, resign, training
 
 from alexnet import checkpoint, run
 from alexnet.errors import UnusableError
@@ -123,7 +123,7 @@ def test_the_checkpoint_offered_in_place_of_a_damaged_one_is_whole_and_ends_with
     for path in (worse, bad):
         shutil.rmtree(path)
     assert lives(*training(store, folder, whole.recipe(2))).status == 0
-    count("two newest checkpoints damaged", injected=1, survived=int(same(whole.run(2), folder)))
+    count("two newest checkpoints damaged", injected=1, survived=int(alike(whole.run(2), folder)))
 
 
 def test_records_that_are_nonsense_are_refused_in_a_line(

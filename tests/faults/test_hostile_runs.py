@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from tests.faults.trained import put, resign
+from tests.trained import put, resign
 
 import alexnet
 from alexnet import checkpoint

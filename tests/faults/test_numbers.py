@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.faults.lives import Lives
-from tests.faults.trained import Whole, end, training
+from tests.trained import Whole, training, weights
 
 from alexnet import checkpoint, runlog
 from alexnet.device import place
@@ -32,7 +32,7 @@ def test_a_rate_too_high_stops_the_run_with_what_to_try_and_nothing_that_is_no_n
         assert ended.status == 1, (rate, ended)
         assert "is no number at step" in ended.line or "the loss is" in ended.line
         assert f"Try --set sgd.rate={rate / 3:.2g} in a new run folder" in ended.line
-        good = [end(run)] if checkpoint.found(run) else []
+        good = [weights(run)] if checkpoint.found(run) else []
         survived += all(tensor.isfinite().all() for tensors in good for tensor in tensors.values())
     count(f"a rate too high, {precision}", injected=len(rates), survived=survived, figure="stopped at that step")
 

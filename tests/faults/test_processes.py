@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from tests.trained import alike, past, step
 
 import alexnet
 from alexnet import checkpoint, cli, runlog
@@ -162,27 +162,6 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def step(folder: Path) -> int:
-    """The newest checkpoint's; 0 if there is none."""
-    try:
-        return max((checkpoint.place(path)[0] for path in checkpoint.found(folder)), default=0)
-    except FileNotFoundError:  # going just now
-        return 0
-
-
-def reached(folder: Path, goal: int) -> bool:
-    return step(folder) >= goal
-
-
-def weights(folder: Path) -> dict[str, Tensor]:
-    newest = checkpoint.found(folder)[-1]
-    return {f"{f}:{n}": t for f in checkpoint.FILES for n, t in checkpoint.read_tensors(newest, f).items()}
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
-
-
 @pytest.fixture(scope="module")
 def recipe(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty-two steps: long enough for a signal to come in the midst of them."""
@@ -248,7 +227,7 @@ def test_a_killed_process_makes_the_job_start_again_and_end_with_the_same_number
     at = random.Random(f"{tmp_path}{time.time()}").randrange(1, 13)
     folder = tmp_path / "run"
     with torchrun(tmp_path / "said", "train", store, folder, *options, "--towers-apart", "--resume", restarts=3) as job:
-        job.until(partial(reached, folder, at))
+        job.until(partial(past, folder, at - 1))
         job.kill(rank, signal.SIGKILL)
         assert step(folder) < 32
         assert job.end() == [0], job.words()
@@ -257,7 +236,7 @@ def test_a_killed_process_makes_the_job_start_again_and_end_with_the_same_number
     assert said[1 - rank] in ([f"rank {1 - rank} of 2: {GONE}"], [])  # torchrun may end it before it notices
     assert json.loads(job.text(0, "stdout"))["images"] == 12
     assert [line["kind"] for line in runlog.read(folder)].count("resumed") == 1
-    assert same(weights(undisturbed[0]), weights(folder))
+    assert alike(undisturbed[0], folder)
 
 
 def test_a_peer_that_stalls_is_given_up_in_time_and_the_run_goes_on_from_its_last_checkpoint(
@@ -266,7 +245,7 @@ def test_a_peer_that_stalls_is_given_up_in_time_and_the_run_goes_on_from_its_las
     folder = tmp_path / "run"
     given = ["train", store, folder, *options, "--timeout", 5, "--towers-apart"]
     with by_hand(tmp_path / "said", given, given) as job:
-        job.until(partial(reached, folder, 3))
+        job.until(partial(past, folder, 2))
         job.kill(1, signal.SIGSTOP)
         begun = time.monotonic()
         assert job.processes[0].wait(PATIENCE) == 1
@@ -376,7 +355,7 @@ def test_a_run_folder_that_is_lost_in_training_ends_it(
     folder = tmp_path / "run"
     given = ["train", store, folder, *options]
     with by_hand(tmp_path / "said", given, given) as job:
-        job.until(partial(reached, folder, 2))
+        job.until(partial(past, folder, 1))
         job.kill(0, signal.SIGSTOP)  # else it might save in between
         if lost == "run folder":
             folder.rename(tmp_path / "moved")
@@ -401,7 +380,7 @@ def test_a_signal_saves_and_stops_and_resuming_ends_with_the_same_numbers(
     given = ["train", store, folder, *options, "--towers-apart", "--resume"]
     for number in (signal.SIGTERM, signal.SIGINT):
         with torchrun(tmp_path / number.name, *given) as job:
-            job.until(partial(reached, folder, begun + 3))
+            job.until(partial(past, folder, begun + 2))
             if number == signal.SIGINT:
                 for rank in (0, 1):
                     job.kill(rank, number)
@@ -415,7 +394,7 @@ def test_a_signal_saves_and_stops_and_resuming_ends_with_the_same_numbers(
         begun = step(folder)
     with by_hand(tmp_path / "end", given, given) as job:
         assert job.end() == [0, 0], job.words()
-    assert same(weights(undisturbed[0]), weights(folder))
+    assert alike(undisturbed[0], folder)
 
 
 def test_two_trainings_of_one_run_are_refused_once(store: Path, options: list[str], tmp_path: Path, run: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.faults.trained import Whole, end, step, training
+from tests.trained import Whole, step, training, weights
 
 from alexnet.data import loader
 from alexnet.data.cache import Pictures
@@ -72,5 +72,5 @@ def test_a_training_whose_disk_never_answers_ends_with_a_line_and_keeps_what_it_
     assert done.stderr.splitlines()[-1].startswith("alexnet: no picture has come for 2 s: see whether the store's disk")
     assert "Traceback" not in done.stderr
     assert step(run) >= 1
-    assert all(tensor.isfinite().all() for tensor in end(run).values())
+    assert all(tensor.isfinite().all() for tensor in weights(run).values())
     count("a training whose disk never answers", injected=1, survived=1, figure="ended, with its threads still waiting")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.faults.lives import Lives
-from tests.faults.trained import Whole, past, same, step, training
+from tests.trained import Whole, alike, past, step, training
 
 Count = Callable[..., None]
 LONG = 200  # epochs that nobody waits for
@@ -44,7 +44,7 @@ def test_of_trainings_begun_at_once_one_makes_the_run_and_none_breaks_it(
         ended = [life.end() for life in begun]
         assert all(e.status in (0, 2) and "\n" not in e.line for e in ended), ended
         refusals += sum(e.status == 2 for e in ended)
-        survived += any(e.status == 0 for e in ended) and same(whole.run(1), run)
+        survived += any(e.status == 0 for e in ended) and alike(whole.run(1), run)
         shutil.rmtree(run)
         time.sleep(0.01)
     count("three trainings of a run begun at once", injected=times, survived=survived,

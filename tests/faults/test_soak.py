@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.faults.lives import Life, Lives
-from tests.faults.trained import past, step
+from tests.trained import past, step
 
 from alexnet import checkpoint, runlog
 from alexnet.data.prepare import prepare

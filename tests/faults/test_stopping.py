@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.lives import Lives
-from tests.faults.trained import Whole, epochs, past, same, step, training
+from tests.trained import Whole, alike, epochs, past, step, training
 
 Count = Callable[..., None]
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -41,7 +41,7 @@ def test_a_signal_at_a_random_moment_saves_and_stops_and_resuming_ends_with_the_
             assert ended.status == STATUS[number], ended
             assert f"stopped by {number.name}: saved at step {step(run)} of {4 * of} in {run}" in ended.line, ended
     assert lives(*command).status == 0
-    good = same(whole.run(of), run) and epochs(whole.run(of)) == epochs(run)
+    good = alike(whole.run(of), run) and epochs(whole.run(of)) == epochs(run)
     count(f"{number.name} in training", injected=len(seconds), survived=len(seconds) * good,
           figure=f"gone in {max(seconds):.1f} s at most, with a status of {STATUS[number]}")  # fmt: skip
 
@@ -82,7 +82,7 @@ def test_a_console_that_goes_away_ends_no_training(
             for descriptor in (read, write, full):
                 os.close(descriptor)
             out, _ = process.communicate(timeout=100)
-            survived += process.returncode == 0 and b"top1" in out and same(whole.run(2), run)
+            survived += process.returncode == 0 and b"top1" in out and alike(whole.run(2), run)
     count("a console that goes away in training", injected=len(errors), survived=survived)
 
 
@@ -99,4 +99,4 @@ def test_nohup_is_respected(store: Path, whole: Whole, tmp_path: Path, count: Co
                 process.send_signal(signal.SIGHUP)
             time.sleep(0.05)
         assert process.returncode == 0
-    count("SIGHUP after nohup", injected=1, survived=int(same(whole.run(2), run)))
+    count("SIGHUP after nohup", injected=1, survived=int(alike(whole.run(2), run)))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.faults.faulty import KILLED, Faulty, calls
 from tests.faults.lives import Lives
-from tests.faults.trained import Whole, epochs, past, same, step, training
+from tests.trained import Whole, alike, epochs, past, step, training
 
 from alexnet import runlog
 
@@ -40,7 +40,7 @@ def test_a_training_killed_again_and_again_at_random_moments_ends_with_the_same_
     assert lives(*command).status == 0
     assert killed == kills  # else the training was too short
     count("SIGKILL at random moments of one training", injected=killed,
-          survived=killed * (same(whole.run(of), run) and epochs(whole.run(of)) == epochs(run)),
+          survived=killed * (alike(whole.run(of), run) and epochs(whole.run(of)) == epochs(run)),
           figure=f"{saving} of them in a save")  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def test_a_training_killed_at_any_call_that_changes_a_file_ends_with_the_same_bi
         again = doomed(*command)
         assert again.status == 0, again.err
         killed += died
-        survived += died and same(whole.run(1), run) and not list(run.glob("**/*.tmp"))
+        survived += died and alike(whole.run(1), run) and not list(run.glob("**/*.tmp"))
         shutil.rmtree(run)
     count("SIGKILL at a call that changes a file, training", injected=killed, survived=survived,
           figure=f"of {changes} calls")  # fmt: skip
@@ -99,7 +99,7 @@ def test_a_disk_that_fails_at_any_call_costs_one_line_and_nothing_that_was_saved
         assert again.status == 0, f"call {at}: {again}"
         resumed = [line["step"] for line in runlog.read(run) if line["kind"] == "resumed"]
         injected, ended = injected + 1, ended + (found.status == 1)
-        survived += same(whole.run(1), run) and all(at >= saved for at in resumed)
+        survived += alike(whole.run(1), run) and all(at >= saved for at in resumed)
         shutil.rmtree(run)
     count(f"{errno.errorcode[error]} at a call that changes a file, training", injected=injected, survived=survived,
           figure=f"{ended} ended with a line, the others went on")  # fmt: skip

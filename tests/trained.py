@@ -1,4 +1,4 @@
-"""Runs as the fault tests look at them, and the command that makes them."""
+"""What tests look at in a run, what they alter in it, and the command that makes one."""
 
 import json
 from pathlib import Path
@@ -17,16 +17,20 @@ def training(store: Path, run: Path, recipe: Path, every: int = 0, keep: int = 2
     return ["train", store, run, "--recipe", recipe, *always]
 
 
-def end(run: Path) -> dict[str, Tensor]:
+def weights(run: Path) -> dict[str, Tensor]:
     """Weights and velocities of the newest checkpoint."""
     newest = checkpoint.found(run)[-1]
     return {f"{f}:{n}": t for f in checkpoint.FILES for n, t in checkpoint.read_tensors(newest, f).items()}
 
 
-def same(a: Path, b: Path) -> bool:
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """Whether all bits are."""
+    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+
+
+def alike(a: Path, b: Path) -> bool:
     """Whether two runs have come to the same bits."""
-    one, other = end(a), end(b)
-    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+    return same(weights(a), weights(b))
 
 
 def epochs(run: Path) -> list[dict[str, object]]:
