@@ -1,6 +1,5 @@
 """From a source to a store: shard by shard, on every core, and able to go on after any interruption."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -8,7 +7,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -17,17 +16,16 @@ import numpy as np
 import PIL
 from safetensors.numpy import save
 
+from alexnet.data import unfinished
 from alexnet.data.limits import UnreadablePicture
 from alexnet.data.plan import Plan, Shard, plan, read_source
 from alexnet.data.resize import square
 from alexnet.data.statistics import Sums, statistics, sums
 from alexnet.data.store import FORMAT, SIDES, Form, class_records, content_digest, own_checksum, packed, unpack
+from alexnet.data.unfinished import Record
 from alexnet.data.workers import hold, workers
-from alexnet.disk import locked, sync, write
+from alexnet.disk import sync, write
 from alexnet.errors import FailedError, UnusableError
-
-LOCK = ".lock"  # in the work folder: held by the process that works there
-CLAIM = "work.json"  # and what makes it a work folder, of which plan
 
 
 @dataclass(frozen=True)
@@ -50,21 +48,6 @@ class Summary:
     bytes: int
     digest: str
     seconds: float
-
-
-@dataclass(frozen=True)
-class Record:
-    """What became of one shard: each stored picture's label, size, CRC-32 and name, and notes on the others."""
-
-    split: str
-    file: str
-    bytes: int
-    sha256: str
-    labels: list[int]
-    sizes: list[int]
-    crc32: list[int]
-    names: list[str]
-    notes: list[dict[str, Any]]
 
 
 def prepare(
@@ -94,23 +77,16 @@ def prepare(
     store = Path(store)
     _check(source, store, side, form, val_fraction, jobs, seed)
     part = store.with_name(store.name + ".part")
-    with _writing(part):
-        if _is_foreign(part):
-            raise UnusableError(f"{str(part)!r} is needed for the work and holds something else; move it away")
-        lock = locked(
-            part / LOCK, f"store {str(store)!r} is being prepared by another process; wait for it, or stop it"
-        )
-    with lock:
-        if os.path.lexists(store):  # by now: who held the lock has made it
-            _clear(part)
+    with unfinished.held(part, f"store {str(store)!r}"):
+        if os.path.lexists(store):  # by now: who held the folder has made it
+            unfinished.clear(part)
             raise _there(store)
-        with _writing(part):
-            _claim(part)
+        unfinished.claim(part)
         try:
             work = plan(read_source(source, part), side=side, form=form, val_fraction=val_fraction, seed=seed)
         except UnusableError:
-            if "plan" not in _claimed(part):
-                _clear(part)
+            if not unfinished.planned(part):
+                unfinished.clear(part)
             raise
         return _prepared(work, store, part, jobs, progress, started)
 
@@ -118,8 +94,8 @@ def prepare(
 def _prepared(
     work: Plan, store: Path, part: Path, jobs: int | None, progress: Callable[[int, int], None] | None, started: float
 ) -> Summary:
-    with _writing(part):
-        done = _resumed(part, work)
+    with unfinished.writing(part):
+        done = unfinished.resumed(part, work)
         _check_room(part, work, done)
     if progress:
         progress(_tried(work, done), work.pictures)
@@ -133,7 +109,7 @@ def _prepared(
         total = Sums(0, np.zeros((work.side, work.side, 3), np.int64), np.zeros((3, 3), np.int64))
         for some in spread(_sum_shard, [(part, file, work.side, work.form) for file in train]):
             total += some
-    with _writing(part):
+    with unfinished.writing(part):
         meta, outcomes = _finish(part, work, total)
         os.replace(part / "store", store)
     try:
@@ -141,7 +117,7 @@ def _prepared(
     except OSError as error:
         raise FailedError(f"{store} is whole, but a power cut may lose it: {error.strerror or error}") from None
     finally:
-        _clear(part)
+        unfinished.clear(part)
     return Summary(
         store=store,
         kind=work.kind,
@@ -156,6 +132,10 @@ def _prepared(
         digest=meta["digest"],
         seconds=time.monotonic() - started,
     )
+
+
+def _there(store: Path) -> UnusableError:
+    return UnusableError(f"store {str(store)!r} is there already; give another name or remove it")
 
 
 def _check(
@@ -181,112 +161,6 @@ def _check(
         raise _there(store)
     if Path(source).is_dir() and store.resolve().is_relative_to(Path(source).resolve()):
         raise UnusableError(f"store {str(store)!r} lies inside its source {str(source)!r}; give a place outside it")
-
-
-def _there(store: Path) -> UnusableError:
-    return UnusableError(f"store {str(store)!r} is there already; give another name or remove it")
-
-
-def _is_foreign(part: Path) -> bool:
-    """Whether the work folder holds what no run of `prepare` has put there."""
-    return part.exists() and not {LOCK, CLAIM} & (names := set(os.listdir(part))) and bool(names)
-
-
-def _claim(part: Path) -> None:
-    """Make the work folder, or take up the one of an interrupted run and clear what that left unfinished."""
-    if not (part / CLAIM).exists():
-        _empty(part)  # of what a run was about to remove
-        write(part / CLAIM, [json.dumps({"format": FORMAT}).encode()])
-    for folder in (part / "store", part / "records"):
-        folder.mkdir(exist_ok=True)
-    for unfinished in part.rglob("*.tmp"):
-        unfinished.unlink(missing_ok=True)  # a worker of a killed run may be about to leave
-
-
-def _clear(part: Path) -> None:
-    """Remove the work folder, as far as that can be; killed here, it leaves nothing that would count as work done."""
-    with suppress(OSError):
-        _empty(part)
-        (part / CLAIM).unlink(missing_ok=True)
-        (part / LOCK).unlink()
-        part.rmdir()
-
-
-def _empty(part: Path) -> None:
-    """Remove all but what says whose the folder is."""
-    for path in part.iterdir():
-        if path.name in (CLAIM, LOCK):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                path.unlink()
-
-
-def _claimed(part: Path) -> dict[str, Any]:
-    try:
-        claim: dict[str, Any] = json.loads((part / CLAIM).read_bytes())
-        claim.get("plan")
-    except (ValueError, AttributeError, RecursionError):
-        raise UnusableError(f"{part / CLAIM} is damaged; remove {str(part)!r} to begin anew") from None
-    return claim
-
-
-def _resumed(part: Path, work: Plan) -> set[str]:
-    """The files of the shards that are done already."""
-    if _claimed(part).get("plan", work.digest) != work.digest:
-        raise UnusableError(
-            f"{str(part)!r} was begun from another source, with other options or another Pillow; "
-            "repeat that command to go on, or remove the folder to begin anew"
-        )
-    write(part / CLAIM, [json.dumps({"format": FORMAT, "plan": work.digest}).encode()])
-    for split in {shard.split for shard in work.shards}:
-        (part / "store" / split).mkdir(exist_ok=True)
-    done = set()
-    for shard in work.shards:
-        record, path = _noted(part, shard.file), part / "store" / shard.file
-        if record and (not record.sizes or (path.exists() and _is_whole(path, record))):
-            done.add(shard.file)
-    return done
-
-
-def _is_whole(path: Path, record: Record) -> bool:
-    if path.stat().st_size != record.bytes or record.split == "train":  # whose every record the sums read, and check
-        return path.stat().st_size == record.bytes
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == record.sha256
-
-
-def _note(part: Path, record: Record) -> None:
-    data = json.dumps(vars(record)).encode()
-    write(_note_of(part, record.file), [data, b"\n", hashlib.sha256(data).hexdigest().encode()])
-
-
-def _noted(part: Path, file: str) -> Record | None:
-    """What became of a shard, unless it is not done, or its note no longer the one that was written."""
-    with suppress(FileNotFoundError):
-        data, _, total = _note_of(part, file).read_bytes().rpartition(b"\n")
-        if hashlib.sha256(data).hexdigest().encode() == total:
-            return Record(**json.loads(data))
-    return None
-
-
-def _record(part: Path, file: str) -> Record:
-    if record := _noted(part, file):
-        return record
-    raise _altered(_note_of(part, file))
-
-
-def _note_of(part: Path, file: str) -> Path:
-    return part / "records" / (file.replace("/", "-") + ".json")
-
-
-def _altered(path: Path) -> FailedError:
-    return FailedError(
-        f"{path} is no longer what was written there, so its disk may be failing; "
-        "run the same command again to make that part anew"
-    )
 
 
 def _check_room(part: Path, work: Plan, done: set[str]) -> None:
@@ -334,7 +208,7 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
         data.append(packed(square(image, shard.side), shard.form))
         kept.append(picture)
     hold("")
-    with _writing(part):
+    with unfinished.writing(part):
         record = Record(
             split=shard.split,
             file=shard.file,
@@ -346,13 +220,13 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
             names=[picture.name for picture in kept],
             notes=notes,
         )
-        _note(part, record)
+        unfinished.note(part, record)
     return shard.file
 
 
 def _sum_shard(task: tuple[Path, str, int, Form]) -> Sums:
     part, file, side, form = task
-    record = _record(part, file)
+    record = unfinished.record(part, file)
     path = part / "store" / file
     picture = np.empty((side, side, 3), np.uint8)
 
@@ -362,8 +236,8 @@ def _sum_shard(task: tuple[Path, str, int, Form]) -> Sums:
                 hold(f"picture {number} of {path}")
                 data = shard.read(size)
                 if zlib.crc32(data) != crc32:
-                    _note_of(part, file).unlink()
-                    raise _altered(path)
+                    unfinished.note_of(part, file).unlink()
+                    raise unfinished.altered(path)
                 yield unpack(np.frombuffer(data, np.uint8), form, picture)
 
     try:
@@ -378,7 +252,7 @@ def _check_classes(part: Path, work: Plan) -> None:
     trained: set[int] = set()
     refused, example = 0, ""
     for shard in work.shards:
-        record = _record(part, shard.file)
+        record = unfinished.record(part, shard.file)
         if shard.split == "train":
             trained.update(record.labels)
         for note in record.notes:
@@ -387,7 +261,7 @@ def _check_classes(part: Path, work: Plan) -> None:
                 example = example or f" ({note['name']!r}: {note['reasons'][0]})"
     for label, known in enumerate(work.classes):
         if label not in trained:
-            _clear(part)  # no run can ever finish it
+            unfinished.clear(part)  # no run can ever finish it
             raise UnusableError(
                 f"class {known.name!r} has no readable picture to train on; {refused} were refused{example}; "
                 "mend them or remove the class"
@@ -407,7 +281,7 @@ def _finish(part: Path, work: Plan, total: Sums) -> tuple[dict[str, Any], dict[s
         for shard in work.shards:
             if shard.split != split:
                 continue
-            record = _record(part, shard.file)
+            record = unfinished.record(part, shard.file)
             lines += [json.dumps(note) + "\n" for note in record.notes]
             for note in record.notes:  # without the detail after a reason's colon
                 outcomes[note["outcome"]].update(reason.split(":")[0] for reason in note["reasons"])
@@ -444,17 +318,6 @@ def _finish(part: Path, work: Plan, total: Sums) -> tuple[dict[str, Any], dict[s
 
 def _described(folder: Path, file: str, pieces: Iterable[bytes]) -> dict[str, str]:
     return {"file": file, "sha256": write(folder / file, pieces)}
-
-
-@contextmanager
-def _writing(part: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FailedError(
-            f"cannot write {error.filename or part}: {error.strerror or error}; what is done is kept: "
-            "mend that and run the same command again to go on"
-        ) from None
 
 
 @contextmanager
