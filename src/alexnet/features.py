@@ -224,8 +224,19 @@ def _filled(most: int, parts: Iterator[Tensor], keep: Path | None, progress: Pro
     for part in parts:
         if not done:
             shape = (most, *part.shape[1:])
-            values = np.lib.format.open_memmap(keep, "w+", np.float32, shape) if keep else np.empty(shape, np.float32)
+            values = _mapped(keep, shape) if keep else np.empty(shape, np.float32)
         values[done : done + len(part)] = part.cpu().numpy()
         done += len(part)
         progress(done, most)
     return values[:done]
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A new file's array; all its room is taken now, for a map that finds the disk full is the process's death."""
+    values = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, str(path)) from None
+    return values

@@ -1,5 +1,6 @@
 """What the fault tests share: how many faults to inject, and a count of what became of them for docs/reliability.md."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,18 @@ def doomed(faulty: Faulty) -> Iterator[Lives]:
     """The same, whose calls may fail."""
     with Lives(faulty.library) as made:
         yield made
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from alexnet.disk import write
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -43,8 +45,8 @@ def short(name: str, longest: int) -> str:
 def save(figure: "Figure", path: Path) -> list[Path]:
     """Write `path`.png and `path`.svg; the same figure gives the same bytes. Returns both paths."""
     png, svg = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.svg")
-    png.write_bytes(rendered(figure, "png"))
-    svg.write_bytes(rendered(figure, "svg"))
+    write(png, [rendered(figure, "png")])
+    write(svg, [rendered(figure, "svg")])
     return [png, svg]
 
 
