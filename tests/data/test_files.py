@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.data.files import list_files, read
+from alexnet.data.files import PIECE, list_files, read
 from alexnet.data.limits import UnreadablePicture
 from alexnet.errors import UnusableError
 
@@ -168,6 +168,14 @@ def test_altered_zip_member_is_unreadable(tmp_path: Path) -> None:
     files = list_files(tmp_path / "x.zip", tmp_path)
     with pytest.raises(UnreadablePicture, match="CRC"):
         read(files.places["a/b/2.txt"])
+
+
+@pytest.mark.parametrize("more", [0, 1, 20, 257, 258, 400])
+def test_member_of_a_zip_that_ends_just_after_a_piece_is_read_whole(more: int, tmp_path: Path) -> None:
+    data = bytes(PIECE + more)  # of which the last bits that are packed stand for hundreds
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.ppm", data)
+    assert read(list_files(tmp_path / "x.zip", tmp_path).places["a/1.ppm"]) == data
 
 
 def test_other_file_is_refused_with_what_would_do(tmp_path: Path) -> None:

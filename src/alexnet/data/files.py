@@ -20,6 +20,7 @@ from alexnet.data.limits import MOST_BYTES, UnreadablePicture
 from alexnet.errors import FailedError, UnusableError
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+PIECE = 1 << 20  # bytes that are unpacked together
 MOST_NAME, MOST_DEPTH = 4096, 32  # characters, and folders within each other
 MOST_HEADER = 1 << 16  # bytes of all that describes one member of a tar
 MOST_DIRECTORY = 1 << 29  # bytes of all that describes a zip's members, four million or so
@@ -110,9 +111,12 @@ def _unpacked(file: BinaryIO, member: Member) -> bytes:
     try:
         while left > 0 and out.tell() <= member.size and (block := file.read(min(left, 1 << 16))):
             left -= len(block)
-            while block and out.tell() <= member.size:
-                out.write(unpacking.decompress(block, 1 << 20))
+            while out.tell() <= member.size:
+                # A full piece may leave some within, though all that was packed is taken.
+                out.write(piece := unpacking.decompress(block, PIECE))
                 block = unpacking.unconsumed_tail
+                if not block and len(piece) < PIECE:
+                    break
     except zlib.error:
         raise UnreadablePicture("damaged: it does not decompress") from None
     return out.getvalue()
