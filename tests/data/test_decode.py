@@ -288,3 +288,11 @@ def test_cmyk_photograph_is_no_negative(shared: Path) -> None:
     sky, grass = np.asarray(image)[:40].mean((0, 1)), np.asarray(image)[190:230].mean((0, 1))
     assert sky.mean() > 100
     assert grass[1] > grass[0] + 10 > grass[2]
+
+
+def test_what_follows_the_pictures_of_a_telephone_counts_for_no_scan() -> None:
+    """A film after the pictures of an MPO: its bytes look like the beginnings of scans."""
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), 9).save(out, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
+    image, _ = decode(out.getvalue() + b"\xff\xda" * 2000)
+    assert image.size == (8, 8)

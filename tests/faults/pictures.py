@@ -129,6 +129,14 @@ def scans(many: int, side: int = 1000, form: str = "JPEG") -> bytes:
     return whole[:last] + whole[last:-2] * many + b"\xff\xd9"
 
 
+def hidden_scans(many: int) -> bytes:
+    """The same, behind markers that have no length: who reads one there leaps over thousands of scans."""
+    whole = scans(1)
+    last = whole.rindex(b"\xff\xda")
+    leap = b"\xff\x01\xff\xff" + whole[last:-2] * (65_000 // len(whole[last:-2]))
+    return whole[:last] + leap * (many // leap.count(b"\xff\xda")) + b"\xff\xd9"
+
+
 def exif_of(entries: int, each: int) -> bytes:
     """So many entries, all of the same bytes."""
     table = b"".join(struct.pack("<HHLL", 100 + n, 7, each, 26) for n in range(entries))
@@ -200,6 +208,7 @@ def bombs(torture: bool) -> Iterator[tuple[str, Callable[[], bytes]]]:
     yield "JPEG of 20,000 scans", lambda: scans(20_000)
     yield "JPEG of 900 scans", lambda: scans(900, 1450)
     yield "MPO of 20,000 scans", lambda: scans(20_000, form="MPO")
+    yield "JPEG of 60,000 hidden scans", lambda: hidden_scans(60_000)
     yield "JPEG of a million comments", lambda: jpeg_with(segment(0xFE, b"") * 1_000_000)
     yield "JPEG of 4 million filling bytes", lambda: jpeg_with(b"\xff" * 4_000_000)
     yield "JPEG of 4 million bytes of junk", lambda: jpeg_with(b"\xff\0" * 2_000_000)

@@ -14,7 +14,7 @@ MOST_SCANS, MOST_WORK = 1000, 2_000_000_000  # and scans times pixels
 BYTES = {"RGB": 4, "1": 5, "L": 5, "P": 5, "I;16": 6, "I;16L": 6, "I;16B": 6, "I;16N": 6}
 WEBP, BY_PYTHON = 17, 30
 ROW = 24  # bytes a row, of Pillow's own: it counts in a picture of 1 x 10,000,000
-MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)  # not a restart, nor a stuffed byte
+MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)  # with a length: no RST, TEM or stuffed byte
 
 
 class UnreadablePicture(ValueError):  # noqa: N818  it says what the thing is, and is caught by name
@@ -55,10 +55,11 @@ def check_work(image: Image.Image, file: Metered) -> None:
 
 
 def _has_scans(image: Image.Image, file: Metered, most: int) -> bool:
-    """Whether the JPEG whose header was just read has at most so many scans, an MPO in all its pictures."""
-    data, at, scans, markers = file.getvalue(), file.tell() if image.format == "JPEG" else 0, 1, 0
-    if data.count(b"\xff\xda", at) < most or image.format == "MPO":
-        return data.count(b"\xff\xda", at) < most
+    """Whether the JPEG whose header was just read has at most so many scans; an MPO is gone through from its start."""
+    data, mpo = file.getvalue(), image.format == "MPO"
+    at, scans, markers = (2, 0, 0) if mpo else (file.tell(), 1, 0)
+    if data.count(b"\xff\xda", at) < most:
+        return True
     while (found := MARKER.search(data, at)) and found[1] != b"\xd9":
         scans, markers = scans + (found[1] == b"\xda"), markers + 1
         if scans > most or markers > 10 * most:
