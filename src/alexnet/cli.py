@@ -81,7 +81,7 @@ def check_shared(tokens: Sequence[str]) -> None:
 
 
 def main(tokens: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 failed, 2 wrong usage or unusable input, 130 or 143 stopped."""
+    """Run one command and exit: 0 done, 1 failed, 2 wrong usage or unusable input, 129, 130 or 143 stopped."""
     code, stuck = 0, False
     open_streams()
     leads = speaker() == 0

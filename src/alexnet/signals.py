@@ -14,7 +14,8 @@ from alexnet.errors import StoppedError
 class Signals:
     """While entered, the first of such signals is only noted: `poll`, called where all is consistent, raises it.
 
-    SIGHUP comes from a terminal that was closed; one that is ignored, as after nohup, stays so.
+    SIGHUP comes from a terminal that was closed, or beside the SIGTERM of a session that systemd ends: it is no second
+    signal, and none that follows it is. One that is ignored, as after nohup, stays so.
 
     `hear`: what all processes together have caught, given what this one has. A signal within `same` seconds of the
     first is the first again: a launcher hands on what the terminal has sent to its processes already.
@@ -42,7 +43,7 @@ class Signals:
         """Note the signal, or leave at once if one was noted before."""
         if not self.caught:
             self.caught, self.since = number, time.monotonic()
-        elif time.monotonic() - self.since >= self.same:
+        elif signal.SIGHUP not in (number, self.caught) and time.monotonic() - self.since >= self.same:
             os._exit(128 + number)
 
     def poll(self, *_: object) -> None:

@@ -64,6 +64,23 @@ def test_a_second_signal_stops_at_once_and_what_was_saved_stands(
     count("two signals in training", injected=times, survived=survived, figure="left at once")
 
 
+@pytest.mark.parametrize("pair", [(signal.SIGTERM, signal.SIGHUP), (signal.SIGHUP, signal.SIGTERM)])
+def test_a_hangup_beside_another_signal_is_no_second_one(
+    lives: Lives, store: Path, whole: Whole, tmp_path: Path, count: Count, pair: tuple[signal.Signals, signal.Signals]
+) -> None:
+    """systemd sends both to a session that it ends, when the machine is switched off."""
+    run = tmp_path / "run"
+    life = lives.begin(training(store, run, whole.recipe(LONG), every=600))  # it is the signal that saves
+    life.until((run / "log.jsonl").exists)
+    for number in pair:
+        life.kill(number)
+        time.sleep(0.01)  # else they come as one, in the order of their numbers
+    ended = life.end()
+    assert ended.status in {STATUS[number] for number in pair}, ended
+    assert f"saved at step {step(run)} of" in ended.line
+    count("SIGHUP beside SIGTERM in training", injected=1, survived=1, figure="saved")
+
+
 def test_a_console_that_goes_away_ends_no_training(
     store: Path, whole: Whole, tmp_path: Path, torture: bool, count: Count
 ) -> None:
