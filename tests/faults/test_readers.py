@@ -1,6 +1,7 @@
 """The threads that read pictures ahead: one whose disk fails, and one whose disk never answers."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -36,6 +37,25 @@ def answers(file, buffers, at):
 store.os.preadv = answers
 cli.main(sys.argv[1:])
 """
+# A reader that takes a second, and who waits for it, stopped for longer than a reader may take.
+STOPPED = """
+import sys, time
+import torch
+from alexnet.data import loader, store
+from alexnet.data.cache import Pictures
+loader.STALLED = 4.0
+read = store.os.preadv
+def slow(file, buffers, at):
+    print("reading", flush=True)
+    time.sleep(1)
+    return read(file, buffers, at)
+store.os.preadv = slow
+cpu = torch.device("cpu")
+pictures = Pictures(store.Store(sys.argv[1])["train"], cpu, "none")
+next(loader.batches_in_order(pictures, 1, device=cpu, workers=1))
+print("read", flush=True)
+store.os._exit(0)
+"""
 
 
 class Stuck(Split):
@@ -60,6 +80,19 @@ def test_a_reader_that_is_stuck_is_given_up_in_time(store: Path, monkeypatch: py
     assert time.monotonic() - begun < 10
     split.answers.set()
     count("a reader that is stuck", injected=1, survived=1, figure="given up after 600 s, here 0.2 s")
+
+
+def test_a_process_that_was_stopped_for_long_and_goes_on_has_not_waited(store: Path, count: Count) -> None:
+    """As by Ctrl-Z, or by a scheduler that lets others have the machine for an hour."""
+    process = subprocess.Popen([sys.executable, "-c", STOPPED, str(store)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "reading\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(5)
+    process.send_signal(signal.SIGCONT)
+    assert process.communicate(timeout=60)[0].splitlines()[-1] == "read"
+    count("a training stopped for longer than a reader may take", injected=1, survived=1)
 
 
 def test_a_training_whose_disk_never_answers_ends_with_a_line_and_keeps_what_it_saved(

@@ -18,6 +18,7 @@ from alexnet.errors import FailedError
 from alexnet.launch import Share, bounds
 
 STALLED = 600.0  # seconds without a batch after which the readers are given up: a network disk, say, that is gone
+LOOKS = 100  # in that time
 
 Planned = tuple[int, int, int, np.ndarray, int, int]  # what a Batch has, with the pictures' numbers alone
 
@@ -143,9 +144,9 @@ def _read_ahead(split: Split | Pictures, plan: Iterator[Planned], device: torch.
 
 
 def _result(future: Future[Batch]) -> Batch:
-    done, _ = wait([future], STALLED)
-    if not done:
-        error = FailedError(f"no picture has come for {STALLED:g} s: see whether the store's disk answers, then go on")
-        error.stuck = True
-        raise error
-    return future.result()
+    for _ in range(LOOKS):  # a process that was stopped (Ctrl-Z) and goes on has waited through one of them at most
+        if wait([future], STALLED / LOOKS).done:
+            return future.result()
+    error = FailedError(f"no picture has come for {STALLED:g} s: see whether the store's disk answers, then go on")
+    error.stuck = True
+    raise error
