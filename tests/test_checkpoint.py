@@ -79,6 +79,17 @@ def test_a_state_that_was_edited_is_found_and_an_earlier_checkpoint_offered(tmp_
         checkpoint.read_state(path, "abc")
 
 
+@pytest.mark.parametrize("name", ["state.json", *checkpoint.FILES])
+def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(tmp_path: Path, name: str) -> None:
+    """As for want of open files, or of the right to read it: nobody shall delete it for that."""
+    saved(tmp_path, 3)
+    path = saved(tmp_path, 4)
+    (path / name).unlink()
+    (path / name).symlink_to(path / name)  # which root too cannot open
+    with pytest.raises(UnusableError, match=f"{name} cannot be read: .*; mend that, it may be whole"):
+        checkpoint.read_tensors(path, name if name in checkpoint.FILES else checkpoint.FILES[0])
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnusableError, match="was saved by another run; put back the run's own, or delete it"):
         checkpoint.read_state(saved(tmp_path, 3), "xyz")

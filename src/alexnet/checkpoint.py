@@ -4,6 +4,7 @@ RUN/checkpoints/00001234/ holds weights.safetensors, velocity.safetensors and st
 names the others' checksums. No file here can run code.
 """
 
+import errno
 import hashlib
 import re
 import shutil
@@ -24,6 +25,7 @@ from alexnet.errors import FailedError, UnusableError
 from alexnet.nets import Network
 
 NAME = re.compile(r"\d{8,}(-\d+)?")
+LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)  # of a file whose content is not to be had
 FILES = ("weights.safetensors", "velocity.safetensors")
 
 
@@ -104,8 +106,8 @@ def newest(folder: Path) -> tuple[str, str]:
     state = checkpoints[-1] / "state.json"
     try:
         return checkpoints[-1].name, hashlib.sha256(state.read_bytes()).hexdigest()[:12]
-    except OSError:
-        raise UnusableError(_damaged(checkpoints[-1], state)) from None
+    except OSError as error:
+        raise UnusableError(_damaged(checkpoints[-1], state, error)) from None
 
 
 def read_state(checkpoint: Path, owner: str) -> State:
@@ -128,16 +130,16 @@ def read_tensors(checkpoint: Path, name: str, form: Network | None = None) -> di
 
     So it does where they are not those of a net of that `form`, whose own values do not matter.
     """
-    path = checkpoint / name
+    path, fault = checkpoint / name, None
     try:
         data, expected = path.read_bytes(), _record(checkpoint)["sha256"][name]
         if hashlib.sha256(data).hexdigest() == expected:
             found = safetensors.torch.load(data)
             if form is None or _fits(found, form.state_dict()):
                 return found
-    except (OSError, KeyError, TypeError, SafetensorError):
-        pass
-    raise UnusableError(_damaged(checkpoint, path))
+    except (OSError, KeyError, TypeError, SafetensorError) as error:
+        fault = error
+    raise UnusableError(_damaged(checkpoint, path, fault))
 
 
 def load(folder: str | Path, name: str | None = None) -> Network:
@@ -167,8 +169,8 @@ def _record(checkpoint: Path) -> dict[str, Any]:
         return read_signed(path)
     except UnusableError:
         raise
-    except (OSError, ValueError):
-        raise UnusableError(_damaged(checkpoint, path)) from None
+    except (OSError, ValueError) as error:
+        raise UnusableError(_damaged(checkpoint, path, error)) from None
 
 
 def _fits(found: Mapping[str, Tensor], form: Mapping[str, Tensor]) -> bool:
@@ -185,7 +187,9 @@ def _whole(checkpoint: Path) -> bool:
         return False
 
 
-def _damaged(checkpoint: Path, path: Path) -> str:
+def _damaged(checkpoint: Path, path: Path, error: Exception | None = None) -> str:
+    if isinstance(error, OSError) and error.errno not in LOST:  # a good one must not be deleted for it
+        return f"checkpoint file {path} cannot be read: {error.strerror or error}; mend that, it may be whole"
     earlier = [p for p in reversed(found(checkpoint.parent.parent)) if place(p) < place(checkpoint)]
     good = next((p for p in earlier if _whole(p)), None)
     late = " ".join(str(p) for p in [checkpoint, *earlier[: earlier.index(good)]]) if good else ""
