@@ -236,7 +236,8 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     values = np.lib.format.open_memmap(path, "w+", np.float32, shape)
     with path.open("r+b") as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            if hasattr(os, "posix_fallocate"):  # macOS has none
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         except OSError as error:
             raise type(error)(error.errno, error.strerror, str(path)) from None
     return values
