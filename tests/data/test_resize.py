@@ -18,13 +18,13 @@ from alexnet.ops import compiled
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("ALEXNET_NATIVE", request.param)
     compiled.library.cache_clear()
-    resize._form.cache_clear()
-    if request.param == "native" and resize._form() is None:
+    resize.compiled_form.cache_clear()
+    if request.param == "native" and resize.compiled_form() is None:
         pytest.skip("no C++ compiler, or no AVX-512, here")
     yield request.param
     monkeypatch.undo()
     compiled.library.cache_clear()
-    resize._form.cache_clear()
+    resize.compiled_form.cache_clear()
 
 
 def random_picture(width: int, height: int, seed: int = 0) -> Image.Image:

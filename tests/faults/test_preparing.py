@@ -475,6 +475,24 @@ def test_a_worker_that_dies_or_is_stuck_ends_it_with_the_picture_it_had_in_hand(
     count(f"prepare: a worker {what}", injected=times, survived=times, figure="the picture is named")
 
 
+def test_a_slow_compiler_and_a_path_of_python_that_is_a_path_end_no_prepare(
+    longer: tuple[Path, dict[str, str], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    count: Callable[..., None], small_shards: None,
+) -> None:  # fmt: skip
+    """The first prepare on a machine compiles in each worker; a notebook may add a Path to sys.path."""
+    source, expected, _ = longer
+    compiler = tmp_path / "c++"
+    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\nsleep 4\nexit 1\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.delenv("ALEXNET_NATIVE", raising=False)
+    monkeypatch.setattr(workers, "PATIENCE", 2.0)
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    prepare(source, tmp_path / "store", side=SIDE, jobs=2)
+    assert fingerprint(tmp_path / "store") == expected
+    count("prepare: a compiler slower than a picture may be", injected=1, survived=1)
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 from alexnet.data import unfinished
 from alexnet.data.limits import UnreadablePicture
 from alexnet.data.plan import Plan, Shard, plan, read_source
-from alexnet.data.resize import square
+from alexnet.data.resize import compiled_form, square
 from alexnet.data.statistics import Sums, statistics, sums
 from alexnet.data.store import FORMAT, SIDES, Form, class_records, content_digest, own_checksum, packed, unpack
 from alexnet.data.unfinished import Record
@@ -185,6 +185,7 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
     data: list[bytes] = []
     kept = []
     notes: list[dict[str, Any]] = []
+    compiled_form()  # before any picture is in hand: what a compiler takes is not that picture's time
     for picture in shard.pictures:
         hold(f"picture {picture.name!r}")
         try:

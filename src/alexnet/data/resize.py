@@ -20,7 +20,7 @@ def square(image: Image.Image, side: int) -> np.ndarray:
     shorter = min(image.size)
     # Whole pixels: half a pixel would blur a picture that already fits.
     left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
-    fast = _form() if image.width * image.height < LARGE and image.width < WIDE else None
+    fast = compiled_form() if image.width * image.height < LARGE and image.width < WIDE else None
     if fast is None:
         return _by_pillow(image, left, top, shorter, side)
     pixels, out = np.ascontiguousarray(image), np.empty((side, side, 3), np.uint8)
@@ -71,7 +71,8 @@ def taps(length: int, start: int, extent: int, side: int) -> tuple[np.ndarray, n
 
 
 @functools.cache
-def _form() -> Callable[..., None] | None:
+def compiled_form() -> Callable[..., None] | None:
+    """The compiled resize, made at the first call on a machine; None where there can be none."""
     try:
         return getattr(compiled.library(), "alexnet_resize", None)
     except OSError:

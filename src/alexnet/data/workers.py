@@ -106,7 +106,7 @@ class Worker:
             _note(notes, self.place, "its start")
             self.link, theirs = Pipe()
             with theirs:
-                own = json.dumps([sys.path, theirs.fileno(), notes, self.place])
+                own = json.dumps([sys.path, theirs.fileno(), notes, self.place], default=str)  # a path may be a Path
                 self.process = subprocess.Popen(
                     [sys.executable, "-X", f"utf8={sys.flags.utf8_mode}", "-c", BEGIN, own],
                     stdin=life,
