@@ -5,6 +5,7 @@ recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and
 
 import hashlib
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from alexnet.disk import json_bytes, parsed, read_signed, signed, write
 from alexnet.errors import UnusableError
 from alexnet.ops import forms
 from alexnet.recipe import Recipe
+
+UNFINISHED = re.compile(r"\w+\.(jsonl?|safetensors)\.\d+\.tmp")  # what a killed disk.write leaves of a run's files
 
 
 def create(
@@ -64,8 +67,9 @@ def locked(run: Path, leads: bool = True) -> AbstractContextManager[Any]:
     if not leads:
         return nullcontext()
     file = disk.locked(run / ".lock", f"run {run} is being trained by another process; wait for it, or stop it")
-    for left in run.glob("*.tmp"):  # by a process that was killed
-        left.unlink()
+    for left in run.iterdir():
+        if UNFINISHED.fullmatch(left.name):  # by a process that was killed
+            left.unlink()
     return file
 
 
@@ -99,7 +103,7 @@ def in_use(run: Path) -> bool:
     ours = {"pictures.safetensors", "classes.json", "environment.json", ".lock"}
     if not run.is_dir():
         return run.exists()
-    return any(p.name not in ours and not p.name.endswith(".tmp") for p in run.iterdir())
+    return any(p.name not in ours and not UNFINISHED.fullmatch(p.name) for p in run.iterdir())
 
 
 def recipe_of(run: Path) -> tuple[str, Recipe]:

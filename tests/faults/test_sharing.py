@@ -10,11 +10,13 @@ from pathlib import Path
 from tests.faults.lives import Lives
 from tests.trained import Whole, alike, past, step, training
 
+from alexnet import run as runs
+
 Count = Callable[..., None]
 LONG = 200  # epochs that nobody waits for
 
 
-def test_a_second_training_of_a_run_is_refused_and_a_killed_ones_lock_is_stale(
+def test_a_second_training_of_a_runsis_refused_and_a_killed_ones_lock_is_stale(
     lives: Lives, store: Path, whole: Whole, tmp_path: Path, count: Count
 ) -> None:
     run = tmp_path / "run"
@@ -34,7 +36,21 @@ def test_a_second_training_of_a_run_is_refused_and_a_killed_ones_lock_is_stale(
     count("a second training of a run; a lock whose process was killed", injected=2, survived=2)
 
 
-def test_of_trainings_begun_at_once_one_makes_the_run_and_none_breaks_it(
+def test_a_training_removes_what_a_killed_one_left_and_nothing_of_anyone_else(tmp_path: Path) -> None:
+    """Not even where another command is about to write there: a picture, a report."""
+    ours = [tmp_path / name for name in ("recipe.json.7.tmp", "log.jsonl.7.tmp", "pictures.safetensors.7.tmp")]
+    others = [tmp_path / name for name in ("notes.tmp", "report.html.7.tmp")]
+    for path in ours:
+        path.touch()
+    assert not runs.in_use(tmp_path)
+    for path in others:
+        path.touch()
+    assert runs.in_use(tmp_path)
+    with runs.locked(tmp_path):
+        assert sorted(tmp_path.iterdir()) == sorted([tmp_path / ".lock", *others])
+
+
+def test_of_trainings_begun_at_once_one_makes_the_runsand_none_breaks_it(
     lives: Lives, store: Path, whole: Whole, tmp_path: Path, torture: bool, count: Count
 ) -> None:
     times, survived, refusals = (20, 0, 0) if torture else (2, 0, 0)
