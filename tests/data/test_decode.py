@@ -296,3 +296,9 @@ def test_what_follows_the_pictures_of_a_telephone_counts_for_no_scan() -> None:
     Image.new("RGB", (8, 8), 9).save(out, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
     image, _ = decode(out.getvalue() + b"\xff\xda" * 2000)
     assert image.size == (8, 8)
+
+
+def test_a_large_png_is_taken_within_the_memory_it_needs() -> None:
+    """160 MB that hardly shrink are read over once and not kept: they are no metadata."""
+    image, reasons = decode(_bytes(Image.new("RGB", (7300, 7300), 9), compress_level=0))
+    assert (image.size, reasons) == ((7300, 7300), [])

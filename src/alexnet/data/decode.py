@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
-from alexnet.data.limits import MOST_BYTES, MOST_EXIF, Metered, UnreadablePicture, check_memory, check_work
+from alexnet.data.limits import MOST_BYTES, MOST_EXIF, Metered, UnreadablePicture, check_memory, check_work, limit_load
 
 try:
     import simplejpeg
@@ -94,7 +94,7 @@ def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple
     # Pillow turns TIFFs itself while loading, and would load a PNG to look for what may follow its pixels.
     turned = _orientation(image) if image.format != "PNG" and (exif or image.format == "TIFF") else None
     check_memory(image, file, turned is not None)
-    file.limited = image.format == "PNG"
+    limit_load(image, file)
     small = image.width * image.height < LARGE
     unpacked = (
         _unpacked(image, jpeg) if jpeg and small and image.format == "JPEG" and image.mode in ("RGB", "L") else None

@@ -34,17 +34,30 @@ class Metered(io.BytesIO):
         # What is read may be kept, and is held twice while it is put together.
         self.most = 1 << 25 if jpeg else min(2 * len(data) + (1 << 20), (MOST_MEMORY - len(data)) // 2)
         self.most_reads = 20_000 if jpeg else 20_000 + len(data) // 32
-        self.limited = True
+        self.limited, self.pixels = True, False
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
         if self.limited:
-            self.taken += len(data)
+            self.taken += 0 if self.pixels else len(data)
             self.exif += len(data) if data.startswith(b"Exif\0\0") else 0
             self.reads += 1
             if self.taken > self.most or self.reads > self.most_reads or self.exif > MOST_EXIF:
                 raise UnreadablePicture("damaged: more metadata than any picture needs")
         return data
+
+
+def limit_load(image: Any, file: Metered) -> None:
+    """Limit what a PNG, once its header was read, is to read while it is loaded: its pixels' bytes are not kept."""
+
+    def end() -> None:
+        file.pixels = False
+        del image.load_end  # which is its class's again
+        image.load_end()
+
+    file.limited = file.pixels = image.format == "PNG"
+    if file.pixels:
+        image.load_end = end
 
 
 def check_work(image: Image.Image, file: Metered) -> None:
