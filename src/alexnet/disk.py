@@ -94,7 +94,7 @@ def locked(path: Path, words: str) -> IO[bytes]:
     """Hold the file at `path`, made where it is missing, until what is returned is closed or this process ends.
 
     The system lets go however the process ends, so that a file left behind holds nobody up. Raises UnusableError with
-    `words` while another process holds it, and OSError where there can be no such file.
+    `words` while another process holds it, or where the file system has no locks; OSError where there can be no file.
     """
     for _ in range(100):  # it is removed again and again only where another process starts and ends as often
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +105,11 @@ def locked(path: Path, words: str) -> IO[bytes]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UnusableError(words) from None
+            except OSError as error:
+                raise UnusableError(
+                    f"{path.parent} lies on a file system without locks ({error.strerror}), where two processes could "
+                    "work at once; take another, or mount it with flock"
+                ) from None
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 closing.pop_all()
                 return file

@@ -84,9 +84,13 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for part in (self.progress.stop, self.file.close, self.board.close if self.board else int):
-            with contextlib.suppress(OSError):  # of a console that is gone, of a disk that is full
-                part()
+        with contextlib.suppress(OSError):  # of a console that is gone
+            self.progress.stop()
+        with contextlib.suppress(OSError):  # of a disk that is full
+            self.file.close()
+        with contextlib.suppress(OSError):
+            if self.board:
+                self.board.close()
         threading.excepthook = self.hook
 
     def without_disk_errors(self, thrown: threading.ExceptHookArgs) -> None:

@@ -138,7 +138,9 @@ class Split:
         path = self._shards[shard]
         try:
             file = self._file(path)  # held here, for another thread may put it out of the cache
-            taken = os.preadv(file.number, [record.data], begin)
+            taken = 0
+            while more := os.preadv(file.number, [record.data[taken:]], begin + taken):  # a network disk may give less
+                taken += more
         except OSError as error:
             raise _unreadable(path, error) from None
         if taken != len(record):

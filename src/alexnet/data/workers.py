@@ -148,7 +148,7 @@ class Worker:
         if self.past > PATIENCE and self.at():
             raise FailedError(
                 f"a worker process has been at {self.at()} for over {PATIENCE:.0f} s; what is done is kept: run the "
-                "same command again to go on; if it comes to the same again, take that out of the source"
+                "same command again to go on; if it comes to the same again, see to its disk, or take it out"
             )
 
     def at(self) -> str:
