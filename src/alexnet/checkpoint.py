@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from alexnet import nets, run
-from alexnet.disk import read_signed, signed, sync, write, write_json
+from alexnet.disk import contents, read_signed, signed, sync, write, write_json
 from alexnet.errors import FailedError, UnusableError
 from alexnet.nets import Network
 
@@ -103,7 +103,7 @@ def newest(folder: Path) -> tuple[str, str]:
         raise UnusableError(f"{folder} has no checkpoint yet; train it first, or on with --resume")
     state = checkpoints[-1] / "state.json"
     try:
-        return checkpoints[-1].name, hashlib.sha256(state.read_bytes()).hexdigest()[:12]
+        return checkpoints[-1].name, hashlib.sha256(contents(state)).hexdigest()[:12]
     except OSError:
         raise UnusableError(_damaged(checkpoints[-1], state)) from None
 
@@ -130,7 +130,7 @@ def read_tensors(checkpoint: Path, name: str, form: Network | None = None) -> di
     """
     path = checkpoint / name
     try:
-        data, expected = path.read_bytes(), _record(checkpoint)["sha256"][name]
+        data, expected = contents(path), _record(checkpoint)["sha256"][name]
         if hashlib.sha256(data).hexdigest() == expected:
             found = safetensors.torch.load(data)
             if form is None or _fits(found, form.state_dict()):
@@ -180,12 +180,14 @@ def _fits(found: Mapping[str, Tensor], form: Mapping[str, Tensor]) -> bool:
 def _whole(checkpoint: Path) -> bool:
     try:
         sums = read_signed(checkpoint / "state.json")["sha256"]
-        return all(hashlib.sha256((checkpoint / file).read_bytes()).hexdigest() == sums[file] for file in FILES)
+        return all(hashlib.sha256(contents(checkpoint / file)).hexdigest() == sums[file] for file in FILES)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
 def _damaged(checkpoint: Path, path: Path) -> str:
+    if not checkpoint.is_dir():
+        return f"checkpoint {checkpoint} is gone: a training that goes on keeps the newest alone; run the same again"
     earlier = [p for p in reversed(found(checkpoint.parent.parent)) if place(p) < place(checkpoint)]
     good = next((p for p in earlier if _whole(p)), None)
     late = " ".join(str(p) for p in [checkpoint, *earlier[: earlier.index(good)]]) if good else ""

@@ -1,10 +1,12 @@
 """Files that are there whole or not at all, even after a power cut."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +34,13 @@ def write(path: Path, pieces: Iterable[bytes]) -> str:
         unfinished.unlink(missing_ok=True)
     sync(path.parent)
     return total.hexdigest()
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a file; raises OSError, also for a pipe or a device, which may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return path.read_bytes()
 
 
 def sync(folder: Path) -> None:
@@ -73,7 +82,7 @@ def read_signed(path: Path) -> dict[str, Any]:
 
     Raises OSError, ValueError where a bit of it has changed, and UnusableError for one of a newer alexnet.
     """
-    record = parsed(path.read_bytes())
+    record = parsed(contents(path))
     if not isinstance(record, dict):
         raise ValueError("no record")
     signature = record.pop("signature", None)
