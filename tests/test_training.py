@@ -76,6 +76,9 @@ def test_an_existing_run_folder_is_refused(run: Path, store: Path, small: Recipe
     with pytest.raises(UnusableError, match="exists; add --resume"):
         train(store, run, small, quiet=True)
     (tmp_path / "mine.txt").write_text("not a run")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UnusableError, match="link exists; name another folder"):
+        train(store, tmp_path / "link", small, quiet=True)
     with pytest.raises(UnusableError, match="exists; name another folder"):
         train(store, tmp_path, small, resume=True, quiet=True)
 

@@ -20,12 +20,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from alexnet import nets, run
-from alexnet.disk import read_signed, signed, sync, write, write_json
+from alexnet.disk import LARGEST, contents, read_signed, signed, sync, write, write_json
 from alexnet.errors import FailedError, UnusableError
 from alexnet.nets import Network
 
 NAME = re.compile(r"\d{8,}(-\d+)?")
-LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)  # of a file whose content is not to be had
+LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EINVAL, errno.EFBIG)  # no content is to be had
 FILES = ("weights.safetensors", "velocity.safetensors")
 
 
@@ -105,7 +105,7 @@ def newest(folder: Path) -> tuple[str, str]:
         raise UnusableError(f"{folder} has no checkpoint yet; train it first, or on with --resume")
     state = checkpoints[-1] / "state.json"
     try:
-        return checkpoints[-1].name, hashlib.sha256(state.read_bytes()).hexdigest()[:12]
+        return checkpoints[-1].name, hashlib.sha256(contents(state)).hexdigest()[:12]
     except OSError as error:
         raise UnusableError(_damaged(checkpoints[-1], state, error)) from None
 
@@ -132,7 +132,8 @@ def read_tensors(checkpoint: Path, name: str, form: Network | None = None) -> di
     """
     path, fault = checkpoint / name, None
     try:
-        data, expected = path.read_bytes(), _record(checkpoint)["sha256"][name]
+        most = LARGEST if form is None else 8 * sum(t.numel() for t in form.state_dict().values()) + (1 << 20)
+        data, expected = contents(path, most), _record(checkpoint)["sha256"][name]
         if hashlib.sha256(data).hexdigest() == expected:
             found = safetensors.torch.load(data)
             if form is None or _fits(found, form.state_dict()):
@@ -182,12 +183,21 @@ def _fits(found: Mapping[str, Tensor], form: Mapping[str, Tensor]) -> bool:
 def _whole(checkpoint: Path) -> bool:
     try:
         sums = read_signed(checkpoint / "state.json")["sha256"]
-        return all(hashlib.sha256((checkpoint / file).read_bytes()).hexdigest() == sums[file] for file in FILES)
+        return all(_digest(checkpoint / file) == sums[file] for file in FILES)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
+def _digest(path: Path) -> str | None:
+    if not path.is_file():  # a pipe would be waited for
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _damaged(checkpoint: Path, path: Path, error: Exception | None = None) -> str:
+    if not checkpoint.is_dir():
+        return f"checkpoint {checkpoint} is gone: a training that goes on keeps the newest alone; run the same again"
     if isinstance(error, OSError) and error.errno not in LOST:  # a good one must not be deleted for it
         return f"checkpoint file {path} cannot be read: {error.strerror or error}; mend that, it may be whole"
     earlier = [p for p in reversed(found(checkpoint.parent.parent)) if place(p) < place(checkpoint)]

@@ -1,10 +1,12 @@
 """Files that are there whole or not at all, even after a power cut."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +14,7 @@ from typing import IO, Any
 from alexnet.errors import UnusableError
 
 FORMAT = 1  # of the JSON records that are signed
+LARGEST = 1 << 30  # bytes of a file that is read whole
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> str:
@@ -32,6 +35,16 @@ def write(path: Path, pieces: Iterable[bytes]) -> str:
         unfinished.unlink(missing_ok=True)
     sync(path.parent)
     return total.hexdigest()
+
+
+def contents(path: Path, most: int = LARGEST) -> bytes:
+    """The bytes of a file; raises OSError, also for a pipe or a device, which may never end, and for more bytes."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    if status.st_size > most:
+        raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and at most {most} make sense", str(path))
+    return path.read_bytes()
 
 
 def sync(folder: Path) -> None:
@@ -73,7 +86,7 @@ def read_signed(path: Path) -> dict[str, Any]:
 
     Raises OSError, ValueError where a bit of it has changed, and UnusableError for one of a newer alexnet.
     """
-    record = parsed(path.read_bytes())
+    record = parsed(contents(path))
     if not isinstance(record, dict):
         raise ValueError("no record")
     signature = record.pop("signature", None)

@@ -4,6 +4,7 @@ recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and
 """
 
 import hashlib
+import os
 import platform
 import re
 import shlex
@@ -25,7 +26,7 @@ from alexnet import disk
 from alexnet.data.store import Class, Store, labels
 from alexnet.data.views import Viewer
 from alexnet.device import Place
-from alexnet.disk import json_bytes, parsed, read_signed, signed, write
+from alexnet.disk import contents, json_bytes, parsed, read_signed, signed, write
 from alexnet.errors import UnusableError
 from alexnet.ops import forms
 from alexnet.recipe import Recipe
@@ -102,7 +103,7 @@ def in_use(run: Path) -> bool:
     """Whether the path is taken by more than what a `create` that was cut short left behind."""
     ours = {"pictures.safetensors", "classes.json", "environment.json", ".lock"}
     if not run.is_dir():
-        return run.exists()
+        return os.path.lexists(run)
     return any(p.name not in ours and not UNFINISHED.fullmatch(p.name) for p in run.iterdir())
 
 
@@ -123,7 +124,7 @@ def recipe_of(run: Path) -> tuple[str, Recipe]:
 def identity(run: Path) -> str:
     """What tells a run from all others, with the same recipe too, wherever its folder lies."""
     _record(run)
-    return hashlib.sha256((run / "recipe.json").read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(contents(run / "recipe.json")).hexdigest()[:12]
 
 
 def environment_of(run: Path) -> dict[str, Any]:
@@ -159,7 +160,7 @@ def viewer_of(run: Path, recipe: Recipe) -> Viewer:
 def trusted(run: Path, file: str) -> bytes:
     """The bytes of one of the files that `create` wrote; raises UnusableError unless they are the same still."""
     try:
-        data = (run / file).read_bytes()
+        data = contents(run / file)
         same = hashlib.sha256(data).hexdigest() == _record(run)["sha256"][file]
     except (OSError, KeyError, TypeError):
         same = False
@@ -179,7 +180,7 @@ def viewer(recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenv
 def read_json(path: Path) -> Any:
     """A JSON file of a run; raises UnusableError where there is none."""
     try:
-        return parsed(path.read_bytes())
+        return parsed(contents(path))
     except FileNotFoundError:
         raise UnusableError(f"{path.parent} is not a run: it has no {path.name}") from None
     except (OSError, ValueError) as error:

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alexnet.console import harmless
-from alexnet.disk import parsed, write
-from alexnet.errors import FailedError
+from alexnet.disk import contents, parsed, write
+from alexnet.errors import FailedError, UnusableError
 
 LINE_SECONDS = 10  # between lines on a console that is not a terminal, and in log.jsonl
 
@@ -192,10 +192,17 @@ class RunLog:
 
 
 def read(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; a last line that a crash cut short is left out."""
-    with contextlib.suppress(FileNotFoundError):
-        return list(_lines((run / "log.jsonl").read_bytes()))
-    return []
+    """The lines of a run's log; what is none, as a last line that a crash cut short, is left out.
+
+    Raises UnusableError where it cannot be read.
+    """
+    path = run / "log.jsonl"
+    try:
+        return list(_lines(contents(path)))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UnusableError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def seconds(log: Sequence[Mapping[str, Any]]) -> float:
@@ -209,8 +216,15 @@ def _lines(data: bytes) -> Iterator[dict[str, Any]]:
     for words in data.splitlines():
         with contextlib.suppress(ValueError):
             line = parsed(words)
-            if isinstance(line, dict) and {"kind", "step"} <= line.keys():
+            if isinstance(line, dict) and _sound(line):
                 yield line
+
+
+def _sound(line: Mapping[str, Any]) -> bool:
+    """Whether a line has what going on with a run takes from it."""
+    needed = {"kind", "step", "epoch", "train_error"} if line.get("kind") == "epoch" else {"kind", "step"}
+    numbers = [line[name] for name in ("step", "epoch", "train_error", "seconds") if name in line]
+    return needed <= line.keys() and all(isinstance(number, (int, float)) for number in numbers)
 
 
 def _tensorboard(run: Path, step: int) -> Any:

@@ -53,7 +53,9 @@ def tensors(folder: Path, begun: Start) -> dict[str, Tensor]:
             f"run {folder} no longer has the checkpoint of step {begun.step}, to start from; begin anew"
         )
     checkpoint.read_state(at[-1], run.identity(folder))
-    found = checkpoint.read_tensors(at[-1], checkpoint.FILES[0])
+    with torch.device("meta"):
+        form = build(recipe.net, recipe.seed)
+    found = checkpoint.read_tensors(at[-1], checkpoint.FILES[0], form)
     return {name: tensor for name, tensor in found.items() if name.split(".")[0] in begun.layers}
 
 

@@ -253,6 +253,13 @@ def test_store_that_is_there_is_never_written_to(tree: Tree, tmp_path: Path) -> 
     assert not list((tmp_path / "store").iterdir())
 
 
+@pytest.mark.parametrize("length", [251, 300])
+def test_store_whose_name_is_too_long_is_refused(length: int, tree: Tree, tmp_path: Path) -> None:
+    """The folder for the work has a longer one."""
+    with pytest.raises(UnusableError, match="too long a name for this disk; give a shorter one"):
+        prepare(tree(), tmp_path / ("a" * length), jobs=1)
+
+
 def test_store_inside_its_source_is_refused(tree: Tree) -> None:
     source = tree()
     with pytest.raises(UnusableError, match="lies inside its source"):

@@ -1,6 +1,7 @@
 """Runs and checkpoints with a turned bit, cut short, swapped, or of a newer version."""
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 from tests.faults.lives import Lives
 from tests.trained import Whole, alike, put, resign, training
 
-from alexnet import checkpoint, run
+from alexnet import checkpoint, run, runlog
 from alexnet.errors import UnusableError
 
 Count = Callable[..., None]
@@ -143,3 +144,60 @@ def test_records_that_are_nonsense_are_refused_in_a_line(
             survived += 1
         file.write_bytes(good)
     count("records of a run that are nonsense", injected=len(files) * len(hostile), survived=survived)
+
+
+def test_what_is_no_file_in_a_run_is_not_waited_for(copy: Path, count: Count) -> None:
+    found = 0
+    for file in parts(copy):
+        good = file.read_bytes()
+        for make in (os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)):
+            file.unlink()
+            make(file)
+            found += refused(copy, file)
+            (file.rmdir if file.is_dir() else file.unlink)()
+            file.write_bytes(good)
+    (copy / "log.jsonl").unlink()
+    os.mkfifo(copy / "log.jsonl")
+    with pytest.raises(UnusableError, match="no plain file"):
+        runlog.read(copy)
+    injected = 3 * len(parts(copy))
+    assert found == injected
+    count("run: a pipe, folder, device for a file", injected=injected, survived=found)
+
+
+def test_lines_of_a_log_that_are_none_are_left_out(copy: Path, count: Count) -> None:
+    good = runlog.read(copy)
+    bad = [
+        '{"kind":"ep',
+        '{"kind":"epoch","step":3}',
+        '{"kind":"step","step":"x"}',
+        '{"kind":"step","step":null}',
+        "[]",
+    ]
+    bad += ['{"kind":"epoch","step":3,"epoch":"q","train_error":null}', '{"kind":"step","step":2,"seconds":"a"}']
+    lines = (copy / "log.jsonl").read_text().splitlines()
+    (copy / "log.jsonl").write_text("\n".join([*lines[:1], *bad, *lines[1:]]) + "\n")
+    assert runlog.read(copy) == good
+    count("a line of a log that is none", injected=len(bad), survived=len(bad))
+
+
+def test_a_checkpoint_that_a_training_drops_while_it_is_read_is_not_called_damaged(copy: Path, count: Count) -> None:
+    newest = checkpoint.found(copy)[-1]
+    owner = run.identity(copy)
+    checkpoint.drop(newest)
+    for reading in (
+        lambda: checkpoint.read_tensors(newest, checkpoint.FILES[0]),
+        lambda: checkpoint.read_state(newest, owner),
+    ):
+        with pytest.raises(UnusableError, match="is gone: a training that goes on"):
+            reading()
+    count("a checkpoint dropped while it is read", injected=2, survived=2)
+
+
+def test_weights_of_a_terabyte_are_damage_and_are_not_read(copy: Path, count: Count) -> None:
+    """A hole: it takes no room on the disk, and would take all of the memory."""
+    newest, earlier = reversed(checkpoint.found(copy))
+    os.truncate(newest / "weights.safetensors", 1 << 40)
+    with pytest.raises(UnusableError, match=rf"is damaged; delete {newest} to go on from {earlier.name}"):
+        checkpoint.load(copy)
+    count("weights of a terabyte", injected=1, survived=1)

@@ -1,5 +1,6 @@
 """The folder STORE.part, where a store is made: whose it is, which shards are done, and what became of them."""
 
+import errno
 import hashlib
 import json
 import os
@@ -165,6 +166,8 @@ def writing(part: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UnusableError(f"{part.name[:60]!r}... is too long a name for this disk; give a shorter one") from None
         raise FailedError(
             f"cannot write {error.filename or part}: {error.strerror or error}; what is done is kept: "
             "mend that and run the same command again to go on"
