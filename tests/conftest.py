@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))  # the processes of `ranks` import what they are to do
 
@@ -26,6 +27,23 @@ COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--torture", action="store_true", help="inject every fault of docs/reliability.md; takes hours")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The faults that tests/faults injected, and what became of them."""
+    lines = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", [])
+        if name == "fault" and report.when == "call"
+    ]
+    if not lines:
+        return
+    terminalreporter.section("faults injected, survived, bytes lost")
+    for line in sorted(lines, key=lambda line: line["fault"]):
+        words = f"{line['fault']:<60} {line['injected']:>6} {line['survived']:>6} {line['lost']:>3}  {line['figure']}"
+        terminalreporter.write_line(words.rstrip())
 
 
 @pytest.fixture(scope="session", autouse=True)

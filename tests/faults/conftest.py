@@ -3,7 +3,6 @@
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.faults.faulty import Faulty
@@ -88,20 +87,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(4 * 3600), append=False)
         elif item.get_closest_marker("torture"):
             item.add_marker(pytest.mark.skip(reason="takes long: make torture"))
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The faults that were injected, and what became of them."""
-    lines = [
-        value
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        for name, value in getattr(report, "user_properties", [])
-        if name == "fault" and report.when == "call"
-    ]
-    if not lines:
-        return
-    terminalreporter.section("faults injected, survived, bytes lost")
-    for line in sorted(lines, key=lambda line: line["fault"]):
-        words = f"{line['fault']:<60} {line['injected']:>6} {line['survived']:>6} {line['lost']:>3}  {line['figure']}"
-        terminalreporter.write_line(words.rstrip())
