@@ -41,8 +41,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not lines:
         return
     terminalreporter.section("faults injected, survived, bytes lost")
-    for line in sorted(lines, key=lambda line: line["fault"]):
-        words = f"{line['fault']:<60} {line['injected']:>6} {line['survived']:>6} {line['lost']:>3}  {line['figure']}"
+    for fault in [*sorted({line["fault"] for line in lines}), "in all"]:
+        own = [line for line in lines if fault in (line["fault"], "in all")]
+        numbers = [sum(line[name] for line in own) for name in ("injected", "survived", "lost")]
+        figures = "; ".join(dict.fromkeys(line["figure"] for line in own if line["figure"] and fault != "in all"))
+        words = f"{fault:<60} {numbers[0]:>6} {numbers[1]:>6} {numbers[2]:>3}  {figures}"
         terminalreporter.write_line(words.rstrip())
 
 
