@@ -65,7 +65,7 @@ class RunLog:
         else:
             self.path = Path(os.devnull)
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
-        self.board = _tensorboard(run, step) if writes else None
+        self.board = None
         self.begin_span(time.monotonic())
         self.start = self.last - seconds
         self.console = console()
@@ -74,11 +74,13 @@ class RunLog:
             console=self.console, disable=self.quiet or not self.console.is_terminal, transient=True,
         )  # fmt: skip
         self.task = self.progress.add_task("training", total=steps, completed=step, words="")
+        try:
+            self.board = _tensorboard(run, step) if writes else None
+        except (OSError, UnicodeEncodeError) as error:  # it wants a path in UTF-8
+            self.end_board(error)
 
     def __enter__(self) -> Self:
         self.progress.start()
-        self.hook = threading.excepthook
-        threading.excepthook = self.without_disk_errors
         return self
 
     def __exit__(
@@ -91,12 +93,11 @@ class RunLog:
         with contextlib.suppress(OSError):
             if self.board:
                 self.board.close()
-        threading.excepthook = self.hook
 
-    def without_disk_errors(self, thrown: threading.ExceptHookArgs) -> None:
-        """TensorBoard's own thread meets a full or lost disk before anyone asks it; `write` says it in one line."""
-        if not isinstance(thrown.exc_value, OSError):
-            self.hook(thrown)
+    def end_board(self, error: Exception) -> None:
+        """Go on without TensorBoard's file: a copy; what counts is in log.jsonl."""
+        self.board = None
+        self.say(f"TensorBoard's file cannot be written ({getattr(error, 'strerror', None) or error}) and ends here")
 
     def say(self, words: str) -> None:
         """A line for the person at the console, as long as there is one: a closed terminal or pipe ends no training."""
@@ -179,9 +180,8 @@ class RunLog:
             if self.board and isinstance(value, (int, float)) and name not in ("step", "epoch"):
                 try:
                     self.board.add_scalar(f"{line['kind']}/{name}", value, line["step"])
-                except OSError as error:  # a copy; what counts is in the file above
-                    self.board = None
-                    self.say(f"TensorBoard's file cannot be written ({error.strerror or error}) and ends here")
+                except OSError as error:
+                    self.end_board(error)
 
     def left(self) -> str:
         """Hours, minutes and seconds to the end, as far as the progress so far tells."""
@@ -233,7 +233,14 @@ def _tensorboard(run: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    try:
-        return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
-    except UnicodeEncodeError:  # its own log wants a path in UTF-8
-        return None
+    threading.excepthook = _of_others
+    return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+
+
+_earlier = threading.excepthook
+
+
+def _of_others(thrown: threading.ExceptHookArgs) -> None:
+    """TensorBoard's own thread meets a full or lost disk before anyone asks it, or after: `end_board` says it."""
+    if not (isinstance(thrown.exc_value, OSError) and type(thrown.thread).__module__.startswith("tensorboard.")):
+        _earlier(thrown)
