@@ -189,7 +189,8 @@ def complain(words: str) -> None:
     if len(line) > LONGEST:  # what would do stands at the end
         line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     try:
-        print(f"alexnet: {here}{line}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"alexnet: {here}{line}\n")  # at once, so that two processes' lines do not mix
+        sys.stderr.flush()
     except OSError:  # nobody reads it, or its disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
