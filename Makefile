@@ -11,7 +11,7 @@ test: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
-# Every fault of docs/reliability.md, as often as it says there: about two hours on two cores.
+# Every fault of docs/reliability.md, as often as it says there: about an hour on two cores.
 torture: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
 	$(BIN)/pytest -n 2 --torture tests/faults
