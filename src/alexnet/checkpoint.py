@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from alexnet import nets, run
-from alexnet.disk import LARGEST, contents, read_signed, signed, sync, write, write_json
+from alexnet.disk import LARGEST, contents, digest, read_signed, signed, sync, write, write_json
 from alexnet.errors import FailedError, UnusableError
 from alexnet.nets import Network
 
@@ -183,16 +183,9 @@ def _fits(found: Mapping[str, Tensor], form: Mapping[str, Tensor]) -> bool:
 def _whole(checkpoint: Path) -> bool:
     try:
         sums = read_signed(checkpoint / "state.json")["sha256"]
-        return all(_digest(checkpoint / file) == sums[file] for file in FILES)
+        return all(digest(checkpoint / file) == sums[file] for file in FILES)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _digest(path: Path) -> str | None:
-    if not path.is_file():  # a pipe would be waited for
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _damaged(checkpoint: Path, path: Path, error: Exception | None = None) -> str:

@@ -47,6 +47,14 @@ def contents(path: Path, most: int = LARGEST) -> bytes:
     return path.read_bytes()
 
 
+def digest(path: Path) -> str | None:
+    """The SHA-256 of a file, whatever its size; None for what is no plain file, such as a pipe; raises OSError."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def sync(folder: Path) -> None:
     """Make a rename last; some systems cannot open a folder, and need not."""
     with contextlib.suppress(PermissionError):

@@ -188,10 +188,9 @@ def read_json(path: Path) -> Any:
 
 
 def _parsed(run: Path, file: str) -> Any:
+    data = trusted(run, file)
     try:
-        return parsed(trusted(run, file))
-    except UnusableError:
-        raise
+        return parsed(data)
     except ValueError as error:
         raise UnusableError(f"{run / file} is no JSON ({error}); the run cannot be used") from None
 

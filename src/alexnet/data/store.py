@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from alexnet.data.decode import FAST, unpack_jpeg
-from alexnet.disk import checksum, parsed
+from alexnet.disk import checksum, digest, parsed
 from alexnet.errors import UnusableError
 
 Form = Literal["raw", "jpeg"]
@@ -285,7 +285,7 @@ def _meta(path: Path) -> dict[str, Any]:
         raise _unreadable(file, error) from None
     except UnusableError:
         raise
-    except (ValueError, RecursionError):
+    except ValueError:
         raise _damage(path, "meta.json") from None
     try:
         if type(meta["format"]) is int and meta["format"] > FORMAT:
@@ -306,7 +306,7 @@ def _sound(meta: dict[str, Any]) -> bool:
     counts = [part["count"] for part in (*splits, *shards)] + [shard["bytes"] for shard in shards]
     return (
         meta.keys() <= KEYS
-        and meta.get("checksum", own_checksum(meta)) == own_checksum(meta)
+        and ("checksum" not in meta or meta["checksum"] == own_checksum(meta))
         and content_digest(meta) == meta["digest"]
         and meta["format"] == FORMAT
         and type(meta["side"]) is int
@@ -342,10 +342,7 @@ def _trusted(folder: Path, part: dict[str, Any]) -> bytes:
 
 def _sha256(path: Path) -> str | None:
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest(path)
     except OSError as error:
         if error.errno == errno.EIO:
             return None

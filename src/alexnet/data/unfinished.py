@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.data.plan import Plan
-from alexnet.disk import locked, read_signed, signed, write, write_json
+from alexnet.disk import digest, locked, read_signed, signed, write, write_json
 from alexnet.errors import FailedError, UnusableError
 
 LOCK = ".lock"  # in the work folder: held by the process that works there
@@ -121,8 +121,7 @@ def resumed(part: Path, work: Plan) -> set[str]:
 def _is_whole(path: Path, record: Record) -> bool:
     if path.stat().st_size != record.bytes or record.split == "train":  # whose every record the sums read, and check
         return path.stat().st_size == record.bytes
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == record.sha256
+    return digest(path) == record.sha256
 
 
 def note(part: Path, record: Record) -> None:
