@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,15 +17,13 @@ FORMAT = 1  # of the JSON records that are signed
 LARGEST = 1 << 30  # bytes of a file that is read whole
 
 
-def write(path: Path, pieces: Iterable[bytes]) -> str:
-    """Write a file whole or not at all; returns its SHA-256."""
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which is at `path` in the end, or not at all where something is raised meanwhile."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    total = hashlib.sha256()
     try:
         with unfinished.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-                total.update(piece)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
@@ -34,6 +32,15 @@ def write(path: Path, pieces: Iterable[bytes]) -> str:
     finally:
         unfinished.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def write(path: Path, pieces: Iterable[bytes]) -> str:
+    """Write a file whole or not at all; returns its SHA-256."""
+    total = hashlib.sha256()
+    with whole(path) as file:
+        for piece in pieces:
+            file.write(piece)
+            total.update(piece)
     return total.hexdigest()
 
 

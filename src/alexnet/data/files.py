@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from alexnet.data.limits import MOST_BYTES, UnreadablePicture
+from alexnet.disk import whole
 from alexnet.errors import FailedError, UnusableError
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -231,25 +232,18 @@ def decompressed(source: Path, work: Path) -> Path:
     plain = work / f"source-{mark}.tar"
     if plain.exists():
         return plain
-    unfinished, most = plain.with_suffix(".tmp"), max(FREE_GROWTH, MOST_GROWTH * status.st_size)
+    most = max(FREE_GROWTH, MOST_GROWTH * status.st_size)
     with gzip.open(source) as packed:
         try:
-            with unfinished.open("wb") as out:
+            with whole(plain) as out:
                 while block := _block(packed, source):
                     if out.tell() + len(block) > most:
                         raise UnusableError(
                             f"{source} is refused: {status.st_size} bytes grow to more than {most}; pack it again"
                         )
                     out.write(block)
-                out.flush()
-                os.fsync(out.fileno())
-            unfinished.replace(plain)
         except OSError as error:
-            raise FailedError(
-                f"cannot write {unfinished}: {error.strerror}; make room and run the same again"
-            ) from None
-        finally:
-            unfinished.unlink(missing_ok=True)
+            raise FailedError(f"cannot write {plain}: {error.strerror}; make room and run the same again") from None
     return plain
 
 
