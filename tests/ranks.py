@@ -63,6 +63,35 @@ def trained(*given: Any, stop_at: int = 0, **named: Any) -> str:
     return "done"
 
 
+def poisoned(store: Path, folder: Path, recipe: Any, way: str, step: int, value: float) -> tuple[str, bool, int]:
+    """Train, one number of the last process's conv3 being lost after a step: what failed, who says it, and when."""
+    import torch
+
+    from alexnet.device import place
+    from alexnet.errors import FailedError
+    from alexnet.mesh import joined
+    from alexnet.training import Given, begin, loop
+
+    where, last = place("cpu", "fp32"), os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1)
+    given = Given(store, recipe, None, False)
+    with (
+        joined(where.device, 2 if way == "towers" else 1, 30) as mesh,
+        begin(mesh, given, folder, where, "fp32", way, 1, 1, "none") as training,
+        training.log(quiet=True) as log,
+    ):
+
+        def poison(*_: object) -> None:
+            if training.step == step and last:
+                with torch.no_grad():
+                    training.net.state_dict()["conv3.weight"][0, 0, 0, 0] = value
+
+        try:
+            loop(training, log, poison, 600, 2)
+        except FailedError as error:
+            return str(error), not error.elsewhere, training.step
+    raise AssertionError("it went on to the end")
+
+
 def counted(store: Path, folder: Path, recipe: Any, way: str, steps: int) -> dict[str, int]:
     """The bytes that this process sends in some steps, by what for."""
     from alexnet.device import place

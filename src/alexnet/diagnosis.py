@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor
@@ -86,6 +87,12 @@ def weak_layers(net: Net) -> list[str]:
     source = gains(cast(Net, RECIPES["source"].net))
     weak = [name for name, gain in gains(net).items() if name in source and gain < source[name] / 2]
     return [f"net.std of {name} is {net.initial[name][0]:g}" for name in weak]
+
+
+def holding(names: Sequence[str]) -> str:
+    """What is said of tensors that are no longer finite."""
+    more = f" and {len(names) - 1} more hold" if names[1:] else " holds"
+    return f"{names[0]}{more} NaN or infinity"
 
 
 def not_a_number(what: str, step: int, recipe: Recipe) -> str:

@@ -36,6 +36,8 @@ class Momentum:
     `seen` is what the net is to compute with: the weights themselves where they are of `dtype`, else copies that each
     step writes anew, so that no forward pass has to round 61 million numbers.
 
+    `finite` says of each parameter whether it was, after the last step, free of NaN and infinity.
+
     Where `sgd.lars` is set, each weight matrix's rate is scaled by its norm over its gradient's (see `trust`). A
     process that holds a part of a layer gets the whole's by `total`: squares of the weights and of the gradients
     (2, matrices), and the matrices' names, to their sums over all parts.
@@ -55,6 +57,9 @@ class Momentum:
         for name, p in self.parameters.items():
             if p.dtype != dtype:
                 self.seen[name] = p.detach().to(dtype).requires_grad_()
+        device = next(iter(self.parameters.values())).device
+        self.finite = torch.ones(len(self.parameters), dtype=torch.bool, device=device)
+        self.flags = dict(zip(self.parameters, self.finite.unbind(), strict=True))
 
     def load(self, velocity: dict[str, Tensor]) -> None:
         """Take over the velocities of a checkpoint."""
@@ -64,10 +69,12 @@ class Momentum:
     @torch.no_grad()
     def step(self, rates: Rates, gradients: Mapping[str, Tensor]) -> None:
         """One update from the gradients of all parameters, by name; their dtype need not be the weights'."""
+        self.finite.fill_(True)
         trust = {} if self.sgd.lars is None else self.trust(self.sgd.lars, gradients)
         for name, w in self.parameters.items():
             rate, decay = self.settings(name, rates)
             if not rate:
+                plain.look(w, self.flags[name])
                 continue
             g, v, seen = gradients[name], self.velocity[name], self.seen[name]
             if g.stride() != w.stride():
@@ -76,7 +83,7 @@ class Momentum:
                 g, decay = torch.add(g, w, alpha=decay).mul_(trust[name]), 0.0
             shadow = () if seen is w else (seen,)
             form = best(w, v, g, *shadow) if w.dtype == torch.float32 else plain
-            form.momentum(w, v, g, *(shadow or (None,)), rate, self.sgd.momentum, decay)
+            form.momentum(w, v, g, *(shadow or (None,)), self.flags[name], rate, self.sgd.momentum, decay)
 
     def trust(self, eta: float, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """eta |w| / (|g| + decay |w|) of each weight matrix, 1 where that is 0 or 0 / 0 (You et al. 2017: LARS).

@@ -23,7 +23,8 @@ EAGER = 3  # steps of a kind before it is captured: libraries choose and compile
 class Outcome:
     """What a step showed, on the device: `loss` and the count of `wrong` answers before its update, of the whole batch.
 
-    The views and logits are those of this process, and of the batch's last part.
+    `finite` is Momentum's after the update, for what this process holds. The views and logits are those of this
+    process, and of the batch's last part.
     """
 
     step: int
@@ -31,6 +32,7 @@ class Outcome:
     rate: float
     loss: Tensor
     wrong: Tensor
+    finite: Tensor
     views: Tensor
     logits: Tensor
 
@@ -78,7 +80,8 @@ class Step:
         self.update(rates)
         if told:
             told.wait()
-        return Outcome(batch.step, batch.whole, rates.weights, shown[0], shown[1], views, logits)
+        finite = self.momentum.finite.clone()
+        return Outcome(batch.step, batch.whole, rates.weights, shown[0], shown[1], finite, views, logits)
 
     def learn(self, views: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
         """Forward and backward of some of a batch's `pictures`: their share of the mean loss, and the logits."""
@@ -152,6 +155,7 @@ class Captured:
             place.copy_(torch.tensor([batch.step, batch.epoch, batch.first]).pin_memory(), non_blocking=True)
             graph.replay()
             # The next replay writes over what this one shows.
-            return replace(made, step=batch.step, loss=made.loss.clone(), wrong=made.wrong.clone())
+            shown = {name: getattr(made, name).clone() for name in ("loss", "wrong", "finite")}
+            return replace(made, step=batch.step, **shown)
 
         return replay

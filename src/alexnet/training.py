@@ -19,7 +19,7 @@ from alexnet.data.cache import Pictures
 from alexnet.data.loader import Batch, Batches, steps, training_batches
 from alexnet.data.store import Store
 from alexnet.device import Place, keep_pages, place
-from alexnet.diagnosis import Watch, not_a_number
+from alexnet.diagnosis import Watch, holding, not_a_number
 from alexnet.errors import FailedError, StoppedError, UnusableError
 from alexnet.evaluation import Evaluation, evaluated, validate
 from alexnet.mesh import TIMEOUT, Mesh, joined
@@ -31,6 +31,7 @@ from alexnet.signals import Signals
 from alexnet.step import Outcome, Step, fastest, forward
 
 LAUNCHER = 3.0  # seconds within which a launcher hands a signal on
+GO, SAVE, END = range(3)  # what a process asks for after a step; all do the most that one asks for
 
 
 def train(
@@ -107,7 +108,10 @@ def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], sa
         waited = batches.waited
         training.read(log, but=training.where.ahead)
         poll()
-        save = bool(due(time.monotonic() - saved > save_every))
+        asked = due(END if training.lost else SAVE if time.monotonic() - saved > save_every else GO)
+        if asked == END:
+            training.spread.mesh.together(training.check)
+        save = asked == SAVE
         if training.unvalidated:
             training.read(log)
             log.epoch(training.step, **training.validate(poll))
@@ -164,6 +168,7 @@ class Training:
         self.viewer = run.viewer_of(folder, recipe).to(where.device)
         self.take = fastest(Step(self.net, self.viewer, self.momentum, where, recipe.seed, spread, parts))
         self.watch, self.unread = Watch(recipe), deque[tuple[Outcome, float]]()
+        self.lost: tuple[int, list[str]] | None = None  # step after which these weights of this process are no numbers
         self.pictures = Pictures(store["train"], where.device, cache)
         self.held_out = Pictures(store[store.held_out], where.device, cache)
         self.per_epoch = steps(len(self.pictures), recipe.sgd.batch)
@@ -221,13 +226,24 @@ class Training:
         while len(self.unread) > but:
             seen, waited = self.unread.popleft()
             loss, wrong = seen.loss.item(), int(seen.wrong)
+            if not math.isfinite(loss):  # everywhere; a process that has lost a weight says so
+                self.spread.mesh.together(self.check)
             with self.spread.mesh.same():
                 for line in self.watch.see(seen.step, loss, seen.views, seen.logits):
                     log.say(line)
+            if lost := [name for name, finite in zip(self.momentum.parameters, seen.finite.tolist(), strict=True)
+                        if not finite]:  # fmt: skip
+                self.lost = self.lost or (seen.step + 1, lost)
             self.tally.add(loss, wrong, seen.pictures)
             log.step(
                 seen.step + 1, loss=loss, wrong=wrong, pictures=seen.pictures, rate=seen.rate, waited=waited
             )  # fmt: skip
+
+    def check(self) -> None:
+        """Raise FailedError if a step has shown weights that are no numbers."""
+        if self.lost:
+            step, names = self.lost
+            raise FailedError(not_a_number(holding(names), step, self.recipe))
 
     def validate(self, poll: Callable[..., None]) -> dict[str, float]:
         """The errors with one view at the end of an epoch; the schedule sees top1."""
@@ -254,9 +270,9 @@ class Training:
         weights, velocity = (self.spread.whole(t) for t in (self.net.state_dict(), self.momentum.velocity))
 
         def write() -> None:
-            for what, tensors in (("weight", weights), ("velocity", velocity)):
-                if not all(bool(t.isfinite().all()) for t in tensors.values()):
-                    raise FailedError(not_a_number(f"a {what} is no number", self.step, self.recipe))
+            for what, tensors in (("", weights), ("the velocity of ", velocity)):
+                if lost := [what + name for name, t in tensors.items() if not t.isfinite().all()]:
+                    raise FailedError(not_a_number(holding(lost), self.step, self.recipe))
             seconds = round(self.seconds + time.monotonic() - self.begun, 1)
             state = State(self.step, tuple(self.errors), seconds, astuple(self.tally))
             if self.spread.mesh.leads:

@@ -293,6 +293,7 @@ def test_there_are_as_many_pools_as_pytorch_makes(side: int) -> None:
 def test_the_update_is_section_5s_over_several_steps(shape: tuple[int, ...], decay: float) -> None:
     """v <- 0.9 v - decay rate w - rate g, w <- w + v."""
     w, v = raw(*shape, std=0.01), raw(*shape, seed=1, std=0.001)
+    finite = torch.ones(3, dtype=torch.bool, device=DEVICE)
     expected_w, expected_v = w.double(), v.double()
     for step, dtype in enumerate((torch.float32, torch.bfloat16)):
         g, rate = raw(*shape, seed=2 + step, std=1.0, dtype=dtype), 0.01 / (step + 1)
@@ -303,32 +304,47 @@ def test_the_update_is_section_5s_over_several_steps(shape: tuple[int, ...], dec
         for shadow in shadows:
             w.copy_(before[0])
             v.copy_(before[1])
-            gpu.momentum(w, v, g, shadow, rate, 0.9, decay)
+            gpu.momentum(w, v, g, shadow, finite[1], rate, 0.9, decay)
         near(v, expected_v, 2e-6, 1e-8)
         near(w, expected_w, 2e-6, 1e-8)
         assert torch.equal(shadows[0], w.half())
         if CUDA:
             assert torch.equal(shadows[1], w.bfloat16())
         near(shadows[1], w, half_a_unit(torch.bfloat16), 0)
+        assert finite.all()
 
 
 def test_an_update_without_decay_does_not_look_at_the_weights() -> None:
     """As in PyTorch's: an infinite weight times a decay of 0 would be NaN in its velocity."""
     w, v, g = (torch.ones(5, device=DEVICE) for _ in range(3))
     w[2] = math.inf
-    gpu.momentum(w, v, g, None, 0.1, 0.9, 0.0)
+    gpu.momentum(w, v, g, None, torch.ones((), dtype=torch.bool, device=DEVICE), 0.1, 0.9, 0.0)
     near(v, torch.full_like(v, 0.8), 1e-6)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("part", ["weight", "velocity", "gradient"])
+def test_an_update_says_where_one_number_of_any_is_not_finite(value: float, part: str) -> None:
+    """In whatever program it falls; the flags beside it stay."""
+    for count, at in ((1, 0), (3000, 1023), (3000, 2999)):
+        w, v, g = (torch.zeros(count, device=DEVICE) for _ in range(3))
+        finite = torch.ones(3, dtype=torch.bool, device=DEVICE)
+        gpu.momentum(w, v, g, None, finite[1], 0.01, 0.9, 0.0)
+        assert finite.all()
+        {"weight": w, "velocity": v, "gradient": g}[part][at] = value
+        gpu.momentum(w, v, g, None, finite[1], 0.01, 0.9, 0.0)
+        assert finite.tolist() == [True, False, True]
 
 
 def test_tensors_that_lie_differently_are_no_update() -> None:
     """Refused, rather than read in the wrong order; strides of a side of 1 mean nothing."""
-    w = raw(4, 6, 3, 3)
+    w, finite = raw(4, 6, 3, 3), torch.ones((), dtype=torch.bool, device=DEVICE)
     with pytest.raises(ValueError, match="layout"):
-        gpu.momentum(w, w.clone(), w.contiguous(), None, 0.1, 0.9, 0.0)
+        gpu.momentum(w, w.clone(), w.contiguous(), None, finite, 0.1, 0.9, 0.0)
     with pytest.raises(ValueError, match="layout"):
-        gpu.momentum(w[:, ::2], w[:, ::2], w[:, ::2], None, 0.1, 0.9, 0.0)
+        gpu.momentum(w[:, ::2], w[:, ::2], w[:, ::2], None, finite, 0.1, 0.9, 0.0)
     one = raw(4, 6, 1, 1)
-    gpu.momentum(one, torch.zeros_like(one), one.as_strided(one.shape, (6, 1, 7, 9)), None, 0.1, 0.9, 0.0)
+    gpu.momentum(one, torch.zeros_like(one), one.as_strided(one.shape, (6, 1, 7, 9)), None, finite, 0.1, 0.9, 0.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -406,7 +422,8 @@ from alexnet.ops import gpu
 x = torch.empty(1, 96, 55, 55, dtype=torch.bfloat16, device="meta")
 F = gpu.form(x, 2, 5, 2.0, 1e-4, 0.75, "before", 3, 2)
 maps = dict.fromkeys(("x", "y", "g", "dx", "p"), "*bf16") | {"index": "*u8", "direct": "*fp32", "u": "*fp32"}
-weights = {"w": "*fp32", "v": "*fp32", "g": "*bf16", "shadow": "*bf16", "mu": "fp32", "pull": "fp32", "push": "fp32"}
+weights = {"w": "*fp32", "v": "*fp32", "g": "*bf16", "shadow": "*bf16", "finite": "*u8"}
+weights |= {"mu": "fp32", "pull": "fp32", "push": "fp32", "numbers": "i64"}
 views = {"images": "*u8", "top": "*i64", "left": "*i64", "mirrored": "*u8", "mean": "*fp32", "shift": "*fp32"}
 for kernel, types, constants in [
     (gpu.norm_kernel, maps, {"F": F}),
@@ -416,7 +433,7 @@ for kernel, types, constants in [
     (gpu.within_kernel, maps, {"F": F, "g": None, "u": None}),
     (gpu.within_kernel, maps | {"y": "*fp32"}, {"F": F}),
     (gpu.within_gradient_kernel, maps, {"F": F}),
-    (gpu.momentum_kernel, weights | {"numbers": "i64"}, {"decays": True}),
+    (gpu.momentum_kernel, weights, {"decays": True}),
     (gpu.cut_kernel, views | {"views": "*bf16", "factor": "fp32"}, {"side": 256, "size": 224, "place": True}),
 ]:
     constants["B"] = 128

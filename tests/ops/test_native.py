@@ -1,10 +1,12 @@
 """The compiled forms against the plain ones, for this machine's own instructions and for older ones."""
 
 import logging
+import math
 import os
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -116,12 +118,33 @@ def test_the_update_is_the_plain_one(architecture: str, dtype: torch.dtype, deca
         w, v = (raw((1, 1, 1, count), torch.float32, seed) for seed in (1, 2))
         g = raw((1, 1, 1, count), dtype, 3)
         copy = torch.empty_like(w, dtype=torch.bfloat16)
-        w2, v2 = w.clone(), v.clone()
-        native.momentum(w, v, g, copy, 0.01, 0.9, decay)
-        plain.momentum(w2, v2, g, None, 0.01, 0.9, decay)
+        w2, v2, finite = w.clone(), v.clone(), torch.ones(3, dtype=torch.bool)
+        native.momentum(w, v, g, copy, finite[1], 0.01, 0.9, decay)
+        plain.momentum(w2, v2, g, None, finite[1], 0.01, 0.9, decay)
         torch.testing.assert_close(v, v2, rtol=1e-6, atol=1e-5)
         torch.testing.assert_close(w, w2, rtol=1e-6, atol=1e-5)
         assert torch.equal(copy, w.bfloat16())
+        assert finite.all()
+
+
+@pytest.mark.parametrize("module", [native, plain], ids=["native", "plain"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("part", ["weight", "velocity", "gradient"])
+def test_an_update_says_where_one_number_of_any_is_not_finite(
+    architecture: str, module: ModuleType, value: float, part: str
+) -> None:
+    """The largest number there is counts as finite, and one that is lost stays so until it is asked anew."""
+    for count, at in ((1, 0), (16, 15), (17, 16), (100003, 50000), (100003, 100002)):
+        w, v, g = (torch.zeros(count) for _ in range(3))
+        finite = torch.ones(3, dtype=torch.bool)
+        w.fill_(torch.finfo(torch.float32).max)
+        module.momentum(w, v, g, None, finite[1], 0.01, 0.9, 0.0)
+        assert finite.all()
+        {"weight": w, "velocity": v, "gradient": g}[part][at] = value
+        module.momentum(w, v, g, None, finite[1], 0.01, 0.9, 0.0)
+        assert finite.tolist() == [True, False, True]
+        module.momentum(torch.ones(4), torch.ones(4), torch.ones(4), None, finite[1], 0.01, 0.9, 0.0)
+        assert finite.tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

@@ -54,7 +54,7 @@ SIGNATURES = {
     "norm_backward": (c_int, c_void_p, c_void_p, c_void_p, POINTER(Across)),
     "within_forward": (c_int, c_void_p, c_void_p, POINTER(Within)),
     "within_backward": (c_int, c_void_p, c_void_p, c_void_p, POINTER(Within)),
-    "momentum": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_int64, c_float, c_float, c_float, c_int),
+    "momentum": (c_int, *[c_void_p] * 5, c_int64, c_float, c_float, c_float, c_int),
     "product": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_int64, c_int64, c_int),
     "cut": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(Cut)),
     "resize": (c_void_p, c_int, c_int, c_int, c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_int, c_void_p),

@@ -308,7 +308,7 @@ def within_gradient_kernel(x, direct, u, dx, F: constexpr, B: constexpr):
 
 
 @triton.jit
-def momentum_kernel(w, v, g, shadow, mu, pull, push, numbers, decays: constexpr, B: constexpr):
+def momentum_kernel(w, v, g, shadow, finite, mu, pull, push, numbers, decays: constexpr, B: constexpr):
     """v <- mu v + pull w + push g, then w <- w + v."""
     i = tl.program_id(0).to(tl.int64) * B + tl.arange(0, B)
     ok = i < numbers
@@ -322,6 +322,8 @@ def momentum_kernel(w, v, g, shadow, mu, pull, push, numbers, decays: constexpr,
     tl.store(w + i, weight, mask=ok)
     if shadow is not None:
         tl.store(shadow + i, weight.to(shadow.dtype.element_ty), mask=ok)
+    # 0 * weight is NaN where the weight is not finite; else nothing is written at all.
+    tl.store(finite + i * 0, tl.zeros_like(i).to(tl.uint8), mask=ok & (weight * 0 != 0))
 
 
 @triton.jit
@@ -408,17 +410,20 @@ def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: floa
     return dx
 
 
-def momentum(w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, rate: float, mu: float, decay: float) -> None:
+def momentum(
+    w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, finite: Tensor, rate: float, mu: float, decay: float
+) -> None:
     """v <- mu v - decay rate w - rate g, then w <- w + v, in place (section 5); `shadow` gets w, rounded to its dtype.
 
-    A captured CUDA graph keeps the rate it was captured with. Autograd is not told that w changes.
+    `finite`, a bool (), becomes False where a weight is NaN or infinite now, and else stays. A captured CUDA graph
+    keeps the rate it was captured with. Autograd is not told that w changes.
     """
     alike = [t for t in (w, v, g, shadow) if t is not None]
     if any(layout(t) != layout(w) for t in alike) or not dense(w):
         raise ValueError(f"one dense layout for all is needed, not {', '.join(str(t.stride()) for t in alike)}")
     programs, scalars = ceil(w.numel(), UPDATE), (mu, -decay * rate, -rate, w.numel())
     with torch.cuda.device_of(w):
-        momentum_kernel[(programs,)](w, v, g, shadow, *scalars, decays=decay != 0, B=UPDATE)
+        momentum_kernel[(programs,)](w, v, g, shadow, finite.view(torch.uint8), *scalars, decays=decay != 0, B=UPDATE)
 
 
 def cut(

@@ -301,20 +301,29 @@ void within_backward(const T* g, const T* x, T* dx, const Within& o) {
 }
 
 template <class G>
-void momentum(float* w, float* v, const G* g, bf16* shadow, int64_t count, float rate, float mu, float decay, int threads) {
+void momentum(float* w, float* v, const G* g, bf16* shadow, uint8_t* finite, int64_t count, float rate, float mu, float decay,
+              int threads) {
     const int64_t parts = (count + L - 1) / L;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t part = 0; part < parts; part++) {
-        const int64_t i = part * L;
-        const int lanes = count - i < L ? (int)(count - i) : L;
-        V weight = load(w + i, lanes), velocity = mu * load(v + i, lanes);
-        if (decay != 0) velocity -= decay * rate * weight;
-        velocity -= rate * load(g + i, lanes);
-        weight += velocity;
-        store(v + i, velocity, lanes);
-        store(w + i, weight, lanes);
-        if (shadow) store(shadow + i, weight, lanes);
+    int lost = 0;  // weights that are NaN or infinite
+#pragma omp parallel num_threads(threads) reduction(| : lost)
+    {
+        V sum = {};  // of 0 * weight, which is NaN as soon as one weight is not finite
+#pragma omp for schedule(static)
+        for (int64_t part = 0; part < parts; part++) {
+            const int64_t i = part * L;
+            const int lanes = count - i < L ? (int)(count - i) : L;
+            V weight = load(w + i, lanes), velocity = mu * load(v + i, lanes);
+            if (decay != 0) velocity -= decay * rate * weight;
+            velocity -= rate * load(g + i, lanes);
+            weight += velocity;
+            sum += 0.0f * weight;
+            store(v + i, velocity, lanes);
+            store(w + i, weight, lanes);
+            if (shadow) store(shadow + i, weight, lanes);
+        }
+        for (int lane = 0; lane < L; lane++) lost |= sum[lane] != 0;
     }
+    if (lost) *finite = 0;
 }
 
 // y = w x + b for one picture: bound by reading w, of which each number is used once.
@@ -522,9 +531,9 @@ void alexnet_within_backward(int narrow, const void* g, const void* x, void* dx,
                              : within_backward<T, 0>((const T*)g, (const T*)x, (T*)dx, *o))
 }
 
-void alexnet_momentum(int narrow, float* w, float* v, const void* g, void* shadow, int64_t count, float rate, float mu,
-                      float decay, int threads) {
-    EITHER(narrow, momentum(w, v, (const T*)g, (bf16*)shadow, count, rate, mu, decay, threads))
+void alexnet_momentum(int narrow, float* w, float* v, const void* g, void* shadow, void* finite, int64_t count, float rate,
+                      float mu, float decay, int threads) {
+    EITHER(narrow, momentum(w, v, (const T*)g, (bf16*)shadow, (uint8_t*)finite, count, rate, mu, decay, threads))
 }
 
 void alexnet_product(int narrow, const void* x, const void* w, const void* b, void* y, int64_t outputs, int64_t inputs,

@@ -47,10 +47,12 @@ def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: floa
     return dx
 
 
-def momentum(w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, rate: float, mu: float, decay: float) -> None:
+def momentum(
+    w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, finite: Tensor, rate: float, mu: float, decay: float
+) -> None:
     """As plain.momentum, in one pass; all of one dense layout."""
     threads = torch.get_num_threads()
-    _call("momentum", _narrow(g), w, v, g, shadow, w.numel(), rate, mu, decay, threads)
+    _call("momentum", _narrow(g), w, v, g, shadow, finite, w.numel(), rate, mu, decay, threads)
 
 
 def product(x: Tensor, w: Tensor, b: Tensor) -> Tensor:

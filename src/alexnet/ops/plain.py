@@ -80,14 +80,27 @@ def power(s: Tensor, beta: float) -> Tensor:
     return s.pow(-beta)
 
 
-def momentum(w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, rate: float, mu: float, decay: float) -> None:
-    """v <- mu v - decay rate w - rate g, w <- w + v, shadow <- w rounded, all in place (section 5)."""
+def momentum(
+    w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, finite: Tensor, rate: float, mu: float, decay: float
+) -> None:
+    """v <- mu v - decay rate w - rate g, w <- w + v, shadow <- w rounded, all in place (section 5).
+
+    `finite`, a bool (), becomes False where a weight is NaN or infinite now, and else stays.
+    """
     v.mul_(mu)
     if decay:
         v.add_(w, alpha=-decay * rate)
     w.add_(v.add_(g, alpha=-rate))
     if shadow is not None:
         shadow.copy_(w)
+    look(w, finite)
+
+
+def look(w: Tensor, finite: Tensor) -> None:
+    """Set `finite` to False where a number of w is NaN or infinite; no device waits for the answer."""
+    if w.numel():
+        low, high = torch.aminmax(w)
+        finite.logical_and_(low.isfinite() & high.isfinite())
 
 
 def cut(
