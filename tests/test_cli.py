@@ -291,3 +291,18 @@ def test_a_full_disk_is_one_line_and_harms_nothing(store: Path, pictures: Path, 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
     assert limited(10**9, *words).returncode == 0
+
+
+@pytest.mark.parametrize("part", ["cyclopts", "alexnet.verbs.runs", "rich.console"])
+def test_ctrl_c_while_the_command_is_still_loaded_is_a_line(part: str) -> None:
+    code = f"""
+import sys
+class Impatient:
+    def find_spec(self, name, *_):
+        if name == {part!r}: raise KeyboardInterrupt
+sys.meta_path.insert(0, Impatient())
+from alexnet.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "alexnet: interrupted\n")

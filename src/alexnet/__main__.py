@@ -1,5 +1,18 @@
-"""`python -m alexnet` is the command `alexnet`."""
+"""The command `alexnet`, which is also `python -m alexnet`."""
 
-from alexnet.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """As cli.main; Ctrl-C while its parts are still being loaded is a line too."""
+    try:
+        from alexnet.cli import main as command
+
+        command()
+    except KeyboardInterrupt:
+        sys.stderr.write("alexnet: interrupted\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

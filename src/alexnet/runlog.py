@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -58,8 +58,9 @@ class RunLog:
         writes: bool = True,
     ) -> None:  # fmt: skip
         self.path, self.steps, self.per_epoch, self.quiet = run / "log.jsonl", steps, per_epoch, quiet or not writes
+        lines = _lines(run) if writes else []
         if writes:
-            kept = [line for line in read(run) if line["step"] <= step and line["kind"] != "final"]
+            kept = [line for line in lines if line and line["step"] <= step and line["kind"] != "final"]
             kept = [line for line in kept if line["kind"] != "epoch" or line["epoch"] <= epochs]
             write(self.path, [json.dumps(line).encode() + b"\n" for line in kept])
         else:
@@ -74,6 +75,10 @@ class RunLog:
             console=self.console, disable=self.quiet or not self.console.is_terminal, transient=True,
         )  # fmt: skip
         self.task = self.progress.add_task("training", total=steps, completed=step, words="")
+        if strays := lines[:-1].count(None):  # a crash may have cut the last one short
+            self.say(
+                f"{self.path}: {strays} {'lines are none' if strays > 1 else 'line is none'} of a log, and left out"
+            )
         try:
             self.board = _tensorboard(run, step) if writes else None
         except (OSError, UnicodeEncodeError) as error:  # it wants a path in UTF-8
@@ -196,13 +201,7 @@ def read(run: Path) -> list[dict[str, Any]]:
 
     Raises UnusableError where it cannot be read.
     """
-    path = run / "log.jsonl"
-    try:
-        return list(_lines(contents(path)))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise UnusableError(f"{path} cannot be read: {error.strerror or error}") from None
+    return [line for line in _lines(run) if line]
 
 
 def seconds(log: Sequence[Mapping[str, Any]]) -> float:
@@ -212,12 +211,23 @@ def seconds(log: Sequence[Mapping[str, Any]]) -> float:
     return sum(ends) + (marks[-1] if marks else 0)
 
 
-def _lines(data: bytes) -> Iterator[dict[str, Any]]:
-    for words in data.splitlines():
-        with contextlib.suppress(ValueError):
-            line = parsed(words)
-            if isinstance(line, dict) and _sound(line):
-                yield line
+def _lines(run: Path) -> list[dict[str, Any] | None]:
+    """Each line of a run's log; None for one that is none."""
+    path = run / "log.jsonl"
+    try:
+        return [_line(words) for words in contents(path).splitlines()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UnusableError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _line(words: bytes) -> dict[str, Any] | None:
+    try:
+        line = parsed(words)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and _sound(line) else None
 
 
 def _sound(line: Mapping[str, Any]) -> bool:

@@ -165,7 +165,9 @@ def test_what_is_no_file_in_a_run_is_not_waited_for(copy: Path, count: Count) ->
     count("run: a pipe, folder, device for a file", injected=injected, survived=found)
 
 
-def test_lines_of_a_log_that_are_none_are_left_out(copy: Path, count: Count) -> None:
+def test_lines_of_a_log_that_are_none_are_left_out_and_said_when_the_run_goes_on(
+    copy: Path, count: Count, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = runlog.read(copy)
     bad = [
         '{"kind":"ep',
@@ -178,6 +180,15 @@ def test_lines_of_a_log_that_are_none_are_left_out(copy: Path, count: Count) -> 
     lines = (copy / "log.jsonl").read_text().splitlines()
     (copy / "log.jsonl").write_text("\n".join([*lines[:1], *bad, *lines[1:]]) + "\n")
     assert runlog.read(copy) == good
+    with runlog.RunLog(copy, good[-1]["step"], 100, 4, 100):
+        pass
+    assert f"{len(bad)} lines are none of a log, and left out" in capsys.readouterr().err
+    assert runlog.read(copy) == [line for line in good if line["kind"] != "final"]
+    with (copy / "log.jsonl").open("a") as log:
+        log.write(bad[0])
+    with runlog.RunLog(copy, good[-1]["step"], 100, 4, 100):
+        pass
+    assert capsys.readouterr().err == ""
     count("a line of a log that is none", injected=len(bad), survived=len(bad))
 
 
