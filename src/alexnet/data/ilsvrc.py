@@ -9,6 +9,7 @@ from typing import Literal
 from alexnet.data.files import Files, Slice, members_within, read, tar_members
 from alexnet.data.sources import Picture, Source, open_as_stored
 from alexnet.data.store import Class
+from alexnet.data.synsets import synsets
 from alexnet.errors import UnusableError
 
 TRAIN_TARS = {"ILSVRC2012_img_train.tar": "2012", "ILSVRC2010_images_train.tar": "2010"}
@@ -99,26 +100,8 @@ def _devkit(place: Slice, year: str) -> tuple[tuple[Class, ...], dict[str, int],
     for name in ("meta.mat", truth):
         if name not in found:
             raise UnusableError(f"{path} holds no data/{name}; fetch it again")
-    classes, expected = _synsets(found["meta.mat"], path, f"ILSVRC{year}_ID")
+    classes, expected = synsets(found["meta.mat"], path, f"ILSVRC{year}_ID")
     return classes, expected, _numbers(found[truth], truth)
-
-
-def _synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], dict[str, int]]:
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise UnusableError(f"{path} needs scipy, which is not installed; pip install 'alexnet[ilsvrc]'") from None
-    try:
-        synsets = loadmat(io.BytesIO(mat), squeeze_me=True)["synsets"]
-        leaves = [row for row in synsets if int(row["num_children"]) == 0]
-        classes = [
-            Class(str(row["WNID"]), wnid=str(row["WNID"]), ilsvrc_id=int(row[id_field]), words=str(row["words"]))
-            for row in leaves
-        ]
-        expected = {str(row["WNID"]): int(row["num_train_images"]) for row in leaves}
-    except Exception as error:  # whatever a damaged or foreign .mat makes of itself
-        raise UnusableError(f"{path}: meta.mat is not the development kit's ({error!r}); fetch it again") from None
-    return tuple(sorted(classes, key=lambda record: record.name)), expected
 
 
 def _members(place: Slice, shown: str) -> list[tuple[str, Slice]]:
