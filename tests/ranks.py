@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 MOST = 4
+PATIENCE = 120.0  # seconds: on a busy machine one may still import torch when the others wait for it
 
 
 class Ranks:
@@ -23,7 +24,7 @@ class Ranks:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         futures = [self.pool.submit(act_as, rank, n, port, act, given, named) for rank in range(n)]
-        return [future.result(timeout=120) for future in futures]
+        return [future.result(timeout=300) for future in futures]
 
 
 def act_as(rank: int, world: int, port: int, act: Callable[..., Any], given: Any, named: Any) -> Any:
@@ -75,7 +76,7 @@ def poisoned(store: Path, folder: Path, recipe: Any, way: str, step: int, value:
     where, last = place("cpu", "fp32"), os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1)
     given = Given(store, recipe, None, False)
     with (
-        joined(where.device, 2 if way == "towers" else 1, 30) as mesh,
+        joined(where.device, 2 if way == "towers" else 1, PATIENCE) as mesh,
         begin(mesh, given, folder, where, "fp32", way, 1, 1, "none") as training,
         training.log(quiet=True) as log,
     ):
@@ -101,7 +102,7 @@ def counted(store: Path, folder: Path, recipe: Any, way: str, steps: int) -> dic
     where = place("cpu", "fp32")
     given = Given(store, recipe, None, False)
     with (
-        joined(where.device, 2 if way == "towers" else 1, 30) as mesh,
+        joined(where.device, 2 if way == "towers" else 1, PATIENCE) as mesh,
         begin(mesh, given, folder, where, "fp32", way, 1, 1, "none") as training,
     ):
         batches = training.batches()
@@ -119,7 +120,7 @@ def worked(act: Callable[..., Any], *given: Any, towers: int = 1) -> Any:
 
     from alexnet.mesh import joined
 
-    with joined(torch.device("cpu"), towers, 30) as mesh:
+    with joined(torch.device("cpu"), towers, PATIENCE) as mesh:
         return act(mesh, *given)
 
 

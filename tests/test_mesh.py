@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.ranks import Ranks, worked
+from tests.ranks import PATIENCE, Ranks, worked
 from torch import Tensor
 
 from alexnet.errors import FailedError, UnusableError
@@ -163,4 +163,4 @@ def patience(mesh: Mesh) -> list[float]:
 
 
 def test_every_row_of_processes_waits_for_its_peers_as_long_as_it_was_told(ranks: Ranks) -> None:
-    assert ranks(4, worked, patience, towers=2) == [[30.0] * 3] * 4
+    assert ranks(4, worked, patience, towers=2) == [[PATIENCE] * 3] * 4

@@ -6,6 +6,7 @@ from typing import Any
 
 from alexnet.console import bar
 from alexnet.data.prepare import prepare
+from alexnet.errors import UnusableError
 from alexnet.figures import draw
 from alexnet.report import report
 from alexnet.training import train
@@ -16,10 +17,14 @@ PICTURES = 1500
 def demo(out: Path, quiet: bool = False) -> dict[str, Any]:
     """Everything, into the folder `out`; what an earlier, interrupted demo has done is kept.
 
+    Raises UnusableError where `out` is no folder.
+
     Returns {"top1": ten-view top-1 error 0..1, "seconds", "report": path of the page}.
     """
     begun = time.monotonic()
     store, trained = out / "store", out / "run"
+    if out.exists() and not out.is_dir():
+        raise UnusableError(f"{out} is no folder; name another")
     out.mkdir(parents=True, exist_ok=True)
     if not store.exists():
         with bar("draw and prepare", "pictures", quiet) as progress:

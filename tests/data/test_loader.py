@@ -130,7 +130,7 @@ def test_stopping_early_leaves_no_thread_behind() -> None:
     found = training_batches(Tiny(23), 5, epochs=1000, seed=0, reshuffle=True, first_step=0, device=CPU, workers=4)
     next(found)
     found.close()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     assert not list(found)
 
 
@@ -140,18 +140,18 @@ def test_batches_no_longer_held_are_read_no_further() -> None:
     next(found)
     del found
     gc.collect()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     assert split.reads < 10
 
 
 def test_the_time_spent_waiting_is_that_of_reading_what_is_not_there_yet() -> None:
-    split = Tiny(9, seconds=0.2)
+    split = Tiny(9, seconds=1.0)
     found = batches_in_order(split, 3, device=CPU, workers=1)
     assert found.waited == 0
     next(found)
     first = found.waited
-    assert first >= 0.2
+    assert first >= 1.0
     while split.reads < 3:
         time.sleep(0.01)
     next(found)
-    assert found.waited < first + 0.2  # it lay ready
+    assert found.waited < first + 1.0  # it lay ready

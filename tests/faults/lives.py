@@ -97,6 +97,8 @@ class Lives:
         """``alexnet ARGUMENTS...`` with these variables besides its own."""
         self.begun += 1
         out = Path(self.folder.name) / str(self.begun)
+        for stream in (".out", ".err"):  # it may be ended before it opens them
+            out.with_suffix(stream).touch()
         pid = self.ask(["begin", [str(a) for a in arguments], dict(environment or {}), str(out)])
         return Life(self, pid, out)
 
@@ -122,6 +124,7 @@ def serve() -> None:
     from alexnet import cli
 
     torch.set_num_threads(1)
+    early = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     for line in sys.stdin:
         verb, *given = json.loads(line)
         if verb == "wait":
@@ -129,14 +132,21 @@ def serve() -> None:
             answer = os.waitstatus_to_exitcode(status)
         else:
             arguments, environment, out = given
+            signal.pthread_sigmask(signal.SIG_BLOCK, early)  # until a life can take them
             answer = os.fork()
-            if not answer:
+            if answer:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, early)
+            else:
                 os.environ.update(environment)
                 for number, end in enumerate((os.devnull, f"{out}.out", f"{out}.err")):
                     os.dup2(os.open(end, os.O_RDONLY if not number else os.O_CREAT | os.O_WRONLY), number)
                 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where pytest is a background job
                 try:
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, early)
                     cli.main(arguments)
+                except KeyboardInterrupt:  # as in __main__
+                    sys.stderr.write("alexnet: interrupted\n")
+                    os._exit(130)
                 except SystemExit as ended:
                     sys.stdout.flush()
                     sys.stderr.flush()

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from alexnet.cli import main
 from alexnet.recipe import RECIPES, Recipe
 
-RIGHT = {  # each would do its work if nothing were made wrong in it; demo has nothing that can be, but its words
+RIGHT = {  # each would do its work if nothing were made wrong in it
+    "demo": ["demo", "new-demo"],
     "prepare": ["prepare", "pictures", "new-store", "--side", "64", "--val-fraction", "0.3", "--jobs", "1"],
     "verify": ["verify", "store"],
     "train": ["train", "store", "new-run", "--recipe", "small.json", "--epochs", "1"],
@@ -37,7 +38,7 @@ RIGHT = {  # each would do its work if nothing were made wrong in it; demo has n
 NEEDED = {"prepare": 2, "verify": 1, "train": 2, "evaluate": 2, "predict": 2, "figures": 2, "features": 3}
 NEEDED |= {"similar": 3, "report": 1}
 ONLY = {"verify": 1, "train": 2, "figures": 2, "features": 3, "report": 1, "summary": 1, "recipe": 1, "bench": 1}
-ONLY |= {"plan": 1, "study": 3, "prepare": 2}  # and no word more
+ONLY |= {"demo": 1, "plan": 1, "study": 3, "prepare": 2}  # and no word more
 
 NO_WHOLE = ["x", "1.5", "1e3", "nan", "inf", "[1]", "null", "0x10", "é", "\n", "9" * 5000, "\x1b[2J", "[" * 100_000]
 NOT_POSITIVE = [*NO_WHOLE, "-1", "0", "-" + "9" * 30, "9" * 30]
@@ -77,7 +78,16 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
     | {"--pictures": NOT_POSITIVE, "--epochs": NOT_POSITIVE, "--at-batch": NOT_POSITIVE},
 }
 PATHS = [  # which word of a right command is a path to what must be there
-    *[("verify", 1), ("train", 1), ("evaluate", 1), ("evaluate", 2), ("predict", 1), ("study", 2), ("figures", 1)],
+    *[
+        ("demo", 1),
+        ("verify", 1),
+        ("train", 1),
+        ("evaluate", 1),
+        ("evaluate", 2),
+        ("predict", 1),
+        ("study", 2),
+        ("figures", 1),
+    ],
     *[("features", 1), ("similar", 1), ("similar", 2)],
 ]
 RECIPE_VERBS = ["recipe", "summary", "plan", "train"]
@@ -210,7 +220,8 @@ def with_other_path(draw: Callable[..., Any]) -> list[str]:
     """A path to nothing, or to something else."""
     verb, number = draw(st.sampled_from(PATHS))
     words = [*RIGHT[verb]]
-    words[number] = draw(st.sampled_from(["", "a\0b", *NO_PATH]))
+    wrong = [path for path in NO_PATH if verb != "demo" or path not in ("missing", "nothing", "a/" * 3000)]
+    words[number] = draw(st.sampled_from(["", "a\0b", *wrong]))
     return words
 
 

@@ -418,7 +418,9 @@ def test_a_disk_that_is_really_full_is_said_and_room_is_all_it_needs(
 
 
 def mountable() -> None:
-    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], check=False, capture_output=True
+    ).returncode:
         pytest.skip("mounting is not allowed here")
 
 
@@ -482,14 +484,32 @@ def test_a_slow_compiler_and_a_path_of_python_that_is_a_path_end_no_prepare(
     """The first prepare on a machine compiles in each worker; a notebook may add a Path to sys.path."""
     source, expected, _ = longer
     compiler = tmp_path / "c++"
-    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\nsleep 4\nexit 1\n')
+    asleep = tmp_path / "asleep"
+    compiler.write_text(f"""#!/bin/sh
+        [ "$1" = --version ] && exit 0
+        touch {asleep}.$PPID
+        sleep 2
+        rm {asleep}.$PPID
+        exit 1
+    """)
     compiler.chmod(0o755)
+    slow = set()
+
+    class Slow(workers.Worker):
+        """Time goes by a thousand times as fast while its compiler is at work, and else not at all."""
+
+        def look(self, past: float) -> None:
+            if compiling := Path(f"{asleep}.{self.process.pid}").exists():
+                slow.add(self.process.pid)
+            super().look(1000 * past if compiling else 0.0)
+
     monkeypatch.setenv("CXX", str(compiler))
     monkeypatch.delenv("ALEXNET_NATIVE", raising=False)
-    monkeypatch.setattr(workers, "PATIENCE", 2.0)
+    monkeypatch.setattr(workers, "Worker", Slow)
     monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
     prepare(source, tmp_path / "store", side=SIDE, jobs=2)
     assert fingerprint(tmp_path / "store") == expected
+    assert slow
     count("prepare: a compiler slower than a picture may be", injected=1, survived=1)
 
 

@@ -35,7 +35,7 @@ from alexnet.run import code, locked
 from alexnet.training import train
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="finds the processes of a launcher in /proc"),
 ]
 
@@ -44,7 +44,7 @@ SILENT = (
     "a peer has not answered within the time allowed (--timeout); "
     "the last checkpoint stands: see what the others said, and go on with --resume"
 )
-PATIENCE = 90.0  # seconds; nothing here waits so long unless it hangs
+PATIENCE = 240.0  # seconds; nothing here waits so long unless it hangs
 
 
 class Job:
@@ -164,9 +164,9 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def recipe(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty-two steps: long enough for a signal to come in the midst of them."""
+    """Sixty-four steps: long enough for a signal to come in the midst of them."""
     path = tmp_path_factory.mktemp("recipe") / "small.json"
-    path.write_text(json.dumps(small.but(epochs=8).plain()))
+    path.write_text(json.dumps(small.but(epochs=16).plain()))
     return path
 
 
@@ -194,8 +194,8 @@ def test_rank_0_alone_prints_and_writes(undisturbed: tuple[Path, Job]) -> None:
     assert len(lines) == len(set(lines)) == len(runlog.read(folder))
     kinds = [(line["kind"], line["step"]) for line in runlog.read(folder)]
     assert len(set(kinds)) == len(kinds)
-    assert [place for place in kinds if place[0] == "epoch"] == [("epoch", 4 * i) for i in range(1, 9)]
-    assert kinds[-1] == ("final", 32)
+    assert [place for place in kinds if place[0] == "epoch"] == [("epoch", 4 * i) for i in range(1, 17)]
+    assert kinds[-1] == ("final", 64)
 
 
 def test_evaluating_and_predicting_under_torchrun_print_one_answer_that_of_one_process(
@@ -224,12 +224,12 @@ def test_evaluating_and_predicting_under_torchrun_print_one_answer_that_of_one_p
 def test_a_killed_process_makes_the_job_start_again_and_end_with_the_same_numbers(
     undisturbed: tuple[Path, Job], store: Path, options: list[str], tmp_path: Path, rank: int
 ) -> None:
-    at = random.Random(f"{tmp_path}{time.time()}").randrange(1, 13)
+    at = random.Random(2012 + rank).randrange(1, 13)
     folder = tmp_path / "run"
     with torchrun(tmp_path / "said", "train", store, folder, *options, "--towers-apart", "--resume", restarts=3) as job:
         job.until(partial(past, folder, at - 1))
         job.kill(rank, signal.SIGKILL)
-        assert step(folder) < 32
+        assert step(folder) < 64
         assert job.end() == [0], job.words()
     said = job.said()
     assert said[rank] == []
@@ -243,20 +243,20 @@ def test_a_peer_that_stalls_is_given_up_in_time_and_the_run_goes_on_from_its_las
     store: Path, options: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    given = ["train", store, folder, *options, "--timeout", 5, "--towers-apart"]
+    given = ["train", store, folder, *options, "--timeout", 10, "--towers-apart"]
     with by_hand(tmp_path / "said", given, given) as job:
         job.until(partial(past, folder, 2))
-        job.kill(1, signal.SIGSTOP)
         begun = time.monotonic()
+        job.kill(1, signal.SIGSTOP)
         assert job.processes[0].wait(PATIENCE) == 1
-        assert 4 < time.monotonic() - begun < 5 + 15
+        assert 8 < time.monotonic() - begun < 10 + 60
         assert job.said() == [[f"rank 0 of 2: {SILENT}"], []]
         job.kill(1, signal.SIGCONT)
         assert job.end() == [1, 1]
     assert job.said()[1] in ([f"rank 1 of 2: {GONE}"], [f"rank 1 of 2: {SILENT}"])  # by what it had been waiting for
-    assert 3 <= step(folder) < 32
+    assert 3 <= step(folder) < 64
     train(store, folder, resume=True, quiet=True)
-    assert step(folder) == 32
+    assert step(folder) == 64
 
 
 def test_ranks_that_were_started_for_other_trainings_are_refused_by_rank_and_difference(
@@ -365,7 +365,7 @@ def test_a_run_folder_that_is_lost_in_training_ends_it(
         job.kill(0, signal.SIGCONT)
         assert job.end() == [1, 1], job.words()
     (words,), others = job.said()
-    why = "No such file or directory" if lost == "run folder" else "File exists"
+    why = "No such file or directory" if lost == "run folder" else "(File exists|Not a directory)"
     advice = "earlier checkpoints stand: mend that and go on with --resume"
     assert re.fullmatch(rf"rank 0: cannot save step \d+ in {folder}/checkpoints: {why}; {advice}", words)
     assert others == []
@@ -381,16 +381,16 @@ def test_a_signal_saves_and_stops_and_resuming_ends_with_the_same_numbers(
     for number in (signal.SIGTERM, signal.SIGINT):
         with torchrun(tmp_path / number.name, *given) as job:
             job.until(partial(past, folder, begun + 2))
-            if number == signal.SIGINT:
-                for rank in (0, 1):
-                    job.kill(rank, number)
+            ranks = job.ranks().values() if number == signal.SIGINT else ()
+            for pid in ranks:
+                os.kill(pid, number)
             job.processes[0].send_signal(number)
-            assert job.end(30) == [1], job.words()  # torchrun's own status
+            assert job.end() == [1], job.words()  # torchrun's own status
         (words,), others = job.said()
-        expected = rf"stopped by {number.name}: saved at step (\d+) of 32 in {folder}; --resume goes on from there"
+        expected = rf"stopped by {number.name}: saved at step (\d+) of 64 in {folder}; --resume goes on from there"
         assert (found := re.fullmatch(expected, words)), words
         assert others == []
-        assert begun < int(found[1]) == step(folder) < 32
+        assert begun < int(found[1]) == step(folder) < 64
         begun = step(folder)
     with by_hand(tmp_path / "end", given, given) as job:
         assert job.end() == [0, 0], job.words()
@@ -400,7 +400,7 @@ def test_a_signal_saves_and_stops_and_resuming_ends_with_the_same_numbers(
 def test_two_trainings_of_one_run_are_refused_once(store: Path, options: list[str], tmp_path: Path, run: Path) -> None:
     """This process stands for the first."""
     folder = shutil.copytree(run, tmp_path / "run")
-    with by_hand(tmp_path / "said", *[["train", store, folder, "--resume", "--json"]] * 2) as job, locked(folder):
+    with locked(folder), by_hand(tmp_path / "said", *[["train", store, folder, "--resume", "--json"]] * 2) as job:
         assert job.end() == [2, 2], job.words()
     words = f"rank 0: run {folder} is being trained by another process; wait for it, or stop it"
     assert job.said() == [[words], []]

@@ -77,7 +77,7 @@ def test_a_reader_that_is_stuck_is_given_up_in_time(store: Path, monkeypatch: py
     with pytest.raises(FailedError, match=r"no picture has come for 0\.2 s: see whether the store's disk answers") as e:
         next(batches)
     assert e.value.stuck
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     split.answers.set()
     count("a reader that is stuck", injected=1, survived=1, figure="given up after 600 s, here 0.2 s")
 
@@ -91,7 +91,7 @@ def test_a_process_that_was_stopped_for_long_and_goes_on_has_not_waited(store: P
     process.send_signal(signal.SIGSTOP)
     time.sleep(5)
     process.send_signal(signal.SIGCONT)
-    assert process.communicate(timeout=60)[0].splitlines()[-1] == "read"
+    assert process.communicate(timeout=300)[0].splitlines()[-1] == "read"
     count("a training stopped for longer than a reader may take", injected=1, survived=1)
 
 
@@ -100,7 +100,7 @@ def test_a_training_whose_disk_never_answers_ends_with_a_line_and_keeps_what_it_
 ) -> None:
     run = tmp_path / "run"
     words = [sys.executable, "-c", STUCK, *map(str, training(store, run, whole.recipe(9))), "--cache", "none"]
-    done = subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("alexnet: no picture has come for 2 s: see whether the store's disk")
     assert "Traceback" not in done.stderr

@@ -25,7 +25,7 @@ def test_a_training_killed_again_and_again_at_random_moments_ends_with_the_same_
     lives: Lives, store: Path, whole: Whole, tmp_path: Path, torture: bool,
     count: Count,
 ) -> None:  # fmt: skip
-    kills, of = (50, 120) if torture else (5, 12)
+    kills, of = (50, 120) if torture else (5, 40)
     run, chance, saving = tmp_path / "run", random.Random(2012), 0
     command, killed = training(store, run, whole.recipe(of)), 0
     while killed < kills:
