@@ -1,4 +1,3 @@
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests import prepared
 
 Tree = Callable[..., Path]
 
@@ -28,11 +28,7 @@ def tree(tmp_path: Path) -> Tree:
 
 @pytest.fixture
 def fingerprint() -> Callable[[Path], dict[str, str]]:
-    def of(folder: Path) -> dict[str, str]:
-        files = (path for path in folder.rglob("*") if path.is_file())
-        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-    return of
+    return prepared.fingerprint
 
 
 @pytest.fixture

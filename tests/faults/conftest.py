@@ -1,14 +1,19 @@
 """What the fault tests share: how many faults to inject, and a count of what became of them for docs/reliability.md."""
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.faults.faulty import Faulty
 from tests.faults.lives import Lives
+from tests.prepared import SHARD, SIDE, begin, draw, end, fingerprint
 from tests.trained import Whole
 
+from alexnet.data import plan
+from alexnet.data.prepare import prepare
 from alexnet.recipe import Recipe
 
 HERE = Path(__file__).parent
@@ -58,6 +63,49 @@ def doomed(faulty: Faulty) -> Iterator[Lives]:
     """The same, whose calls may fail."""
     with Lives(faulty.library) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of six small pictures; one is none, one is gray."""
+    root = tmp_path_factory.mktemp("preparing") / "source"
+    draw(root, 6)
+    (root / "cat/note.txt").write_text("no picture")
+    Image.new("L", (40, 40), 9).save(root / "dog/gray.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def undisturbed(source: Path) -> dict[str, str]:
+    """The files of a store of it that nothing happened to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "SHARD_BYTES", SHARD)
+        prepare(source, source.parent / "undisturbed", side=SIDE, jobs=1)
+    return fingerprint(source.parent / "undisturbed")
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four pictures in each, where this process prepares."""
+    monkeypatch.setattr(plan, "SHARD_BYTES", SHARD)
+
+
+@pytest.fixture(scope="session")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str], float]:
+    """A source that takes a second or more, its store's bytes, and the seconds."""
+    root = tmp_path_factory.mktemp("longer")
+    draw(root / "source", 40, 300)
+    started = time.monotonic()
+    assert end(begin(["prepare", root / "source", root / "store", "--side", str(SIDE), "--jobs", "2"])) == (0, [])
+    return root / "source", fingerprint(root / "store"), time.monotonic() - started
+
+
+@pytest.fixture
+def mounts() -> None:
+    """Skips where no file system may be mounted."""
+    command = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
 
 
 @pytest.fixture

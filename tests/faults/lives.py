@@ -54,7 +54,11 @@ class Life:
 
     def over(self) -> bool:
         """Whether it has ended, and waits to be asked how."""
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return self.state() == "Z"
+
+    def state(self) -> str:
+        """As in /proc: "T" is stopped, "Z" has ended."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
     def end(self, patience: float = PATIENCE) -> Ended:
         """Wait for its end; one that hangs is killed, and fails."""
@@ -93,18 +97,34 @@ class Lives:
         self.process.wait()
         self.folder.cleanup()
 
-    def begin(self, arguments: Sequence[object], environment: Mapping[str, str] | None = None) -> Life:
-        """``alexnet ARGUMENTS...`` with these variables besides its own."""
+    def begin(
+        self, arguments: Sequence[object], environment: Mapping[str, str] | None = None, before: str = "",
+        waits: bool = False,
+    ) -> Life:  # fmt: skip
+        """``alexnet ARGUMENTS...`` with these variables besides its own, after some statements of Python.
+
+        One that waits is stopped before its first word, and goes on with SIGCONT.
+        """
         self.begun += 1
         out = Path(self.folder.name) / str(self.begun)
         for stream in (".out", ".err"):  # it may be ended before it opens them
             out.with_suffix(stream).touch()
-        pid = self.ask(["begin", [str(a) for a in arguments], dict(environment or {}), str(out)])
+        pid = self.ask(["begin", [str(a) for a in arguments], dict(environment or {}), before, waits, str(out)])
         return Life(self, pid, out)
 
-    def __call__(self, *arguments: object, environment: Mapping[str, str] | None = None) -> Ended:
+    def __call__(self, *arguments: object, environment: Mapping[str, str] | None = None, before: str = "") -> Ended:
         """One life to its end."""
-        return self.begin(arguments, environment).end()
+        return self.begin(arguments, environment, before).end()
+
+    def race(self, commands: Sequence[Sequence[object]], before: str = "") -> list[Life]:
+        """Lives that begin at one instant."""
+        lives = [self.begin(arguments, before=before, waits=True) for arguments in commands]
+        for life in lives:
+            while life.state() != "T":
+                time.sleep(0.0005)
+        for life in lives:
+            life.kill(signal.SIGCONT)
+        return lives
 
     def ask(self, what: list[object]) -> int:
         """The answer of the process that forks."""
@@ -119,6 +139,7 @@ def serve() -> None:
     """Fork a life for each line that asks for one."""
     import torch
 
+    import alexnet.data.prepare
     import alexnet.training
     import alexnet.verbs.runs  # noqa: F401
     from alexnet import cli
@@ -131,7 +152,7 @@ def serve() -> None:
             _, status = os.waitpid(given[0], 0)
             answer = os.waitstatus_to_exitcode(status)
         else:
-            arguments, environment, out = given
+            arguments, environment, before, waits, out = given
             signal.pthread_sigmask(signal.SIG_BLOCK, early)  # until a life can take them
             answer = os.fork()
             if answer:
@@ -141,6 +162,9 @@ def serve() -> None:
                 for number, end in enumerate((os.devnull, f"{out}.out", f"{out}.err")):
                     os.dup2(os.open(end, os.O_RDONLY if not number else os.O_CREAT | os.O_WRONLY), number)
                 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where pytest is a background job
+                exec(before, {})
+                if waits:
+                    os.kill(os.getpid(), signal.SIGSTOP)
                 try:
                     signal.pthread_sigmask(signal.SIG_UNBLOCK, early)
                     cli.main(arguments)

@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.faults.several import several
+from tests.prepared import SIDE, begin, end, fingerprint
 
 from alexnet import checkpoint
-from alexnet.data.store import Store
+from alexnet.data.prepare import prepare
+from alexnet.data.store import Store, verify
 from alexnet.recipe import Recipe
 from alexnet.run import recipe_of
 
@@ -202,3 +205,70 @@ def test_a_working_folder_that_is_gone_is_one_line(run: Path, tmp_path: Path, co
 def test_what_a_run_says_of_itself_does_not_depend_on_where_it_lies(run: Path, store: Path, tmp_path: Path) -> None:
     assert recipe_of(shutil.copytree(run, tmp_path / "run")) == recipe_of(run)
     assert Store(shutil.copytree(store, tmp_path / "store")).digest == Store(store).digest
+
+
+def latin(folder: Path) -> dict[str, str]:
+    """The environment of a locale of ISO 8859-1, or none."""
+    name = "en_US.ISO-8859-1"
+    command = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(folder / name)]
+    if shutil.which("localedef") is None or subprocess.run(command, check=False, capture_output=True).returncode:
+        return {}
+    return {"LOCPATH": str(folder), "LC_ALL": name}
+
+
+def test_names_with_spaces_and_letters_of_any_language_prepare_in_any_locale(
+    source: Path, tmp_path: Path, count: Callable[..., None]
+) -> None:
+    home = tmp_path / "Bücher und ☃ $HOME 'q\"uote"
+    home.mkdir()
+    shutil.copytree(source / "cat", home / "source/Ärger im Büro")
+    shutil.copytree(source / "dog", home / "source/犬 🐕")
+    (home / "source/犬 🐕/0.png").rename(home / "source/犬 🐕/naïve; rm -rf ~.png")
+    locales = {"utf8": {"LC_ALL": "C.UTF-8"}, "c": {"LC_ALL": "C"}, "lang": {"LANG": "C", "LC_ALL": ""}}
+    if own := latin(tmp_path):
+        locales["latin-1"] = own
+    prints = {}
+    for name, environment in locales.items():
+        given = ["prepare", home / "source", home / name, "--side", str(SIDE), "--jobs", "2"]
+        assert end(begin(given, own=environment)) == (0, []), name
+        assert end(begin(["verify", home / name], own=environment)) == (0, []), name
+        prints[name] = fingerprint(home / name)
+    if own:
+        prints.pop("latin-1")  # where the same bytes are other letters
+    assert [c.name for c in Store(home / "utf8").classes] == ["Ärger im Büro", "犬 🐕"]
+    assert all(found == prints["utf8"] for found in prints.values())
+    count("prepare: names and locales", injected=len(locales), survived=len(locales))
+
+
+def test_a_store_is_renamed_moved_and_read_by_who_may_not_write(
+    source: Path, tmp_path_factory: pytest.TempPathFactory, count: Callable[..., None], small_shards: None
+) -> None:
+    home = tmp_path_factory.mktemp("moved")
+    prepare(source, home / "store", side=SIDE, jobs=1)
+    expected, digest = fingerprint(home / "store"), Store(home / "store").digest
+    (home / "store").rename(home / "renamed")
+    shutil.move(home / "renamed", home / "elsewhere with spaces")
+    moved = home / "elsewhere with spaces"
+    for path in (moved, *moved.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    folder = os.open(moved, os.O_RDONLY)
+    child = os.fork()
+    if child == 0:  # another user may not pass the folders above it
+        try:
+            os.fchdir(folder)
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            store = Store(".")
+            store["train"].read(np.arange(len(store["train"])))
+            os._exit(0 if store.digest == digest and verify(".") == [] else 1)
+        except BaseException:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(folder)
+    assert fingerprint(moved) == expected
+    for path in (moved, *moved.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
+    count("store renamed, moved, read-only", injected=3, survived=3)
