@@ -161,7 +161,8 @@ def serve() -> None:
                 os.environ.update(environment)
                 for number, end in enumerate((os.devnull, f"{out}.out", f"{out}.err")):
                     os.dup2(os.open(end, os.O_RDONLY if not number else os.O_CREAT | os.O_WRONLY), number)
-                signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where pytest is a background job
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where pytest is a background job,
+                signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and this under nohup
                 exec(before, {})
                 if waits:
                     os.kill(os.getpid(), signal.SIGSTOP)
