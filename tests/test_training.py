@@ -139,7 +139,9 @@ def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_chec
     store: Path, small: Recipe, tmp_path: Path
 ) -> None:
     wild = small.but(sgd={"rate": 1e6, "bias_rate": 1e6})
-    with pytest.raises(FailedError, match=r"the loss is (nan|inf) at step \d+ \(rate 1e\+06, batch 8\)"):
+    with pytest.raises(
+        FailedError, match=r"(the loss is (nan|inf)|holds? NaN or infinity) at step \d+ \(rate 1e\+06, "
+    ):
         train(store, tmp_path / "run", wild, precision="fp32", quiet=True)
     for kept in checkpoint.found(tmp_path / "run"):
         weights = checkpoint.read_tensors(kept, checkpoint.FILES[0])

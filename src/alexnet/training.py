@@ -110,10 +110,11 @@ def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], sa
         poll()
         asked = due(END if training.lost else SAVE if time.monotonic() - saved > save_every else GO)
         if asked == END:
-            training.spread.mesh.together(training.check)
+            training.check()
         save = asked == SAVE
         if training.unvalidated:
             training.read(log)
+            training.check()
             log.epoch(training.step, **training.validate(poll))
             save = True
         if save:
@@ -168,7 +169,7 @@ class Training:
         self.viewer = run.viewer_of(folder, recipe).to(where.device)
         self.take = fastest(Step(self.net, self.viewer, self.momentum, where, recipe.seed, spread, parts))
         self.watch, self.unread = Watch(recipe), deque[tuple[Outcome, float]]()
-        self.lost: tuple[int, list[str]] | None = None  # step after which these weights of this process are no numbers
+        self.lost: tuple[int, list[str]] | None = None  # step that left these weights of this process no numbers
         self.pictures = Pictures(store["train"], where.device, cache)
         self.held_out = Pictures(store[store.held_out], where.device, cache)
         self.per_epoch = steps(len(self.pictures), recipe.sgd.batch)
@@ -226,9 +227,9 @@ class Training:
         while len(self.unread) > but:
             seen, waited = self.unread.popleft()
             loss, wrong = seen.loss.item(), int(seen.wrong)
-            if not math.isfinite(loss):  # everywhere; a process that has lost a weight says so
-                self.spread.mesh.together(self.check)
             with self.spread.mesh.same():
+                if self.lost and not math.isfinite(loss):  # the weights say more, and when
+                    raise self.failure(*self.lost)
                 for line in self.watch.see(seen.step, loss, seen.views, seen.logits):
                     log.say(line)
             if lost := [name for name, finite in zip(self.momentum.parameters, seen.finite.tolist(), strict=True)
@@ -240,10 +241,15 @@ class Training:
             )  # fmt: skip
 
     def check(self) -> None:
-        """Raise FailedError if a step has shown weights that are no numbers."""
-        if self.lost:
-            step, names = self.lost
-            raise FailedError(not_a_number(holding(names), step, self.recipe))
+        """Raise FailedError if a step has shown weights that are no numbers in any of the processes, which all ask."""
+        if found := [lost for lost in self.spread.mesh.tell(self.lost) if lost]:
+            names = dict.fromkeys(name for _, names in found for name in names)
+            with self.spread.mesh.same():
+                raise self.failure(min(step for step, _ in found), list(names))
+
+    def failure(self, step: int, names: Sequence[str]) -> FailedError:
+        """What is said where these tensors are no numbers after a step."""
+        return FailedError(not_a_number(holding(names), step, self.recipe))
 
     def validate(self, poll: Callable[..., None]) -> dict[str, float]:
         """The errors with one view at the end of an epoch; the schedule sees top1."""
@@ -272,7 +278,7 @@ class Training:
         def write() -> None:
             for what, tensors in (("", weights), ("the velocity of ", velocity)):
                 if lost := [what + name for name, t in tensors.items() if not t.isfinite().all()]:
-                    raise FailedError(not_a_number(holding(lost), self.step, self.recipe))
+                    raise self.failure(self.step, lost)
             seconds = round(self.seconds + time.monotonic() - self.begun, 1)
             state = State(self.step, tuple(self.errors), seconds, astuple(self.tally))
             if self.spread.mesh.leads:

@@ -101,9 +101,9 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
 
 
 @pytest.fixture
-def mounts() -> None:
+def mounts(tmp_path: Path) -> None:
     """Skips where no file system may be mounted."""
-    command = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
+    command = ["unshare", "-m", "mount", "-t", "tmpfs", "none", str(tmp_path)]
     if subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
 

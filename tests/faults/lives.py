@@ -120,7 +120,7 @@ class Lives:
         """Lives that begin at one instant."""
         lives = [self.begin(arguments, before=before, waits=True) for arguments in commands]
         for life in lives:
-            while life.state() != "T":
+            while life.state() not in "TZ":
                 time.sleep(0.0005)
         for life in lives:
             life.kill(signal.SIGCONT)

@@ -1,9 +1,13 @@
 """What a stranger may put into ILSVRC's meta.mat, which scipy reads."""
 
+import importlib
 import io
+import json
 import random
-import resource
+import re
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -57,15 +61,59 @@ def hostile() -> dict[str, bytes]:
     }
 
 
-def test_a_meta_mat_that_lies_about_its_sizes_takes_no_memory_here_and_is_refused(count: Count) -> None:
-    cases = hostile()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for data in cases.values():
-        with pytest.raises(UnusableError, match=r"kit.tar: meta\.mat is not the development kit's \(.+\); fetch"):
-            synsets.synsets(HEADER * bool(data) + data, Path("kit.tar"), "ILSVRC2012_ID")
-    more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+ASK = """
+import json, resource, sys
+from pathlib import Path
+from alexnet.data import synsets
+from alexnet.errors import UnusableError
+def taken():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before, said = taken(), {}
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        said[path.name] = str(synsets.synsets(path.read_bytes(), Path("kit.tar"), "ILSVRC2012_ID"))
+    except UnusableError as error:
+        said[path.name] = str(error)
+print(json.dumps([said, taken() - before]))
+"""
+
+
+def test_a_meta_mat_that_lies_about_its_sizes_takes_no_memory_here_and_is_refused(tmp_path: Path, count: Count) -> None:
+    """Here: in a process that prepares, of which the test's own has forgotten how little it once took."""
+    cases, files, home = hostile(), tmp_path / "files", tmp_path / "home"
+    for folder in (files, home):
+        folder.mkdir()
+    for name, data in cases.items():
+        (files / name).write_bytes(HEADER * bool(data) + data)
+    (home / "scipy.py").write_text("open('MARK', 'w')")  # none of these is what is meant
+    (home / "alexnet.py").write_text("open('MARK', 'w')")
+    done = subprocess.run(python_of(ASK, files), cwd=home, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    said, more = json.loads(done.stdout)
+    assert said.keys() == cases.keys()
+    refused = r"kit.tar: meta\.mat is not the development kit's \(.+\); fetch it again"
+    assert all(re.fullmatch(refused, words) for words in said.values()), said
     assert more < 100
+    assert sorted(path.name for path in home.iterdir()) == ["alexnet.py", "scipy.py"]  # no core, no mark
     count("meta.mat: hostile sizes", injected=len(cases), survived=len(cases), figure=f"{more:.0f} MB more at most")
+
+
+def python_of(code: str, *words: object) -> list[str]:
+    """The command of a process that runs some code, whose modules are those of this one."""
+    return [sys.executable, "-P", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}", *map(str, words)]
+
+
+def test_scipy_that_cannot_be_loaded_is_said_and_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scipy").mkdir()
+    (tmp_path / "scipy/__init__.py").write_text("raise ImportError('a part of it is missing')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "scipy", raising=False)
+    importlib.invalidate_caches()
+    words = r"kit.tar needs scipy, which cannot be loaded \(a part of it is missing\); pip install 'alexnet\[ilsvrc\]'"
+    with pytest.raises(UnusableError, match=words):
+        synsets.synsets(HEADER, Path("kit.tar"), "ILSVRC2012_ID")
 
 
 def test_a_meta_mat_with_a_damaged_byte_is_read_or_refused(torture: bool, count: Count) -> None:

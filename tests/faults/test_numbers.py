@@ -80,15 +80,18 @@ def test_a_number_that_is_lost_in_training_stops_it_at_that_step_and_is_never_sa
     count(f"{value} in {part} after step 5", injected=1, survived=1, figure=f"stopped at step {training.step}")
 
 
-@pytest.mark.parametrize("way", ["data", "towers"])
+@pytest.mark.parametrize("step", [5, 7])
+@pytest.mark.parametrize("way", ["data", "towers", "hybrid"])
 def test_a_number_that_one_process_loses_ends_all_with_one_line(
-    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, count: Count, way: str
+    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, count: Count, way: str, step: int
 ) -> None:
-    """It is heard a step later, as a signal is, so that no step waits for the question."""
-    given = (small.but(epochs=40), way, 5, -math.inf)
-    (words, told, step), (_, again, other) = ranks(2, poisoned, store, tmp_path / "run", *given)
-    assert re.search(r"conv\d.weight.* holds? NaN or infinity at step 6 \(", words)
+    """It is heard a step later, as a signal is, so that no step waits for the question; an epoch's last step waits."""
+    given = (small.but(epochs=40), way, step, -math.inf)
+    (words, told, at), (_, again, other) = ranks(2, poisoned, store, tmp_path / "run", *given)
+    assert re.match(rf"conv\d.weight( and \d more hold| holds) NaN or infinity at step {step + 1} \(", words)
+    assert words.count("--set") == 1
     assert (told, again) == (True, False)
-    assert step == other == 7
+    assert at == other == {5: 7, 7: 8}[step]
     assert [checkpoint.place(path)[0] for path in checkpoint.found(tmp_path / "run")] == [4]
-    count("-inf in weights of one of two processes", injected=1, survived=1, figure="stopped at step 7")
+    assert [line["epoch"] for line in runlog.read(tmp_path / "run") if line["kind"] == "epoch"] == [1]
+    count("-inf in weights of one of two processes", injected=1, survived=1, figure=f"after step {step} at step {at}")

@@ -11,15 +11,19 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 from alexnet.data.store import Class
+from alexnet.data.workers import python
 from alexnet.errors import UnusableError
 
 # An imitation of ILSVRC2012's 1,860 synsets takes 142 MB and 0.3 s.
 MEMORY = 1 << 30  # bytes of address space that reading may take
 SECONDS = 60  # of CPU time
 MOST = 1 << 24  # bytes of what is found, as JSON
+NO_SCIPY = 3  # the exit status where it cannot be loaded
 
 
 def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], dict[str, int]]:
@@ -27,30 +31,41 @@ def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], d
 
     Raises UnusableError for what is no such file, or without scipy.
     """
+    needs = f"{path} needs scipy, which is not installed; pip install 'alexnet[ilsvrc]'"
     if importlib.util.find_spec("scipy") is None:
-        raise UnusableError(f"{path} needs scipy, which is not installed; pip install 'alexnet[ilsvrc]'")
-    paths = {"PYTHONPATH": os.pathsep.join(map(str, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
+        raise UnusableError(needs)
     done = subprocess.run(
-        [sys.executable, "-m", "alexnet.data.synsets", id_field],
-        input=mat, capture_output=True, check=False, env=os.environ | paths,
+        python("alexnet.data.synsets", "answer", id_field, os.getpid()), input=mat, capture_output=True, check=False,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # each thread would take address space
     )  # fmt: skip
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"status {done.returncode}"
-        why = said[-1] if said and done.returncode > 0 else f"reading it ended by {how}"
-        raise UnusableError(f"{path}: meta.mat is not the development kit's ({why[:200]}); fetch it again")
-    found = json.loads(done.stdout)
+    why = [words for words in done.stderr.decode(errors="replace").splitlines() if words.strip()][-1:] or [""]
+    if done.returncode == NO_SCIPY:
+        raise UnusableError(needs.replace("is not installed", f"cannot be loaded ({why[0][:200]})"))
+    if done.returncode < 0:
+        why = [f"reading it ended by {signal.Signals(-done.returncode).name}"]
+    try:
+        if done.returncode:
+            raise ValueError(why[0][:200])
+        found = json.loads(done.stdout.splitlines()[-1])  # what comes before are others' words
+    except (ValueError, IndexError) as error:
+        raise UnusableError(f"{path}: meta.mat is not the development kit's ({error}); fetch it again") from None
     classes = [Class(wnid, wnid=wnid, ilsvrc_id=number, words=words) for wnid, number, words, _ in found]
     return tuple(sorted(classes, key=lambda record: record.name)), {wnid: pictures for wnid, _, _, pictures in found}
 
 
-def main(id_field: str) -> None:
-    """The leaves of meta.mat on standard input, as JSON on standard output: wnid, ILSVRC id, words, pictures."""
+def answer(id_field: str, parent: int) -> None:
+    """Print the leaves of meta.mat on standard input, as JSON: wnid, ILSVRC id, words, pictures."""
+    threading.Thread(target=leave_with, args=(parent,), daemon=True).start()
     mat = sys.stdin.buffer.read()
-    from scipy.io import loadmat
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(NO_SCIPY)
+    for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_CORE, 0)):
+        _, hard = resource.getrlimit(what)
+        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (limit, limit))
     try:
         rows = loadmat(io.BytesIO(mat), squeeze_me=True)["synsets"]
         leaves = [
@@ -66,5 +81,8 @@ def main(id_field: str) -> None:
     print(found)
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def leave_with(parent: int) -> None:
+    """A killed parent cannot say so."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)

@@ -23,9 +23,6 @@ U = TypeVar("U")
 PATIENCE = 120.0  # seconds that a worker may have one thing in hand
 TICK = 0.5  # seconds between two looks at what each has in hand
 ROOM = 4096  # bytes to say it in
-# The interpreter's options and the caller's __main__ stay out of it: a worker is this module and no more.
-BEGIN = "import json, sys; path, *own = json.loads(sys.argv[1]); sys.path[:] = path; "
-BEGIN += "from alexnet.data.workers import work; work(*own)"
 
 
 class Spread(Protocol):
@@ -106,9 +103,8 @@ class Worker:
             _note(notes, self.place, "its start")
             self.link, theirs = Pipe()
             with theirs:
-                own = json.dumps([sys.path, theirs.fileno(), notes, self.place], default=str)  # a path may be a Path
                 self.process = subprocess.Popen(
-                    [sys.executable, "-X", f"utf8={sys.flags.utf8_mode}", "-c", BEGIN, own],
+                    python("alexnet.data.workers", "work", theirs.fileno(), notes, self.place),
                     stdin=life,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), notes),
@@ -165,6 +161,18 @@ class Worker:
             f"a worker process {how} at {self.at() or 'no picture'}; what is done is kept: run the same command again "
             "to go on, with fewer jobs if memory is short; if it comes to the same again, take that out of the source"
         )
+
+
+def python(module: str, function: str, *own: object) -> list[str]:
+    """The command of a process that calls a function of a module with these values, which are JSON.
+
+    It finds the modules that this process does, and none in its working folder. The interpreter's other options and the
+    caller's __main__ stay out of it.
+    """
+    code = "import json, sys; path, *own = json.loads(sys.argv[1]); sys.path[:] = path; "
+    code += f"from {module} import {function}; {function}(*own)"
+    given = json.dumps([sys.path, *own], default=str)  # a path may be a Path
+    return [sys.executable, "-P", "-X", f"utf8={sys.flags.utf8_mode}", "-c", code, given]
 
 
 _own: tuple[int, int] | None = None  # in a worker: the file of notes, and where its own lies
