@@ -74,6 +74,8 @@ def pictures_of(paths: Iterable[Path], side: int) -> Iterator[tuple[Path, np.nda
             yield path, square(decode(read(Slice(str(path), 0, status.st_size)))[0], side)
         except UnreadablePicture as error:
             yield path, str(error)
+        except MemoryError:
+            yield path, "there is not enough memory for it here"
         except OSError as error:
             yield path, error.strerror or str(error)
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.faults import pictures
+from tests.prepared import environment
 
 from alexnet.data.files import Slice, read
 from alexnet.data.limits import MOST_MEMORY
@@ -33,8 +35,8 @@ def nasty() -> Path:
 def examined(*arguments: str) -> list[tuple[str, list[str] | str, int, float]]:
     """What a process of its own says of each picture; a crash or a hang ends it, and the test."""
     argv = [sys.executable, "-m", "tests.faults.pictures", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
-    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True)
+    own = {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    done = subprocess.run(argv, cwd=ROOT, env=environment(own), capture_output=True, text=True, check=False)
     told = done.stdout.splitlines()
     assert done.returncode == 0, (told[-2:], "hung" if done.returncode == -signal.SIGPROF else done.stderr[-2000:])
     return [tuple(json.loads(line)) for line in told if not line.startswith("#")]
@@ -126,3 +128,22 @@ def test_a_stream_that_ends_early_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     with pytest.raises(ValueError, match="shorter than when it was listed"):
         read(Slice(str(tmp_path / "x"), 0, 4))
+
+
+SHORT = """
+import resource, sys
+from pathlib import Path
+from alexnet.prediction import pictures_of
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (100 << 20),) * 2)
+print([found if isinstance(found, str) else found.shape for _, found in pictures_of(map(Path, sys.argv[1:]), 32)])
+"""
+
+
+def test_a_picture_that_the_memory_is_too_short_for_is_an_error_in_its_place(tmp_path: Path, count: Count) -> None:
+    for name, side in (("large", 9000), ("small", 90)):
+        Image.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
+    command = [sys.executable, "-c", SHORT, *(str(tmp_path / name) for name in ("large.png", "small.png"))]
+    done = subprocess.run(command, env=environment({}), capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("['there is not enough memory for it here', (32, 32, 3)]\n", "")
+    count("picture: the memory is too short for it", injected=1, survived=1)
