@@ -74,7 +74,7 @@ class Momentum:
         for name, w in self.parameters.items():
             rate, decay = self.settings(name, rates)
             if not rate:
-                plain.look(w, self.flags[name])
+                plain.check_finite(w, self.flags[name])
                 continue
             g, v, seen = gradients[name], self.velocity[name], self.seen[name]
             if g.stride() != w.stride():

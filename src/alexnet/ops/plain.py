@@ -93,10 +93,10 @@ def momentum(
     w.add_(v.add_(g, alpha=-rate))
     if shadow is not None:
         shadow.copy_(w)
-    look(w, finite)
+    check_finite(w, finite)
 
 
-def look(w: Tensor, finite: Tensor) -> None:
+def check_finite(w: Tensor, finite: Tensor) -> None:
     """Set `finite` to False where a number of w is NaN or infinite; no device waits for the answer."""
     if w.numel():
         low, high = torch.aminmax(w)
