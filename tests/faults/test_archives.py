@@ -119,6 +119,12 @@ def overlapping_zip() -> bytes:
     return bytes(data[:at]) + directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 2, 2, len(directory), at, 0)
 
 
+def several_zip() -> bytes:
+    """A zip whose last record says that there are two files of it."""
+    data, locator = zip_of(("a/1.txt", b"one")), struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 2)
+    return bytes(data[:-22] + locator + data[-22:])
+
+
 def claiming_zip(field: int, width: int, value: int) -> bytes:
     """A zip whose list of members says something else of its only one."""
     data = zip_of(("a/victim", b"x" * 100))
@@ -190,6 +196,14 @@ def test_every_hostile_archive_is_refused_with_its_member_named(tmp_path: Path, 
         assert sorted(os.listdir(inside)) == ["x"], fault
     assert sorted(os.listdir(tmp_path)) == sorted(map(str, range(len(faults))))
     count("archive: hostile members, each kind once", injected=len(faults), survived=len(faults))
+
+
+def test_a_zip_that_says_it_goes_on_in_another_file_is_refused(tmp_path: Path, count: Count) -> None:
+    """Found by the fuzzer: Python's zipfile raises where it is only asked whether this is a zip."""
+    (tmp_path / "x").write_bytes(several_zip())
+    with pytest.raises(UnusableError, match=r"not a whole zip \(zipfiles that span multiple disks are not supported\)"):
+        list_files(tmp_path / "x", tmp_path)
+    count("archive: a zip of several files", injected=1, survived=1)
 
 
 def test_headers_that_claim_gigabytes_take_no_memory(tmp_path: Path, count: Count) -> None:
@@ -321,7 +335,7 @@ def seeds() -> list[bytes]:
         + header("x")
     )
     made = [plain + bytes(1024), bytes(zip_of(("a/1.txt", b"one"), ("b/2.txt", b"two" * 200), ("c/", b"")))]
-    return [*made, gzip.compress(made[0], mtime=0), quoted_zip(3), overlapping_zip()]
+    return [*made, gzip.compress(made[0], mtime=0), quoted_zip(3), overlapping_zip(), several_zip()]
 
 
 def test_damaged_archives_are_listed_refused_or_read_with_a_reason(tmp_path: Path, torture: bool, count: Count) -> None:

@@ -138,13 +138,20 @@ def list_files(source: Path, work: Path) -> Files:
             start = file.read(512)
         if start.startswith(b"\x1f\x8b"):
             return _listing(tar_members(decompressed(source, work), 0, None, source))
-        if zipfile.is_zipfile(source):
+        if _is_zip(source):
             return _listing(_zip_members(source))
         if _is_tar(start):
             return _listing(tar_members(source, 0, None, source))
     except OSError as error:
         raise UnusableError(f"{source} cannot be read: {error.strerror or error}; check its name and rights") from None
     raise UnusableError(f"{source} is not a folder, a .tar, a .tar.gz or a .zip; give one of these, or 'builtin'")
+
+
+def _is_zip(source: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(source)
+    except zipfile.BadZipFile:  # one that goes on in another file, which is said where its members are asked for
+        return True
 
 
 def _is_tar(start: bytes) -> bool:
