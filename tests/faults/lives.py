@@ -34,6 +34,11 @@ class Ended:
         return said[0].removeprefix("alexnet: ") if len(said) == 1 and "Traceback" not in self.err else self.err
 
 
+def state(pid: int) -> str:
+    """Of a process, as in /proc: "T" is stopped, "Z" has ended."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 class Life:
     """One process."""
 
@@ -54,11 +59,7 @@ class Life:
 
     def over(self) -> bool:
         """Whether it has ended, and waits to be asked how."""
-        return self.state() == "Z"
-
-    def state(self) -> str:
-        """As in /proc: "T" is stopped, "Z" has ended."""
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state(self.pid) == "Z"
 
     def end(self, patience: float = PATIENCE) -> Ended:
         """Wait for its end; one that hangs is killed, and fails."""
@@ -120,7 +121,7 @@ class Lives:
         """Lives that begin at one instant."""
         lives = [self.begin(arguments, before=before, waits=True) for arguments in commands]
         for life in lives:
-            while life.state() not in "TZ":
+            while state(life.pid) not in "TZ":
                 time.sleep(0.0005)
         for life in lives:
             life.kill(signal.SIGCONT)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.faults.lives import state
 from tests.prepared import PATIENCE, SIDE, begin, draw, end, environment, fingerprint, finished
 
 from alexnet.data import workers
@@ -21,10 +22,6 @@ from alexnet.data.store import Store
 from alexnet.errors import FailedError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-
-
-def state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 class Stopped(workers.Worker):

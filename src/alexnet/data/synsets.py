@@ -11,8 +11,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 from alexnet.data.store import Class
@@ -35,17 +33,17 @@ def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], d
     if importlib.util.find_spec("scipy") is None:
         raise UnusableError(needs)
     done = subprocess.run(
-        python("alexnet.data.synsets", "answer", id_field, os.getpid()), input=mat, capture_output=True, check=False,
+        python("alexnet.data.synsets", "answer", id_field), input=mat, capture_output=True, check=False,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # each thread would take address space
     )  # fmt: skip
-    why = [words for words in done.stderr.decode(errors="replace").splitlines() if words.strip()][-1:] or [""]
+    why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
     if done.returncode == NO_SCIPY:
-        raise UnusableError(needs.replace("is not installed", f"cannot be loaded ({why[0][:200]})"))
+        raise UnusableError(needs.replace("is not installed", f"cannot be loaded ({why})"))
     if done.returncode < 0:
-        why = [f"reading it ended by {signal.Signals(-done.returncode).name}"]
+        why = f"reading it ended by {signal.Signals(-done.returncode).name}"
     try:
         if done.returncode:
-            raise ValueError(why[0][:200])
+            raise ValueError(why)
         found = json.loads(done.stdout.splitlines()[-1])  # what comes before are others' words
     except (ValueError, IndexError) as error:
         raise UnusableError(f"{path}: meta.mat is not the development kit's ({error}); fetch it again") from None
@@ -53,9 +51,8 @@ def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], d
     return tuple(sorted(classes, key=lambda record: record.name)), {wnid: pictures for wnid, _, _, pictures in found}
 
 
-def answer(id_field: str, parent: int) -> None:
+def answer(id_field: str) -> None:
     """Print the leaves of meta.mat on standard input, as JSON: wnid, ILSVRC id, words, pictures."""
-    threading.Thread(target=leave_with, args=(parent,), daemon=True).start()
     mat = sys.stdin.buffer.read()
     try:
         from scipy.io import loadmat
@@ -79,10 +76,3 @@ def answer(id_field: str, parent: int) -> None:
     except Exception as error:  # whatever a damaged or foreign .mat makes of itself
         sys.exit(repr(error))
     print(found)
-
-
-def leave_with(parent: int) -> None:
-    """A killed parent cannot say so."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)

@@ -58,13 +58,12 @@ class Crew:
     def __init__(self, jobs: int, folder: Path) -> None:
         self.jobs, self.workers = jobs, list[Worker]()
         self.notes: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed at the end
-        self.life = os.pipe()  # its end tells the workers that this process has ended
 
     def spread(self, function: Callable[[T], U], tasks: Iterable[T], /) -> Iterator[U]:
         """See Spread."""
         left = list(tasks)[::-1]
         while len(self.workers) < min(self.jobs, len(left)):
-            self.workers.append(Worker(len(self.workers), self.jobs, self.notes.fileno(), self.life[0]))
+            self.workers.append(Worker(len(self.workers), self.jobs, self.notes.fileno()))
         looked = time.monotonic()
         while True:
             for worker in self.workers:
@@ -89,14 +88,12 @@ class Crew:
             with suppress(subprocess.TimeoutExpired):  # one that waits for a dead disk cannot be ended
                 worker.process.wait(5)
         self.notes.close()
-        for end in self.life:
-            os.close(end)
 
 
 class Worker:
     """One of the processes, seen from the one that started it."""
 
-    def __init__(self, number: int, of: int, notes: int, life: int) -> None:
+    def __init__(self, number: int, of: int, notes: int) -> None:
         self.idle, self.seen, self.past = False, b"", 0.0
         self.notes, self.place = notes, number * ROOM
         try:
@@ -105,7 +102,7 @@ class Worker:
             with theirs:
                 self.process = subprocess.Popen(
                     python("alexnet.data.workers", "work", theirs.fileno(), notes, self.place),
-                    stdin=life,
+                    stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), notes),
                     start_new_session=True,  # Ctrl-C in a terminal is not theirs
@@ -166,13 +163,25 @@ class Worker:
 def python(module: str, function: str, *own: object) -> list[str]:
     """The command of a process that calls a function of a module with these values, which are JSON.
 
-    It finds the modules that this process does, and none in its working folder. The interpreter's other options and the
-    caller's __main__ stay out of it.
+    It finds the modules that this process does, and none in its working folder, and ends when this one does. The
+    interpreter's other options and the caller's __main__ stay out of it.
     """
-    code = "import json, sys; path, *own = json.loads(sys.argv[1]); sys.path[:] = path; "
+    code = "import json, sys; path, parent, *own = json.loads(sys.argv[1]); sys.path[:] = path; "
+    code += "from alexnet.data.workers import leave_with; leave_with(parent); "
     code += f"from {module} import {function}; {function}(*own)"
-    given = json.dumps([sys.path, *own], default=str)  # a path may be a Path
+    given = json.dumps([sys.path, os.getpid(), *own], default=str)  # a path may be a Path
     return [sys.executable, "-P", "-X", f"utf8={sys.flags.utf8_mode}", "-c", code, given]
+
+
+def leave_with(parent: int) -> None:
+    """End this process soon after the one that started it, which cannot say so if it is killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 _own: tuple[int, int] | None = None  # in a worker: the file of notes, and where its own lies
@@ -182,7 +191,6 @@ def work(link: int, notes: int, place: int) -> None:
     """What a worker does: the tasks that come over `link`, one after the other, until no more can come."""
     global _own
     _own = notes, place
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
     with Connection(link) as parent, suppress(EOFError, ConnectionError):
         answer: tuple[str, Any] = ("ready", None)
         while True:
@@ -206,13 +214,6 @@ def hold(words: str) -> None:
 def _note(notes: int, place: int, words: str) -> None:
     with suppress(OSError):  # the disk is full: what is to be written there next will say so
         os.pwrite(notes, words.encode(errors="backslashreplace")[: ROOM - 1] + b"\n", place)
-
-
-def _leave_with_parent() -> None:
-    """A killed parent cannot say so."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
 
 
 def cores() -> int:
