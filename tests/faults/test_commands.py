@@ -78,17 +78,8 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
     | {"--pictures": NOT_POSITIVE, "--epochs": NOT_POSITIVE, "--at-batch": NOT_POSITIVE},
 }
 PATHS = [  # which word of a right command is a path to what must be there
-    *[
-        ("demo", 1),
-        ("verify", 1),
-        ("train", 1),
-        ("evaluate", 1),
-        ("evaluate", 2),
-        ("predict", 1),
-        ("study", 2),
-        ("figures", 1),
-    ],
-    *[("features", 1), ("similar", 1), ("similar", 2)],
+    *[("verify", 1), ("train", 1), ("evaluate", 1), ("evaluate", 2), ("predict", 1), ("study", 2), ("figures", 1)],
+    *[("demo", 1), ("features", 1), ("similar", 1), ("similar", 2)],
 ]
 RECIPE_VERBS = ["recipe", "summary", "plan", "train"]
 OUT_OF_RANGE = [
