@@ -1,5 +1,6 @@
 """Philox 4x32-10 (Salmon et al. 2011) against its published answers, and what is made of its words."""
 
+import hashlib
 import math
 import zlib
 from itertools import product
@@ -67,6 +68,27 @@ def test_the_words_bits_are_fair() -> None:
     assert four.max() < 2**32
     set_bits = (four[..., None] >> torch.arange(32)) & 1
     assert (set_bits.double().mean(0) - 0.5).abs().max() < 5 * 0.5 / math.sqrt(20000)
+
+
+def test_normals_are_box_and_mullers_of_the_words() -> None:
+    """Box and Muller 1958, by the math library in float64, to one rounding to float32."""
+    four = rng.words(3, "normals", torch.arange(2000))
+    for row, found in zip(four.tolist(), rng.normals(four).tolist(), strict=True):
+        u = [(word + 0.5) / 2**32 for word in row]
+        radius = [math.sqrt(-2 * math.log(x)) for x in u[:2]]
+        expected = [r * math.cos(2 * math.pi * x) for r, x in zip(radius, u[2:], strict=True)]
+        expected += [r * math.sin(2 * math.pi * x) for r, x in zip(radius, u[2:], strict=True)]
+        # Half a unit of float32 for the rounding; in float64 some 1e-15 of the radius, at most 6.8.
+        assert all(abs(x - y) <= 2**-24 * abs(y) + 2e-14 for x, y in zip(found, expected, strict=True))
+
+
+def test_normals_have_the_same_bits_on_every_machine_and_in_every_batch() -> None:
+    """Only correctly rounded operations: the digest is the same with and without AVX, and alone or together."""
+    four = rng.words(0, "normals", torch.arange(4096))
+    together = rng.normals(four)
+    assert hashlib.sha256(together.numpy().tobytes()).hexdigest().startswith("1bcd9365fa5c967b3fbbbb4339dd8f8e")
+    for size in (1, 2, 3, 7, 128):
+        assert torch.equal(torch.cat([rng.normals(some) for some in four[:512].split(size)]), together[:512])
 
 
 def test_normals_are_standard_and_independent() -> None:

@@ -6,6 +6,7 @@ computes it there; so resuming needs the step and no random state, and shares of
 
 import math
 import zlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -39,11 +40,46 @@ def below(word: Tensor, n: int) -> Tensor:
 
 
 def normals(four: Tensor) -> Tensor:
-    """Four words (*, 4) as four standard normal numbers, float32 (Box and Muller)."""
+    """Four words (*, 4) as four standard normal numbers, float32 (Box and Muller).
+
+    Every operation here is one that IEEE 754 rounds correctly, so the bits are the same on every processor, and for
+    every number of words. A library's log and cos are not: their bits differ between machines, and on one machine
+    between a whole vector of numbers and the rest that does not fill one.
+    """
     uniform = (four.double() + 0.5) * 2.0**-32
-    radius = torch.sqrt(-2 * torch.log(uniform[..., :2]))
-    angle = 2 * math.pi * uniform[..., 2:]
-    return torch.cat((radius * torch.cos(angle), radius * torch.sin(angle)), -1).float()
+    radius = torch.sqrt(-2 * _log(uniform[..., :2]))
+    cos, sin = _cos_sin(uniform[..., 2:])
+    return torch.cat((radius * cos, radius * sin), -1).float()
+
+
+def _log(x: Tensor) -> Tensor:
+    """The natural logarithm of float64 x > 0: 2 artanh((m - 1) / (m + 1)) of x = m 2^e, m in sqrt(1/2) .. sqrt(2)."""
+    m, e = torch.frexp(x)
+    low = m < math.sqrt(0.5)
+    m = torch.where(low, 2 * m, m)
+    s = (m - 1) / (m + 1)  # at most 0.172, so that the terms left out are below 1e-17
+    series = _polynomial(s * s, [1 / n for n in range(1, 23, 2)])
+    return (e.double() - low.double()) * math.log(2) + 2 * s * series
+
+
+def _cos_sin(turn: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of float64 `turn`, in 0 .. 1 of a whole turn, by Taylor's series in the nearest eighth."""
+    quarter = torch.floor(4 * turn + 0.5)
+    t = 2 * math.pi * (turn - quarter / 4)
+    z = t * t
+    cos = _polynomial(z, [(-1) ** n / math.factorial(2 * n) for n in range(9)])
+    sin = t * _polynomial(z, [(-1) ** n / math.factorial(2 * n + 1) for n in range(9)])
+    odd, back = quarter % 2 == 1, (quarter == 1) | (quarter == 2)
+    along, up = torch.where(odd, sin, cos), torch.where(odd, cos, sin)
+    return torch.where(back, -along, along), torch.where((quarter == 2) | (quarter == 3), -up, up)
+
+
+def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """Sum of coefficients[n] x^n, by Horner's rule in separate products and sums: a fused one rounds otherwise."""
+    total = torch.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * x + coefficient
+    return total
 
 
 def permutation(n: int, seed: int, purpose: str, place: int = 0) -> Tensor:

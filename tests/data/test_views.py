@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.data.views import Viewer
+from alexnet.data.views import Viewer, along
+from alexnet.ops import native
 from alexnet.recipe import RECIPES, Views
 from alexnet.run import viewer
 
@@ -210,15 +211,47 @@ def test_a_picture_has_its_view_whatever_batch_it_is_in(name: str) -> None:
     images, ids = noise(12), torch.arange(100, 112)
     whole = train(v, images, ids, epoch=3)
     parts = [train(v, images[i : i + 5], ids[i : i + 5], epoch=3, first=i) for i in (0, 5, 10)]
-    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-4)  # the colour's product, in another batch
+    assert torch.equal(torch.cat(parts), whole)
     order = torch.from_numpy(np.random.default_rng(4).permutation(12))
-    torch.testing.assert_close(train(v, images[order], ids[order], epoch=3), whole[order], rtol=0, atol=1e-4)
+    assert torch.equal(train(v, images[order], ids[order], epoch=3), whole[order])
     for other in (
         train(v, images, ids, epoch=4),
         train(v, images, ids, seed=1, epoch=3),
         train(v, images, ids + 12, epoch=3),
     ):
         assert all(not torch.equal(a, b) for a, b in zip(other, whole, strict=True))
+
+
+@pytest.mark.parametrize("switch", ["native", "off"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", ["paper", "source", "tiny"])
+def test_a_view_has_the_same_bits_in_a_batch_of_any_size(
+    name: str, dtype: torch.dtype, switch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing computed of a picture before the net may depend on its company: not noise, mean, crop or rounding."""
+    if switch == "off":
+        monkeypatch.setattr(native, "library", lambda: None)
+    settings = RECIPES[name].but(views={"share": 1, "colour": 0.1}).views
+    v = Viewer(settings, INPUT, noise(1, seed=3)[0].float() / 3, COMPONENTS)
+    images, ids = noise(128), torch.arange(1000, 1128)
+    alone = [train(v, images[i : i + 1], ids[i : i + 1], epoch=3, dtype=dtype) for i in range(128)]
+    tested = [v.ten(images[i : i + 1], dtype) for i in range(128)]
+    for size in (2, 3, 8, 128):
+        for first in range(0, 128, size):
+            rows = slice(first, first + size)
+            assert torch.equal(train(v, images[rows], ids[rows], epoch=3, dtype=dtype), torch.cat(alone[rows]))
+            assert torch.equal(v.ten(images[rows], dtype), torch.cat(tested[rows], 1))
+
+
+def test_colours_lie_along_the_components_as_a_loop_has_them() -> None:
+    """Section 4.1: the sum of p_i alpha_i over i; in float64 to a rounding of each product and sum."""
+    alpha = torch.from_numpy(np.random.default_rng(5).normal(0, 0.1, (50, 3)).astype(np.float32))
+    found = along(alpha, COMPONENTS)
+    assert found.dtype == torch.float64
+    for row, colours in zip(alpha.tolist(), found.tolist(), strict=True):
+        for channel, colour in enumerate(colours):
+            terms = [a * float(c) for a, c in zip(row, COMPONENTS[channel], strict=True)]
+            assert abs(colour - math.fsum(terms)) <= 3 * 2**-53 * sum(map(abs, terms))
 
 
 def test_the_scale_multiplies_every_view_at_the_end() -> None:

@@ -65,7 +65,7 @@ class Viewer:
         shift, factor = None, views.scale
         if colour and views.colour:
             alpha = views.colour * rng.normals(rng.words(seed, "colour", ids, epoch))[:, :3]
-            shift = alpha @ self.components.T
+            shift = along(alpha, self.components)
             if views.colour_shrink:
                 factor /= 1 + views.colour
         return self.cut(images, top, left, mirrored, shift, factor, dtype)
@@ -108,3 +108,12 @@ class Viewer:
         """
         place = self.views.mean == "place"
         return crop.cut(images, top, left, mirrored, self.mean, self.input, place, shift, factor, dtype)
+
+
+def along(alpha: Tensor, components: Tensor) -> Tensor:
+    """The colours alpha (N, 3) along components (3, 3), one a column: float64 (N, 3).
+
+    A sum per picture: the bits of a matrix product's row may depend on how many rows there are.
+    """
+    a, c = alpha.double(), components.double()
+    return a[:, :1] * c[:, 0] + a[:, 1:2] * c[:, 1] + a[:, 2:] * c[:, 2]
