@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
+from alexnet.data.formats import TAKEN, refusal
+from alexnet.data.jpeg import completed, has_end
 from alexnet.data.limits import MOST_BYTES, MOST_EXIF, Metered, UnreadablePicture, check_memory, check_work, limit_load
 
 try:
@@ -20,7 +22,6 @@ except ImportError:  # the extra "fast": the same pixels sooner
 # Another libjpeg than simplejpeg's libjpeg-turbo rounds otherwise, and pixels must not depend on what is installed.
 FAST = simplejpeg is not None and bool(features.check_feature("libjpeg_turbo"))
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # MPO opens as JPEG
 LARGE = 1 << 23  # pixels from which the form that takes less memory is chosen, and not the faster one
 BAND = 1 << 19  # pixels of a large picture that are converted together
 
@@ -40,10 +41,10 @@ UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
 def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.Image, list[str]]:
     """The picture in `data` as RGB, and what had to be done to it.
 
-    The format is judged by content. What was done is named, in this order: "animated" (of several pictures the first
-    is taken), "16-bit" (the high byte kept), "palette", "grayscale" (replicated to three channels), "CMYK", "alpha"
-    (composed over white), "rotated" (turned as its EXIF orientation says, unless `exif` is false). `fast` takes the
-    pixels of plain JPEGs from simplejpeg; it changes nothing else.
+    The format is judged by content. What was done is named, in this order: "no end marker" (a JPEG that lacks it
+    alone), "animated" (of several pictures the first is taken), "16-bit" (the high byte kept), "palette", "grayscale"
+    (replicated to three channels), "CMYK", "alpha" (composed over white), "rotated" (turned as its EXIF orientation
+    says, unless `exif` is false). `fast` takes the pixels of plain JPEGs from simplejpeg; it changes nothing else.
 
     Raises UnreadablePicture for bytes that are not a whole picture, and, before any pixel is decoded, for a picture
     that would take more than 450 MB of memory: about 110 million pixels of a plain JPEG, 26 million of a WebP.
@@ -56,12 +57,19 @@ def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.
     except (UnreadablePicture, MemoryError):  # the machine's memory is short, and the picture perhaps a good one
         raise
     except UnidentifiedImageError:  # its own message holds a memory address
-        raise UnreadablePicture("not a picture: its bytes begin like none of " + ", ".join(FORMATS)) from None
+        raise UnreadablePicture(refusal(data)) from None
     except Image.DecompressionBombError:
         raise UnreadablePicture("too large: more than 178 million pixels") from None
     except Exception as error:  # for bad bytes Pillow raises OSError, SyntaxError, struct.error, and a dozen more
         message = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UnreadablePicture(f"damaged: {message}") from None
+    # Out here the error, and with it the image, is let go.
+    if message.startswith("image file is truncated") and data.startswith(b"\xff\xd8"):
+        with _quiet():
+            whole = completed(data)
+        if whole is not None:
+            image, reasons = decode(whole, exif=exif, fast=fast)
+            return image, ["no end marker", *reasons]
+    raise UnreadablePicture(f"damaged: {message}")
 
 
 def unpack_jpeg(data: bytes | np.ndarray, colours: str, out: np.ndarray) -> bool:
@@ -79,15 +87,18 @@ def unpack_jpeg(data: bytes | np.ndarray, colours: str, out: np.ndarray) -> bool
 def _opened(data: bytes) -> tuple[Image.Image, Metered]:
     """The image alone holds its memory from here on, so that each form of it goes as the next is made."""
     file = Metered(data)
-    return Image.open(file, formats=FORMATS), file
+    return Image.open(file, formats=TAKEN), file
 
 
 def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple[Image.Image, list[str]]:
     """`jpeg`: the file's bytes, to be tried with simplejpeg, or none."""
     if image.mode not in GRAY_MODES + COLOUR_MODES:
         raise UnreadablePicture(f"colour mode not taken: {image.mode}")
+    # The first picture of a camera's raw file is a thumbnail: bit 0 of the subfile type (TIFF 6.0), or Canon's mark.
+    if image.format == "TIFF" and (image.tag_v2.get(254, 0) == 1 or file.getvalue()[8:10] == b"CR"):  # type: ignore[attr-defined]
+        raise UnreadablePicture("format not taken: a camera's raw file (DNG, NEF, CR2); convert it to JPEG or PNG")
     check_work(image, file)
-    reasons = []
+    reasons = [] if image.format != "JPEG" or has_end(file.getvalue()) else ["no end marker"]
     if getattr(image, "is_animated", False):
         reasons.append("animated")
     deep = image.mode.startswith("I") or _rawmode_is_deep(image)

@@ -6,6 +6,8 @@ from typing import Any
 
 from PIL import Image
 
+from alexnet.data.png import SIGNATURE, unread
+
 MOST_BYTES = 1 << 28  # of a file
 MOST_MEMORY = 450_000_000  # bytes, of a file and all that is made of it
 MOST_EXIF = 70_000  # bytes; a JPEG's one segment holds 65,527
@@ -35,8 +37,11 @@ class Metered(io.BytesIO):
         self.most = 1 << 25 if jpeg else min(2 * len(data) + (1 << 20), (MOST_MEMORY - len(data)) // 2)
         self.most_reads = 20_000 if jpeg else 20_000 + len(data) // 32
         self.limited, self.pixels = True, False
+        self.unread = unread(data) if data.startswith(SIGNATURE) else {}
 
     def read(self, size: int | None = -1, /) -> bytes:
+        while self.unread and (end := self.unread.get(self.tell())):  # Pillow asks for a PNG's chunks one by one
+            self.seek(end)
         data = super().read(size)
         if self.limited:
             self.taken += 0 if self.pixels else len(data)

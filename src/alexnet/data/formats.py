@@ -1,0 +1,92 @@
+"""Which picture formats are taken, and what other bytes are, so that a refusal can call them by their name."""
+
+import re
+from collections.abc import Iterable
+
+from PIL import Image
+
+TAKEN = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # MPO opens as JPEG
+START = 512  # bytes that a file is judged by
+BRANDS = {  # of ISO base media files
+    b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC",
+    b"hevc": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"crx ": "Canon raw (CR3)", b"jxl ": "JPEG XL",
+}  # fmt: skip
+PICTURES = (  # that Pillow does not know by their first bytes, or knows by another name
+    (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "JPEG XL"),
+    (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "JPEG2000 (JP2)"),
+    (rb"v/1\x01", "OpenEXR"),
+    (rb"#\?RADIANCE|#\?RGBE", "Radiance HDR"),
+    (rb"FUJIFILMCCD-RAW", "Fujifilm raw (RAF)"),
+    (rb"gimp xcf", "XCF"),
+    (rb"P7\n", "PAM"),
+    (rb".{128}DICM", "DICOM"),
+    # TGA has no mark. Its type, colour map and depth stand at fixed places; CUR, which Pillow knows, begins alike.
+    (rb".\x00[\x02\x03\x0a\x0b]\x00{5}.{8}[\x08\x0f\x10\x18\x20]", "TGA"),
+    (rb".\x01[\x01\x09]\x00\x00..[\x0f\x10\x18\x20].{8}\x08", "TGA"),
+    (rb"(?i)\s*(<\?xml.*?)?(<!--.*?-->\s*)*(<!doctype svg.*?)?<svg[\s>]", "SVG"),
+)
+OTHERS = (
+    (rb"version https://git-lfs", "a Git LFS pointer; get the file itself with git lfs pull"),
+    (rb".{0,200}/annex/objects/", "a git-annex pointer; get the file itself with git annex get"),
+    (rb"(?i)\s*(<!--.*?-->\s*)*(<\?xml.*?\?>\s*)?<(!doctype html|html|head|body)\b", "a web page; download it again"),
+    (rb"\s*<[?!a-zA-Z]", "XML"),
+    (rb"%PDF", "PDF"),
+    (rb"PAR1", "Parquet"),
+    (rb"PK\x03\x04|PK\x05\x06", "a zip archive"),
+    (rb"\x1f\x8b", "a gzip file"),
+    (rb"Rar!|7z\xbc\xaf", "an archive"),
+    (rb".{257}ustar", "a tar archive"),
+    (rb"\x1aE\xdf\xa3|RIFF....AVI ", "a video"),
+    (rb"\x93NUMPY", "a NumPy array"),
+)
+
+
+def is_taken(start: bytes) -> bool:
+    """Whether a file that starts so is of a format that is taken; it may be damaged all the same."""
+    return bool(_known(start, TAKEN))
+
+
+def refusal(data: bytes) -> str:
+    """Say why bytes that Pillow does not open are refused: one line, the kind of reason before its colon."""
+    start = data[:START].removeprefix(b"\xef\xbb\xbf")
+    if not data:
+        return "empty: the file has no bytes"
+    if not data.strip(b"\0"):
+        return "empty: every byte is zero"
+    if is_taken(start):
+        return "damaged: its header cannot be read"
+    if name := _format(start):
+        return f"format not taken: {name}; convert it to JPEG or PNG"
+    if any(mark in start[:64] for mark in (b"\xff\xd8\xff", b"\x89PNG\r\n")):
+        return "not a picture: other bytes stand before one; remove them"
+    if name := _first(OTHERS, start) or ("text" if _is_text(start) else ""):
+        return f"not a picture: {name}"
+    return f"not a picture: its bytes begin like none of {', '.join(TAKEN)}"
+
+
+def _format(start: bytes) -> str:
+    """The name of a picture's or a video's format that is known and not taken."""
+    if start[4:8] == b"ftyp":
+        brands = [start[at : at + 4] for at in (8, *range(16, min(len(start), int.from_bytes(start[:4], "big")), 4))]
+        found = [BRANDS[brand] for brand in brands if brand in BRANDS]
+        return "AVIF" if "AVIF" in found else found[0] if found else "video (MP4, MOV)"
+    return _first(PICTURES, start) or _known(start, Image.OPEN)
+
+
+def _first(table: Iterable[tuple[bytes, str]], start: bytes) -> str:
+    return next((name for pattern, name in table if re.match(pattern, start, re.DOTALL)), "")
+
+
+def _known(start: bytes, formats: Iterable[str]) -> str:
+    """The first of Pillow's formats whose plugin accepts the first bytes; none of them parses more than these."""
+    Image.init()
+    start = start[:16].ljust(16, b"\x7f")  # so many bytes are taken for granted
+    return next((f for f in formats if f in Image.OPEN and (a := Image.OPEN[f][1]) and a(start) is True), "")
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        words = start.decode()
+    except UnicodeDecodeError as error:  # the last character may be cut
+        words = start[: error.start].decode() if error.start > START - 4 else "\0"
+    return all(letter.isprintable() or letter.isspace() for letter in words)
