@@ -13,17 +13,26 @@ from alexnet.launch import speaker
 # Of a terminal: the control characters, and those that turn the direction of what follows them.
 COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 LONGEST = 2000  # characters of a complaint
+MOST_CLASSES = 20  # that are shown one by one
 
 
 def show_summary(made: Any) -> None:
-    """What preparing did, and every picture that was not taken as it is."""
+    """Print what preparing did: pictures by split and class, and how many were not taken as they are."""
     rows = [[f"{split} pictures", f"{n:,}"] for split, n in made.pictures.items()]
     rows += [["classes", f"{made.classes:,}"], ["pixels a side, format", f"{made.side}, {made.form}"]]
     rows += [[f"converted: {reason}", f"{n:,}"] for reason, n in made.converted.items()]
     rows += [[f"refused: {reason}", f"{n:,}"] for reason, n in made.refused.items()]
-    rows += [["files ignored", f"{made.ignored:,}"]] if made.ignored else []
+    rows += [["files in no class", f"{made.ignored:,}"]] if made.ignored else []
+    rows += [[f"left out: {reason}", f"{n:,}"] for reason, n in made.left_out.items()]
     rows += [["megabytes", f"{made.bytes / 1e6:,.1f}"], ["seconds", f"{made.seconds:.1f}"], ["digest", made.digest]]
     table(f"store {made.store} from {made.kind}", ["", ""], rows)
+    splits = list(made.pictures)
+    if len(made.per_class) <= MOST_CLASSES:
+        counts = [[name, *(f"{each[split]:,}" for split in splits)] for name, each in made.per_class.items()]
+    else:
+        extremes: list[tuple[str, Callable[[Iterable[int]], int]]] = [("fewest", min), ("most", max)]
+        counts = [[what, *(f"{of(c[s] for c in made.per_class.values()):,}" for s in splits)] for what, of in extremes]
+    table("", ["pictures of a class", *splits], counts)
     if made.converted or made.refused:
         print(f"each of them by name: {made.store / 'prepare.jsonl'}")
 

@@ -10,7 +10,9 @@ import torch
 
 from alexnet import checkpoint
 from alexnet.data.decode import decode
-from alexnet.data.files import Slice, read
+from alexnet.data.files import Slice, list_files, read
+from alexnet.data.folders import first_taken
+from alexnet.data.formats import TAKEN
 from alexnet.data.limits import UnreadablePicture
 from alexnet.data.resize import square
 from alexnet.device import Place, place
@@ -19,7 +21,6 @@ from alexnet.evaluation import check_views, probabilities
 from alexnet.mesh import joined
 from alexnet.nets import Network
 
-SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 BATCH = 16
 
 
@@ -35,7 +36,7 @@ def predict(
 ) -> list[dict[str, Any]]:
     """The `top` likeliest classes of each picture, from its ten views (or one).
 
-    A folder stands for the pictures in it, by suffix, at any depth. Each picture gives {"image", "predictions":
+    A folder stands for the files in it, at any depth, as `prepare` sees them. Each gives {"image", "predictions":
     [{"class", "index", "probability"}, ...]}, or {"image", "error"} if it cannot be read; the others go on. Raises
     UnusableError if the run cannot be used, a path does not exist, or a folder holds no picture.
     """
@@ -115,14 +116,18 @@ def rank(net: Network, pictures: np.ndarray, top: int, views: int, where: Place)
 
 
 def files(images: str | Path | Iterable[str | Path]) -> list[Path]:
-    """The files meant: those named, and the pictures in the folders named."""
+    """List the files meant: those named, and in the folders named all that preparing would look at.
+
+    Links are followed, and what is hidden or a system's own is left out, whatever the suffixes are. Raises
+    UnusableError for a path that does not exist, and for a folder without a picture.
+    """
     found: list[Path] = []
     for path in map(Path, [images] if isinstance(images, (str, Path)) else images):
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not inside:
-                raise UnusableError(f"folder {path} holds no picture ({', '.join(sorted(SUFFIXES))})")
-            found += inside
+            inside = list_files(path, path).places.values()
+            if first_taken(inside)[0] is None:
+                raise UnusableError(f"folder {path} holds no picture ({', '.join(TAKEN)})")
+            found += [Path(place.path) for place in inside]
         elif path.exists():
             found.append(path)
         else:

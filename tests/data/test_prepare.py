@@ -240,7 +240,7 @@ def test_refused_and_converted_pictures_are_named_with_their_reasons(tree: Tree,
 def test_class_whose_every_picture_is_refused_is_refused_by_name(tree: Tree, tmp_path: Path) -> None:
     source = tree()
     (source / "emu").mkdir()
-    (source / "emu/1.jpg").write_bytes(b"no picture")
+    (source / "emu/1.jpg").write_bytes((source / "dog/0.jpg").read_bytes()[:700])
     with pytest.raises(UnusableError, match=r"class 'emu' has no readable picture.*emu/1\.jpg"):
         prepare(source, tmp_path / "store", side=SIDE, jobs=1)
     assert not (tmp_path / "store.part").exists()

@@ -96,12 +96,12 @@ def test_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="0 class folders"):
+    with pytest.raises(UnusableError, match="holds no picture"):
         read_source(tmp_path, tmp_path)
 
 
 def test_one_class_is_refused(tree: Tree, tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="1 class folders"):
+    with pytest.raises(UnusableError, match="one class folder, 'cat'"):
         read_source(tree(classes="cat"), tmp_path)
 
 
@@ -114,7 +114,7 @@ def test_empty_class_folder_is_refused_by_name(tree: Tree, tmp_path: Path) -> No
 
 def test_val_class_that_train_lacks_is_refused_by_name(tree: Tree, tmp_path: Path) -> None:
     tree(inside="train")
-    with pytest.raises(UnusableError, match="'emu', which train has not"):
+    with pytest.raises(UnusableError, match="'emu', which train/ has not"):
         read_source(tree(inside="val", classes="cat emu"), tmp_path)
 
 

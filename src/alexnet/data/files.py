@@ -10,12 +10,13 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
+from alexnet.data.clutter import Sieve
 from alexnet.data.limits import MOST_BYTES, UnreadablePicture
 from alexnet.disk import whole
 from alexnet.errors import FailedError, UnusableError
@@ -57,11 +58,12 @@ Place = Slice | Member
 class Files:
     """A listing: posix names, sorted, to the places of their bytes; and every folder's name, empty ones too.
 
-    What is hidden (a name with a part that begins with a dot) is not listed.
+    `left_out` counts what is not listed, a folder as one: hidden files, what systems put there, what was to be ignored.
     """
 
     places: Mapping[str, Place]
     folders: frozenset[str]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def below(self, folder: str) -> "Files":
         """The listing of one folder, named from there."""
@@ -123,25 +125,26 @@ def _unpacked(file: BinaryIO, member: Member) -> bytes:
     return out.getvalue()
 
 
-def list_files(source: Path, work: Path) -> Files:
-    """The listing of a folder, a .tar, a .tar.gz or a .zip, judged by content.
+def list_files(source: Path, work: Path, ignore: Iterable[str] = ()) -> Files:
+    """List a folder, a .tar, a .tar.gz or a .zip, judged by content, without clutter and what is to be ignored.
 
     A compressed tar gives no random access, so it is decompressed once, as a stream, into the folder `work`.
 
     Raises UnusableError for what is none of these, for a damaged archive, and for an archive with a member that has
     no place in one: an absolute name, "..", a link, a device, one name twice, two in the same bytes.
     """
+    sieve = Sieve(ignore)
     try:
         if source.is_dir():
-            return _listing(_walk(source, "", ()))
+            return _listing(_walk(source, "", (), sieve), sieve)
         with source.open("rb") as file:
             start = file.read(512)
         if start.startswith(b"\x1f\x8b"):
-            return _listing(tar_members(decompressed(source, work), 0, None, source))
+            return _listing(tar_members(decompressed(source, work), 0, None, source), sieve)
         if _is_zip(source):
-            return _listing(_zip_members(source))
+            return _listing(_zip_members(source), sieve)
         if _is_tar(start):
-            return _listing(tar_members(source, 0, None, source))
+            return _listing(tar_members(source, 0, None, source), sieve)
     except OSError as error:
         raise UnusableError(f"{source} cannot be read: {error.strerror or error}; check its name and rights") from None
     raise UnusableError(f"{source} is not a folder, a .tar, a .tar.gz or a .zip; give one of these, or 'builtin'")
@@ -261,11 +264,11 @@ def _block(packed: gzip.GzipFile, source: Path) -> bytes:
         raise UnusableError(f"{source} is not a whole gzip file ({error}); fetch it again") from None
 
 
-def _listing(members: Iterator[tuple[str, Place | None]]) -> Files:
+def _listing(members: Iterator[tuple[str, Place | None]], sieve: Sieve) -> Files:
     places: dict[str, Place] = {}
     folders: set[str] = set()
     for name, place in members:
-        if not name or name.startswith(".") or "/." in name:
+        if not name or sieve.drops(name, folder=place is None):
             continue
         if place is None:
             folders.add(name)
@@ -275,10 +278,12 @@ def _listing(members: Iterator[tuple[str, Place | None]]) -> Files:
             places[name] = place
         while (name := name.rpartition("/")[0]) and name not in folders:
             folders.add(name)
-    return Files(dict(sorted(places.items())), frozenset(folders))
+    return Files(dict(sorted(places.items())), frozenset(folders), sieve.counts())
 
 
-def _walk(folder: Path, name: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, Slice | None]]:
+def _walk(
+    folder: Path, name: str, above: tuple[tuple[int, int], ...], sieve: Sieve
+) -> Iterator[tuple[str, Slice | None]]:
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if len(above) > MOST_DEPTH:
@@ -288,9 +293,10 @@ def _walk(folder: Path, name: str, above: tuple[tuple[int, int], ...]) -> Iterat
     with os.scandir(folder) as entries:
         found = list(entries)
     for entry in found:
-        if entry.name.startswith("."):
-            continue
         inner = f"{name}/{entry.name}" if name else entry.name
+        if sieve.reason(inner):  # it is not looked into: it may be large, or closed to us
+            yield inner, None
+            continue
         try:
             status = entry.stat()
         except OSError:  # a link that leads nowhere: listed, so that it is refused by name and not passed over
@@ -298,7 +304,7 @@ def _walk(folder: Path, name: str, above: tuple[tuple[int, int], ...]) -> Iterat
             continue
         if stat.S_ISDIR(status.st_mode):
             yield inner, None
-            yield from _walk(Path(entry.path), inner, (*above, here))
+            yield from _walk(Path(entry.path), inner, (*above, here), sieve)
         elif stat.S_ISREG(status.st_mode):
             yield inner, Slice(entry.path, 0, status.st_size)
 

@@ -2,16 +2,18 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import PIL
 
 from alexnet.data import cifar
 from alexnet.data.files import Files, list_files
+from alexnet.data.folders import SPLITS, class_folders
 from alexnet.data.ilsvrc import TRAIN_TARS, ilsvrc
 from alexnet.data.limits import UnreadablePicture
-from alexnet.data.sources import VAL_FRACTION, Opener, Picture, Source, class_folders, drawn, held_out, tiny_imagenet
+from alexnet.data.sources import VAL_FRACTION, Opener, Picture, Source, drawn, held_out, tiny_imagenet
 from alexnet.data.store import FORMAT, Class, Form, class_records
 from alexnet.errors import UnusableError
 
@@ -40,6 +42,7 @@ class Plan:
     form: Form
     shards: tuple[Shard, ...]
     ignored: int
+    left_out: Mapping[str, int]
     digest: str
 
     @property
@@ -47,12 +50,17 @@ class Plan:
         return sum(len(shard.pictures) for shard in self.shards)
 
 
-def read_source(source: str | Path, work: Path) -> Source:
-    """The source called `source`, recognised by its names; `work` is a folder for what has to be unpacked.
+def read_source(source: str | Path, work: Path, ignore: Iterable[str] = ()) -> Source:
+    """Recognise the source called `source` by its names; `work` is a folder for what has to be unpacked.
 
-    Raises UnusableError for one that is missing, damaged, or has no pictures of at least two classes.
+    `ignore`: names, patterns or paths of folders and files to leave out.
+
+    Raises UnusableError for one that is missing, damaged, can be read in two ways, or has no pictures of at least two
+    classes.
     """
     if isinstance(source, str) and (source == "builtin" or source.startswith("builtin:")):
+        if ignored := [*ignore]:
+            raise UnusableError(f"--ignore {ignored[0]}: {source} is drawn and has no files; leave the option out")
         count = source.removeprefix("builtin").removeprefix(":") or "1000"
         if not count.isdecimal():
             raise UnusableError(f"source {source!r} is no number of pictures; write builtin:N, such as builtin:1000")
@@ -63,18 +71,22 @@ def read_source(source: str | Path, work: Path) -> Source:
     if path.name in TRAIN_TARS and path.is_file():
         raise UnusableError(f"{path} needs its labels; give the folder that holds it, the other tars and the devkit")
     try:
-        found = _recognised(_unwrapped(list_files(path, work)), work)
+        files = list_files(path, work, ignore)
+        found = _recognised(_unwrapped(files), work)
+        if found.kind in ("folders", "tiny-imagenet"):  # the others count files of which each holds many pictures
+            found = replace(found, ignored=len(files.places) - sum(map(len, found.splits.values())))
+        found = replace(found, left_out=files.left_out)
     except UnreadablePicture as error:
         raise UnusableError(f"{path} has a file that cannot be read ({error}); fetch it again") from None
     if len(found.classes) < 2:
-        raise UnusableError(
-            f"{path} has {len(found.classes)} class folders, and at least two are needed; see docs/data.md"
-        )
+        raise UnusableError(f"{path} has {len(found.classes)} classes, and at least two are needed; see docs/data.md")
     return found
 
 
 def plan(source: Source, *, side: int | None, form: Form | None, val_fraction: float | None, seed: int) -> Plan:
-    """The work for `source`, where None stands for the source's own side and form and a val fraction of 0.1.
+    """Settle the work for `source`; None stands for its own side and form, and a val fraction of 0.1.
+
+    Where the source has a test split, None holds out nothing.
 
     Raises UnusableError for a val fraction where the source has its own val split.
     """
@@ -82,7 +94,8 @@ def plan(source: Source, *, side: int | None, form: Form | None, val_fraction: f
         raise UnusableError(f"val fraction {val_fraction} is not for a source with its own val split; leave it out")
     splits = source.splits
     if not source.own_val:
-        fraction = VAL_FRACTION if val_fraction is None else val_fraction
+        usual = 0.0 if "test" in splits else VAL_FRACTION  # pictures to watch training on are there
+        fraction = usual if val_fraction is None else val_fraction
         if fraction > 0:
             splits = splits | held_out(splits["train"], fraction, seed)
     side, form = side or source.side, form or source.form
@@ -93,7 +106,9 @@ def plan(source: Source, *, side: int | None, form: Form | None, val_fraction: f
         for number, first in enumerate(range(0, len(pictures), each)):
             inside = tuple(pictures[first : first + each])
             shards.append(Shard(split, f"{split}/{number:05d}.bin", inside, source.open, side, form))
-    return Plan(source.kind, source.classes, side, form, tuple(shards), source.ignored, _digest(source, shards))
+    return Plan(
+        source.kind, source.classes, side, form, tuple(shards), source.ignored, source.left_out, _digest(source, shards)
+    )
 
 
 def _digest(source: Source, shards: list[Shard]) -> str:
@@ -107,10 +122,9 @@ def _digest(source: Source, shards: list[Shard]) -> str:
 
 
 def _unwrapped(files: Files) -> Files:
-    """The listing inside a top folder that wraps everything, as archives tend to have one."""
+    """The listing inside a top folder that wraps all others, as archives tend to have one; files may lie beside it."""
     tops = files.tops()
-    inside = len(tops) == 1 and tops[0] != "train" and not any("/" not in name for name in files.places)
-    if inside and files.places:
+    if len(tops) == 1 and tops[0].lower() not in SPLITS:
         within = files.below(tops[0])
         if within.folders or _is_cifar(within):
             return _unwrapped(within)

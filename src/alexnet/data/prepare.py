@@ -6,7 +6,7 @@ import shutil
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,8 +32,9 @@ from alexnet.errors import FailedError, UnusableError
 class Summary:
     """What preparing did. `pictures` are counts per split, `refused` and `converted` per reason; `bytes` of shards.
 
-    `ignored` counts files that belong to no split or class. prepare.jsonl in the store names each picture that was
-    refused or converted.
+    `per_class` has the pictures of each class by split. `ignored` counts files that belong to no split or class,
+    `left_out` hidden files, system folders and what was to be ignored, by reason. prepare.jsonl in the store names each
+    picture that was refused or converted.
     """
 
     store: Path
@@ -45,6 +46,8 @@ class Summary:
     refused: dict[str, int]
     converted: dict[str, int]
     ignored: int
+    left_out: dict[str, int]
+    per_class: dict[str, dict[str, int]]
     bytes: int
     digest: str
     seconds: float
@@ -59,13 +62,15 @@ def prepare(
     val_fraction: float | None = None,
     jobs: int | None = None,
     seed: int = 0,
+    ignore: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Prepare `source` (docs/data.md says what it may be) into the folder `store`, as the paper's section 2 does.
 
     `side`: pixels a side (None: 256, CIFAR-10 32, Tiny ImageNet 64). `form`: "raw" or "jpeg" (None: raw, ILSVRC jpeg).
     `val_fraction`: of each class, where the source has no val split (None: 0.1). `jobs`: processes (None: one a core);
-    with 1 it is done here, where a picture has no limit of time.
+    with 1 it is done here, where a picture has no limit of time. `ignore`: names of folders and files to leave out,
+    patterns of them (`*.xml`), or paths from the top of the source.
     `progress` is called with the pictures done and all of them, after each shard.
 
     The work is done in STORE.part and renamed at the end. After an interruption the same call goes on from there; the
@@ -83,7 +88,7 @@ def prepare(
             raise _there(store)
         unfinished.claim(part)
         try:
-            work = plan(read_source(source, part), side=side, form=form, val_fraction=val_fraction, seed=seed)
+            work = plan(read_source(source, part, ignore), side=side, form=form, val_fraction=val_fraction, seed=seed)
         except UnusableError:
             if not unfinished.planned(part):
                 unfinished.clear(part)
@@ -111,6 +116,7 @@ def _prepared(
             total += some
     with unfinished.writing(part):
         meta, outcomes = _finish(part, work, total)
+        per_class = _per_class(part, work)
         os.replace(part / "store", store)
     try:
         sync(store.parent)
@@ -128,10 +134,22 @@ def _prepared(
         refused=dict(outcomes["refused"].most_common()),
         converted=dict(outcomes["converted"].most_common()),
         ignored=work.ignored,
+        left_out=dict(work.left_out),
+        per_class=per_class,
         bytes=sum(shard["bytes"] for split in meta["splits"].values() for shard in split["shards"]),
         digest=meta["digest"],
         seconds=time.monotonic() - started,
     )
+
+
+def _per_class(part: Path, work: Plan) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {
+        c.name: dict.fromkeys(sorted({s.split for s in work.shards}), 0) for c in work.classes
+    }
+    for shard in work.shards:
+        for label, number in Counter(unfinished.record(part, shard.file).labels).items():
+            found[work.classes[label].name][shard.split] += number
+    return found
 
 
 def _there(store: Path) -> UnusableError:

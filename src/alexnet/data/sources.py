@@ -1,9 +1,9 @@
-"""What is to be prepared: pictures with labels in splits, found in class folders, Tiny ImageNet, or drawn."""
+"""What is to be prepared: pictures with labels in splits, found in Tiny ImageNet, or drawn."""
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from PIL import Image
@@ -15,7 +15,6 @@ from alexnet.data.store import Class, Form
 from alexnet.errors import UnusableError
 
 Opener = Callable[[Place], tuple[Image.Image, list[str]]]
-WNID = re.compile(r"n\d{8}")
 LEAST_DRAWN = 20
 VAL_FRACTION = 0.1
 
@@ -34,7 +33,7 @@ class Source:
     """Everything that preparing needs to know of a source.
 
     `open` is a plain function, so that it travels to other processes: place -> RGB image and what was done to it.
-    `ignored` counts the files that belong to no split or class.
+    `ignored` counts the files that belong to no split or class, `left_out` what was not listed, by reason.
     """
 
     kind: Literal["folders", "tiny-imagenet", "cifar-10", "ilsvrc-2010", "ilsvrc-2012", "builtin"]
@@ -45,6 +44,7 @@ class Source:
     form: Form = "raw"
     ignored: int = 0
     own_val: bool = True
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_upright(place: Place) -> tuple[Image.Image, list[str]]:
@@ -60,41 +60,6 @@ def open_as_stored(place: Place) -> tuple[Image.Image, list[str]]:
 def open_drawing(place: Place) -> tuple[Image.Image, list[str]]:
     """The built-in picture whose index is the place's offset."""
     return Image.fromarray(draw(place.offset)), []
-
-
-def class_folders(files: Files) -> Source:
-    """CLASS/..., or train/CLASS/..., val/CLASS/... and test/CLASS/...; a nested folder counts to its class.
-
-    Raises UnusableError for a val or test class that train does not have, and for an empty folder.
-    """
-    divided = any(name.startswith("train/") for name in files.folders)
-    parts = {split: files.below(split) for split in ("train", "val", "test")} if divided else {"train": files}
-    names = parts["train"].tops()
-    index = {name: label for label, name in enumerate(names)}
-    splits: dict[str, list[Picture]] = {}
-    for split, listing in parts.items():
-        if unknown := sorted(set(listing.tops()) - set(names)):
-            raise UnusableError(f"{split} has the class {unknown[0]!r}, which train has not; give train the folder too")
-        inside = "" if not divided else split + "/"
-        pictures = [
-            Picture(inside + name, index[name.split("/")[0]], place)
-            for name, place in listing.places.items()
-            if "/" in name
-        ]
-        if pictures or split == "train":
-            splits[split] = pictures
-    filled = {picture.label for picture in splits["train"]}
-    for label, name in enumerate(names):
-        if label not in filled:
-            raise UnusableError(f"class {name!r} has no picture to train on; fill its folder or remove it")
-    return Source(
-        "folders",
-        tuple(Class(name, wnid=name if WNID.fullmatch(name) else None) for name in names),
-        splits,
-        open_upright,
-        ignored=len(files.places) - sum(map(len, splits.values())),
-        own_val="val" in splits,
-    )
 
 
 def tiny_imagenet(files: Files) -> Source:
@@ -124,7 +89,6 @@ def tiny_imagenet(files: Files) -> Source:
         {"train": train, "val": val},
         open_upright,
         side=64,
-        ignored=len(files.places) - len(train) - len(val),
     )
 
 

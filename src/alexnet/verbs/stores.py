@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cyclopts import Parameter
+
 from alexnet.console import bar, show_json, show_summary
 from alexnet.errors import UnusableError
 from alexnet.verbs.options import Json, number
@@ -17,6 +19,7 @@ def prepare(
     format: Literal["raw", "jpeg"] | None = None,
     val_fraction: float | None = None,
     jobs: Annotated[int | None, number(1, 4096)] = None,
+    ignore: Annotated[list[str] | None, Parameter(negative=())] = None,
     json_: Json = False,
 ) -> None:
     """Make a store of square pictures, with their mean and colour components, from a source of pictures.
@@ -41,12 +44,21 @@ def prepare(
     jobs
         Worker processes; as many as there are cores unless given. With 1 the work is done in this process, where no
         picture has a limit of time.
+    ignore
+        Name, pattern ('*.xml') or path from the top of a folder or file to leave out; may be given again.
     """
     from alexnet.data.prepare import prepare
 
     with bar("prepare", "pictures") as progress:
         summary = prepare(
-            source, store, side=side, form=format, val_fraction=val_fraction, jobs=jobs, progress=progress
+            source,
+            store,
+            side=side,
+            form=format,
+            val_fraction=val_fraction,
+            jobs=jobs,
+            ignore=ignore or (),
+            progress=progress,
         )
     if json_:
         show_json(vars(summary))
