@@ -68,9 +68,9 @@ def prepare(
     """Prepare `source` (docs/data.md says what it may be) into the folder `store`, as the paper's section 2 does.
 
     `side`: pixels a side (None: 256, CIFAR-10 32, Tiny ImageNet 64). `form`: "raw" or "jpeg" (None: raw, ILSVRC jpeg).
-    `val_fraction`: of each class, where the source has no val split (None: 0.1). `jobs`: processes (None: one a core);
-    with 1 it is done here, where a picture has no limit of time. `ignore`: names of folders and files to leave out,
-    patterns of them (`*.xml`), or paths from the top of the source.
+    `val_fraction`: of each class, where the source has no val split (None: 0.1, or 0 where it has a test split).
+    `jobs`: processes (None: one a core); with 1 it is done here, where a picture has no limit of time.
+    `ignore`: names of folders and files to leave out, patterns of names (`*.xml`), or paths from the source's top.
     `progress` is called with the pictures done and all of them, after each shard.
 
     The work is done in STORE.part and renamed at the end. After an interruption the same call goes on from there; the

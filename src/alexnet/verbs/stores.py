@@ -31,8 +31,9 @@ def prepare(
     Parameters
     ----------
     source
-        Class folders (with or without train/ and val/), a .tar, .tar.gz or .zip of them; a folder with the ILSVRC-2012
-        or ILSVRC-2010 archives; CIFAR-10 (binary or python); Tiny ImageNet; or builtin, or builtin:N.
+        Class folders (with or without train/ and val/, by any usual name), a .tar, .tar.gz or .zip of them; a folder
+        with the ILSVRC-2012 or ILSVRC-2010 archives; CIFAR-10 (binary or python); Tiny ImageNet; or builtin, or
+        builtin:N.
     store
         Folder to make.
     side
@@ -40,7 +41,7 @@ def prepare(
     format
         raw bytes, or jpeg of quality 90 (the default for ILSVRC, which would take 252 GB raw).
     val_fraction
-        Part of each class that is held out, where the source has no val/.
+        Part of each class that is held out where the source has no val/: 0.1 unless given, or 0 where it has test/.
     jobs
         Worker processes; as many as there are cores unless given. With 1 the work is done in this process, where no
         picture has a limit of time.
