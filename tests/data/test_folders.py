@@ -310,4 +310,6 @@ def test_the_summary_counts_each_class_and_what_was_left_out(tree: Tree, tmp_pat
     summary = prepare(source, tmp_path / "store", side=32, jobs=1)
     assert summary.per_class == {"cat": {"train": 6, "val": 2}, "dog": {"train": 5, "val": 2}}
     assert summary.left_out == {"desktop.ini": 1}
+    (tmp_path / "source/extra").mkdir()
+    assert prepare(source, tmp_path / "again", side=32, jobs=1, ignore="extra").digest == summary.digest
     assert {name: len(split) for name, split in Store(tmp_path / "store").splits.items()} == {"train": 11, "val": 4}

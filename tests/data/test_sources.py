@@ -176,3 +176,11 @@ def test_tiny_imagenet_annotation_without_its_picture_is_refused(tmp_path: Path)
     (source / "val/images/val_2.JPEG").unlink()
     with pytest.raises(UnusableError, match=r"val_2\.JPEG"):
         read_source(source, tmp_path)
+
+
+def test_lists_with_the_line_ends_of_windows_are_read_like_others(tmp_path: Path) -> None:
+    plain, source = _tiny(tmp_path / "plain"), _tiny(tmp_path / "source")
+    for name in ("wnids.txt", "words.txt", "val/val_annotations.txt"):
+        (source / name).write_bytes((plain / name).read_bytes().replace(b"\n", b"\r\n"))
+    assert _names(source, tmp_path) == _names(plain, tmp_path)
+    assert read_source(source, tmp_path).classes == read_source(plain, tmp_path).classes

@@ -62,7 +62,7 @@ def prepare(
     val_fraction: float | None = None,
     jobs: int | None = None,
     seed: int = 0,
-    ignore: Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Prepare `source` (docs/data.md says what it may be) into the folder `store`, as the paper's section 2 does.
@@ -70,7 +70,7 @@ def prepare(
     `side`: pixels a side (None: 256, CIFAR-10 32, Tiny ImageNet 64). `form`: "raw" or "jpeg" (None: raw, ILSVRC jpeg).
     `val_fraction`: of each class, where the source has no val split (None: 0.1, or 0 where it has a test split).
     `jobs`: processes (None: one a core); with 1 it is done here, where a picture has no limit of time.
-    `ignore`: names of folders and files to leave out, patterns of names (`*.xml`), or paths from the source's top.
+    `ignore`: names of folders and files to leave out, patterns (`*.xml`), or paths from the source's top; one or more.
     `progress` is called with the pictures done and all of them, after each shard.
 
     The work is done in STORE.part and renamed at the end. After an interruption the same call goes on from there; the
@@ -88,7 +88,13 @@ def prepare(
             raise _there(store)
         unfinished.claim(part)
         try:
-            work = plan(read_source(source, part, ignore), side=side, form=form, val_fraction=val_fraction, seed=seed)
+            work = plan(
+                read_source(source, part, [ignore] if isinstance(ignore, str) else ignore),
+                side=side,
+                form=form,
+                val_fraction=val_fraction,
+                seed=seed,
+            )
         except UnusableError:
             if not unfinished.planned(part):
                 unfinished.clear(part)
