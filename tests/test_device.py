@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,43 @@ def test_a_net_that_serves_holds_its_weights_as_it_computes(precision: str) -> N
     where = Place(CPU, precision)
     net = where.serve(build(RECIPES["cifar-18"].net, 0))
     assert {p.dtype for p in net.parameters()} == {where.dtype}
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The answers of a driver with two devices, the second of them current; the list holds those that were set."""
+    taken: list[int] = []
+    empty = torch.empty
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch, "empty", lambda *shape, **_: empty(*shape))
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", taken.append, raising=False)
+    products, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, products.allow_bf16_reduced_precision_reduction
+    yield taken
+    products.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before[:3]
+    products.allow_bf16_reduced_precision_reduction = before[3]
+
+
+@pytest.mark.parametrize(("name", "number"), [("auto", 1), ("cuda", 1), ("cuda:0", 0)])
+def test_a_cuda_device_is_taken_by_any_of_its_names(driver: list[int], name: str, number: int) -> None:
+    """Without a number it is the current one; the place then has the number, which streams and threads need."""
+    assert place(name, "fp32").device == torch.device("cuda", number)
+    assert driver == [number]
+
+
+@pytest.mark.usefixtures("driver")
+def test_products_in_bf16_are_summed_in_float32() -> None:
+    """PyTorch's default lets cuBLAS add the parts of a split product in bfloat16."""
+    place("cuda", "bf16")
+    assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+def test_a_cuda_device_that_is_not_to_be_had_costs_one_line(name: str) -> None:
+    with pytest.raises(UnusableError, match=f"^--device {name} is not to be had here; there is cpu$"):
+        place(name)
 
 
 def kilobytes_faulted(setting: str) -> int:

@@ -64,6 +64,8 @@ def place(device: str = "auto", precision: str = "auto") -> Place:
         chosen = torch.device(name)
         if chosen.type not in ("cpu", "cuda"):
             raise RuntimeError
+        if chosen.type == "cuda" and chosen.index is None:
+            chosen = torch.device("cuda", torch.cuda.current_device())  # a device without a number cannot be set
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError):
         have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
@@ -76,6 +78,7 @@ def place(device: str = "auto", precision: str = "auto") -> Place:
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)  # streams and graphs are the current device's
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # sums of products in float32
         torch.backends.cudnn.benchmark = True  # the shapes stay; the first steps find the fastest convolutions
     return Place(chosen, precision)
 
