@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alexnet.ops import native, plain
+from alexnet.ops import compiled, native, plain
 
 NARROW = (torch.float32, torch.bfloat16)
 
@@ -28,7 +28,9 @@ def best(*tensors: Tensor) -> Any:
 
 @functools.cache
 def gpu() -> ModuleType | None:
-    """Triton's forms; None where Triton is not installed."""
+    """Triton's forms; None where Triton is not installed, or ALEXNET_NATIVE=off switches the fast forms off."""
+    if compiled.architecture() == "off":
+        return None
     try:
         from alexnet.ops import gpu
     except ImportError:
