@@ -83,6 +83,12 @@ def place(device: str = "auto", precision: str = "auto") -> Place:
     return Place(chosen, precision)
 
 
+def enter(device: torch.device) -> None:
+    """Make the device this thread's own: a thread begins on the first, and pinning memory takes half a GB there."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
 def has_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware; PyTorch emulates it elsewhere, slowly."""
     if device.type == "cuda":

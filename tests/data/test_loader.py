@@ -155,3 +155,13 @@ def test_the_time_spent_waiting_is_that_of_reading_what_is_not_there_yet() -> No
         time.sleep(0.01)
     next(found)
     assert found.waited < first + 1.0  # it lay ready
+
+
+def test_each_reader_makes_the_batches_device_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread begins on the first device: of several processes each would pin its pictures there."""
+    taken: list[tuple[torch.device, str]] = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda at: taken.append((at, threading.current_thread().name)))
+    second = torch.device("cuda", 1)
+    assert len(batches(device=second, workers=2)) == 15
+    assert {device for device, _ in taken} == {second}
+    assert all(thread.startswith("loader") for _, thread in taken)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from alexnet.data.store import Split
 from alexnet.data.workers import cores
+from alexnet.device import enter
 from alexnet.errors import UnusableError
 from alexnet.launch import launch
 
@@ -75,7 +76,7 @@ class Pictures:
             self.split.read(ids, pinned.numpy())
             images[first : first + each].copy_(pinned, non_blocking=True)
 
-        with ThreadPoolExecutor(cores()) as pool:
+        with ThreadPoolExecutor(cores(), "cache", enter, (self.device,)) as pool:
             list(pool.map(load, range(0, len(self), each)))
         return images
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from alexnet import rng
 from alexnet.data.cache import Pictures
 from alexnet.data.store import Split
+from alexnet.device import enter
 from alexnet.errors import FailedError
 from alexnet.launch import Share, bounds
 
@@ -126,7 +127,8 @@ def _read_ahead(split: Split | Pictures, plan: Iterator[Planned], device: torch.
 
     def ahead() -> Generator[Batch]:
         # Threads do: copying, checksums and decoding leave Python's lock alone.
-        pool, waiting, stuck = ThreadPoolExecutor(max(1, workers), "loader"), deque[Future[Batch]](), False
+        pool = ThreadPoolExecutor(max(1, workers), "loader", enter, (device,))
+        waiting, stuck = deque[Future[Batch]](), False
         try:
             for place in plan:
                 waiting.append(pool.submit(read, *place))
