@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,29 @@ from alexnet.recipe import RECIPES, Recipe
 settings.register_profile("shared", deadline=None)  # how long one example takes says nothing on a busy machine
 settings.load_profile("shared")
 
+torch.cuda.is_available()  # the driver reads CUDA_VISIBLE_DEVICES once, here: what is set below is for child processes
+
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--torture", action="store_true", help="inject every fault of docs/reliability.md; takes hours")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hide CUDA devices from all but the tests marked `gpu`, and from the processes that they start.
+
+    The other tests' laws are of the CPU's arithmetic, and most name no device. A hook, for it comes before fixtures of
+    any scope.
+    """
+    if item.get_closest_marker("gpu"):
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setattr(torch.cuda, "device_count", lambda: 0)
+        return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -98,11 +116,11 @@ def small() -> Recipe:
 
 @pytest.fixture(scope="session")
 def run(store: Path, small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was trained to its end."""
+    """A run that was trained to its end, on the CPU: a test marked `gpu` may be the first to ask for it."""
     from alexnet.training import train
 
     folder = tmp_path_factory.mktemp("runs") / "run"
-    train(store, folder, small, precision="fp32", quiet=True)
+    train(store, folder, small, device="cpu", precision="fp32", quiet=True)
     return folder
 
 

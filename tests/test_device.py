@@ -20,6 +20,7 @@ from alexnet.recipe import RECIPES, Recipe
 from alexnet.training import train
 
 CPU = torch.device("cpu")
+THERE = os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.is_available()  # before any test
 
 
 @pytest.mark.parametrize(("hardware", "chosen"), [(True, "bf16"), (False, "fp32")])
@@ -71,11 +72,39 @@ def test_products_in_bf16_are_summed_in_float32() -> None:
     assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+@pytest.mark.skipif(THERE[1], reason="there is a CUDA device here")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
 def test_a_cuda_device_that_is_not_to_be_had_costs_one_line(name: str) -> None:
     with pytest.raises(UnusableError, match=f"^--device {name} is not to be had here; there is cpu$"):
         place(name)
+
+
+@pytest.fixture(scope="module")
+def beforehand() -> str:
+    """What a fixture sees that is made before those of a single test."""
+    return place("auto", "fp32").device.type
+
+
+def test_a_test_without_the_mark_has_no_cuda_device(beforehand: str) -> None:
+    assert beforehand == place("auto", "fp32").device.type == "cpu"
+    code = "import os, torch; print(os.environ['CUDA_VISIBLE_DEVICES'], torch.cuda.is_available())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout == " False\n"
+
+
+@pytest.mark.gpu
+def test_a_test_with_the_mark_has_the_device_that_there_is() -> None:
+    assert (os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.is_available()) == THERE
+
+
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_cuda_devices_are_hidden_from_all_but_the_tests_with_the_mark(processes: str, tmp_path: Path) -> None:
+    """The two tests above, where PyTorch says that there is a device: in one process, and in one of xdist's."""
+    (tmp_path / "device.py").write_text("import torch\ntorch.cuda.is_available = lambda: True\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": "0"}
+    command = [sys.executable, "-m", "pytest", "-n", processes, "-p", "device", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run([*command, "-k", "the_mark_has"], env=environment, capture_output=True, text=True)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 def kilobytes_faulted(setting: str) -> int:
