@@ -1,17 +1,29 @@
-"""What a CUDA device does is what the CPU does, to the arithmetic's last digits."""
+"""What a CUDA device does is what the CPU does.
 
+Whole steps and runs are compared in float64, where both have PyTorch's operations: rounding of 1e-16 then decides no
+ReLU and no maximum. In fewer digits it does, a gradient is another, and a correct run goes another way. Triton's forms
+are compared one by one in tests/ops/test_gpu_forms.py.
+"""
+
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests import trained
+from tests.trained import weights
 
-from alexnet import checkpoint, optim
+from alexnet import optim, runlog
 from alexnet import run as run_folder
 from alexnet.data.loader import Batch
 from alexnet.data.store import Store
 from alexnet.data.views import Viewer
 from alexnet.device import place
+from alexnet.errors import StoppedError
+from alexnet.evaluation import Evaluation, evaluate
 from alexnet.nets import build
 from alexnet.ops.dropout import dropout
 from alexnet.recipe import RECIPES, Recipe
@@ -22,84 +34,139 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
 ]
-CUDA = torch.device("cuda")
+CUDA = torch.device("cuda", 0)
+# Noise of 1e-15 in what layers give moves a step's velocities by 4e-15 and a short run's weights by 2e-9 at most; a
+# wrong picture, label or rate moves them by more than 1e-3. Probabilities are kept in float32.
+CLOSE, NATS_CLOSE = 1e-7, 1e-6
 
 
 def test_views_are_drawn_alike_on_both_devices(run: Path, store: Path) -> None:
+    """Crops and mirrors to the bit; colours pass a 3 x 3 product, and are of grey levels."""
     viewer = run_folder.viewer_of(run, run_folder.recipe_of(run)[1])
     ids = torch.arange(12)
     images = torch.from_numpy(Store(store)["val"].read(ids.numpy()))
-    here = viewer.training(images, ids, seed=3, epoch=5)
-    there = viewer.to(CUDA).training(images.to(CUDA), ids.to(CUDA), seed=3, epoch=5)
-    assert torch.allclose(here, there.cpu(), atol=1e-3)  # grey levels; the colours pass a 3 x 3 product
+    for colour, atol in ((True, 1e-3), (False, 0.0)):
+        here = viewer.training(images, ids, seed=3, epoch=5, colour=colour)
+        there = viewer.to(CUDA).training(images.to(CUDA), ids.to(CUDA), seed=3, epoch=5, colour=colour)
+        torch.testing.assert_close(here, there.cpu(), rtol=0, atol=atol)
     assert torch.equal(viewer.ten(images), viewer.to(CUDA).ten(images.to(CUDA)).cpu())
 
 
 def test_dropout_drops_the_same_units_on_both_devices() -> None:
     x = torch.ones(16, 1000)
-    assert torch.equal(dropout(x, 0.5, 1, "fc6", 7, 32), dropout(x.to(CUDA), 0.5, 1, "fc6", 7, 32).cpu())
+    dropped = dropout(x, 0.5, 1, "fc6", 7, 32)
+    assert 0.4 < float(dropped.count_nonzero()) / x.numel() < 0.6
+    assert torch.equal(dropped, dropout(x.to(CUDA), 0.5, 1, "fc6", 7, 32).cpu())
 
 
 @pytest.mark.parametrize("name", ["source", "paper", "cifar-11", "cifar-18"])
-def test_a_training_step_in_fp32_is_that_of_the_cpu(name: str) -> None:
+def test_a_training_step_is_that_of_the_cpu(name: str) -> None:
     recipe = RECIPES[name].but(net={"classes": 10})
-    x, labels = 60 * torch.randn(4, 3, recipe.net.input, recipe.net.input), torch.tensor([1, 2, 3, 4])
+    random = torch.Generator().manual_seed(1)
+    shape = 4, 3, recipe.net.input, recipe.net.input
+    x, labels = 60 * torch.randn(shape, generator=random, dtype=torch.float64), torch.tensor([1, 2, 3, 4])
     after = []
-    for device in (torch.device("cpu"), CUDA):
-        net = build(recipe.net, 0).to(device).train()
-        momentum = optim.Momentum(net, recipe.sgd)
-        torch.nn.functional.cross_entropy(net.at(0)(x.to(device)), labels.to(device)).backward()
+    for device in ("cpu", "cuda"):
+        where = place(device, "fp64")
+        net = where.hold(build(recipe.net, 0)).train()
+        momentum = optim.Momentum(net, recipe.sgd, where.dtype)
+        logits = net.at(0)(x.to(where.device))
+        torch.nn.functional.cross_entropy(logits, labels.to(where.device)).backward()
         gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
         momentum.step(optim.rates(recipe, 0.0, ()), gradients)
         after.append({n: v.cpu() for n, v in momentum.velocity.items()})
     for n, here in after[0].items():
-        assert (here - after[1][n]).norm() <= 2e-3 * here.norm() + 1e-12, n  # cuDNN sums in another order, and in TF32
+        assert here.any()
+        assert (here - after[1][n]).norm() <= CLOSE * here.norm(), n
+
+
+def steps_of(captured: bool, precision: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """Losses and weights of 28 steps of batches of 8, 8, 8 and 5 pictures; the rate falls after 20.
+
+    A graph is captured at the fourth batch of its kind: of 8 pictures at steps 4 and 24, of 5 at step 15. Each is
+    replayed later with other pictures, at another place of another epoch.
+    """
+    recipe = RECIPES["source"].but(net={"classes": 10})
+    where = place("cuda", precision)
+    viewer = Viewer(recipe.views, 224, torch.full((256, 256, 3), 120.0), 20 * torch.eye(3)).to(where.device)
+    net = where.hold(build(recipe.net, 0)).train()
+    step = Step(net, viewer, optim.Momentum(net, recipe.sgd, where.dtype), where, 0)
+    take = Captured(step) if captured else step
+    random, losses = torch.Generator().manual_seed(1), []
+    for number in range(28):
+        pictures = 5 if number % 4 == 3 else 8
+        images = torch.randint(0, 256, (pictures, 256, 256, 3), dtype=torch.uint8, generator=random).to(where.device)
+        ids = torch.arange(number, number + pictures, device=where.device)
+        batch = Batch(number, number // 4, 8 * (number % 4), ids, images, ids % 10)
+        outcome = take(batch, optim.Rates(1e-4 if number < 20 else 1e-5, 2e-4), True)
+        losses.append(outcome.loss.item())
+        assert outcome.finite.all()
+    return losses, {n: p.detach().clone() for n, p in net.named_parameters()}
+
+
+def test_captured_steps_are_the_steps() -> None:
+    """Replays of each graph: losses and weights of the same steps made one operation after the other."""
+    plain, captured = steps_of(False, "fp64"), steps_of(True, "fp64")
+    np.testing.assert_allclose(captured[0], plain[0], rtol=CLOSE)
+    assert apart(plain[1], captured[1]) < CLOSE
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-def test_captured_steps_are_the_steps(precision: str) -> None:
-    """Replays with another batch, a smaller one, another rate: what eager steps do, to the order of cuDNN's sums."""
-    recipe = RECIPES["source"].but(net={"classes": 10})
-    where = place("cuda", precision)
-    viewer = Viewer(recipe.views, 224, torch.full((256, 256, 3), 120.0), 20 * torch.eye(3)).to(CUDA)
-    ends, losses = [], []
-    for captured in (False, True):
-        net = where.hold(build(recipe.net, 0)).train()
-        step: Step | Captured = Step(net, viewer, optim.Momentum(net, recipe.sgd, where.dtype), where, 0)
-        take = Captured(step) if captured and isinstance(step, Step) else step
-        random = torch.Generator().manual_seed(1)
-        for number in range(12):
-            pictures = 5 if number % 4 == 3 else 8
-            images = torch.randint(0, 256, (pictures, 256, 256, 3), dtype=torch.uint8, generator=random).to(CUDA)
-            ids = torch.arange(number, number + pictures, device=CUDA)
-            batch = Batch(number, number // 4, 8 * (number % 4), ids, images, ids % 10)
-            outcome = take(batch, optim.Rates(0.01 if number < 9 else 0.001, 0.02), True)
-            losses.append(outcome.loss.item())
-        ends.append({n: p.detach().clone() for n, p in net.named_parameters()})
-    close = 2e-2 if precision == "bf16" else 2e-3
-    np.testing.assert_allclose(losses[12:], losses[:12], rtol=close)
-    for name, weight in ends[0].items():
-        assert (weight - ends[1][name]).norm() <= close * weight.norm() + 1e-6, name
+def test_captured_steps_by_tritons_forms_have_the_losses_of_the_steps(precision: str) -> None:
+    """Losses alone, at a low rate: weights that rest on few gradients go apart, as cuDNN may add in another order.
+
+    Noise of a step of bf16 (4e-3) in what every layer gives moved no loss by more than 2e-3, on a CPU; the losses of
+    two batches differ by a tenth.
+    """
+    np.testing.assert_allclose(steps_of(True, precision)[0], steps_of(False, precision)[0], rtol=1e-2)
 
 
 @pytest.mark.parametrize("cache", ["device", "ram", "none"])
-def test_where_the_pictures_are_kept_changes_little(store: Path, small: Recipe, tmp_path: Path, cache: str) -> None:
-    """The pictures are the same; cuDNN's sums may come in another order."""
-    here = train(store, tmp_path / "here", small, device="cpu", precision="fp32", quiet=True)
-    there = train(store, tmp_path / "there", small, device="cuda", precision="fp32", cache=cache, quiet=True)
-    assert abs(here.errors.nats - there.errors.nats) < 0.1
+def test_wherever_the_pictures_are_kept_a_run_is_that_of_the_cpu(
+    store: Path, small: Recipe, tmp_path: Path, cache: str
+) -> None:
+    here = train(store, tmp_path / "here", small, device="cpu", precision="fp64", quiet=True)
+    there = train(store, tmp_path / "there", small, device="cuda", precision="fp64", cache=cache, quiet=True)
+    assert apart(weights(tmp_path / "here"), weights(tmp_path / "there")) < CLOSE
+    assert there.errors.nats == pytest.approx(here.errors.nats, rel=NATS_CLOSE)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_on_the_device_predicts_on_the_cpu(store: Path, small: Recipe, tmp_path: Path, precision: str) -> None:
+def test_a_run_made_on_the_device_is_evaluated_alike_on_both(
+    store: Path, small: Recipe, tmp_path: Path, precision: str
+) -> None:
     train(store, tmp_path / "run", small, device="cuda", precision=precision, quiet=True)
-    net = checkpoint.load(tmp_path / "run")
-    pictures = torch.from_numpy(Store(store)["val"].read(np.arange(12)))
-    assert torch.isfinite(net(net.viewer.centre(pictures))).all()
+    here, there = evaluated(store, tmp_path / "run", "cpu"), evaluated(store, tmp_path / "run", "cuda")
+    assert here.errors.images == there.errors.images == 12
+    assert there.errors.nats == pytest.approx(here.errors.nats, rel=NATS_CLOSE)
 
 
-def test_a_run_begun_on_the_device_goes_on_on_the_cpu(store: Path, small: Recipe, tmp_path: Path) -> None:
-    short = small.but(epochs=1)
-    train(store, tmp_path / "run", short, device="cuda", precision="fp32", quiet=True)
-    again = train(store, tmp_path / "run", device="cpu", resume=True, quiet=True)
-    assert again.errors.images == 12
+def test_a_run_begun_on_the_device_goes_on_on_the_cpu(
+    store: Path, small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the middle of an epoch; it ends where one made on the CPU does."""
+    train(store, tmp_path / "whole", small, device="cpu", precision="fp64", quiet=True)
+    log_step = runlog.RunLog.step
+
+    def stop(log: runlog.RunLog, at: int, **seen: Any) -> None:
+        log_step(log, at, **seen)
+        if at == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runlog.RunLog, "step", stop)
+        with pytest.raises(StoppedError):
+            train(store, tmp_path / "run", small, device="cuda", precision="fp64", quiet=True)
+    assert 6 <= trained.step(tmp_path / "run") < 12
+    train(store, tmp_path / "run", device="cpu", resume=True, quiet=True)
+    assert apart(weights(tmp_path / "whole"), weights(tmp_path / "run")) < CLOSE
+
+
+def evaluated(store: Path, run: Path, device: str) -> Evaluation:
+    return evaluate(store, run, device=device, precision="fp64")
+
+
+def apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    """The largest distance of two tensors, as a part of the length of one."""
+    assert a.keys() == b.keys()
+    return max(float((a[n] - b[n]).norm() / a[n].norm().clamp(min=1e-30)) for n in a)
