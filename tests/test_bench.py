@@ -61,6 +61,15 @@ def test_works_are_measured_in_turns_and_the_first_calls_do_not_count() -> None:
     assert max(taken) < 0.05
 
 
+def test_a_reading_of_many_calls_is_the_time_of_one() -> None:
+    """So that a GPU's launch and wait, the same for one call and fifty, do not count."""
+    calls: list[int] = []
+    assert ONE.calls == 1
+    one = ONE.medians([lambda: calls.append(sum(range(10**5)))], 3, calls=20)
+    assert len(calls) == 3 + 20 + 2 * (1 + 20)
+    assert 0 < one[0] < 5 * ONE.seconds(lambda: sum(range(10**5)))
+
+
 @pytest.mark.parametrize("name", ["source", "paper"])
 def test_the_stock_net_is_the_same_net_but_for_the_norm_within_maps(name: str) -> None:
     """Its logits are ours when it has our weights: what is raced is the same function."""

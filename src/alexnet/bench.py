@@ -115,7 +115,7 @@ def lrn(clock: Clock, job: Job) -> Iterator[Line]:
             bound = 5 * x.numel() * x.element_size() / measure.bytes_per_second(clock)
             shape = (job.batch, *maps)
             theirs = stock_norm(shape, dtype, where.device)
-            a, peer, b, c = clock.medians([ours, theirs, within, pooled], job.rounds)
+            a, peer, b, c = clock.medians([ours, theirs, within, pooled], job.rounds, clock.calls)
             default = measure.apart(clock, job.rounds, stock_norm, shape, dtype, where.device)
             name = f"{layer} {job.batch} x {' x '.join(map(str, maps))} {str(dtype)[6:]} NHWC, forward + backward"
             for seconds, pages in ((default, False), (peer, True)):
@@ -138,7 +138,7 @@ def step(clock: Clock, job: Job) -> Iterator[Line]:
     rate = measure.products_per_second(clock, where.dtype)
     bound = job.batch * products(plain.net, training=True) / rate
     works = [learn, stock_learner(job.batch, where), learn_bare, learn_all]
-    ours, peer, bare, both = clock.medians(works, job.rounds)
+    ours, peer, bare, both = clock.medians(works, job.rounds, clock.calls)
     what = f"training step, batch {job.batch}, {where.precision}, layers of source without the norm within maps"
     name = "stock modules and torch.optim.SGD, " + ("fp32" if where.device.type == "cpu" else where.precision)
     for seconds, pages in ((default, False), (peer, True)):
@@ -300,9 +300,10 @@ def learner(recipe: Recipe, views: Tensor, labels: Tensor, where: Place) -> Call
     step, rates = Step(net, viewer, momentum, where, 0), optim.rates(recipe, 0.0, ())
     if where.device.type == "cuda":
         take, count = fastest(step), len(labels)
-        images = torch.zeros(count, 256, 256, 3, dtype=torch.uint8, device=where.device)
-        batch = Batch(0, 0, 0, torch.arange(count, device=where.device), images, labels)
-        return lambda: take(batch, rates, True).loss.item()
+        # Random, for products of zeros are faster; and learned slowly, for the same batch comes a thousand times.
+        images = torch.randint(0, 256, (count, 256, 256, 3), dtype=torch.uint8, device=where.device)
+        batch, rates = Batch(0, 0, 0, torch.arange(count, device=where.device), images, labels), optim.Rates(1e-5, 2e-5)
+        return lambda: take(batch, rates, True)
     taken = views.to(where.dtype).contiguous(memory_format=torch.channels_last)
 
     def once() -> float:
@@ -341,7 +342,6 @@ def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> C
         sgd.zero_grad()
         loss.backward()
         sgd.step()
-        loss.item()
 
     return learn
 
