@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -151,3 +154,140 @@ def test_ways_counts_the_bytes_of_the_formula_and_the_kernel_no_fewer(ranks: Ran
         assert row["kernel"] is None or row["kernel"] >= row["sent"]
         assert row["seconds"] > 0
         assert row["ratio"] == row["seconds"] / row["predicted"]
+
+
+KNOWN = {"machine": {"device": "cpu"}, "versions": {}, "commit": "0" * 40}
+
+
+def printing(*values: dict[str, Any]) -> list[str]:
+    return [sys.executable, "-c", f"print({chr(10).join(map(json.dumps, values))!r})"]
+
+
+def test_a_part_that_fails_is_written_down_and_the_others_run(load: Callable[[str], Any], tmp_path: Path) -> None:
+    """Too slow, with a process of its own; of another exit status; not there. What was printed before counts."""
+    stages, file, one = load("stages"), tmp_path / "figures.json", {"name": "a", "value": 1.5, "unit": "ms"}
+    ticks = tmp_path / "ticks"
+    slow = ["sh", "-c", f"(while sleep 0.1; do echo >> {ticks}; done) & wait"]
+    parts = [
+        stages.Part("slow", 3, [printing(one), slow, printing(one)]),
+        stages.Part("wrong", 60, [["sh", "-c", "echo no such layer; exit 3"]]),
+        stages.Part("missing", 60, [["/nonexistent/python"]]),
+        stages.Part("without", 60, [["false"]], without="name a folder"),
+        stages.Part("well", 60, [printing(one, {"other": 1})]),
+    ]
+    assert not stages.staged(2, parts, KNOWN, file)
+    stage = json.loads(file.read_text())["stages"]["2"]
+    assert {name: stage[name] for name in KNOWN} == KNOWN
+    told = {name: (part["status"], part.get("why"), part["figures"]) for name, part in stage["parts"].items()}
+    assert told["slow"] == ("failed", "not done in 3 s", [one])
+    assert told["wrong"] == ("failed", "exit status 3: no such layer", [])
+    assert told["missing"][0] == "failed"
+    assert "No such file" in told["missing"][1]
+    assert told["without"] == ("skipped", "name a folder", [])
+    assert told["well"] == ("ok", None, [one])
+    before = ticks.stat().st_size
+    time.sleep(1)
+    assert ticks.stat().st_size == before > 0
+
+
+def test_a_stage_ends_in_its_time_whatever_its_parts_ask_for(load: Callable[[str], Any], tmp_path: Path) -> None:
+    stages, file = load("stages"), tmp_path / "figures.json"
+    parts = [stages.Part(name, 1000, [["sleep", "1000"]]) for name in ("long", "late")]
+    begun = time.monotonic()
+    assert not stages.staged(3, parts, KNOWN, file, seconds=3)
+    assert time.monotonic() - begun < 3 + 2 * stages.GRACE
+    whys = [part["why"] for part in json.loads(file.read_text())["stages"]["3"]["parts"].values()]
+    assert whys == ["not done in 3 s", "the stage had no time left"]
+    assert stages.MACHINE_SECONDS + stages.STAGE_SECONDS + 4 * stages.GRACE <= 9 * 60
+
+
+def test_a_part_that_went_well_at_this_commit_is_not_run_again(load: Callable[[str], Any], tmp_path: Path) -> None:
+    stages, file, count = load("stages"), tmp_path / "figures.json", tmp_path / "count"
+    parts = [
+        stages.Part("well", 60, [["sh", "-c", f"echo >> {count}"]]),
+        stages.Part("red", 60, [["sh", "-c", f"echo >> {count}; exit 1"]]),
+    ]
+    dirty, other = KNOWN | {"commit": "1-dirty"}, KNOWN | {"machine": {"device": "another"}}
+    for of, runs in ((KNOWN, 2), (KNOWN, 3), (other, 5), (dirty, 7), (dirty, 9)):
+        stages.staged(2, parts, of, file)
+        assert count.read_text().count("\n") == runs
+    stages.staged(3, parts, KNOWN, file)
+    assert set(json.loads(file.read_text())["stages"]) == {"2", "3"}
+
+
+def test_a_store_that_is_there_is_not_prepared_again(load: Callable[[str], Any], pictures: Path, store: Path) -> None:
+    stages = load("stages")
+    job = stages.Job("cpu", store.parent, pictures, None)
+    assert stages.prepared(job, "prepare", pictures, store).commands == []
+    assert stages.prepared(job, "prepare", pictures, store.parent / "another").commands
+
+
+def test_where_it_is_not_right_nothing_is_measured(
+    load: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = load("stages")
+    for number, status in ((1, 1), (2, 0)):
+        part = stages.Part("part", 60, [["sh", "-c", f"exit {status}"]])
+        monkeypatch.setitem(stages.STAGES, number, lambda _, part=part: [part])
+    monkeypatch.setattr(sys, "argv", ["stages", "1", "2", "--device", "cpu", "--out", str(tmp_path)])
+    assert stages.main() == 1
+    assert capsys.readouterr().err == "stage 1 failed: it is not right here, so nothing further is measured\n"
+    assert set(json.loads((tmp_path / "figures.json").read_text())["stages"]) == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["5"], "stage 5; there are 1, 2, 3, 4"),
+        (["--pictures", "absent"], "absent is not a folder"),
+        (["--out", "file"], "--out file: Not a directory"),
+        (["--out", "bad"], "holds no figures of these stages; move it away"),
+    ],
+)
+def test_unusable_input_costs_a_line_and_status_2(
+    load: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    given: list[str], says: str,
+) -> None:  # fmt: skip
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/figures.json").write_text("{]")
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stages", *given])
+    with pytest.raises(SystemExit) as stop:
+        load("stages").main()
+    assert stop.value.code == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_lines_of_bench_and_the_counts_of_pytest_are_figures(load: Callable[[str], Any]) -> None:
+    line = measure.Line("norm", 1.5, 3.0, "a peer", 2.0, None, None, "ms", "this machine").plain()
+    printed = f"{line}\nword\n===== 1 failed, 12 passed, 3 skipped in 4.56s =====\n[1]\n"
+    first, *counts = load("stages").figures(printed)
+    assert (first["name"], first["value"], first["unit"], first["peer_name"]) == ("norm", 1.5, "ms", "a peer")
+    found = {figure["name"]: figure["value"] for figure in counts}
+    assert found == {"tests failed": 1, "tests passed": 12, "tests skipped": 3}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the stages are for Linux")
+def test_the_stages_run_on_a_cpu_on_next_to_nothing(pictures: Path, tmp_path: Path) -> None:
+    """From the script, and the package is not installed for it; the form of a figure is the same on a GPU."""
+    command = [FOLDER / "gpu.sh", "--out", tmp_path / "out", "--pictures", pictures]
+    environment = os.environ | {"DEVICE": "cpu", "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        list(map(str, command)), cwd=FOLDER.parent, env=environment, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    stages = json.loads((tmp_path / "out/figures.json").read_text())["stages"]
+    assert list(stages) == ["1", "2", "3", "4"]
+    for stage in stages.values():
+        assert stage["machine"]["device"] == "cpu"
+        assert stage["versions"]["torch"] == torch.__version__
+        assert stage["commit"]
+        for part in stage["parts"].values():
+            assert part["status"] == "ok" or part["why"], part
+            assert all(isinstance(f["value"], int | float) and f["name"] and f["unit"] for f in part["figures"])
+    status = {f"{n} {name}": part["status"] for n, stage in stages.items() for name, part in stage["parts"].items()}
+    shown = {name for name, part in stages["2"]["parts"].items() if part["figures"]}
+    assert shown == {"ceilings 1", "step cifar-18 1"}
+    assert {name for name, word in status.items() if word == "ok"} >= {"1 place", "3 prepare", "3 feeding none 2"}
+    assert {"data_wait", "top1"} <= {f["name"].split()[-1] for f in stages["3"]["parts"]["feeding none 2"]["figures"]}

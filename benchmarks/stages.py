@@ -1,0 +1,303 @@
+"""Runs the parts of each stage under a time limit, and keeps their figures in one JSON file.
+
+A part is a list of commands. Of what they print, a line that is a JSON object with "name", "value" and "unit", or one
+of `alexnet bench --json`, is a figure, and pytest's last line is a figure for each of its counts.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STAGE_SECONDS = 460.0  # with MACHINE_SECONDS before, and twice GRACE to stop what hangs in either, below nine minutes
+MACHINE_SECONDS = 30.0
+GRACE = 10.0  # seconds from SIGTERM to SIGKILL
+HERE = Path(__file__).parent
+ALEXNET = [sys.executable, "-m", "alexnet"]
+PROBE = [sys.executable, str(HERE / "probe.py")]
+TESTS = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+CLEAN = "ok", "skipped"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Commands to run one after the other in so many seconds; `without` says why it cannot be run here."""
+
+    name: str
+    seconds: float
+    commands: list[list[str]]
+    environment: dict[str, str] | None = None
+    without: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the stages are run on and with; on a CPU they are tried, on next to nothing."""
+
+    device: str
+    out: Path
+    pictures: Path | None
+    thumbnails: Path | None
+
+    @property
+    def small(self) -> bool:
+        """Whether the stages are only tried."""
+        return self.device == "cpu"
+
+    @property
+    def work(self) -> Path:
+        """Stores and runs."""
+        return self.out / "work"
+
+
+def first(job: Job) -> list[Part]:
+    """It runs, and is right."""
+    memcheck = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9"]
+    missing = subprocess.run(["sh", "-c", "command -v compute-sanitizer"], capture_output=True).returncode
+    forms, some = "tests/ops/test_gpu_forms.py", "awkward or update or view_is or gradient_of_norm_and_pool"
+    if job.small:
+        tests = [Part("forms", 120, [[*TESTS, forms, "-k", "no_pictures"]])]
+    else:
+        tests = [
+            Part("forms", 220, [[*TESTS, "-n", "12", forms]]),
+            Part("device", 120, [[*TESTS, "-n", "4", "-m", "gpu", "tests/test_gpu.py", "tests/data/test_cache.py"]]),
+        ]
+    none = "compute-sanitizer is not installed" if missing or job.small else ""
+    check = Part("memory", 80, [[*memcheck, *TESTS, forms, "-k", some]], without=none)
+    return [Part("place", 60, [[*PROBE, "place", "--device", job.device]]), *tests, check]
+
+
+def second(job: Job) -> list[Part]:
+    """How fast it is, by part and whole; at batch 128 first."""
+
+    def probe(what: str, batch: int, seconds: float, recipe: str = "", **environment: str) -> Part:
+        named = ["--recipe", recipe] if recipe else []
+        words = [what, recipe, str(batch), *(f"{k}={v}" for k, v in environment.items())]
+        command = [*PROBE, what, "--device", job.device, "--batch", str(batch), *named]
+        none = "Triton's kernels need a CUDA device" if what == "kernels" and job.small else ""
+        return Part(" ".join(filter(None, words)), seconds, [command], environment, none)
+
+    def bench(what: str, batch: int, seconds: float) -> Part:
+        how = ["--device", job.device, "--batch", str(batch), "--json"]
+        none = "`alexnet bench` measures a CPU by itself" if job.small else ""
+        return Part(f"bench {what} {batch}", seconds, [[*ALEXNET, "bench", what, *how]], without=none)
+
+    if job.small:
+        return [
+            probe("ceilings", 1, 60),
+            probe("kernels", 1, 60),
+            probe("step", 1, 90, "cifar-18"),
+            bench("step", 1, 60),
+        ]
+    parts = [probe("ceilings", 128, 40)]
+    for batch in (128, 1024):
+        parts += [probe("step", batch, 50, recipe) for recipe in ("source", "paper")]
+        parts += [probe("convolutions", batch, 60), probe("kernels", batch, 40)]
+        if batch == 128:
+            parts += [probe("step", batch, 40, "source", ALEXNET_NATIVE="off")]
+            parts += [bench("step", batch, 60), bench("lrn", batch, 60), bench("infer", batch, 40)]
+    return [*parts, bench("step", 1024, 60)]
+
+
+def third(job: Job) -> list[Part]:
+    """Feeding, from end to end, and what the precisions come to."""
+    recipe, count = ("cifar-18", 1) if job.small else ("source", 6)
+    store = job.work / "store"
+    parts = [prepared(job, "prepare", job.pictures, store, "--side", "32" if job.small else "256")]
+    for cache, workers in [("none", 2)] if job.small else [(c, w) for c in ("device", "ram", "none") for w in (2, 16)]:
+        name = f"feeding {cache} {workers}"
+        how = ["--epochs", str(count), "--cache", cache, "--workers", str(workers)]
+        parts.append(trained(job, name, 45, store, recipe, how))
+    for precision, seed in [] if job.small else [(p, s) for s in range(3) for p in ("bf16", "fp32", "tf32")]:
+        how = ["--epochs", "95", "--precision", precision, "--seed", str(seed)]
+        parts.append(trained(job, f"precision {precision} {seed}", 120, store, recipe, how))
+    return parts
+
+
+def fourth(job: Job) -> list[Part]:
+    """The paper's claims at a scale that a CPU cannot reach."""
+    store, out = job.work / "thumbnails", job.work / "studies"
+    claim, epochs, seeds = ("relu-tanh", "1", "1") if job.small else ("all", "60", "3")
+    how = ["--recipe", "tiny", "--epochs", epochs, "--seeds", seeds, "--device", job.device]
+    study = [*ALEXNET, "study", claim, str(store), str(out), *how]
+    none = "" if job.thumbnails else "name a folder of pictures of 64 x 64: --thumbnails"
+    parts = [prepared(job, "prepare thumbnails", job.thumbnails, store, "--side", "64", "--format", "raw")]
+    return [*parts, Part("studies", 400, [study, [*PROBE, "studies", "--run", str(out)]], without=none)]
+
+
+STAGES = {1: first, 2: second, 3: third, 4: fourth}
+
+
+def prepared(job: Job, name: str, source: Path | None, store: Path, *how: str) -> Part:
+    """A store of a folder of pictures, on all cores; one that is there already serves."""
+    command = [*ALEXNET, "prepare", str(source), str(store), *how, "--jobs", str(os.cpu_count() or 1)]
+    none = "" if source else f"name a folder of pictures: --{'thumbnails' if 'thumbnails' in name else 'pictures'}"
+    return Part(name, 70, [] if (store / "meta.json").exists() else [command], without=none)
+
+
+def trained(job: Job, name: str, seconds: float, store: Path, recipe: str, how: list[str]) -> Part:
+    """A run, which goes on where an earlier call left it; and its figures."""
+    run = job.work / name.replace(" ", "-")
+    command = [*ALEXNET, "train", str(store), str(run), "--recipe", recipe, "--device", job.device, "--resume", *how]
+    none = "" if job.pictures else "name a folder of pictures: --pictures"
+    return Part(name, seconds, [[*command, "--json"], [*PROBE, "run", "--run", str(run)]], without=none)
+
+
+def figures(printed: str) -> list[dict[str, Any]]:
+    """The figures in what a part has printed."""
+    found: list[dict[str, Any]] = []
+    for line in printed.splitlines():
+        with suppress(ValueError):
+            value = json.loads(line)
+            if isinstance(value, dict) and {"what", "ours", "unit"} <= value.keys():
+                found.append({"name": value.pop("what"), "value": value.pop("ours"), **value})
+            elif isinstance(value, dict) and {"name", "value", "unit"} <= value.keys():
+                found.append(value)
+        if re.fullmatch(r"=*\s*(\d+ [a-z]+(, )?)+ in [\d.]+s.*", line):
+            counts = re.findall(r"(\d+) ([a-z]+)(?=,| in )", line)
+            found += [{"name": f"tests {word}", "value": int(count), "unit": "tests"} for count, word in counts]
+    return found
+
+
+def run(part: Part, seconds: float, log: Path) -> dict[str, Any]:
+    """Run a part's commands: how it ended, in what time, and its figures; `log` gets all that it prints."""
+    begun, status, why = time.monotonic(), "skipped" if part.without else "ok", part.without
+    log.write_text("")
+    for command in () if part.without else part.commands:
+        left = seconds - (time.monotonic() - begun)
+        code = finished(command, left, part.environment or {}, log)
+        if code is None:
+            status, why = "failed", f"not done in {seconds:.0f} s"
+        elif code:
+            status, why = "failed", f"exit status {code}: {last_line(log)[:200]}"
+        if code != 0:
+            break
+    taken = round(time.monotonic() - begun, 1)
+    answer = {"status": status, "seconds": taken, "figures": figures(log.read_text(errors="replace"))}
+    return answer | ({"why": why} if why else {})
+
+
+def finished(command: list[str], seconds: float, environment: dict[str, str], log: Path) -> int | None:
+    """The exit status of a command; None, once it and what it started are stopped, where it takes too long."""
+    with log.open("ab") as out:
+        try:
+            process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | environment, start_new_session=True
+            )
+        except OSError as error:
+            out.write(f"{error}\n".encode())
+            return 127
+    try:
+        return process.wait(max(seconds, 0.1))
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        for number, wait in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+            if process.poll() is None or number == signal.SIGKILL:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(wait)
+
+
+def last_line(log: Path) -> str:
+    """The last line that a log has."""
+    return next((line for line in reversed(log.read_text(errors="replace").splitlines()) if line.strip()), "")
+
+
+def machine(job: Job) -> dict[str, Any]:
+    """What the figures are of: machine, versions, commit."""
+    log = job.out / "machine.txt"
+    log.unlink(missing_ok=True)
+    code = finished([*PROBE, "machine", "--device", job.device], MACHINE_SECONDS, {}, log)
+    git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True)
+    commit = git.stdout.strip() if git.returncode == 0 else os.environ.get("COMMIT", "unknown")
+    try:
+        told: dict[str, Any] = json.loads(last_line(log))
+    except ValueError:
+        told = {"machine": {}, "versions": {}, "why": f"exit status {code}: {last_line(log)}"}
+    return {**told, "commit": commit}
+
+
+def staged(number: int, parts: list[Part], of: dict[str, Any], path: Path, seconds: float = STAGE_SECONDS) -> bool:
+    """Run a stage's parts, in so many seconds; whether none failed. After each part its answer is in the file.
+
+    A part that went well on this machine at this commit is not run again.
+    """
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"stages": {}}
+    earlier = kept["stages"].get(str(number), {})
+    done = earlier.get("parts", {}) if all(earlier.get(n) == of[n] for n in of) and known(of) else {}
+    stage = kept["stages"][str(number)] = {**of, "parts": {n: p for n, p in done.items() if p["status"] == "ok"}}
+    end = time.monotonic() + seconds
+    for part in parts:
+        left = end - time.monotonic()
+        if part.name in stage["parts"]:
+            print(f"stage {number}, {part.name}: done before", flush=True)
+            continue
+        if left < 1:
+            answer: dict[str, Any] = {"status": "failed", "why": "the stage had no time left", "figures": []}
+        else:
+            log = path.parent / f"{number} {part.name}.txt".replace(" ", "-")
+            answer = run(part, min(part.seconds, left), log)
+        stage["parts"][part.name] = answer
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(kept, indent=1))
+        partial.replace(path)
+        why = f": {answer['why']}" if "why" in answer else ""
+        print(f"stage {number}, {part.name}: {answer['status']}{why}", flush=True)
+    return all(stage["parts"][part.name]["status"] in CLEAN for part in parts)
+
+
+def known(of: dict[str, Any]) -> bool:
+    """Whether the sources are those of a commit."""
+    return of["commit"] != "unknown" and not of["commit"].endswith("-dirty")
+
+
+def main() -> int:
+    """Run the stages that are named; exit status 1 if a part failed."""
+    given = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    given.add_argument("stages", nargs="*", type=int, help="1, 2, 3 and 4 unless given")
+    given.add_argument(
+        "--device", default="cuda", choices=["cuda", "cpu"], help="cpu tries the stages, on next to nothing"
+    )
+    given.add_argument("--out", type=Path, default=Path("gpu-figures"), help="folder for figures.json and all else")
+    given.add_argument("--pictures", type=Path, help="folder of class folders of photographs, for stage 3")
+    given.add_argument("--thumbnails", type=Path, help="the same of 64 x 64 pixels, for stage 4")
+    options = given.parse_args()
+    for number in options.stages:
+        if number not in STAGES:
+            given.error(f"stage {number}; there are {', '.join(map(str, STAGES))}")
+    for folder in (options.pictures, options.thumbnails):
+        if folder and not folder.is_dir():
+            given.error(f"{folder} is not a folder; name one of class folders of pictures")
+    job, file = Job(options.device, options.out, options.pictures, options.thumbnails), options.out / "figures.json"
+    try:
+        job.work.mkdir(parents=True, exist_ok=True)
+        if file.exists() and "stages" not in json.loads(file.read_text()):
+            raise ValueError
+    except OSError as error:
+        given.error(f"--out {job.out}: {error.strerror}; name a folder that can be written to")
+    except (ValueError, TypeError):
+        given.error(f"{file} holds no figures of these stages; move it away")
+    of, well = machine(job), True
+    for number in sorted(set(options.stages or STAGES)):
+        clean = staged(number, STAGES[number](job), of, file)
+        well = well and clean
+        if number == 1 and not clean:
+            print("stage 1 failed: it is not right here, so nothing further is measured", file=sys.stderr)
+            break
+    print(f"figures are in {file}")
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the part in hand is stopped too
+    sys.exit(main())
