@@ -37,7 +37,8 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of the views x (N, 3, input, input)."""
         logits = last(self.walk(x))
-        self.step = self.step + self.training
+        if self.training:
+            self.step = self.step + 1
         return logits
 
     def features(self, x: Tensor, layer: str) -> Tensor:
@@ -52,7 +53,7 @@ class Mlp(nn.Module):
         """Every layer's output with its name, in order."""
         x = x.flatten(1)
         for i, layer in enumerate(self.net.layers, 1):
-            x = linear(x, self.get_submodule(layer))  # type: ignore[arg-type]
+            x = linear(x, self.get_submodule(layer))
             yield layer, x
             if i <= len(self.net.hidden):
                 x = self.activate(x)

@@ -23,5 +23,6 @@ def cut(
             f"{tuple(mean.shape)}"
         )
     mean, shift = mean.float(), None if shift is None else shift.float()  # autocast may have made it narrow
-    form = best(images, mean, mean.new_empty(0, dtype=dtype))
+    given = (images, top, left, mirrored, mean) if shift is None else (images, top, left, mirrored, mean, shift)
+    form = best(*given, mean.new_empty(0, dtype=dtype))
     return form.cut(images, top, left, mirrored, mean, size, place, shift, factor, dtype)

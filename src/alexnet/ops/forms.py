@@ -5,7 +5,8 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from alexnet.ops import compiled, native, plain
 
@@ -14,16 +15,42 @@ NARROW = (torch.float32, torch.bfloat16)
 
 def best(*tensors: Tensor) -> Any:
     """The module whose forms are fastest for tensors on one device: `plain`, or one with the same functions."""
-    # What traces a net must see PyTorch's operations; ours are addresses to it.
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined, no-untyped-call]
+    if watched():
         return plain
-    if all(t.dtype in NARROW for t in tensors if t.is_floating_point()):
-        kind = tensors[0].device.type
-        if kind == "cpu" and native.library():
+    device = tensors[0].device
+    if all(t.device == device and (t.dtype in NARROW or not t.is_floating_point()) and addressed(t) for t in tensors):
+        if device.type == "cpu" and native.library():
             return native
-        if kind == "cuda" and (found := gpu()):
+        if device.type == "cuda" and (found := gpu()):
             return found
     return plain
+
+
+def watched() -> bool:
+    """Whether something must see each of PyTorch's operations: what traces, exports, counts or differentiates forwards.
+
+    It would see nothing of ours, which are calls with addresses.
+    """
+    return (
+        torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or forward_ad._current_level >= 0
+    )
+
+
+def addressed(t: Tensor) -> bool:
+    """Whether the numbers of t lie at its address, as its type, shape and strides say.
+
+    Those of a subclass (quantised, fake, distributed), of a transform (vmap), or of a sparse or a lazily negated tensor
+    do not.
+    """
+    if type(t) not in (Tensor, nn.Parameter) or t.layout != torch.strided or t.is_quantized or t.is_neg():
+        return False
+    try:
+        return t.data_ptr() != 0 or not t.numel()
+    except RuntimeError:  # it has no address at all
+        return False
 
 
 @functools.cache

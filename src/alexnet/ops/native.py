@@ -68,7 +68,7 @@ def cut(
 ) -> Tensor:  # fmt: skip
     """As plain.cut, in one pass."""
     n, side = images.shape[:2]
-    views = torch.empty(n, size, size, 3, dtype=dtype)
+    views = torch.empty(n, size, size, 3, dtype=dtype, device=images.device)
     images, top, left, mirrored, mean = (t.contiguous() for t in (images, top, left, mirrored, mean))
     shift = None if shift is None else shift.contiguous()
     how = Cut(n, side, size, place, factor, torch.get_num_threads())
@@ -83,7 +83,7 @@ def kept(
 
     Column 0 is unit 4 * quad of the layer.
     """
-    mask = torch.empty(rows, units, dtype=torch.bool)
+    mask = torch.empty(rows, units, dtype=torch.bool, device="cpu")  # whatever the default device
     _call("kept", mask, rows, units, quad, position, step, seed, purpose, least, torch.get_num_threads())
     return mask
 
