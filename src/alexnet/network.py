@@ -2,7 +2,7 @@
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -30,6 +30,11 @@ def unchanged(x: Tensor) -> Tensor:
     return x
 
 
+def own(x: Tensor, runs: Runs) -> Tensor:
+    """The join between replicas where each keeps its own pictures."""
+    return x
+
+
 @dataclass(frozen=True)
 class Layout:
     """What of a net a process holds, and how it comes by what the others hold; as it stands it holds all (section 3.2).
@@ -47,8 +52,8 @@ class Layout:
     conv6: Callable[[Tensor], Tensor] = unchanged  # and of conv6, where there is one,
     fc7: Callable[[Tensor], Tensor] = unchanged  # those of fc7 and fc8 of the units that are held,
     fc8: Callable[[Tensor], Tensor] = unchanged
-    fc6: Callable[[Tensor, Runs], Tensor] = lambda x, _: x  # that of fc6, given what pictures there are elsewhere,
-    out: Callable[[Tensor, Runs], Tensor] = lambda x, _: x  # and the logits of this process's pictures
+    fc6: Callable[[Tensor, Runs], Tensor] = own  # that of fc6, given what pictures there are elsewhere,
+    out: Callable[[Tensor, Runs], Tensor] = own  # and the logits of this process's pictures
     gathers: bool = False  # whether fc6 and what follows see the pictures of all replicas
 
     def part(self, layer: str, outputs: int) -> tuple[int, int]:
@@ -117,7 +122,8 @@ class AlexNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of the views x (N, 3, input, input)."""
         logits = last(self.walk(x, each=False))
-        self.step = self.step + self.training
+        if self.training:
+            self.step = self.step + 1
         return logits
 
     def features(self, x: Tensor, layer: str) -> Tensor:
@@ -135,11 +141,13 @@ class AlexNet(nn.Module):
         """
         x = self.conv1(F.pad(x, (0, self.overhang, 0, self.overhang)))
         yield "conv1", x
-        x = yield from self.block(x, 1, each)
-        x = self.conv2(x)
+        for name, made in self.block(x, 1, each):
+            yield name, made
+        x = self.conv2(made)
         yield "conv2", x
-        x = yield from self.block(x, 2, each)
-        x = self.layout.conv3(x)
+        for name, made in self.block(x, 2, each):
+            yield name, made
+        x = self.layout.conv3(made)
         for name in self.middle:
             x = self.get_submodule(name)(x)
             yield name, x
@@ -169,15 +177,13 @@ class AlexNet(nn.Module):
 
     def full(self, x: Tensor, name: str) -> Tensor:
         """A fully connected layer; each tower's units see their own tower's alone where towers do not meet."""
-        layer = self.get_submodule(name)
-        assert isinstance(layer, nn.Linear)
-        groups = x.shape[1] // layer.in_features
-        if groups == 1:
+        layer, groups = self.get_submodule(name), min(shapes.groups(self.net, name), self.towers)
+        if groups == 1 or not isinstance(layer, nn.Linear):  # another module in its place sees all
             return linear(x, layer)
         own = zip(*(t.chunk(groups, dim) for t, dim in ((x, 1), (layer.weight, 0), (layer.bias, 0))), strict=True)
         return torch.cat([F.linear(*tower) for tower in own], 1)
 
-    def block(self, x: Tensor, number: int, each: bool) -> Generator[tuple[str, Tensor], None, Tensor]:
+    def block(self, x: Tensor, number: int, each: bool) -> Iterator[tuple[str, Tensor]]:
         """What follows conv1 and conv2: activation and norm (section 3.5; net 145 has norm 1 first), and the pool."""
         net, norm_first = self.net, number == 1 and self.net.lrn1_first
         within = net.within if number == 2 else None
@@ -186,7 +192,7 @@ class AlexNet(nn.Module):
             if not within:
                 x = pooled_norm(x, net.lrn, self.towers, relu, net.pool)
                 yield f"pool{number}", x
-                return x
+                return
             x = response_norm(x, net.lrn, self.towers, relu)
         elif norm_first:
             x = self.norm(x)
@@ -201,9 +207,7 @@ class AlexNet(nn.Module):
         if within:
             x = within_map_norm(x, within)
             yield f"within{number}", x
-        x = self.pool(x)
-        yield f"pool{number}", x
-        return x
+        yield f"pool{number}", self.pool(x)
 
     def norm(self, x: Tensor) -> Tensor:
         """Response normalisation within each tower, or nothing where the recipe has none (section 3.3)."""

@@ -17,7 +17,7 @@ from alexnet import fields
 from alexnet.errors import UnusableError
 from alexnet.launch import WAYS, bounds
 from alexnet.mesh import Axis, Mesh
-from alexnet.network import Layout, outputs, unchanged
+from alexnet.network import Layout, outputs, own, unchanged
 from alexnet.recipe import AnyNet, Net
 
 
@@ -91,7 +91,7 @@ def spread(mesh: Mesh, way: str, net: AnyNet) -> Spread:
             axis.size, axis.index, axis.size, axis.index,
             conv3=partial(join, axis, f"join {first}") if net.talk else unchanged,
             conv6=partial(join, axis, "join conv6") if net.talk else unchanged,
-            fc6=(lambda x, _: join(axis, "join fc6", x)) if net.talk else (lambda x, _: x),
+            fc6=(lambda x, _: join(axis, "join fc6", x)) if net.talk else own,
             fc7=partial(join, axis, "join fc7") if net.talk else unchanged,
             # Every process has all of fc8, and with it all of the gradient for what goes in.
             fc8=partial(join, axis, "join fc8", alike=True),

@@ -5,7 +5,6 @@ g s^-beta - 2 a beta b window_sum(g b s^-(beta + 1)): only x is kept for it. Eve
 whatever the dtype of x.
 """
 
-import functools
 from collections.abc import Callable
 
 import torch
@@ -21,9 +20,11 @@ def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float
     "after": ReLU of the result. x (N, C, H, W) of any float dtype; the result has the same.
     """
 
+    near = band(x, n, towers)
+
     def normalised(x: Tensor) -> Tensor:
         b = F.relu(x) if relu == "before" else x
-        y = b * power(across_maps(b.square(), n, towers).mul_(a).add_(k), beta)
+        y = b * power(across_maps(b.square(), near).mul_(a).add_(k), beta)
         return F.relu(y) if relu == "after" else y
 
     return _by_parts(normalised, x)
@@ -32,12 +33,12 @@ def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float
 def norm_backward(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
     """The gradient for x, given that of the result; s is computed again rather than kept."""
 
+    near = band(x, n, towers)
+
     def slope(g: Tensor, x: Tensor) -> Tensor:
         b = F.relu(x) if relu == "before" else x
         # s > 0: the result is positive where x is
-        dx = _gradient(
-            lambda t: across_maps(t, n, towers), g.where(~(x <= 0), 0) if relu == "after" else g, b, k, a, beta
-        )
+        dx = _gradient(lambda t: across_maps(t, near), g.where(~(x <= 0), 0) if relu == "after" else g, b, k, a, beta)
         return dx.where(~(x <= 0), 0) if relu == "before" else dx
 
     return _by_parts(slope, g, x)
@@ -53,18 +54,20 @@ def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: floa
     return _by_parts(lambda g, x: _gradient(lambda t: within_map(t, n), g, x, k, a, beta), g, x)
 
 
-def across_maps(x: Tensor, n: int, towers: int) -> Tensor:
-    """Sums of x over n neighbouring maps of one tower: i - n/2 .. i + n/2, clipped."""
+def across_maps(x: Tensor, near: Tensor) -> Tensor:
+    """Sums of x over the neighbouring maps of one tower, which `near` names (see `band`)."""
     maps = x.permute(0, 2, 3, 1)  # N H W C: neighbouring maps lie side by side in channels-last memory
-    total = maps.reshape(-1, x.shape[1] // towers) @ band(x.shape[1] // towers, n, x.dtype, x.device)
+    total = maps.reshape(-1, len(near)) @ near
     return total.view(maps.shape).permute(0, 3, 1, 2)
 
 
-@functools.lru_cache(maxsize=16)
-def band(maps: int, n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The maps x maps matrix of ones within n/2 of the diagonal: a matrix product with it is the window's sum."""
-    places = torch.arange(maps, device=device)
-    return ((places[:, None] - places).abs() <= n // 2).to(dtype)
+def band(x: Tensor, n: int, towers: int) -> Tensor:
+    """A matrix of ones within n/2 of the diagonal, as wide as a tower of x has maps: a product with it sums windows.
+
+    It is made at each call: one that was kept from an export or from inference mode would serve nothing else.
+    """
+    places = torch.arange(x.shape[1] // towers, device=x.device)
+    return ((places[:, None] - places).abs() <= n // 2).to(_wide(x))
 
 
 def within_map(x: Tensor, n: int) -> Tensor:
@@ -131,13 +134,19 @@ def _gradient(window: Callable[[Tensor], Tensor], g: Tensor, b: Tensor, k: float
 def _by_parts(form: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """`form` in float32 or wider; on a CPU a few pictures at a time, so that its temporaries stay in the cache.
 
-    Autocast is off inside: it would round the matrix product that is a window's sum to bfloat16.
+    Autocast is off inside: it would round the matrix product that is a window's sum to bfloat16. A trace gets all
+    pictures in one part: it would take the number of parts for that of every batch.
     """
-    x = inputs[-1]
-    wide = x.dtype if x.dtype == torch.float64 else torch.float32
+    x, wide = inputs[-1], _wide(inputs[-1])
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return form(*(t.to(wide) for t in inputs)).to(x.dtype)
     pictures = max(1, PART // max(1, x[:1].numel())) if x.device.type == "cpu" else max(1, len(x))
     result = torch.empty_like(x)
     with torch.autocast(x.device.type, enabled=False):
         for part, *some in zip(*(t.split(pictures) for t in (result, *inputs)), strict=True):
             part.copy_(form(*(t.to(wide) for t in some)))
     return result
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
