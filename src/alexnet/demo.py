@@ -14,10 +14,10 @@ from alexnet.training import train
 PICTURES = 1500
 
 
-def demo(out: Path, quiet: bool = False) -> dict[str, Any]:
+def demo(out: Path, quiet: bool = False, leave: bool = False) -> dict[str, Any]:
     """Everything, into the folder `out`; what an earlier, interrupted demo has done is kept.
 
-    Raises UnusableError where `out` is no folder.
+    `leave`: as train takes it. Raises UnusableError where `out` is no folder.
 
     Returns {"top1": ten-view top-1 error 0..1, "seconds", "report": path of the page}.
     """
@@ -29,7 +29,7 @@ def demo(out: Path, quiet: bool = False) -> dict[str, Any]:
     if not store.exists():
         with bar("draw and prepare", "pictures", quiet) as progress:
             prepare(f"builtin:{PICTURES}", store, progress=progress)
-    final = train(store, trained, "demo", resume=True, quiet=quiet)
+    final = train(store, trained, "demo", resume=True, quiet=quiet, leave=leave)
     draw(trained, trained / "figures")
     page = report(out)
     return {"top1": final.errors.top1, "seconds": round(time.monotonic() - begun, 1), "report": str(page)}

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -182,11 +183,11 @@ def in_order(
     often in each.
     """
     share = mesh.everyone.share
-    batches = batches_in_order(pictures, batch, device=where.device, workers=workers, share=share)
-    for turn in range(steps(steps(len(pictures), batch), share[1])):
-        if found := next(batches, None):
-            yield found.first, found.images
-        progress(min((turn + 1) * batch * share[1], len(pictures)), len(pictures))
+    with closing(batches_in_order(pictures, batch, device=where.device, workers=workers, share=share)) as batches:
+        for turn in range(steps(steps(len(pictures), batch), share[1])):
+            if found := next(batches, None):
+                yield found.first, found.images
+            progress(min((turn + 1) * batch * share[1], len(pictures)), len(pictures))
 
 
 def known(rows: np.ndarray, mesh: Mesh) -> np.ndarray:

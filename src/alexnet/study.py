@@ -61,6 +61,7 @@ def study(
     pretrain_on: str | Path | None = None,
     quiet: bool = False,
     say: Callable[[str], None] = lambda words: None,
+    leave: bool = False,
 ) -> list[dict[str, Any]]:
     """Decide claims on a store, each into OUT/NAME.json; returns what these files hold.
 
@@ -69,8 +70,9 @@ def study(
     a store of more classes, for arms that are trained on it first.
 
     What OUT holds already is not trained again, and what was interrupted goes on. Raises UnusableError before anything
-    is trained for a claim that the store cannot decide, and StoppedError, after saving, on SIGINT or SIGTERM. A run
-    that fails, such as one whose loss is no number, leaves its claim not shown; the others go on.
+    is trained for a claim that the store cannot decide, and StoppedError, after saving, on SIGINT or SIGTERM; what a
+    second signal does, and `leave`, are as in train. A run that fails, such as one whose loss is no number, leaves its
+    claim not shown; the others go on.
     """
     if launch().world > 1:
         raise UnusableError(f"study runs in one process, and {launch().world} were started; leave out the launcher")
@@ -81,10 +83,11 @@ def study(
         say(f"left out: {words}")
     folder = home(Path(out), opened)
     found = []
-    with Signals() as signals:
+    with Signals(leave=leave, doing="stopping after this batch") as signals:
+        signals.say = say
         try:
             for plan in plans:
-                work = Work(plan, opened, folder, where, workers, quiet, signals.poll, say)
+                work = Work(plan, opened, folder, where, workers, quiet, leave, signals.poll, say)
                 result = work.result(work.train())
                 write_json(folder / f"{plan.claim.name}.json", result)
                 say(f"{plan.claim.name}: {result['verdict']}")
@@ -222,6 +225,7 @@ class Work:
     where: Place
     workers: int
     quiet: bool
+    leave: bool
     poll: Callable[..., None]
     say: Callable[[str], None]
 
@@ -274,6 +278,7 @@ class Work:
         train(
             store, folder, recipe, name=name, resume=True, device=str(self.where.device), workers=self.workers,
             precision=self.where.precision, until=self.plan.claim.until, start=start, quiet=self.quiet,
+            leave=self.leave,
         )  # fmt: skip
 
     def result(self, failed: Mapping[str, str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,7 @@ def train(
     start: str | Path | None = None,
     layers: Sequence[str] = (),
     quiet: bool = False,
+    leave: bool = False,
 ) -> Evaluation:
     """Train a recipe's net on a store, into a run folder; evaluate it with ten views at the end.
 
@@ -74,15 +75,17 @@ def train(
     rates of single layers, and 0 freezes them.
 
     Raises UnusableError for what does not fit, FailedError if the loss is no number or a peer is lost, and
-    StoppedError, after saving, on SIGINT or SIGTERM.
+    StoppedError, after saving, on SIGINT, SIGTERM or SIGHUP. A second signal raises KeyboardInterrupt without waiting
+    for that, and `resume` goes on from the last checkpoint; with `leave` it ends the process, as the command line does.
     """
     where = place(device, precision)
     with joined(where.device, 2 if way == "towers" else 1, timeout) as mesh:
         alone = mesh.everyone.size == 1
         given = Given(store, recipe, name, resume, until, Path(start) if start else None, tuple(layers))
         begun = begin(mesh, given, Path(folder), where, precision, way, accumulate, workers, cache)
-        signals = Signals(mesh.hear(), same=0 if alone else LAUNCHER)
+        signals = Signals(mesh.hear(), same=0 if alone else LAUNCHER, leave=leave)
         with begun as training, signals, training.log(quiet) as log:
+            signals.say = log.say
             try:
                 loop(training, log, signals.poll, save_every, keep)
                 final = training.evaluate(signals.poll)
@@ -102,28 +105,29 @@ def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], sa
     if training.unvalidated:  # stopped between an epoch's last step and its validation
         log.epoch(training.step, **training.validate(poll))
         training.save(keep)
-    batches, waited = training.batches(), 0.0
-    for batch in batches:
-        training.advance(batch, batches.waited - waited)
-        waited = batches.waited
-        training.read(log, but=training.where.ahead)
-        poll()
-        asked = due(END if training.lost else SAVE if time.monotonic() - saved > save_every else GO)
-        if asked == END:
-            training.check()
-        save = asked == SAVE
-        if training.unvalidated:
-            training.read(log)
-            training.check()
-            log.epoch(training.step, **training.validate(poll))
-            save = True
-        if save:
-            training.read(log)
-            training.save(keep)
-            # Anew, since what was named while the answer was on its way is done.
-            saved, due = time.monotonic(), training.spread.mesh.hear()
-        if training.finished:
-            return
+    waited = 0.0
+    with closing(training.batches()) as batches:  # an exception that is kept would keep its readers
+        for batch in batches:
+            training.advance(batch, batches.waited - waited)
+            waited = batches.waited
+            training.read(log, but=training.where.ahead)
+            poll()
+            asked = due(END if training.lost else SAVE if time.monotonic() - saved > save_every else GO)
+            if asked == END:
+                training.check()
+            save = asked == SAVE
+            if training.unvalidated:
+                training.read(log)
+                training.check()
+                log.epoch(training.step, **training.validate(poll))
+                save = True
+            if save:
+                training.read(log)
+                training.save(keep)
+                # Anew, since what was named while the answer was on its way is done.
+                saved, due = time.monotonic(), training.spread.mesh.hear()
+            if training.finished:
+                return
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,52 @@ def test_a_second_signal_stops_at_once_and_what_was_saved_stands(
     count("two signals in training", injected=times, survived=survived, figure="left at once")
 
 
+FOR_EVER = """
+import ctypes
+from alexnet.step import Step
+update, lock, hold = Step.update, (ctypes.c_char * 64)(), ctypes.CDLL(None).pthread_mutex_lock
+def updated(step, rates):
+    update(step, rates)
+    open(MARK, "w").close()
+    hold(lock), hold(lock)
+Step.update = updated
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_answered_at_once_in_a_step_that_never_ends_and_a_second_one_leaves_it(
+    lives: Lives, store: Path, whole: Whole, tmp_path: Path, count: Count, number: signal.Signals
+) -> None:
+    """A step may last for seconds in one call, in which no handler of Python's is called."""
+    command = [word for word in training(store, tmp_path / "run", whole.recipe(LONG)) if word != "--json"]
+    life = lives.begin(command, before=f"MARK = {str(tmp_path / 'mark')!r}{FOR_EVER}")
+    says = {signal.SIGINT: "press Ctrl-C again to stop", signal.SIGTERM: "a second SIGTERM stops"}[number]
+
+    def told() -> str:
+        return life.out.with_suffix(".err").read_text()
+
+    assert life.until((tmp_path / "mark").exists), life.end()
+    life.kill(number)
+    assert life.until(lambda: f"{number.name}: saving after this step; {says} without saving\n" in told()), life.end()
+    life.kill(number)
+    ended = life.end(20)
+    assert (ended.status, ended.line) == (STATUS[number], f"stopped at once by a second {number.name}, without saving")
+    assert told().count("after this step") == 1
+    count(f"two {number.name} in a step that never ends", injected=2, survived=2, figure="said and left at once")
+
+
+def test_where_nobody_is_to_be_told_a_signal_says_nothing(
+    lives: Lives, store: Path, whole: Whole, tmp_path: Path, count: Count
+) -> None:
+    """With --json, which a program reads; the last line alone is said."""
+    run = tmp_path / "run"
+    life = lives.begin(training(store, run, whole.recipe(LONG)))
+    assert life.until(partial(past, run, 0))
+    life.kill(signal.SIGTERM)
+    assert life.end().err.count("\n") == 1
+    count("SIGTERM where nobody is told", injected=1, survived=1)
+
+
 @pytest.mark.parametrize("pair", [(signal.SIGTERM, signal.SIGHUP), (signal.SIGHUP, signal.SIGTERM)])
 def test_a_hangup_beside_another_signal_is_no_second_one(
     lives: Lives, store: Path, whole: Whole, tmp_path: Path, count: Count, pair: tuple[signal.Signals, signal.Signals]

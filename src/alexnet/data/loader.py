@@ -139,6 +139,9 @@ def _read_ahead(split: Split | Pictures, plan: Iterator[Planned], device: torch.
         except FailedError as error:
             stuck = error.stuck
             raise
+        except KeyboardInterrupt:  # while it waits for a reader, which may be stuck
+            stuck = True
+            raise
         finally:
             pool.shutdown(wait=not stuck, cancel_futures=True)
 

@@ -41,7 +41,7 @@ def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
     """
     from alexnet.demo import demo
 
-    answer = demo(out, quiet=json_)
+    answer = demo(out, quiet=json_, leave=True)
     if json_:
         show_json(answer)
     else:
@@ -139,7 +139,7 @@ def train(
         store, run, value, name=recipe or ("" if from_ else "source"), start=from_, layers=layers,
         resume=resume, device=device, precision=precision, workers=workers,
         cache=cache, save_every=save_every, keep=keep, way=way_of(towers_apart, hybrid), accumulate=accumulate,
-        timeout=timeout, quiet=json_,
+        timeout=timeout, quiet=json_, leave=True,
     )  # fmt: skip
     show_evaluation(final, json_)
 
@@ -310,6 +310,7 @@ def study(
     found = study(
         [name], store, out, recipe, seeds=seeds, epochs=epochs, device=device, precision=precision, workers=workers,
         pretrain_on=pretrain_on, quiet=json_, say=lambda words: None if json_ else speak.print(words, markup=False),
+        leave=True,
     )  # fmt: skip
     show_studies(found, json_)
     return 1 if any(result["failed"] for result in found) else 0
