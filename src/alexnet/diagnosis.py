@@ -8,14 +8,13 @@ from typing import cast
 from torch import Tensor
 
 from alexnet import shapes
-from alexnet.errors import FailedError
 from alexnet.recipe import RECIPES, Net, Recipe
 
 RAW_STD = 40  # grey levels: photographs minus their mean have 50 to 75; inputs far below are scaled
 
 
 class Watch:
-    """Sees every loss before its update is made."""
+    """Sees every loss, which is a number."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.classes = recipe, recipe.net.classes
@@ -23,13 +22,8 @@ class Watch:
         self.losses: deque[float] = deque(maxlen=max(100, self.classes))
         self.told = False
 
-    def see(self, step: int, loss: float, inputs: Tensor, logits: Tensor) -> list[str]:
-        """Lines to print where the loss stays at ln(classes), that of a net that says the same of every picture.
-
-        Raises FailedError if the loss is NaN or infinite.
-        """
-        if not math.isfinite(loss):
-            raise FailedError(not_a_number(f"the loss is {loss}", step, self.recipe))
+    def see(self, loss: float, inputs: Tensor, logits: Tensor) -> list[str]:
+        """Lines to print where the loss stays at ln(classes), that of a net that says the same of every picture."""
         self.losses.append(loss)
         if self.told or len(self.losses) < (self.losses.maxlen or 0):
             return []
@@ -95,10 +89,11 @@ def holding(names: Sequence[str]) -> str:
     return f"{names[0]}{more} NaN or infinity"
 
 
-def not_a_number(what: str, step: int, recipe: Recipe) -> str:
-    """The line for a loss or a weight that is NaN or infinite."""
+def not_a_number(what: str, step: int, recipe: Recipe, good: str = "") -> str:
+    """The line for a loss or a weight that is NaN or infinite; `good`: the last good epoch's checkpoint, if any."""
     rate = recipe.sgd.rate
+    stands = f"checkpoint {good}, of the last good epoch, stands" if good else "no good epoch has a checkpoint"
     return (
-        f"{what} at step {step} (rate {rate:g}, batch {recipe.sgd.batch}); earlier checkpoints stand. "
+        f"{what} at step {step} (rate {rate:g}, batch {recipe.sgd.batch}); {stands}. "
         f"Try --set sgd.rate={rate / 3:.2g} in a new run folder"
     )

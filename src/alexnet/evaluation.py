@@ -19,7 +19,7 @@ from alexnet.data.store import Split, Store, labels
 from alexnet.data.views import Viewer
 from alexnet.device import Place, place
 from alexnet.disk import write
-from alexnet.errors import UnusableError
+from alexnet.errors import FailedError, UnusableError
 from alexnet.mesh import Mesh, joined
 from alexnet.nets import Network
 
@@ -83,7 +83,8 @@ def evaluate(
     """Errors of the runs' averaged probabilities on every picture of the split, each counted once.
 
     `weights` of the runs, equal if None; `save` keeps the probabilities (.npz: probabilities, labels, names).
-    Raises UnusableError for runs that do not fit the store or each other.
+    Raises UnusableError for runs that do not fit the store or each other, and FailedError where their probabilities are
+    no numbers.
     """
     folders = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
     where = place(device, precision)
@@ -139,6 +140,12 @@ def evaluated(
             one[rows] += share * centre.cpu().numpy()
             many[rows] += share * mean.cpu().numpy()
     one, many = known(one, mesh), known(many, mesh)
+    if lost := int((~np.isfinite(many)).any(1).sum()):
+        with mesh.same():
+            raise FailedError(
+                f"{' or '.join(map(str, folders))} gives NaN or infinity for {lost} of {len(pictures)} pictures: its "
+                "training went astray before this checkpoint; train again with a smaller --set sgd.rate"
+            )
     count = views if views == 1 else max(len(v.places()) for v in taken)
     result = Evaluation(
         errors(many, pictures.labels, count), errors(one, pictures.labels, 1), many, pictures.labels,

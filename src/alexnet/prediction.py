@@ -1,5 +1,6 @@
 """What a trained net says of pictures: files, folders or arrays."""
 
+import math
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -95,6 +96,8 @@ def answer(net: Network, paths: Sequence[Path], top: int, views: int, where: Pla
     for path in paths:
         if path in errors:
             yield {"image": str(path), "error": errors[path]}
+        elif not math.isfinite(said[path][0][1]):  # NaN is ranked first
+            yield {"image": str(path), "error": "the run's net gives NaN for it; its training went astray"}
         else:
             named = [{"class": net.classes[i], "index": i, "probability": p} for i, p in said[path]]
             yield {"image": str(path), "predictions": named}

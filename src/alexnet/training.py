@@ -232,9 +232,9 @@ class Training:
             seen, waited = self.unread.popleft()
             loss, wrong = seen.loss.item(), int(seen.wrong)
             with self.spread.mesh.same():
-                if self.lost and not math.isfinite(loss):  # the weights say more, and when
-                    raise self.failure(*self.lost)
-                for line in self.watch.see(seen.step, loss, seen.views, seen.logits):
+                if not math.isfinite(loss):  # lost weights say more, and when
+                    raise self.failure(*self.lost) if self.lost else self.lost_number(f"the loss is {loss}", seen.step)
+                for line in self.watch.see(loss, seen.views, seen.logits):
                     log.say(line)
             if lost := [name for name, finite in zip(self.momentum.parameters, seen.finite.tolist(), strict=True)
                         if not finite]:  # fmt: skip
@@ -253,17 +253,35 @@ class Training:
 
     def failure(self, step: int, names: Sequence[str]) -> FailedError:
         """What is said where these tensors are no numbers after a step."""
-        return FailedError(not_a_number(holding(names), step, self.recipe))
+        return self.lost_number(holding(names), step)
+
+    def lost_number(self, what: str, step: int) -> FailedError:
+        """What is said of a number that is none, with the last checkpoint that a validation has found good."""
+        validated = range(self.per_epoch, len(self.errors) * self.per_epoch + 1, self.per_epoch)
+        good = [path.name for path in checkpoint.found(self.folder) if checkpoint.place(path)[0] in validated]
+        return FailedError(not_a_number(what, step, self.recipe, good[-1] if good else ""))
 
     def validate(self, poll: Callable[..., None]) -> dict[str, float]:
-        """The errors with one view at the end of an epoch; the schedule sees top1."""
+        """The errors with one view at the end of an epoch; the schedule sees top1.
+
+        Raises FailedError where the epoch's loss or that of the validation is NaN or infinite: then no checkpoint of
+        this step stays, such as one that a signal has made before the validation.
+        """
         net = partial(forward, self.form, self.spread.whole(self.momentum.seen), self.where)
         found = validate(
             net, self.viewer, self.held_out, self.recipe.net.classes, self.where, self.workers,
             self.spread.mesh, poll,
         )  # fmt: skip
-        self.errors.append(found.top1)
         loss, error = self.tally.means()
+        for what, number in (("training", loss), ("validation", found.nats)):
+            if not math.isfinite(number):
+                if self.spread.mesh.leads:
+                    for path in checkpoint.found(self.folder):
+                        if checkpoint.place(path)[0] == self.step:
+                            checkpoint.drop(path)
+                with self.spread.mesh.same():
+                    raise self.lost_number(f"the {what} loss of epoch {len(self.errors) + 1} is {number}", self.step)
+        self.errors.append(found.top1)
         self.tally, self.lowest = runlog.Tally(), min(self.lowest, error)
         measured = {"rate": self.rates().weights, "train_loss": loss, "train_error": error}
         return measured | {"top1": found.top1, "top5": found.top5, "nats": found.nats}

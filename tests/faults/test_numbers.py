@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,63 @@ def test_a_number_that_is_lost_in_training_stops_it_at_that_step_and_is_never_sa
     assert all(tensor.isfinite().all() for tensors in kept for tensor in tensors.values())
     assert all(math.isfinite(line.get("loss", 0.0)) for line in runlog.read(run))
     count(f"{value} in {part} after step 5", injected=1, survived=1, figure=f"stopped at step {training.step}")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_stops_the_run_at_its_step(
+    store: Path, small: Recipe, tmp_path: Path, count: Count, value: float
+) -> None:
+    """2012 code, convnet.py:138-142: exit on NaN or infinity."""
+    given, where = Given(store, small, None, False), place("cpu", "fp32")
+    with (
+        begin(Mesh(), given, tmp_path / "run", where, "fp32", "data", 1, 1, "none") as training,
+        training.log(quiet=True) as log,
+    ):
+        take = training.take
+        training.take = lambda *of: replace(take(*of), loss=torch.tensor(value))  # type: ignore[assignment]
+        with pytest.raises(FailedError, match=rf"the loss is {value} at step 0 \(.*; no good epoch has a checkpoint\."):
+            loop(training, log, lambda *_: None, 600, 2)
+    assert not checkpoint.found(tmp_path / "run")
+    count(f"a loss of {value}", injected=1, survived=1)
+
+
+@pytest.mark.parametrize(("epoch", "good"), [(1, ""), (2, "00000004")])
+def test_an_epoch_whose_validation_is_no_number_is_no_checkpoint_and_none_of_its_steps_is_offered(
+    lives: Lives, store: Path, small: Recipe, tmp_path: Path, count: Count, epoch: int, good: str
+) -> None:
+    """Weights and losses may all be numbers still, and the logits of other pictures are not.
+
+    A signal in the validation saves before its result is known. What was saved within the epoch stays, to be looked
+    at, and says what it is.
+    """
+    given, where = Given(store, small.but(epochs=40), None, False), place("cpu", "fp32")
+    run = tmp_path / "run"
+    with (
+        begin(Mesh(), given, run, where, "fp32", "data", 1, 1, "none") as training,
+        training.log(quiet=True) as log,
+    ):
+
+        def astray(*_: object) -> None:
+            if training.step in (4 * epoch - 1, 4 * epoch):
+                weight = training.net.state_dict()["fc8.weight"]
+                kept = weight.clone()
+                weight.fill_(3e38)
+                training.save(0)
+                if training.step < 4 * epoch:
+                    weight.copy_(kept)
+
+        words = rf"the validation loss of epoch {epoch} is nan at step {4 * epoch} \(.*\); "
+        words += f"checkpoint {good}, of the last good epoch, stands" if good else "no good epoch has a checkpoint"
+        with pytest.raises(FailedError, match=words):
+            loop(training, log, astray, 600, 0)
+    assert [path.name for path in checkpoint.found(run)] == [*([good] if good else []), f"{4 * epoch - 1:08d}"]
+    assert [line["epoch"] for line in runlog.read(run) if line["kind"] == "epoch"] == list(range(1, epoch))
+    ended = lives("evaluate", store, run, "--precision", "fp32")
+    assert (ended.status, ended.line.partition(":")[0]) == (1, f"{run} gives NaN or infinity for 12 of 12 pictures")
+    picture = next(iter(sorted((store.parent / "folders").rglob("*.png"))))
+    ended = lives("predict", run, picture, "--precision", "fp32", "--json")
+    assert (ended.status, ended.line) == (1, f"{picture}: the run's net gives NaN for it; its training went astray")
+    count("an epoch that goes astray", injected=1, survived=1, figure="stopped at its validation")
 
 
 @pytest.mark.parametrize("step", [5, 7])
