@@ -1,12 +1,16 @@
 """The log: one JSON object a line, and the same numbers on the console."""
 
+import io
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rich.console
+from rich.console import Console
 
-from alexnet import runlog
+from alexnet import console, runlog
 
 
 def log(folder: Path, **settings: Any) -> runlog.RunLog:
@@ -74,3 +78,49 @@ def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"kind": "step", "st')
     assert [line["step"] for line in runlog.read(tmp_path)] == [1]
+
+
+def terminal(width: int) -> Console:
+    """A terminal of that width, whose screen is a string."""
+    return Console(file=io.StringIO(), force_terminal=True, width=width, _environ={"TERM": "xterm"}, highlight=False)
+
+
+def screen(of: Console) -> list[str]:
+    """Every line that was ever shown there."""
+    shown: Any = of.file
+    return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue()))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 110, 120, 200])
+def test_time_left_and_rate_are_seen_at_any_width_and_what_counts_less_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    seen = terminal(width)
+    monkeypatch.setattr(runlog, "console", lambda: seen)
+    with log(tmp_path, steps=123_456, per_epoch=1372) as to:
+        to.last -= 99
+        to.step(100_000, loss=6.9078, wrong=123, pictures=128 * 1000, rate=0.0033, waited=0.5)
+        to.progress.tasks[0].finished_speed = 2.0
+        to.progress.refresh()
+    lines = [line for line in screen(seen) if "pictures/s" in line]
+    assert lines
+    assert all(re.match(r"(\d+:\d\d:\d\d|-:--:--) left \d{3,4} pictures/s\b", line) for line in lines)
+    assert all(len(line) <= width and "…" not in line for line in screen(seen))
+    kept = {60: "epoch 72.89", 80: "error 0.1 %", 110: "step 100000 of 123456", 120: "rate 0.0033", 200: "data "}
+    assert [words for words in kept.values() if words in lines[-1]] == [kept[least] for least in kept if least <= width]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_bar_of_the_other_verbs_shows_time_left_and_rate_at_any_width(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    seen = terminal(width)
+    monkeypatch.setattr(rich.console, "Console", lambda **_: seen)
+    with console.bar("draw and prepare", "pictures") as move:
+        for done in range(5):
+            move(done * 1000, 1_281_167)
+            time.sleep(0.01)
+        time.sleep(0.2)
+    lines = [line for line in screen(seen) if "pictures/s" in line]
+    assert lines
+    assert all(re.match(r"draw and prepare \d+:\d\d:\d\d \d+ pictures/s", line) for line in lines)

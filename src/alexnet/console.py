@@ -150,10 +150,10 @@ def bar(what: str, unit: str, quiet: bool = False) -> Iterator[Callable[[int, in
     shown = console.is_terminal and not quiet and not speaker()
     columns = (
         TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+        MofNCompleteColumn(),
+        BarColumn(20),
     )
     with Progress(*columns, console=console, disable=not shown, transient=True) as progress:
         task = progress.add_task(what, total=None, rate="")

@@ -19,6 +19,8 @@ from alexnet.console import harmless
 from alexnet.disk import contents, parsed, write
 from alexnet.errors import FailedError, UnusableError
 
+BAR = 10  # characters of the progress bar,
+BESIDE = 16 + BAR  # and of all on its line but the words: "100:00:00 left", and spaces
 LINE_SECONDS = 10  # between lines on a console that is not a terminal, and in log.jsonl
 
 
@@ -71,7 +73,7 @@ class RunLog:
         self.start = self.last - seconds
         self.console = console()
         self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[words]}"), TimeRemainingColumn(),
+            TimeRemainingColumn(), TextColumn("left"), TextColumn("{task.fields[words]}"), BarColumn(BAR),
             console=self.console, disable=self.quiet or not self.console.is_terminal, transient=True,
         )  # fmt: skip
         self.task = self.progress.add_task("training", total=steps, completed=step, words="")
@@ -142,13 +144,14 @@ class RunLog:
         if self.waited is not None:
             line["data_wait"] = round(min(self.waited / span, 1.0), 4)
         self.write(line | self.clock())
-        words = f"step {step} of {self.steps}  epoch {line['epoch']:.2f}  loss {line['loss']:.4f}  "
-        words += f"error {100 * error:.1f} %  rate {rate:.2g}  {line['pictures_per_second']:.0f} pictures/s"
+        words = [f"{line['pictures_per_second']:.0f} pictures/s", f"epoch {line['epoch']:.2f}"]
+        words += [f"loss {line['loss']:.4f}", f"error {100 * error:.1f} %", f"step {step} of {self.steps}"]
+        words += [f"rate {rate:.2g}"]
         if self.waited is not None:
-            words += f"  data {100 * line['data_wait']:.1f} %"
-        self.progress.update(self.task, words=words)
+            words.append(f"data {100 * line['data_wait']:.1f} %")
+        self.progress.update(self.task, words=fitting(words, self.console.width - BESIDE))
         if not self.console.is_terminal:
-            self.say(f"{words}  {self.left()} left")
+            self.say("  ".join([f"{self.left()} left", *words]))
         self.begin_span(now)
 
     def epoch(self, step: int, **measured: float) -> None:
@@ -194,6 +197,13 @@ class RunLog:
         if seconds is None:
             return "?"
         return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 3600:.0f} h"
+
+
+def fitting(words: Sequence[str], width: int) -> str:
+    """As many of the words as so many characters take, the first of them in any case."""
+    while len(words) > 1 and len("  ".join(words)) > width:
+        words = words[:-1]
+    return "  ".join(words)
 
 
 def read(run: Path) -> list[dict[str, Any]]:
