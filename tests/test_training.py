@@ -2,14 +2,18 @@
 
 import json
 import math
+import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from tests.trained import alike
 
 from alexnet import checkpoint, runlog
 from alexnet import run as run_folder
+from alexnet.cli import main
 from alexnet.data.store import Store
 from alexnet.device import place
 from alexnet.errors import FailedError, UnusableError
@@ -86,6 +90,61 @@ def test_an_existing_run_folder_is_refused(run: Path, store: Path, small: Recipe
 def test_resuming_with_another_recipe_names_the_field(run: Path, store: Path, small: Recipe) -> None:
     with pytest.raises(UnusableError, match=r"sgd\.rate was 0\.002, now 0\.5"):
         train(store, run, small.but(sgd={"rate": 0.5}), resume=True, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "option"),
+    [
+        ({"epochs": 2}, "--epochs, or name another run folder"),
+        ({"seed": 7}, "--seed, or name another run folder"),
+        ({"sgd": {"batch": 5}}, "--set sgd.batch, or the --recipe that changes it"),
+        ({"sgd": {"layer_rate": {"conv1": 0.0}}}, "--set sgd.layer_rate, or the --recipe or --freeze that changes it"),
+    ],
+    ids=str,
+)
+def test_resuming_with_another_recipe_names_the_option(
+    run: Path, store: Path, small: Recipe, change: dict[str, Any], option: str
+) -> None:
+    with pytest.raises(UnusableError) as refused:
+        train(store, run, small.but(**change), resume=True, quiet=True)
+    assert f"resume it without {option}" in str(refused.value)
+
+
+def test_more_epochs_of_a_finished_run_are_to_be_had_by_the_command_that_is_named(
+    run: Path, store: Path, small: Recipe, tmp_path: Path
+) -> None:
+    """Their rates are those of a run of their own: the schedule's proportions are of all epochs."""
+    with pytest.raises(UnusableError) as refused:
+        train(store, run, small.but(epochs=5), resume=True, quiet=True)
+    words, _, command = str(refused.value).partition(": alexnet ")
+    assert "epochs was 3, now 5; resume it without --epochs, or go on from its weights in another folder" in words
+    assert "--recipe" not in words
+    assert shlex.split(command) == ["train", str(store), "NEW", "--from", str(run), "--epochs", "2"]
+    arguments = [str(tmp_path / "more") if word == "NEW" else word for word in shlex.split(command)]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--json"])
+    assert ended.value.code == 0
+    begun = run_folder.recipe_of(tmp_path / "more")[1]
+    assert begun.start is not None
+    assert begun.start.step == 12
+    assert begun.but(start=None) == small.but(epochs=2)
+
+
+def test_resuming_without_a_checkpoint_says_that_it_begins_anew_and_why(
+    run: Path, store: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder's name with a slip of the pen; a run that was killed before its first checkpoint."""
+    cut = tmp_path / "cut"
+    shutil.copytree(run, cut, ignore=shutil.ignore_patterns("checkpoints"))
+    whys = {tmp_path / "none": "holds no run yet", cut: "has no checkpoint, since it ended before its first"}
+    for folder, why in whys.items():
+        train(store, folder, small, resume=True, precision="fp32")
+        said = capsys.readouterr().err
+        assert said.count(f"{folder} {why}: nothing is resumed, and training begins anew") == 1
+        assert alike(folder, run)
+    train(store, cut, small, resume=True, precision="fp32")
+    train(store, tmp_path / "new", small.but(epochs=1), precision="fp32")
+    assert "begins anew" not in capsys.readouterr().err
 
 
 def test_resuming_in_another_precision_is_refused(run: Path, store: Path, small: Recipe) -> None:

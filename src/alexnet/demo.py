@@ -9,6 +9,7 @@ from alexnet.data.prepare import prepare
 from alexnet.errors import UnusableError
 from alexnet.figures import draw
 from alexnet.report import report
+from alexnet.run import is_run
 from alexnet.training import train
 
 PICTURES = 1500
@@ -29,7 +30,7 @@ def demo(out: Path, quiet: bool = False, leave: bool = False) -> dict[str, Any]:
     if not store.exists():
         with bar("draw and prepare", "pictures", quiet) as progress:
             prepare(f"builtin:{PICTURES}", store, progress=progress)
-    final = train(store, trained, "demo", resume=True, quiet=quiet, leave=leave)
+    final = train(store, trained, "demo", resume=is_run(trained), quiet=quiet, leave=leave)
     draw(trained, trained / "figures")
     page = report(out)
     return {"top1": final.errors.top1, "seconds": round(time.monotonic() - begun, 1), "report": str(page)}

@@ -276,9 +276,9 @@ class Work:
     def one(self, store: Store, folder: Path, recipe: Recipe, name: str, start: Path | None = None) -> None:
         """Train one run, or on with it."""
         train(
-            store, folder, recipe, name=name, resume=True, device=str(self.where.device), workers=self.workers,
-            precision=self.where.precision, until=self.plan.claim.until, start=start, quiet=self.quiet,
-            leave=self.leave,
+            store, folder, recipe, name=name, resume=run.is_run(folder), device=str(self.where.device),
+            workers=self.workers, precision=self.where.precision, until=self.plan.claim.until, start=start,
+            quiet=self.quiet, leave=self.leave,
         )  # fmt: skip
 
     def result(self, failed: Mapping[str, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Training: start or resume, and the loop."""
 
 import math
+import shlex
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -84,8 +85,12 @@ def train(
         given = Given(store, recipe, name, resume, until, Path(start) if start else None, tuple(layers))
         begun = begin(mesh, given, Path(folder), where, precision, way, accumulate, workers, cache)
         signals = Signals(mesh.hear(), same=0 if alone else LAUNCHER, leave=leave)
+        there = run.is_run(Path(folder))
         with begun as training, signals, training.log(quiet) as log:
             signals.say = log.say
+            if resume and not training.step:
+                why = "has no checkpoint, since it ended before its first" if there else "holds no run yet"
+                log.say(f"{folder} {why}: nothing is resumed, and training begins anew")
             try:
                 loop(training, log, signals.poll, save_every, keep)
                 final = training.evaluate(signals.poll)
@@ -437,7 +442,7 @@ def check_same(folder: Path, recipe: Recipe, store: Store) -> None:
         name = fields.differing(old, new)[0]
         raise UnusableError(
             f"run {folder} was begun with another recipe: {name} was {old.get(name)}, now {new.get(name)}; "
-            "resume it without --recipe and --set, or name another run folder"
+            f"resume it without {options(name)}, or {otherwise(folder, before, recipe, store)}"
         )
     then = run.environment_of(folder)
     if then["store_digest"] != store.digest:
@@ -445,6 +450,26 @@ def check_same(folder: Path, recipe: Recipe, store: Store) -> None:
             f"run {folder} was begun on store {then['store']}, digest {then['store_digest']}; "
             f"{store.path} has {store.digest}: give the store it was begun on"
         )
+
+
+def options(field: str) -> str:
+    """What on the command line may have changed a field of the recipe."""
+    if field in ("epochs", "seed"):
+        return f"--{field}"
+    return f"--set {field}, or the --recipe {'or --freeze ' * (field == 'sgd.layer_rate')}that changes it"
+
+
+def otherwise(folder: Path, before: Recipe, recipe: Recipe, store: Store) -> str:
+    """What serves instead of going on with another recipe.
+
+    A run's rates follow from the part of its epochs that is done, so that one of more epochs has other rates from the
+    first step on: what it has learned can be gone on from, in a run of its own.
+    """
+    if recipe.epochs <= before.epochs or recipe.but(epochs=before.epochs) != before:
+        return "name another run folder"
+    command = ["alexnet", "train", str(store.path), "NEW", "--from", str(folder)]
+    more = shlex.join([*command, "--epochs", str(recipe.epochs - before.epochs)])
+    return f"go on from its weights in another folder, at rates for the epochs that are added: {more}"
 
 
 def kept_precision(folder: Path, precision: str) -> str:
