@@ -1,5 +1,7 @@
 """Class folders as people hold them: read rightly, or refused by a line that names the folder and what to do."""
 
+import re
+import shlex
 import shutil
 import unicodedata
 import zipfile
@@ -145,8 +147,9 @@ def test_pictures_and_the_notes_on_them_are_no_two_classes(inside: str, pictures
     assert notes.lower() in NOTES
     source = tree(inside=inside, classes=f"{pictures} {notes}")
     line = refusal(source)
-    assert f"{pictures}/" in line
-    assert f"--ignore {notes}" in line
+    path = f"{inside}/".removeprefix("/")
+    assert f"give {path}{pictures}/ as the source" in line
+    assert f"--ignore {path}{notes}" in line
 
 
 def test_pictures_beside_their_notes_are_read_without_them(tree: Tree) -> None:
@@ -175,7 +178,7 @@ def test_splits_that_lie_deeper_are_named(tree: Tree) -> None:
     (source / "ILSVRC/Annotations/CLS-LOC").mkdir(parents=True)
     (source / "ILSVRC/Annotations/CLS-LOC/a.xml").write_text("<annotation/>")
     (source / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n")
-    assert "give Data/CLS-LOC/, which holds train/, as the source" in refusal(source)
+    assert "give ILSVRC/Data/CLS-LOC/, which holds train/, as the source" in refusal(source)
     assert set(counts(source, "Annotations")) == {"train", "val"}  # what is left is unwrapped
 
 
@@ -262,10 +265,96 @@ def test_a_class_without_a_picture_is_refused_by_name_before_any_is_decoded(cont
 def test_ignored_names_are_names_patterns_or_paths_and_must_be_there(tree: Tree) -> None:
     source = tree(classes=f"cat dog {DECOMPOSED}", each=10)
     assert set(counts(source, COMPOSED)["train"]) == {"cat", "dog"}  # in either Unicode form
-    assert counts(source, "[5-9].jpg")["train"] == {"cat": 4, "dog": 4, DECOMPOSED: 4}
-    assert counts(source, "cat/[5-9].jpg", "dog/")["train"] == {"cat": 4, DECOMPOSED: 9}
+    for n in range(10):
+        (source / f"cat/{n}.jpg").rename(source / f"cat/old {n}.jpg")
+    assert counts(source, "old 1*.jpg", "dog/")["train"] == {"cat": 8, DECOMPOSED: 9}
     assert "--ignore bird: the source has no folder or file of that name" in refusal(source, "bird")
+    assert "--ignore dog/old *" in refusal(source, "dog/old *")
     assert read_source(source, source, ["dog"]).left_out == {"dog": 1}
+    assert read_source(source, source, ["do*", "dog", "dog/0.jpg"]).left_out == {"do*": 1}  # one within another
+
+
+@pytest.mark.parametrize("name", ["[old]", "x[1]", "what?", "-old", "a\nb", "it's", "a b", "caf\udce9", "$HOME"])
+def test_the_option_that_a_refusal_names_leaves_out_that_folder_alone(name: str, tree: Tree) -> None:
+    """As a shell takes it: brackets and question marks stand for themselves."""
+    tree(inside="train", classes="cat o x1 whats")
+    source = tree(inside="val", classes="cat o")
+    (source / "val" / name).mkdir()
+    shutil.copy(source / "val/cat/0.jpg", source / "val" / name / "0.jpg")
+    (option,) = re.findall(r"leave it out: (.+)", refusal(source))
+    words = shlex.split(option)
+    assert words[0] == "--ignore"
+    assert counts(source, words[1]) == {"train": {"cat": 5, "o": 5, "x1": 5, "whats": 5}, "val": {"cat": 5, "o": 5}}
+
+
+def test_what_a_refusal_would_leave_out_is_named_by_its_path(tree: Tree) -> None:
+    """A folder of the same name elsewhere stays: here the test split."""
+    tree("wrap", inside="w/train", classes="cat dog test")
+    source = tree("wrap", inside="w/test", each=2)
+    assert "leave it out: --ignore w/train/test" in refusal(source)
+    assert counts(source, "w/train/test") == {"train": {"cat": 5, "dog": 5}, "test": {"cat": 2, "dog": 2}}
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("training_set", "test_set"), ("seg_train", "seg_test"), ("fruits-360_train", "fruits-360_val"), ("trn", "tst"),
+     ("train2017", "val2017"), ("Training Images", "TestImages"), ("trainset", "testset")],
+)  # fmt: skip
+def test_folders_that_are_called_like_splits_are_never_two_classes(train: str, test: str, tree: Tree) -> None:
+    tree(inside=train)
+    source = tree(inside=test)
+    line = refusal(source)
+    assert repr(train) in line
+    assert repr(test) in line
+    assert "rename them" in line
+
+
+def test_a_split_within_a_folder_of_its_name_is_that_split(tree: Tree) -> None:
+    tree(inside="train/train", each=4)
+    source = tree(inside="test/Test", each=2)
+    assert counts(source) == {"train": {"cat": 4, "dog": 4}, "test": {"cat": 2, "dog": 2}}
+
+
+@pytest.mark.parametrize("name", ["val", "test", "extra", "train/emu"])
+def test_a_link_to_nothing_where_a_split_or_a_class_is_looked_for_is_refused(name: str, tree: Tree) -> None:
+    source = tree(inside="train", each=10)
+    (source / name).symlink_to("/not/mounted")
+    assert f"{name} is a link to nothing" in refusal(source)
+    assert set(counts(source, name)) == {"train", "val"}
+
+
+@pytest.mark.parametrize("name", ["val.zip", "test.tar.gz", "Validation.tar"])
+def test_a_packed_split_beside_the_folders_is_refused(name: str, tree: Tree) -> None:
+    source = tree(inside="train", each=10)
+    (source / name).write_bytes(b"PK")
+    assert f"{name} lies beside the folders" in refusal(source)
+
+
+def test_a_copy_of_the_classes_among_them_is_not_a_class(tree: Tree) -> None:
+    tree()
+    source = tree(inside="all")
+    assert "all/ holds 'cat' and others once more" in refusal(source)
+    assert set(counts(source, "all")["train"]) == {"cat", "dog"}
+
+
+@pytest.mark.parametrize("writer", ["macOS", "Windows"])
+def test_names_in_a_zip_are_read_as_their_writer_meant_them(writer: str, tree: Tree, tmp_path: Path) -> None:
+    """UTF-8 without its mark; backslashes."""
+    source = tree(inside="pets", classes=f"dog {COMPOSED}", each=10)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in sorted(source.rglob("*.jpg")):
+            name = path.relative_to(source).as_posix()
+            info = zipfile.ZipInfo(name if writer == "macOS" else name.replace("/", "\\"))
+            info.create_system = 3 if writer == "macOS" else 0
+            archive.writestr(info, path.read_bytes())
+    data = (tmp_path / "a.zip").read_bytes()
+    if writer == "macOS":
+        marked = data.count(b"PK\1\2\x14\x03\x14\x00\x00\x08")
+        assert marked == 10
+        data = data.replace(b"PK\1\2\x14\x03\x14\x00\x00\x08", b"PK\1\2\x14\x03\x14\x00\x00\x00")
+        data = data.replace(b"PK\3\4\x14\x00\x00\x08", b"PK\3\4\x14\x00\x00\x00")
+        (tmp_path / "a.zip").write_bytes(data)
+    assert counts(tmp_path / "a.zip")["train"] == {"dog": 9, COMPOSED: 9}
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """What is not taken is called by its name, and never decoded."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from alexnet.data.decode import decode
 from alexnet.data.formats import TAKEN, is_taken, refusal
@@ -94,12 +95,63 @@ def test_what_is_not_a_picture_is_called_what_it_is(data: bytes, words: str) -> 
 
 def test_a_thumbnail_is_not_taken_for_a_cameras_raw_file() -> None:
     """DNG, NEF and ARW are TIFFs whose first picture is a small one: tag 254, bit 0 (TIFF 6.0, page 36)."""
-    out = io.BytesIO()
-    Image.new("RGB", (160, 120)).save(out, "TIFF", tiffinfo={254: 1})
-    assert refused(out.getvalue()).startswith("format not taken: ")
-    out = io.BytesIO()
-    Image.new("RGB", (160, 120)).save(out, "TIFF", tiffinfo={254: 0})
-    assert decode(out.getvalue())[0].size == (160, 120)
+    for tags, raw in (({254: 1, 330: 8}, True), ({254: 0, 330: 8}, False), ({254: 1}, False)):
+        out, info = io.BytesIO(), TiffImagePlugin.ImageFileDirectory_v2()
+        for tag, value in tags.items():
+            info[tag], info.tagtype[tag] = value, 4
+        Image.new("RGB", (160, 120)).save(out, "TIFF", tiffinfo=info)
+        if raw:
+            assert refused(out.getvalue()).startswith("format not taken: a camera's raw file")
+        else:
+            assert decode(out.getvalue())[0].size == (160, 120)
+
+
+def tiff(pixels: bytes, bits: int, photometric: int, samples: int = 1, planes: int = 1) -> bytes:
+    """A TIFF of one row, by hand; its pixels stand at the end."""
+    width = len(pixels) * 8 // bits // samples
+    data = 8 + 2 + 10 * 12 + 4
+    where = data + 2 * samples  # of the pixels, behind the bits of each sample
+    strips = [where + n * len(pixels) // samples for n in range(samples)] if planes == 2 else [where]
+    fields = [(256, 3, [width]), (257, 3, [1]), (258, 3, [bits] * samples), (259, 3, [1]), (262, 3, [photometric]),
+              (273, 4, strips), (277, 3, [samples]), (278, 3, [1]),
+              (279, 4, [len(pixels) // len(strips)] * len(strips)), (284, 3, [planes])]  # fmt: skip
+    out, beyond = struct.pack("<2sHIH", b"II", 42, 8, len(fields)), b""
+    for tag, kind, values in fields:
+        packed = struct.pack(f"<{len(values)}{'H' if kind == 3 else 'I'}", *values)
+        if len(packed) > 4:
+            place, beyond = where + len(pixels) + len(beyond), beyond + packed
+            packed = struct.pack("<I", place)
+        out += struct.pack("<HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
+    return out + bytes(4) + bytes(2 * samples) + pixels + beyond
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (tiff(struct.pack("<3H", 0x1234, 0x5678, 0x9ABC), 16, 2, 3), (0x12, 0x56, 0x9A)),
+        (tiff(struct.pack("<3H", 0x1234, 0x5678, 0x9ABC), 16, 2, 3, planes=2), "16-bit samples in planes"),
+        (tiff(struct.pack("<2H", 0xFFFF, 0), 16, 1), (255, 255, 255)),
+        (tiff(struct.pack("<2H", 0xFFFF, 0), 16, 0), "16-bit samples that count from white"),
+        (tiff(b"\xff\xff\xff", 12, 1), "12-bit samples"),
+        (tiff(b"\xff\0", 8, 0), (0, 0, 0)),
+    ],
+)
+def test_deep_tiffs_are_read_as_they_are_meant_or_refused(data: bytes, expected: tuple[int, ...] | str) -> None:
+    if isinstance(expected, str):
+        assert refused(data) == f"colour mode not taken: {expected}"
+    else:
+        assert decode(data)[0].getpixel((0, 0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("marker", "depth", "name"),
+    [(0xC3, 8, "lossless JPEG"), (0xF7, 8, "JPEG-LS"), (0xC1, 12, "JPEG of 12 bits")],
+)
+def test_kinds_of_jpeg_that_are_not_decoded_are_named(marker: int, depth: int, name: str) -> None:
+    data = bytearray(packed("JPEG"))
+    at = data.index(b"\xff\xc0")
+    data[at + 1], data[at + 4] = marker, depth
+    assert refused(bytes(data)) == f"format not taken: {name}; convert it to plain JPEG or PNG"
 
 
 def test_a_file_is_judged_by_its_content_and_not_by_its_suffix(tmp_path: Path) -> None:

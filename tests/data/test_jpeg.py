@@ -1,6 +1,7 @@
 """A JPEG that lacks its end marker alone is whole; one that lacks a bit of its pixels is not."""
 
 import io
+import time
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,32 @@ def test_a_progressive_jpeg_that_lacks_its_last_scans_is_refused() -> None:
         assert completed(data[:at]) is None
         with pytest.raises(UnreadablePicture, match="damaged"):
             decode(data[:at])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_zeros_in_the_place_of_the_end_are_not_taken_for_pixels(form: str) -> None:
+    """A download into a file that had its size beforehand."""
+    refused = 0
+    for data in jpegs(form, "RGB"):
+        whole = np.asarray(decode(data)[0])
+        for missing in (2, 10, len(data) // 3, len(data) // 2):
+            try:
+                image, reasons = decode(data[:-missing] + bytes(missing))
+            except UnreadablePicture:
+                refused += 1
+            else:
+                assert np.array_equal(np.asarray(image), whole)
+                assert reasons == ["no end marker"]
+        assert decode(data[:-2] + bytes(2))[1] == ["no end marker"]
+    assert refused == 3 * 6
+
+
+def test_a_jpeg_of_many_scans_without_its_end_is_refused_before_it_takes_minutes() -> None:
+    data = jpegs("progressive", "L")[1]
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    begun = time.process_time()
+    many = data[:-2] + scan * 900
+    assert completed(many) is None or time.process_time() - begun < 5
 
 
 def test_a_jpeg_that_has_its_end_marker_is_not_completed() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from alexnet.data.formats import TAKEN, refusal
-from alexnet.data.jpeg import completed, has_end
+from alexnet.data.jpeg import completed, has_end, unusual
 from alexnet.data.limits import MOST_BYTES, MOST_EXIF, Metered, UnreadablePicture, check_memory, check_work, limit_load
 
 try:
@@ -57,7 +57,10 @@ def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.
     except (UnreadablePicture, MemoryError):  # the machine's memory is short, and the picture perhaps a good one
         raise
     except UnidentifiedImageError:  # its own message holds a memory address
-        raise UnreadablePicture(refusal(data)) from None
+        message = refusal(data)
+        if not message.startswith("damaged: "):
+            raise UnreadablePicture(message) from None
+        message = message.removeprefix("damaged: ")
     except Image.DecompressionBombError:
         raise UnreadablePicture("too large: more than 178 million pixels") from None
     except Exception as error:  # for bad bytes Pillow raises OSError, SyntaxError, struct.error, and a dozen more
@@ -69,6 +72,8 @@ def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.
         if whole is not None:
             image, reasons = decode(whole, exif=exif, fast=fast)
             return image, ["no end marker", *reasons]
+    if data.startswith(b"\xff\xd8") and (kind := unusual(data)):
+        raise UnreadablePicture(f"format not taken: {kind}; convert it to plain JPEG or PNG")
     raise UnreadablePicture(f"damaged: {message}")
 
 
@@ -94,17 +99,18 @@ def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple
     """`jpeg`: the file's bytes, to be tried with simplejpeg, or none."""
     if image.mode not in GRAY_MODES + COLOUR_MODES:
         raise UnreadablePicture(f"colour mode not taken: {image.mode}")
-    # The first picture of a camera's raw file is a thumbnail: bit 0 of the subfile type (TIFF 6.0), or Canon's mark.
-    if image.format == "TIFF" and (image.tag_v2.get(254, 0) == 1 or file.getvalue()[8:10] == b"CR"):  # type: ignore[attr-defined]
-        raise UnreadablePicture("format not taken: a camera's raw file (DNG, NEF, CR2); convert it to JPEG or PNG")
+    if image.format == "TIFF":
+        _check_tiff(image, file.getvalue())
     check_work(image, file)
-    reasons = [] if image.format != "JPEG" or has_end(file.getvalue()) else ["no end marker"]
+    reasons = []
     if getattr(image, "is_animated", False):
         reasons.append("animated")
     deep = image.mode.startswith("I") or _rawmode_is_deep(image)
     # Pillow turns TIFFs itself while loading, and would load a PNG to look for what may follow its pixels.
     turned = _orientation(image) if image.format != "PNG" and (exif or image.format == "TIFF") else None
     check_memory(image, file, turned is not None)
+    if image.format == "JPEG" and not has_end(file.getvalue()):  # Pillow may fill up what is missing without a word
+        raise OSError("image file is truncated: it has no end marker")
     limit_load(image, file)
     small = image.width * image.height < LARGE
     unpacked = (
@@ -141,6 +147,18 @@ def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple
             image = image.transpose(UPRIGHT[turned])
     image.info.clear()  # no profile, comment or position travels on
     return image, reasons
+
+
+def _check_tiff(image: Any, data: bytes) -> None:
+    """Raise UnreadablePicture for a TIFF whose pixels Pillow would give otherwise than they are meant (TIFF 6.0)."""
+    tags = image.tag_v2
+    # The first picture of a camera's raw file is a thumbnail beside the others, or has Canon's mark.
+    if (tags.get(254, 0) == 1 and 330 in tags) or data[8:10] == b"CR":
+        raise UnreadablePicture("format not taken: a camera's raw file (DNG, NEF, CR2); convert it to JPEG or PNG")
+    bits, planes, white_is_zero = max(tags.get(258, (1,))), tags.get(284, 1) == 2, tags.get(262) == 0
+    if 8 < bits <= 16 and (bits != 16 or white_is_zero or planes):
+        how = "" if bits != 16 else " that count from white" if white_is_zero else " in planes"
+        raise UnreadablePicture(f"colour mode not taken: {bits}-bit samples{how}")
 
 
 def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:

@@ -11,12 +11,13 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-from alexnet.data.clutter import Sieve
+from alexnet.data.clutter import Sieve, is_clutter
 from alexnet.data.limits import MOST_BYTES, UnreadablePicture
 from alexnet.disk import whole
 from alexnet.errors import FailedError, UnusableError
@@ -27,6 +28,7 @@ MOST_NAME, MOST_DEPTH = 4096, 32  # characters, and folders within each other
 MOST_HEADER = 1 << 16  # bytes of all that describes one member of a tar
 MOST_DIRECTORY = 1 << 29  # bytes of all that describes a zip's members, four million or so
 MOST_GROWTH, FREE_GROWTH = 100, 1 << 30  # a gzip file grows 100-fold at most, and to a gibibyte in any case
+NOWHERE = -1  # the offset of what a link to nothing leads to
 UNOPENABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP)
 
 
@@ -59,11 +61,14 @@ class Files:
     """A listing: posix names, sorted, to the places of their bytes; and every folder's name, empty ones too.
 
     `left_out` counts what is not listed, a folder as one: hidden files, what systems put there, what was to be ignored.
+    `astray` are the files that are links to nothing. `above` is where the listing begins, from the top of the source.
     """
 
     places: Mapping[str, Place]
     folders: frozenset[str]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    astray: frozenset[str] = frozenset()
+    above: str = ""
 
     def below(self, folder: str) -> "Files":
         """The listing of one folder, named from there."""
@@ -71,6 +76,9 @@ class Files:
         return Files(
             {name[len(start) :]: place for name, place in self.places.items() if name.startswith(start)},
             frozenset(name[len(start) :] for name in self.folders if name.startswith(start)),
+            self.left_out,
+            frozenset(name[len(start) :] for name in self.astray if name.startswith(start)),
+            self.above + start,
         )
 
     def tops(self) -> list[str]:
@@ -88,7 +96,7 @@ def read(place: Place) -> bytes:
         raise UnreadablePicture(f"too large: {place.size} bytes, at most {MOST_BYTES} are taken")
     try:
         with open(place.path, "rb") as file:
-            file.seek(place.offset)
+            file.seek(max(0, place.offset))
             if isinstance(place, Slice):
                 data = file.read(place.size)
                 if len(data) != place.size:
@@ -147,7 +155,9 @@ def list_files(source: Path, work: Path, ignore: Iterable[str] = ()) -> Files:
             return _listing(tar_members(source, 0, None, source), sieve)
     except OSError as error:
         raise UnusableError(f"{source} cannot be read: {error.strerror or error}; check its name and rights") from None
-    raise UnusableError(f"{source} is not a folder, a .tar, a .tar.gz or a .zip; give one of these, or 'builtin'")
+    if start.startswith(b"PK\3\4"):
+        raise UnusableError(f"{source} is a zip that is cut short; fetch it again")
+    raise UnusableError(f"{source} is not a folder, a .tar, a .tar.gz or a .zip; unpack it, or give one of these")
 
 
 def _is_zip(source: Path) -> bool:
@@ -278,7 +288,8 @@ def _listing(members: Iterator[tuple[str, Place | None]], sieve: Sieve) -> Files
             places[name] = place
         while (name := name.rpartition("/")[0]) and name not in folders:
             folders.add(name)
-    return Files(dict(sorted(places.items())), frozenset(folders), sieve.counts())
+    astray = frozenset(name for name, place in places.items() if isinstance(place, Slice) and place.offset == NOWHERE)
+    return Files(dict(sorted(places.items())), frozenset(folders), sieve.counts(), astray)
 
 
 def _walk(
@@ -294,19 +305,23 @@ def _walk(
         found = list(entries)
     for entry in found:
         inner = f"{name}/{entry.name}" if name else entry.name
-        if sieve.reason(inner):  # it is not looked into: it may be large, or closed to us
+        if is_clutter(entry.name):  # it is not looked into: it may be large, or closed to us
             yield inner, None
             continue
         try:
             status = entry.stat()
         except OSError:  # a link that leads nowhere: listed, so that it is refused by name and not passed over
-            yield inner, Slice(entry.path, 0, 0)
+            yield inner, Slice(entry.path, NOWHERE, 0)
             continue
         if stat.S_ISDIR(status.st_mode):
             yield inner, None
-            yield from _walk(Path(entry.path), inner, (*above, here), sieve)
+            # What is ignored is looked into for other names that are to be ignored, as far as that can be.
+            with suppress(*((OSError, UnusableError) if sieve.drops(inner, folder=True) else ())):
+                yield from _walk(Path(entry.path), inner, (*above, here), sieve)
         elif stat.S_ISREG(status.st_mode):
             yield inner, Slice(entry.path, 0, status.st_size)
+        elif not sieve.drops(inner):
+            sieve.counted["pipe or device"] += 1
 
 
 def _zip_members(path: Path) -> Iterator[tuple[str, Member | None]]:
@@ -324,16 +339,26 @@ def _zip_members(path: Path) -> Iterator[tuple[str, Member | None]]:
         info = infos.pop()
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _refusal(path, info.filename, "is a link or a device")
-        name = _checked(path, info.filename)
+        written = _written(info)
+        name = _checked(path, written)
         if not info.filename:
             raise _refusal(path, "", "has no name")
-        if info.is_dir():
+        if written.endswith("/"):
             yield name, None
             continue
         if info.flag_bits & 1 or info.compress_type not in (STORED, DEFLATED):
             raise _refusal(path, info.filename, "is encrypted or packed by a method other than deflate")
         place = Member(str(path), info.header_offset, info.file_size, info.compress_size, info.compress_type, info.CRC)
         yield name, place
+
+
+def _written(info: zipfile.ZipInfo) -> str:
+    """The name as its writer meant it: macOS does not mark UTF-8, and some programs of Windows write backslashes."""
+    name = info.filename
+    if not info.flag_bits & 0x800:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    return name.replace("\\", "/") if info.create_system == 0 and "/" not in name else name
 
 
 class _Directory(io.BufferedReader):

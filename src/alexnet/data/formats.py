@@ -9,14 +9,19 @@ TAKEN = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # MPO opens as JPE
 START = 512  # bytes that a file is judged by
 BRANDS = {  # of ISO base media files
     b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC",
-    b"hevc": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"crx ": "Canon raw (CR3)", b"jxl ": "JPEG XL",
+    b"hevc": "HEIC", b"hevx": "HEIC", b"heif": "HEIC", b"mif1": "HEIC", b"mif2": "HEIC", b"miaf": "HEIC",
+    b"msf1": "HEIC", b"j2ki": "JPEG2000 (HEIF)", b"crx ": "Canon raw (CR3)", b"jxl ": "JPEG XL",
 }  # fmt: skip
 PICTURES = (  # that Pillow does not know by their first bytes, or knows by another name
     (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "JPEG2000 (JP2)"),
     (rb"v/1\x01", "OpenEXR"),
     (rb"#\?RADIANCE|#\?RGBE", "Radiance HDR"),
-    (rb"FUJIFILMCCD-RAW", "Fujifilm raw (RAF)"),
+    (rb"FUJIFILMCCD-RAW|IIRO|IIRS|MMOR|IIU\x00|FOVb|\x00MRM", "a camera's raw file (RAF, ORF, RW2, X3F, MRW)"),
+    (rb"P[Ff]\n", "PFM"),
+    (rb"AT&TFORM", "DjVu"),
+    (rb"BPG\xfb", "BPG"),
+    (rb"FLIF", "FLIF"),
     (rb"gimp xcf", "XCF"),
     (rb"P7\n", "PAM"),
     (rb".{128}DICM", "DICOM"),

@@ -8,30 +8,46 @@ from PIL import Image
 
 from alexnet.data.limits import MARKER
 
-END = b"\xff\xd9"
-MOST_BYTES = 1 << 24  # of such a file: it is held twice
+END, SCAN = b"\xff\xd9", b"\xff\xda"
+MOST_BYTES = 1 << 24  # of a file without its end: it is held twice
+MOST_WORK = 300_000_000  # pixels times scans of such a file, which is decoded up to 18 times
 # What may stand in the place of missing bits, but for 0xff, which would begin a marker.
 PADDINGS = [bytes([n, (7 * n + 85) % 255, (31 * n) % 255]) * 32 for n in range(0, 255, 21)]
 
 
 def has_end(data: bytes) -> bool:
     """Whether an end marker stands behind the beginning of the last scan."""
-    return data.rfind(END) > data.rfind(b"\xff\xda")
+    return data.endswith(END) or data.rfind(END) > data.rfind(SCAN)
 
 
 def completed(data: bytes) -> bytes | None:
     """The JPEG with its end marker, where that alone is missing; None where pixels are missing too, or may be.
 
     If a bit of the last block is gone, the decoder reads what follows in its place, and from the next restart marker
-    on if there are such. So the pixels are the same whatever stands there only if all their bits are there.
+    on if there are such. So the pixels are the same whatever stands there only if all their bits are there. Zeros at
+    the end are what was never written: a decoder would take them for bits.
     """
-    data = data.removesuffix(b"\xff")
+    kept = data.rstrip(b"\0").rstrip(b"\xff")
+    kept += data[len(kept) : len(kept) + 2] if data.startswith(b"\xff\0", len(kept)) else b""  # a byte of ones
     try:
-        whole = len(data) <= MOST_BYTES and _has_all_scans(data)
-        pixels = _digest(data + END) if whole else b""
-        return data + END if whole and all(_digest(data + p + END) == pixels for p in _paddings(data)) else None
+        if len(kept) > MOST_BYTES or not _has_all_scans(kept):
+            return None
+        pixels = _digest(kept + END)
+        return kept + END if all(_digest(kept + p + END) == pixels for p in _paddings(kept)) else None
     except Exception:  # whatever Pillow raises for bad bytes: then more is wrong than the end
         return None
+
+
+def unusual(data: bytes) -> str:
+    """The name of a kind of JPEG that Pillow does not decode; empty for others."""
+    for found in MARKER.finditer(data, 2, 1 << 16):
+        marker, depth = found[1][0], data[found.end() + 2 : found.end() + 3]
+        if marker == 0xF7:
+            return "JPEG-LS"
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            deep = f"JPEG of {depth[0]} bits" if depth not in (b"", b"\x08") else ""
+            return "lossless JPEG" if marker == 0xC3 else deep
+    return ""
 
 
 def _paddings(data: bytes) -> Iterator[bytes]:
@@ -63,6 +79,8 @@ def _has_all_scans(data: bytes) -> bool:
 def _digest(data: bytes) -> bytes:
     total = hashlib.sha256()
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        if image.width * image.height * data.count(SCAN) > MOST_WORK:
+            raise ValueError("too much work")
         rows = max(1, (1 << 19) // image.width)
         for top in range(0, image.height, rows):
             total.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
