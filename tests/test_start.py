@@ -78,7 +78,8 @@ def test_towers_apart_start_from_the_same(ranks: Ranks, run: Path, two: Path, sm
     for processes, way in ((1, "data"), (2, "towers")):
         ranks(processes, trained, two, tmp_path / way, small.but(epochs=1), start=run, precision="fp64", way=way)
     one, apart = weights(tmp_path / "data"), weights(tmp_path / "towers")
-    assert all((one[n] - apart[n]).abs().max() < 1e-10 for n in one)
+    # TOLERANCE of test_laws.py for float64: sums over maps in another order.
+    assert all((one[n] - apart[n]).abs().max() < 1e-12 * one[n].abs().max() for n in one)
 
 
 @pytest.mark.parametrize(

@@ -131,10 +131,10 @@ def test_other_threads_leave_other_roundings_and_no_other_net(
     assert weights(tmp_path / "two") == weights(tmp_path / "again")
     one, two = (safetensors.torch.load(weights(folder)) for folder in (run, tmp_path / "two"))
     apart = max(float((one[n] - two[n]).abs().max() / one[n].abs().max()) for n in one)
-    assert apart < 1e-4
+    assert apart < 5e-5  # TOLERANCE of test_laws.py for float32: sums in another order, over twelve steps
     first, second = (evaluate(store, folder, precision="fp32").probabilities for folder in (run, tmp_path / "two"))
     told = float(abs(first - second).max())
-    assert told < 1e-4
+    assert told < 1e-5  # logits near 0, of weights so far apart; two softmaxes of three classes
     figure = (
         f"2 threads twice: same bytes; against 1: {apart:.0e} of a layer's largest weight, {told:.0e} of a probability"
     )
