@@ -56,14 +56,13 @@ def refusal(capsys: pytest.CaptureFixture[str], status: int, *words: str | Path)
 
 
 def test_help_is_quick_and_does_not_import_torch() -> None:
-    begun = os.times()
+    """Quick by what it loads, whatever the machine: some 250 modules, where torch alone has over a thousand."""
     code = "import sys\nfrom alexnet.cli import main\n"
-    code += "try: main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
+    code += "try: main(['--help'])\nexcept SystemExit: print('\\n' + ' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.rstrip().endswith("False")
-    ended = os.times()  # CPU time of the child: that the machine is busy does not count
-    used = ended.children_user - begun.children_user + ended.children_system - begun.children_system
-    assert used < 0.5
+    loaded = done.stdout.splitlines()[-1].split()
+    assert not {"torch", "numpy", "PIL", "matplotlib"} & set(loaded)
+    assert len(loaded) < 500
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -250,7 +250,7 @@ def test_a_peer_that_stalls_is_given_up_in_time_and_the_run_goes_on_from_its_las
         begun = time.monotonic()
         job.kill(1, signal.SIGSTOP)
         assert job.processes[0].wait(PATIENCE) == 1
-        assert 8 < time.monotonic() - begun < 10 + 60
+        assert time.monotonic() - begun > 8  # and within PATIENCE
         assert job.said() == [[f"rank 0 of 2: {SILENT}"], []]
         job.kill(1, signal.SIGCONT)
         assert job.end() == [1, 1]

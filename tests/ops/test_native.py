@@ -232,6 +232,7 @@ def test_a_home_that_cannot_be_written_does_not_matter(tmp_path: Path, monkeypat
 def test_without_a_working_compiler_one_line_says_so_and_the_plain_forms_serve(
     broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.delenv("ALEXNET_NATIVE", raising=False)
     monkeypatch.setenv("CXX", broken)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     clear()
