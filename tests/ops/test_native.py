@@ -60,7 +60,7 @@ def assert_norms_alike(kind: str, x: Tensor, g: Tensor, *given: Any) -> None:
     wide, slope = x.double(), g.double().abs()
 
     def window(t: Tensor) -> Tensor:
-        return plain.across_maps(t, n, towers[0]) if across else plain.within_map(t, n)
+        return plain.across_maps(t, plain.band(t, n, towers[0])) if across else plain.within_map(t, n)
 
     b = wide.clamp(min=0) if given[-1] == "before" else wide
     s = k + a * window(b.square())
