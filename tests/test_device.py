@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.trained import put
+from tests.rounding import TOLERANCE, apart, assert_near_in_bf16
+from tests.trained import put, weights
 
-from alexnet import checkpoint
 from alexnet.device import Place, has_bf16, place
 from alexnet.errors import UnusableError
 from alexnet.nets import build
@@ -166,10 +166,9 @@ def test_whatever_the_machine_lacks_training_goes_the_same_way(
     assert made.returncode == 0, made.stderr
     if missing == "no compiler":
         assert made.stderr.count("cannot be compiled") == 1
-    last = [checkpoint.found(tmp_path / folder)[-1] for folder in ("here", "there")]
-    newest = [checkpoint.read_tensors(path, checkpoint.FILES[0]) for path in last]
-    for name, weight in newest[0].items():
-        apart = float((weight - newest[1][name]).norm() / weight.norm())
-        # A bias that began at 0 is the sum of a few gradients, each of 8 bits in bf16.
-        assert apart < (1e-4 if precision == "fp32" else 2e-2 if name.endswith("weight") else 0.5), (name, apart)
+    one, other = weights(tmp_path / "here"), weights(tmp_path / "there")
+    if precision == "fp32":
+        assert apart(one, other) < TOLERANCE["fp32"]
+    else:
+        assert_near_in_bf16(one, other)
     assert here.errors.images == 12

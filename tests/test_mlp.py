@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tests.ranks import Ranks, trained
-from tests.rounding import reach
+from tests.rounding import TOLERANCE, reach
 from torch import Tensor
 
 from alexnet import checkpoint, features, figures, rng, shapes
@@ -169,7 +169,7 @@ def weights(run: Path) -> dict[str, Tensor]:
 def test_a_run_stopped_and_resumed_or_spread_over_replicas_is_the_uninterrupted_run_of_one(
     ranks: Ranks, store: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """The order of sums over replicas is another: TOLERANCE of test_laws.py for float64."""
+    """The order of sums over replicas is another: TOLERANCE for float64."""
     for folder, processes, given in (("one", 1, {}), ("two", 2, {"accumulate": 2}), ("stopped", 1, {"stop_at": 3})):
         said = ranks(processes, trained, store, tmp_path / folder, recipe, precision="fp64", **given)
         assert said == ["done"] * processes or folder == "stopped"
@@ -178,7 +178,7 @@ def test_a_run_stopped_and_resumed_or_spread_over_replicas_is_the_uninterrupted_
     one, two, resumed = (weights(tmp_path / folder) for folder in ("one", "two", "stopped"))
     for name, value in one.items():
         assert torch.equal(resumed[name], value)
-        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-12 * float(value.abs().max()))
+        torch.testing.assert_close(two[name], value, rtol=0, atol=TOLERANCE["fp64"] * float(value.abs().max()))
 
 
 def test_a_run_has_every_figure_but_those_of_convolutions(store: Path, recipe: Recipe, tmp_path: Path) -> None:
