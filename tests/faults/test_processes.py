@@ -44,7 +44,10 @@ SILENT = (
     "a peer has not answered within the time allowed (--timeout); "
     "the last checkpoint stands: see what the others said, and go on with --resume"
 )
-LOST = r"(the loss is (nan|inf)|\S+ .*holds? NaN or infinity) at step \d+ \(rate 1e\+06, batch 8\); earlier checkpoints"
+LOST = (
+    r"(the loss is (nan|inf)|\S+ .*holds? NaN or infinity) at step \d+ \(rate 1e\+06, batch 8\); "
+    r"(checkpoint \d+, of the last good epoch, stands|no good epoch has a checkpoint)"
+)
 PATIENCE = 240.0  # seconds; nothing here waits so long unless it hangs
 
 

@@ -20,6 +20,7 @@ from alexnet.launch import Share, bounds
 
 STALLED = 600.0  # seconds without a batch after which the readers are given up: a network disk, say, that is gone
 LOOKS = 100  # in that time
+GRACE = 10.0  # seconds for the readers to end what they are in, where no more is wanted of them
 
 Planned = tuple[int, int, int, np.ndarray, int, int]  # what a Batch has, with the pictures' numbers alone
 
@@ -143,7 +144,10 @@ def _read_ahead(split: Split | Pictures, plan: Iterator[Planned], device: torch.
             stuck = True
             raise
         finally:
-            pool.shutdown(wait=not stuck, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            reading = [future for future in waiting if not future.cancelled()]
+            # The disk may have stopped to answer for others, whose error closes these.
+            pool.shutdown(wait=not stuck and not wait(reading, min(STALLED, GRACE)).not_done)
 
     return Batches((read(*place) for place in plan) if pictures.kept == "device" else ahead())
 
