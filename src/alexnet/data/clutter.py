@@ -1,6 +1,7 @@
 """What a listing of pictures leaves out: hidden files, what systems put beside them, and what the caller names."""
 
 import re
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -70,8 +71,7 @@ def is_clutter(name: str) -> bool:
 def option(path: str) -> str:
     """The option that leaves out this path alone, as a shell takes it."""
     shown = re.sub(r"[^\w./ @#%+,:=~{}()\[\]&!^$;'-]", "*", path.encode("utf-8", "replace").decode())
-    quoted = shown if re.fullmatch(r"[\w./@%+,:=-]+", shown) else "'" + shown.replace("'", "'\"'\"'") + "'"
-    return f"--ignore={quoted}" if shown.startswith("-") else f"--ignore {quoted}"
+    return f"--ignore{'=' if shown.startswith('-') else ' '}{shlex.quote(shown)}"
 
 
 def _pattern(wanted: str) -> re.Pattern[str]:
