@@ -10,11 +10,11 @@ import peers
 import torch
 from torch import Tensor
 
-from alexnet import bench, measure
-from alexnet.device import Place
-from alexnet.measure import Clock, Line, compared
-from alexnet.network import AlexNet
-from alexnet.recipe import RECIPES, Net
+from alexnet.bench import suite, timing
+from alexnet.bench.timing import Clock, Line, compared
+from alexnet.config.recipe import RECIPES, Net
+from alexnet.core.device import Place
+from alexnet.models.alexnet import AlexNet
 
 OPSET, IR = 17, 8  # old enough for every engine that is still in use
 CLOSE = 1e-3  # of the largest logit: how far float32 logits may lie apart
@@ -137,14 +137,14 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
             peers.say(f"{name} computes another function than ours: it is not measured")
             continue
         works.append(answer)
-        names.append((f"{name}, {bench.malloc(True)}", precision))
+        names.append((f"{name}, {suite.malloc(True)}", precision))
     if not works:
         return
     taken = clock.medians([*ours.values(), *works], 4 * rounds if batch == 1 else rounds)
     mine, theirs = dict(zip(ours, taken, strict=False)), taken[len(ours) :]
-    speed, count = measure.bytes_read_per_second(clock), sum(p.numel() for p in own.parameters())
+    speed, count = timing.bytes_read_per_second(clock), sum(p.numel() for p in own.parameters())
     for precision, where in places.items():
-        bound = batch * bench.products(net) / measure.products_per_second(clock, where.dtype)
+        bound = batch * suite.products(net) / timing.products_per_second(clock, where.dtype)
         bound += count * where.dtype.itemsize / speed
         what = f"inference, batch {batch}, {precision}, paper"
         for (name, other), peer in zip(names, theirs, strict=True):

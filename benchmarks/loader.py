@@ -13,14 +13,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from alexnet.bench import Job, malloc, recoded, viewer_for
-from alexnet.data.decode import FAST
+from alexnet.bench.suite import Job, malloc, recoded, viewer_for
+from alexnet.bench.timing import Clock, Line, Work, compared
+from alexnet.config.recipe import RECIPES
+from alexnet.core.device import keep_pages
+from alexnet.data.images.decode import FAST
 from alexnet.data.loader import batches_in_order, training_batches
-from alexnet.data.prepare import prepare
+from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
-from alexnet.device import keep_pages
-from alexnet.measure import Clock, Line, Work, compared
-from alexnet.recipe import RECIPES
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what such pipelines usually normalise by
 VIEW = 224

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet import bench, measure
-from alexnet.measure import Clock, Line, Work, compared
-from alexnet.network import AlexNet
-from alexnet.recipe import RECIPES, Net
+from alexnet.bench import suite, timing
+from alexnet.bench.timing import Clock, Line, Work, compared
+from alexnet.config.recipe import RECIPES, Net
+from alexnet.models.alexnet import AlexNet
 
 KINDS = {False: "eager fp32", True: "bf16 autocast, channels last"}  # what a peer is computed in
 SERVED = {False: "eager fp32", True: "bf16 weights, autocast, channels last"}
@@ -27,14 +27,14 @@ def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     where, recipe = clock.where, RECIPES["source"].but(net={"within": None})
     views = 60 * torch.randn(batch, 3, recipe.net.input, recipe.net.input)
     labels = torch.randint(0, recipe.net.classes, (batch,))
-    works: list[Work] = [bench.learner(recipe, views, labels, where)]
+    works: list[Work] = [suite.learner(recipe, views, labels, where)]
     names = []
     for name, make, taken in stock_nets(recipe.net, views):
         for narrow in KINDS if where.precision == "bf16" else [False]:
-            works.append(bench.stock_step(*laid(make(), taken, narrow), labels, narrow))
-            names.append(f"{name}, {KINDS[narrow]}, {bench.malloc(True)}")
+            works.append(suite.stock_step(*laid(make(), taken, narrow), labels, narrow))
+            names.append(f"{name}, {KINDS[narrow]}, {suite.malloc(True)}")
     ours, *theirs = clock.medians(works, rounds)
-    bound = batch * bench.products(recipe.net, training=True) / measure.products_per_second(clock, where.dtype)
+    bound = batch * suite.products(recipe.net, training=True) / timing.products_per_second(clock, where.dtype)
     what = f"training step, batch {batch}, {where.precision}, layers of source without the norm within maps"
     for name, peer in zip(names, theirs, strict=True):
         yield compared(what, ours, peer, name, clock, amount=batch, bound=bound)
@@ -57,11 +57,11 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     for name, make, taken in stock_nets(net, views):
         for narrow in SERVED if where.precision == "bf16" else [False]:
             works.append(server(make(), taken, narrow))
-            names.append(f"{name}, {SERVED[narrow]}, {bench.malloc(True)}")
+            names.append(f"{name}, {SERVED[narrow]}, {suite.malloc(True)}")
     mine, *theirs = clock.medians(works, 4 * rounds if batch == 1 else rounds)
     weights = sum(p.numel() * p.element_size() for p in own.parameters())
-    bound = batch * bench.products(net) / measure.products_per_second(clock, where.dtype)
-    bound += weights / measure.bytes_read_per_second(clock)
+    bound = batch * suite.products(net) / timing.products_per_second(clock, where.dtype)
+    bound += weights / timing.bytes_read_per_second(clock)
     what = f"inference, batch {batch}, {where.precision}, paper"
     for name, peer in zip(names, theirs, strict=True):
         yield compared(what, mine, peer, name, clock, amount=0 if batch == 1 else batch, bound=bound)
@@ -69,7 +69,7 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
 
 def stock_nets(net: Any, views: Tensor) -> Iterator[tuple[str, Callable[[], nn.Module], Tensor]]:
     """The peers that are to be had: name, what makes one, and the views as it takes them."""
-    yield "stock modules with nn.LocalResponseNorm", lambda: bench.Stock(net), F.pad(views, (0, 3, 0, 3))
+    yield "stock modules with nn.LocalResponseNorm", lambda: suite.Stock(net), F.pad(views, (0, 3, 0, 3))
     try:
         vision = peers.torchvision()
     except peers.MissingError:

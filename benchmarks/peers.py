@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from alexnet.console import show_lines
-from alexnet.device import place
-from alexnet.errors import FailedError, UnusableError
-from alexnet.measure import Clock, Line
+from alexnet.bench.timing import Clock, Line
+from alexnet.cli.console import show_lines
+from alexnet.core.device import place
+from alexnet.core.errors import FailedError, UnusableError
 
 INSTALL = "pip install --no-deps -r benchmarks/requirements.txt"
 

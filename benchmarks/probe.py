@@ -23,19 +23,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet import optim, runlog
+from alexnet.config.recipe import RECIPES, Net
+from alexnet.core.device import PRECISIONS, Place, place
 from alexnet.data.loader import Batch
-from alexnet.data.views import Viewer
-from alexnet.device import PRECISIONS, Place, place
-from alexnet.nets import build
-from alexnet.ops import forms
-from alexnet.recipe import RECIPES, Net
-from alexnet.shapes import walk
-from alexnet.step import EAGER, Step, fastest
+from alexnet.data.transforms import Viewer
+from alexnet.models.build import build
+from alexnet.models.layer_table import walk
+from alexnet.ops import dispatch
+from alexnet.runs import log
+from alexnet.training import optimizer
+from alexnet.training.step import EAGER, Step, fastest
 
 READINGS = 7
 NARROW = torch.bfloat16
-RATES = optim.Rates(1e-5, 2e-5)  # so low that the weights of thousands of steps on one batch stay finite
+RATES = optimizer.Rates(1e-5, 2e-5)  # so low that the weights of thousands of steps on one batch stay finite
 
 
 def show(name: str, value: float, unit: str, **more: Any) -> None:
@@ -80,7 +81,7 @@ def machine(where: str) -> None:
     }
     versions: dict[str, Any] = {"python": platform.python_version(), "torch": torch.__version__}
     versions["cuda"], versions["triton"] = torch.version.cuda, None
-    if triton := forms.gpu():
+    if triton := dispatch.gpu():
         versions["triton"] = triton.triton.__version__
     if where != "cpu" and torch.cuda.is_available():
         of = torch.cuda.get_device_properties(0)
@@ -185,7 +186,7 @@ def convolutions(where: Place, batch: int) -> None:
 
 def kernels(where: Place, batch: int) -> None:
     """Triton's forms, against the bytes that each must at least read and write."""
-    from alexnet.ops import gpu
+    from alexnet.ops import triton as gpu
 
     def told(name: str, work: Callable[[], object], least: int) -> None:
         taken = seconds(work, where)
@@ -219,7 +220,7 @@ def step(where: Place, recipe: str, batch: int) -> None:
     side = 256 if of.net.input > 64 else 64 if of.net.input > 32 else 32
     net = where.hold(build(of.net, 0)).train()
     viewer = Viewer(of.views, of.net.input, torch.full((side, side, 3), 120.0), 20 * torch.eye(3)).to(where.device)
-    take = fastest(Step(net, viewer, optim.Momentum(net, of.sgd, where.dtype), where, 0))
+    take = fastest(Step(net, viewer, optimizer.Momentum(net, of.sgd, where.dtype), where, 0))
     images = torch.randint(0, 256, (batch, side, side, 3), dtype=torch.uint8, device=where.device)
     ids = torch.arange(batch, device=where.device)
 
@@ -230,7 +231,7 @@ def step(where: Place, recipe: str, batch: int) -> None:
             raise SystemExit("a weight is not finite")
 
     steps(1 if cpu else 3 * EAGER, 0)
-    form = forms.name(where.device)
+    form = dispatch.name(where.device)
     for count in (1,) if cpu else (1, 50, 200):
         taken = []
         for reading in range(1 if cpu else READINGS):
@@ -252,7 +253,7 @@ def step(where: Place, recipe: str, batch: int) -> None:
 
 def run(folder: Path) -> None:
     """What a run came to: its speed, how long it waited for pictures, and its errors."""
-    lines = runlog.read(folder)
+    lines = log.read(folder)
     steps = [line for line in lines if line["kind"] == "step"]
     for name, unit in (("pictures_per_second", "pictures/s"), ("data_wait", "of the time")):
         found = [line[name] for line in steps[len(steps) // 2 :] if name in line]  # the first steps compile and capture

@@ -16,17 +16,18 @@ from typing import Any
 
 import torch
 
-from alexnet import optim, planning
-from alexnet.console import table
+from alexnet.cli.console import table
+from alexnet.config.recipe import Recipe, named
+from alexnet.core.device import Place, keep_pages, place
+from alexnet.core.launch import WAYS, bounds
 from alexnet.data.loader import Batch
-from alexnet.data.views import Viewer
-from alexnet.device import Place, keep_pages, place
-from alexnet.launch import WAYS, bounds
-from alexnet.mesh import Mesh, arranged, joined
-from alexnet.nets import build
-from alexnet.parallel import Spread, spread
-from alexnet.recipe import Recipe, named
-from alexnet.step import Step
+from alexnet.data.transforms import Viewer
+from alexnet.distributed import estimate
+from alexnet.distributed.mesh import Mesh, arranged, joined
+from alexnet.distributed.sharding import Spread, spread
+from alexnet.models.build import build
+from alexnet.training import optimizer
+from alexnet.training.step import Step
 
 LOOPBACK = Path("/sys/class/net/lo/statistics/tx_bytes")  # what the kernel has sent between processes of one machine
 SIDE = 256
@@ -36,7 +37,7 @@ BYTES = 64 << 20  # in timing the link
 def stepper(recipe: Recipe, where: Place, over: Spread, pictures: int) -> Callable[[], object]:
     """Steps on this process's share of one batch that lies ready."""
     net = where.hold(build(recipe.net, recipe.seed, over.layout)).train()
-    momentum = optim.Momentum(net, recipe.sgd, where.dtype, over.total)
+    momentum = optimizer.Momentum(net, recipe.sgd, where.dtype, over.total)
     viewer = Viewer(recipe.views, recipe.net.input, torch.full((SIDE, SIDE, 3), 120.0), 20 * torch.eye(3))
     step = Step(net, viewer.to(where.device), momentum, where, recipe.seed, over)
     replicas = over.mesh.replicas
@@ -44,7 +45,7 @@ def stepper(recipe: Recipe, where: Place, over: Spread, pictures: int) -> Callab
     images = torch.randint(0, 256, (end - begin, SIDE, SIDE, 3), dtype=torch.uint8, device=where.device)
     ids = torch.arange(begin, end, device=where.device)
     batch = Batch(0, 0, begin, ids, images, ids % recipe.net.classes, begin, pictures)
-    rates = optim.rates(recipe, 0.0, ())
+    rates = optimizer.rates(recipe, 0.0, ())
     return lambda: step(batch, rates, True).loss.item()
 
 
@@ -61,7 +62,7 @@ def seconds(mesh: Mesh, work: Callable[[], object], rounds: int) -> float:
     return statistics.median(taken)
 
 
-def link(mesh: Mesh, where: Place, rounds: int) -> planning.Network:
+def link(mesh: Mesh, where: Place, rounds: int) -> estimate.Network:
     """Latency of a hop and bytes a second of a process, from sums of one number and of many (Hockney's model)."""
     axis, hops = mesh.replicas, 2 * (mesh.replicas.size - 1)
 
@@ -78,7 +79,7 @@ def link(mesh: Mesh, where: Place, rounds: int) -> planning.Network:
     little, much = (seconds(mesh, total(n), 4 * rounds) for n in (1, BYTES // 4))
     idle = seconds(mesh, lambda: None, 4 * rounds)
     sent = hops / axis.size * BYTES
-    return planning.Network("this machine", sent / (much - little), max(little - idle, 1e-6) / hops)
+    return estimate.Network("this machine", sent / (much - little), max(little - idle, 1e-6) / hops)
 
 
 def copied(rounds: int, where: Place) -> float:
@@ -100,8 +101,8 @@ def measured(recipe: Recipe, where: Place, mesh: Mesh, rounds: int) -> list[dict
     share = max(1, batch // size)
     # Alone, but all at once: they share the machine's cores, caches and memory, as they will.
     one = seconds(mesh, stepper(recipe, where, Spread(), share), rounds)
-    known = planning.Device("this machine", dict.fromkeys(planning.BYTES, 1e12), memory=copied(rounds, where))
-    device = planning.rated(recipe.net, where.precision, share / one, share, known)
+    known = estimate.Device("this machine", dict.fromkeys(estimate.BYTES, 1e12), memory=copied(rounds, where))
+    device = estimate.rated(recipe.net, where.precision, share / one, share, known)
     network = link(mesh, where, rounds)
     rows = []
     for way in WAYS:
@@ -119,7 +120,7 @@ def measured(recipe: Recipe, where: Place, mesh: Mesh, rounds: int) -> list[dict
         kernel = int(LOOPBACK.read_text()) - before if before is not None else None
         sent = sum((Counter(told) for told in mesh.tell(laid.sent())), Counter[str]())
         del sent["shown"]
-        plan = planning.predict(recipe, way, laid.replicas.size, device, network, where.precision)
+        plan = estimate.predict(recipe, way, laid.replicas.size, device, network, where.precision)
         taken = seconds(mesh, work, rounds)
         rows.append({
             "way": way, "processes": size, "batch": batch, "precision": where.precision, "seconds": taken,

@@ -42,9 +42,9 @@ def act_as(rank: int, world: int, port: int, act: Callable[..., Any], given: Any
 
 def trained(*given: Any, stop_at: int = 0, **named: Any) -> str:
     """Train, with every step in the log; at a given step the last process gets a SIGTERM. What it said at the end."""
-    from alexnet import runlog
-    from alexnet.errors import StoppedError
-    from alexnet.training import train
+    from alexnet.core.errors import StoppedError
+    from alexnet.runs import log as runlog
+    from alexnet.training.trainer import train
 
     last = os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1)
     kept, line = runlog.RunLog.step, runlog.LINE_SECONDS
@@ -68,10 +68,10 @@ def poisoned(store: Path, folder: Path, recipe: Any, way: str, step: int, value:
     """Train, one number of the last process's conv3 being lost after a step: what failed, who says it, and when."""
     import torch
 
-    from alexnet.device import place
-    from alexnet.errors import FailedError
-    from alexnet.mesh import joined
-    from alexnet.training import Given, begin, loop
+    from alexnet.core.device import place
+    from alexnet.core.errors import FailedError
+    from alexnet.distributed.mesh import joined
+    from alexnet.training.trainer import Given, begin, loop
 
     where, last = place("cpu", "fp32"), os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1)
     given = Given(store, recipe, None, False)
@@ -95,9 +95,9 @@ def poisoned(store: Path, folder: Path, recipe: Any, way: str, step: int, value:
 
 def counted(store: Path, folder: Path, recipe: Any, way: str, steps: int) -> dict[str, int]:
     """The bytes that this process sends in some steps, by what for."""
-    from alexnet.device import place
-    from alexnet.mesh import joined
-    from alexnet.training import Given, begin
+    from alexnet.core.device import place
+    from alexnet.distributed.mesh import joined
+    from alexnet.training.trainer import Given, begin
 
     where = place("cpu", "fp32")
     given = Given(store, recipe, None, False)
@@ -118,14 +118,14 @@ def worked(act: Callable[..., Any], *given: Any, towers: int = 1) -> Any:
     """What a function makes of the mesh."""
     import torch
 
-    from alexnet.mesh import joined
+    from alexnet.distributed.mesh import joined
 
     with joined(torch.device("cpu"), towers, PATIENCE) as mesh:
         return act(mesh, *given)
 
 
 def evaluated(store: Path, run: Path) -> dict[str, Any]:
-    from alexnet.evaluation import evaluate
+    from alexnet.inference.evaluate import evaluate
 
     return evaluate(store, run, precision="fp32").plain()
 
@@ -136,8 +136,8 @@ def evaluated_again(store: Path, run: Path, times: int) -> list[dict[str, Any]]:
 
 def evaluated_apart(store: Path, runs: list[Path]) -> str:
     """What evaluating says where each process has a run of its own under what is meant to be one name."""
-    from alexnet import mesh
-    from alexnet.errors import UnusableError
+    from alexnet.core.errors import UnusableError
+    from alexnet.distributed import mesh
 
     os.chdir(runs[int(os.environ["RANK"])].parent)
     kept, mesh.SHARED_DISK = mesh.SHARED_DISK, 4.0
@@ -151,6 +151,6 @@ def evaluated_apart(store: Path, runs: list[Path]) -> str:
 
 
 def predicted(run: Path, pictures: Path) -> list[dict[str, Any]]:
-    from alexnet.prediction import predict
+    from alexnet.inference.predict import predict
 
     return predict(run, pictures, precision="fp32", views=1)

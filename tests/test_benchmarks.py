@@ -16,13 +16,13 @@ import pytest
 import torch
 from tests.ranks import Ranks, worked
 
-from alexnet import measure
-from alexnet.data.prepare import prepare
+from alexnet.bench import timing
+from alexnet.config.recipe import RECIPES, Net, Recipe
+from alexnet.core.device import place
+from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
-from alexnet.device import place
-from alexnet.mesh import Mesh
-from alexnet.network import AlexNet
-from alexnet.recipe import RECIPES, Net, Recipe
+from alexnet.distributed.mesh import Mesh
+from alexnet.models.alexnet import AlexNet
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PEERS = ["onnx", "onnxruntime", "openvino", "torchvision"]
@@ -37,7 +37,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     for name in ("source", "paper"):
         monkeypatch.setitem(RECIPES, name, RECIPES[name].but(net=SMALL))
     for name, size in (("products_per_second", 64), ("bytes_read_per_second", 1 << 16)):
-        monkeypatch.setattr(measure, name, partial(getattr(measure, name), size=size))
+        monkeypatch.setattr(timing, name, partial(getattr(timing, name), size=size))
 
     def loaded(name: str) -> Any:
         spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
@@ -260,7 +260,7 @@ def test_unusable_input_costs_a_line_and_status_2(
 
 
 def test_lines_of_bench_and_the_counts_of_pytest_are_figures(load: Callable[[str], Any]) -> None:
-    line = measure.Line("norm", 1.5, 3.0, "a peer", 2.0, None, None, "ms", "this machine").plain()
+    line = timing.Line("norm", 1.5, 3.0, "a peer", 2.0, None, None, "ms", "this machine").plain()
     printed = f"{line}\nword\n===== 1 failed, 12 passed, 3 skipped in 4.56s =====\n[1]\n"
     first, *counts = load("stages").figures(printed)
     assert (first["name"], first["value"], first["unit"], first["peer_name"]) == ("norm", 1.5, "ms", "a peer")

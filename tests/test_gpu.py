@@ -16,19 +16,20 @@ import torch
 from tests import trained
 from tests.trained import weights
 
-from alexnet import optim, runlog
-from alexnet import run as run_folder
+from alexnet.config.recipe import RECIPES, Recipe
+from alexnet.core.device import place
+from alexnet.core.errors import StoppedError
 from alexnet.data.loader import Batch
 from alexnet.data.store import Store
-from alexnet.data.views import Viewer
-from alexnet.device import place
-from alexnet.errors import StoppedError
-from alexnet.evaluation import Evaluation, evaluate
-from alexnet.nets import build
+from alexnet.data.transforms import Viewer
+from alexnet.inference.evaluate import Evaluation, evaluate
+from alexnet.models.build import build
 from alexnet.ops.dropout import dropout
-from alexnet.recipe import RECIPES, Recipe
-from alexnet.step import Captured, Step
-from alexnet.training import train
+from alexnet.runs import folder as run_folder
+from alexnet.runs import log as runlog
+from alexnet.training import optimizer
+from alexnet.training.step import Captured, Step
+from alexnet.training.trainer import train
 
 pytestmark = [
     pytest.mark.gpu,
@@ -69,11 +70,11 @@ def test_a_training_step_is_that_of_the_cpu(name: str) -> None:
     for device in ("cpu", "cuda"):
         where = place(device, "fp64")
         net = where.hold(build(recipe.net, 0)).train()
-        momentum = optim.Momentum(net, recipe.sgd, where.dtype)
+        momentum = optimizer.Momentum(net, recipe.sgd, where.dtype)
         logits = net.at(0)(x.to(where.device))
         torch.nn.functional.cross_entropy(logits, labels.to(where.device)).backward()
         gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
-        momentum.step(optim.rates(recipe, 0.0, ()), gradients)
+        momentum.step(optimizer.rates(recipe, 0.0, ()), gradients)
         after.append({n: v.cpu() for n, v in momentum.velocity.items()})
     for n, here in after[0].items():
         assert here.any()
@@ -90,7 +91,7 @@ def steps_of(captured: bool, precision: str) -> tuple[list[float], dict[str, tor
     where = place("cuda", precision)
     viewer = Viewer(recipe.views, 224, torch.full((256, 256, 3), 120.0), 20 * torch.eye(3)).to(where.device)
     net = where.hold(build(recipe.net, 0)).train()
-    step = Step(net, viewer, optim.Momentum(net, recipe.sgd, where.dtype), where, 0)
+    step = Step(net, viewer, optimizer.Momentum(net, recipe.sgd, where.dtype), where, 0)
     take = Captured(step) if captured else step
     random, losses = torch.Generator().manual_seed(1), []
     for number in range(28):
@@ -98,7 +99,7 @@ def steps_of(captured: bool, precision: str) -> tuple[list[float], dict[str, tor
         images = torch.randint(0, 256, (pictures, 256, 256, 3), dtype=torch.uint8, generator=random).to(where.device)
         ids = torch.arange(number, number + pictures, device=where.device)
         batch = Batch(number, number // 4, 8 * (number % 4), ids, images, ids % 10)
-        outcome = take(batch, optim.Rates(1e-4 if number < 20 else 1e-5, 2e-4), True)
+        outcome = take(batch, optimizer.Rates(1e-4 if number < 20 else 1e-5, 2e-4), True)
         losses.append(outcome.loss.item())
         assert outcome.finite.all()
     return losses, {n: p.detach().clone() for n, p in net.named_parameters()}

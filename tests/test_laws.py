@@ -14,12 +14,12 @@ from tests.rounding import TOLERANCE, apart, assert_near_in_bf16
 from tests.trained import epochs, same, weights
 from torch import Tensor
 
-from alexnet import runlog
-from alexnet.errors import StoppedError
-from alexnet.evaluation import validate
-from alexnet.planning import traffic
-from alexnet.recipe import Net, Recipe
-from alexnet.training import train
+from alexnet.config.recipe import Net, Recipe
+from alexnet.core.errors import StoppedError
+from alexnet.distributed.estimate import traffic
+from alexnet.inference.evaluate import validate
+from alexnet.runs import log as runlog
+from alexnet.training.trainer import train
 
 
 def test_the_same_run_twice_is_the_same_to_the_bit(run: Path, store: Path, small: Recipe, tmp_path: Path) -> None:
@@ -79,12 +79,12 @@ def test_a_run_stopped_in_its_last_validation_and_again_in_its_ten_views_equals_
 
     with monkeypatch.context() as patch:
         calls = iter([validate, validate, stop])
-        patch.setattr("alexnet.training.validate", lambda *given: next(calls)(*given))
+        patch.setattr("alexnet.training.trainer.validate", lambda *given: next(calls)(*given))
         with pytest.raises(StoppedError, match="saved at step 12 of 12"):
             train(store, folder, small, precision="fp32", quiet=True)
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr("alexnet.training.evaluated", stop)
+            patch.setattr("alexnet.training.trainer.evaluated", stop)
             with pytest.raises(StoppedError, match="saved at step 12 of 12"):
                 train(store, folder, small, precision="fp32", quiet=True, resume=True)
     train(store, folder, small, precision="fp32", quiet=True, resume=True)

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from alexnet import AlexNet
-from alexnet.cifar import Cifar
-from alexnet.recipe import LRN, RECIPES, AnyNet, CifarNet, Net, Plateau, Recipe, Steps, WithinMap
-from alexnet.shapes import Layer, moved, overhang, walk
+from alexnet.config.recipe import LRN, RECIPES, AnyNet, CifarNet, Net, Plateau, Recipe, Steps, WithinMap
+from alexnet.models.cifar import Cifar
+from alexnet.models.layer_table import Layer, moved, overhang, walk
 
 # name: (maps, side, weights with biases, multiply-adds), worked out by hand from figure 2's widths and kernels:
 # conv weights = maps * (maps seen * side^2 + 1), multiply-adds = the products once for each place.

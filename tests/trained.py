@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from alexnet import checkpoint, runlog
-from alexnet.disk import signed, write
-from alexnet.recipe import Recipe
+from alexnet.config.recipe import Recipe
+from alexnet.core.files import signed, write
+from alexnet.runs import checkpoint, log
 
 
 def training(store: Path, run: Path, recipe: Path, every: int = 0, keep: int = 2) -> list[object]:
@@ -35,7 +35,7 @@ def alike(a: Path, b: Path) -> bool:
 
 def epochs(run: Path) -> list[dict[str, object]]:
     """The log's epochs without the clock."""
-    return [line | {"seconds": None} for line in runlog.read(run) if line["kind"] == "epoch"]
+    return [line | {"seconds": None} for line in log.read(run) if line["kind"] == "epoch"]
 
 
 def step(run: Path) -> int:
@@ -65,7 +65,7 @@ class Whole:
 
     def run(self, epochs: int) -> Path:
         """Its folder."""
-        from alexnet.training import train
+        from alexnet.training.trainer import train
 
         folder = self.folder / str(epochs)
         if not folder.exists():

@@ -3,31 +3,32 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from alexnet.checkpoint import load as load
-    from alexnet.data.prepare import prepare as prepare
-    from alexnet.data.store import Store as Store
-    from alexnet.evaluation import evaluate as evaluate
-    from alexnet.network import AlexNet as AlexNet
-    from alexnet.prediction import predict as predict
-    from alexnet.recipe import RECIPES as RECIPES
-    from alexnet.recipe import Recipe as Recipe
-    from alexnet.training import train as train
+from alexnet.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from alexnet.config.recipe import RECIPES as RECIPES
+    from alexnet.config.recipe import Recipe as Recipe
+    from alexnet.data.prepare.prepare import prepare as prepare
+    from alexnet.data.store import Store as Store
+    from alexnet.inference.evaluate import evaluate as evaluate
+    from alexnet.inference.predict import predict as predict
+    from alexnet.models.alexnet import AlexNet as AlexNet
+    from alexnet.runs.checkpoint import load as load
+    from alexnet.training.trainer import train as train
+
 __all__ = ["RECIPES", "AlexNet", "Recipe", "Store", "__version__", "evaluate", "load", "predict", "prepare", "train"]
 
 # Where each public name lives: read on first use, so that importing the package does not import torch.
 _HOMES = {
-    "AlexNet": "network",
-    "RECIPES": "recipe",
-    "Recipe": "recipe",
+    "AlexNet": "models.alexnet",
+    "RECIPES": "config.recipe",
+    "Recipe": "config.recipe",
     "Store": "data.store",
-    "evaluate": "evaluation",
-    "load": "checkpoint",
-    "predict": "prediction",
-    "prepare": "data.prepare",
-    "train": "training",
+    "evaluate": "inference.evaluate",
+    "load": "runs.checkpoint",
+    "predict": "inference.predict",
+    "prepare": "data.prepare.prepare",
+    "train": "training.trainer",
 }
 
 

@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """As cli.main; Ctrl-C while its parts are still being loaded is a line too."""
     try:
-        from alexnet.cli import main as command
+        from alexnet.cli.main import main as command
 
         command()
     except KeyboardInterrupt:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from alexnet.core.errors import UnusableError
 from alexnet.data.cache import Pictures, chosen
-from alexnet.data.prepare import prepare
+from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Split, Store
-from alexnet.errors import UnusableError
 
 CPU = torch.device("cpu")
 FORMS = ("raw", "jpeg")

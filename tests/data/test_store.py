@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet.data import plan
-from alexnet.data.prepare import prepare
+from alexnet.core.errors import UnusableError
+from alexnet.data.prepare import plan
+from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store, packed, unpack, verify
-from alexnet.errors import UnusableError
 
 Tree = Callable[..., Path]
 

@@ -12,9 +12,9 @@ from tests.faults.lives import Lives
 from tests.prepared import SHARD, SIDE, begin, draw, end, fingerprint
 from tests.trained import Whole
 
-from alexnet.data import plan
-from alexnet.data.prepare import prepare
-from alexnet.recipe import Recipe
+from alexnet.config.recipe import Recipe
+from alexnet.data.prepare import plan
+from alexnet.data.prepare.prepare import prepare
 
 HERE = Path(__file__).parent
 

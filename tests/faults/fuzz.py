@@ -11,10 +11,11 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["alexnet.data", "PIL", "tarfile", "zipfile"]):
-    from alexnet.data import decode, files, limits, resize
+    from alexnet.data.images import decode, limits, resize
+    from alexnet.data.sources import archives
 from tests.faults import pictures, test_archives
 
-from alexnet.errors import UnusableError
+from alexnet.core.errors import UnusableError
 
 WORK = Path(tempfile.mkdtemp())
 
@@ -33,9 +34,9 @@ def archive(data: bytes) -> None:
     source = WORK / "x"
     source.write_bytes(data)
     with contextlib.suppress(UnusableError):
-        for place in files.list_files(source, WORK).places.values():
+        for place in archives.list_files(source, WORK).places.values():
             with contextlib.suppress(limits.UnreadablePicture):
-                assert len(files.read(place)) == place.size
+                assert len(archives.read(place)) == place.size
     for left in WORK.iterdir():
         assert left.name == "x" or left.name.startswith("source-")
         left.unlink()

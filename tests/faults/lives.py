@@ -140,10 +140,7 @@ def serve() -> None:
     """Fork a life for each line that asks for one."""
     import torch
 
-    import alexnet.data.prepare
-    import alexnet.training
-    import alexnet.verbs.runs  # noqa: F401
-    from alexnet import cli
+    from alexnet.cli import main
 
     torch.set_num_threads(1)
     early = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -169,7 +166,7 @@ def serve() -> None:
                     os.kill(os.getpid(), signal.SIGSTOP)
                 try:
                     signal.pthread_sigmask(signal.SIG_UNBLOCK, early)
-                    cli.main(arguments)
+                    main.main(arguments)
                 except KeyboardInterrupt:  # as in __main__
                     sys.stderr.write("alexnet: interrupted\n")
                     os._exit(130)

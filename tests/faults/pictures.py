@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from alexnet.data import decode, resize
-from alexnet.data.limits import UnreadablePicture
+from alexnet.data.images import decode, resize
+from alexnet.data.images.limits import UnreadablePicture
 
 SECONDS = 30  # of CPU that one picture may take
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM")

@@ -37,7 +37,7 @@ def powerless() -> None:
 
 
 def ended(words: Sequence[str]) -> tuple[int, str, str]:
-    from alexnet.cli import main
+    from alexnet.cli.main import main
 
     code, encoding = 0, sys.stdout.encoding
     streams = [io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2)]

@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from alexnet.data.files import list_files, read
-from alexnet.data.limits import UnreadablePicture
-from alexnet.data.plan import read_source
-from alexnet.data.prepare import prepare
-from alexnet.errors import UnusableError
+from alexnet.core.errors import UnusableError
+from alexnet.data.images.limits import UnreadablePicture
+from alexnet.data.prepare.plan import read_source
+from alexnet.data.prepare.prepare import prepare
+from alexnet.data.sources.archives import list_files, read
 
 Count = Callable[..., None]
 GIB = 1 << 30
@@ -271,7 +271,7 @@ def test_a_gzip_bomb_stops_at_its_limit_and_leaves_nothing(
     tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch, torture: bool
 ) -> None:
     if not torture:
-        monkeypatch.setattr("alexnet.data.files.FREE_GROWTH", 1 << 24)
+        monkeypatch.setattr("alexnet.data.sources.archives.FREE_GROWTH", 1 << 24)
     with gzip.open(tmp_path / "x.tar.gz", "wb", 9) as out:
         out.write(header("a/victim", 2 * GIB))
         for _ in range(1100 if torture else 40):

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alexnet.cli import main
-from alexnet.recipe import RECIPES, Recipe
+from alexnet.cli.main import main
+from alexnet.config.recipe import RECIPES, Recipe
 
 RIGHT = {  # each would do its work if nothing were made wrong in it
     "demo": ["demo", "new-demo"],

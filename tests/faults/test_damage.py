@@ -11,8 +11,10 @@ import pytest
 from tests.faults.lives import Lives
 from tests.trained import Whole, alike, put, resign, training
 
-from alexnet import checkpoint, run, runlog
-from alexnet.errors import UnusableError
+from alexnet.core.errors import UnusableError
+from alexnet.runs import checkpoint
+from alexnet.runs import folder as run
+from alexnet.runs import log as runlog
 
 Count = Callable[..., None]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet.data import synsets
-from alexnet.errors import UnusableError
+from alexnet.core.errors import UnusableError
+from alexnet.data.sources import ilsvrc_devkit
 
 savemat = pytest.importorskip("scipy.io").savemat
 Count = Callable[..., None]
@@ -113,7 +113,7 @@ def test_scipy_that_cannot_be_loaded_is_said_and_not_blamed_on_the_file(
     importlib.invalidate_caches()
     words = r"kit.tar needs scipy, which cannot be loaded \(a part of it is missing\); pip install 'alexnet\[ilsvrc\]'"
     with pytest.raises(UnusableError, match=words):
-        synsets.synsets(HEADER, Path("kit.tar"), "ILSVRC2012_ID")
+        ilsvrc_devkit.synsets(HEADER, Path("kit.tar"), "ILSVRC2012_ID")
 
 
 def test_a_meta_mat_with_a_damaged_byte_is_read_or_refused(torture: bool, count: Count) -> None:
@@ -128,7 +128,7 @@ def test_a_meta_mat_with_a_damaged_byte_is_read_or_refused(torture: bool, count:
         data = bytearray(whole)
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         try:
-            classes, _ = synsets.synsets(bytes(data), Path("kit.tar"), names[0])
+            classes, _ = ilsvrc_devkit.synsets(bytes(data), Path("kit.tar"), names[0])
             taken += 1
             assert len(classes) <= len(rows)
         except UnusableError:

@@ -21,8 +21,8 @@ import torch
 from tests.trained import put, resign
 
 import alexnet
-from alexnet import checkpoint
-from alexnet.cli import main
+from alexnet.cli.main import main
+from alexnet.runs import checkpoint
 
 DEEP = "[" * 100_000
 SHAPELESS = ["", DEEP, DEEP + "]" * 100_000, "[]", "null", "1e999", '"x"', "{}", "9" * 5000, "NaN"]

@@ -12,12 +12,13 @@ from tests.faults.lives import Lives
 from tests.ranks import Ranks, poisoned
 from tests.trained import Whole, training, weights
 
-from alexnet import checkpoint, runlog
-from alexnet.device import place
-from alexnet.errors import FailedError
-from alexnet.mesh import Mesh
-from alexnet.recipe import Recipe
-from alexnet.training import Given, begin, loop
+from alexnet.config.recipe import Recipe
+from alexnet.core.device import place
+from alexnet.core.errors import FailedError
+from alexnet.distributed.mesh import Mesh
+from alexnet.runs import checkpoint
+from alexnet.runs import log as runlog
+from alexnet.training.trainer import Given, begin, loop
 
 Count = Callable[..., None]
 

@@ -13,9 +13,9 @@ from PIL import Image
 from tests.faults import pictures
 from tests.prepared import environment
 
-from alexnet.data.files import Slice, read
-from alexnet.data.limits import MOST_MEMORY
-from alexnet.prediction import pictures_of
+from alexnet.data.images.limits import MOST_MEMORY
+from alexnet.data.sources.archives import Slice, read
+from alexnet.inference.predict import pictures_of
 
 Count = Callable[..., None]
 ROOT = Path(__file__).resolve().parents[2]

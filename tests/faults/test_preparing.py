@@ -17,8 +17,8 @@ from tests.faults.faulty import KILLED, Faulty, calls
 from tests.faults.lives import Ended, Lives
 from tests.prepared import PATIENCE, SIDE, SMALL, begin, end, fingerprint, finished
 
-from alexnet.data.prepare import prepare
-from alexnet.errors import FailedError, UnusableError
+from alexnet.core.errors import FailedError, UnusableError
+from alexnet.data.prepare.prepare import prepare
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 
@@ -195,7 +195,7 @@ def test_ended_at_a_random_moment_it_leaves_no_process_and_goes_on_to_the_same_b
         given = ["prepare", source, store, "--side", str(SIDE), "--jobs", "2"]
         # The shell may have started us with SIGINT ignored, which processes inherit.
         before = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        before += f"import alexnet.cli, alexnet.data.prepare\nopen({mark!r}, 'w').close()"
+        before += f"import alexnet.cli.main, alexnet.data.prepare.prepare\nopen({mark!r}, 'w').close()"
         process = begin(given, before=before, own={"MARK": mark})
         while number == signal.SIGINT and process.poll() is None and not Path(mark).exists():
             time.sleep(0.01)  # importing, the interpreter says it in its own words

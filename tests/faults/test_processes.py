@@ -24,15 +24,16 @@ import torch
 from tests.trained import alike, past, step
 
 import alexnet
-from alexnet import checkpoint, cli, runlog
-from alexnet.data.prepare import prepare
-from alexnet.errors import UnusableError
-from alexnet.evaluation import evaluate
-from alexnet.mesh import joined
-from alexnet.prediction import predict
-from alexnet.recipe import Recipe
-from alexnet.run import code, locked
-from alexnet.training import train
+from alexnet.cli import main
+from alexnet.config.recipe import Recipe
+from alexnet.core.errors import UnusableError
+from alexnet.data.prepare.prepare import prepare
+from alexnet.distributed.mesh import joined
+from alexnet.inference.evaluate import evaluate
+from alexnet.inference.predict import predict
+from alexnet.runs import checkpoint, log
+from alexnet.runs.folder import code, locked
+from alexnet.training.trainer import train
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -195,8 +196,8 @@ def test_rank_0_alone_prints_and_writes(undisturbed: tuple[Path, Job]) -> None:
     assert job.text(1, "stdout") == ""
     assert job.said() == [[], []]
     lines = (folder / "log.jsonl").read_text().splitlines()
-    assert len(lines) == len(set(lines)) == len(runlog.read(folder))
-    kinds = [(line["kind"], line["step"]) for line in runlog.read(folder)]
+    assert len(lines) == len(set(lines)) == len(log.read(folder))
+    kinds = [(line["kind"], line["step"]) for line in log.read(folder)]
     assert len(set(kinds)) == len(kinds)
     assert [place for place in kinds if place[0] == "epoch"] == [("epoch", 4 * i) for i in range(1, 17)]
     assert kinds[-1] == ("final", 64)
@@ -239,7 +240,7 @@ def test_a_killed_process_makes_the_job_start_again_and_end_with_the_same_number
     assert said[rank] == []
     assert said[1 - rank] in ([f"rank {1 - rank} of 2: {GONE}"], [])  # torchrun may end it before it notices
     assert json.loads(job.text(0, "stdout"))["images"] == 12
-    assert [line["kind"] for line in runlog.read(folder)].count("resumed") == 1
+    assert [line["kind"] for line in log.read(folder)].count("resumed") == 1
     assert alike(undisturbed[0], folder)
 
 
@@ -304,7 +305,7 @@ def test_towers_apart_in_one_process_are_refused_with_what_would_do(
     store: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.main(["train", str(store), str(tmp_path / "run"), *options, "--towers-apart"])
+        main.main(["train", str(store), str(tmp_path / "run"), *options, "--towers-apart"])
     assert end.value.code == 2
     words = "there is one process, and each replica takes 2; start it with torchrun --nproc-per-node 2, or a multiple"
     assert capsys.readouterr().err == f"alexnet: --towers-apart: {words} of that\n"

@@ -14,11 +14,11 @@ import pytest
 import torch
 from tests.trained import Whole, step, training, weights
 
+from alexnet.core.errors import FailedError
 from alexnet.data import loader
 from alexnet.data.cache import Pictures
 from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Split, Store
-from alexnet.errors import FailedError
 
 Count = Callable[..., None]
 # The command, with readers whose disk does not answer after some pictures.

@@ -14,12 +14,12 @@ import safetensors.torch
 import torch
 from tests.faults.several import several
 
-from alexnet import checkpoint
-from alexnet.data import plan
-from alexnet.data.prepare import prepare
-from alexnet.evaluation import evaluate
-from alexnet.recipe import Recipe
-from alexnet.training import train
+from alexnet.config.recipe import Recipe
+from alexnet.data.prepare import plan
+from alexnet.data.prepare.prepare import prepare
+from alexnet.inference.evaluate import evaluate
+from alexnet.runs import checkpoint
+from alexnet.training.trainer import train
 
 WORK = [["train", "store", "new", "--recipe", "small.json", "--precision", "fp32"], ["evaluate", "store", "new"]]
 WORK += [["predict", "new", "picture.png"]]

@@ -13,9 +13,9 @@ from tests.faults.lives import Lives
 from tests.prepared import SIDE, SMALL, begin, end, fingerprint
 from tests.trained import Whole, alike, past, step, training
 
-from alexnet import run as runs
-from alexnet.disk import locked
-from alexnet.errors import UnusableError
+from alexnet.core.errors import UnusableError
+from alexnet.core.files import locked
+from alexnet.runs import folder as runs
 
 Count = Callable[..., None]
 LONG = 200  # epochs that nobody waits for

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet import checkpoint, runlog
-from alexnet.data.prepare import prepare
-from alexnet.device import place
-from alexnet.mesh import Mesh
-from alexnet.recipe import Recipe
-from alexnet.training import Given, begin, loop
+from alexnet.config.recipe import Recipe
+from alexnet.core.device import place
+from alexnet.data.prepare.prepare import prepare
+from alexnet.distributed.mesh import Mesh
+from alexnet.runs import checkpoint
+from alexnet.runs import log as runlog
+from alexnet.training.trainer import Given, begin, loop
 
 Count = Callable[..., None]
 SIDE, EACH, BATCH = 8, 505, 4  # a thousand training pictures: 250 steps an epoch

@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from alexnet import cli
-from alexnet.data import plan
-from alexnet.data.prepare import prepare
+from alexnet.cli import main
+from alexnet.core.errors import UnusableError
+from alexnet.data.prepare import plan
+from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store, content_digest, own_checksum, verify
-from alexnet.errors import UnusableError
 
 SIDE = 32
 Alter = Callable[[dict[str, Any]], object]
@@ -101,7 +101,7 @@ def refused(store: Path) -> str:
         use(store)
     except UnusableError as error:
         with pytest.raises(SystemExit) as end:
-            cli.main(["verify", str(store)])
+            main.main(["verify", str(store)])
         assert end.value.code == 2
         return str(error)
     return " ".join(verify(store))
@@ -192,7 +192,7 @@ def test_a_store_of_a_newer_version_says_so(
     for number in numbers:
         (store / "meta.json").write_text(json.dumps(meta | {"format": number, "pyramids": [1, 2, 3]}))
         with pytest.raises(SystemExit) as end:
-            cli.main(["verify", str(store)])
+            main.main(["verify", str(store)])
         assert end.value.code == 2
         words = f"format {str(number)[:20]}, made by a newer alexnet; this one reads format 1: upgrade it"
         assert capsys.readouterr().err == f"alexnet: {store} is a store of {words}\n"
@@ -250,7 +250,7 @@ def test_absurd_values_in_a_meta_that_vouches_for_itself_are_refused_in_a_line(
                 use(store)
                 assert place in ("kind", "notes.file", "classes.0.name", "notes") or value == was
             with pytest.raises(SystemExit):
-                cli.main(["verify", str(store)])
+                main.main(["verify", str(store)])
             assert len(capsys.readouterr().err.splitlines()) <= 1
             tried += 1
     count("store: an absurd value in meta.json", injected=tried, survived=tried)

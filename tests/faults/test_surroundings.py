@@ -16,11 +16,11 @@ import pytest
 from tests.faults.several import several
 from tests.prepared import SIDE, begin, end, fingerprint
 
-from alexnet import checkpoint
-from alexnet.data.prepare import prepare
+from alexnet.config.recipe import Recipe
+from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store, verify
-from alexnet.recipe import Recipe
-from alexnet.run import recipe_of
+from alexnet.runs import checkpoint
+from alexnet.runs.folder import recipe_of
 
 YEARS = 10 * 365 * 86400
 NAMES = ['plain "a"\n<script>alert(1)', "-dash \x1b[2J\u202e", "אבג 😀 é"]  # of classes

@@ -16,7 +16,7 @@ from tests.faults.faulty import KILLED, Faulty, calls
 from tests.faults.lives import Lives
 from tests.trained import Whole, alike, epochs, past, step, training
 
-from alexnet import runlog
+from alexnet.runs import log
 
 Count = Callable[..., None]
 
@@ -97,7 +97,7 @@ def test_a_disk_that_fails_at_any_call_costs_one_line_and_nothing_that_was_saved
         again = doomed(*command)
         assert told, f"call {at}: {found}"
         assert again.status == 0, f"call {at}: {again}"
-        resumed = [line["step"] for line in runlog.read(run) if line["kind"] == "resumed"]
+        resumed = [line["step"] for line in log.read(run) if line["kind"] == "resumed"]
         injected, ended = injected + 1, ended + (found.status == 1)
         survived += alike(whole.run(1), run) and all(at >= saved for at in resumed)
         shutil.rmtree(run)

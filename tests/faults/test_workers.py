@@ -16,15 +16,15 @@ from PIL import Image
 from tests.faults.lives import state
 from tests.prepared import PATIENCE, SIDE, begin, draw, end, environment, fingerprint, finished
 
-from alexnet.data import workers
-from alexnet.data.prepare import prepare
+from alexnet.core import process_pool
+from alexnet.core.errors import FailedError
+from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
-from alexnet.errors import FailedError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 
 
-class Stopped(workers.Worker):
+class Stopped(process_pool.Worker):
     """Stops one process when it has a picture in hand, and sends it another signal, if there is one.
 
     For that one time goes by a thousand times as fast, and for the others, on a busy machine, not at all.
@@ -58,8 +58,8 @@ def test_a_worker_that_dies_or_is_stuck_ends_it_with_the_picture_it_had_in_hand(
     for n in range(times):
         store = tmp_path / str(n)
         with monkeypatch.context() as patch:
-            patch.setattr(workers, "Worker", Stopped)
-            patch.setattr(workers, "TICK", 0.002)
+            patch.setattr(process_pool, "Worker", Stopped)
+            patch.setattr(process_pool, "TICK", 0.002)
             Stopped.number, Stopped.picture, Stopped.stopped = number, "", None
             with pytest.raises(FailedError) as failed:
                 prepare(source, store, side=SIDE, jobs=2)
@@ -91,7 +91,7 @@ def test_a_slow_compiler_and_a_path_of_python_that_is_a_path_end_no_prepare(
     compiler.chmod(0o755)
     slow = set()
 
-    class Slow(workers.Worker):
+    class Slow(process_pool.Worker):
         """Time goes by a thousand times as fast while its compiler is at work, and else not at all."""
 
         def look(self, past: float) -> None:
@@ -101,7 +101,7 @@ def test_a_slow_compiler_and_a_path_of_python_that_is_a_path_end_no_prepare(
 
     monkeypatch.setenv("CXX", str(compiler))
     monkeypatch.delenv("ALEXNET_NATIVE", raising=False)
-    monkeypatch.setattr(workers, "Worker", Slow)
+    monkeypatch.setattr(process_pool, "Worker", Slow)
     monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
     prepare(source, tmp_path / "store", side=SIDE, jobs=2)
     assert fingerprint(tmp_path / "store") == expected
@@ -122,7 +122,7 @@ def test_a_worker_that_does_not_start_ends_it(
     (tmp_path / "sitecustomize.py").write_text(body)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     if "sleep" in body:
-        monkeypatch.setattr(workers, "PATIENCE", 2.0)
+        monkeypatch.setattr(process_pool, "PATIENCE", 2.0)
     with pytest.raises(FailedError, match=words):
         prepare(source, tmp_path / "store", side=SIDE, jobs=2)
 
@@ -170,7 +170,9 @@ def test_few_open_files_are_enough_or_are_said(
     tried = range(6, 24) if torture else (8, 12)
     for most in tried:
         given = ["prepare", source, tmp_path / f"few{most}", "--side", str(SIDE), "--jobs", "2"]
-        status, lines = end(begin(given, before="import alexnet.cli, alexnet.data.prepare\n" + limit.format(most)))
+        status, lines = end(
+            begin(given, before="import alexnet.cli.main, alexnet.data.prepare.prepare\n" + limit.format(most))
+        )
         assert (status, len(lines)) in ((0, 0), (1, 1), (2, 1)), lines
         if status:
             assert "Too many open files" in lines[0]

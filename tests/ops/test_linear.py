@@ -7,9 +7,9 @@ import torch
 from tests.rounding import SAFE, deviation, reach
 from torch import nn
 
-from alexnet.network import AlexNet
+from alexnet.config.recipe import RECIPES, Net
+from alexnet.models.alexnet import AlexNet
 from alexnet.ops.linear import linear
-from alexnet.recipe import RECIPES, Net
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(64, 8), (9216, 40), (100, 7), (3, 1), (17, 3)])

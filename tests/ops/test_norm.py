@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from tests.rounding import UNIT, gamma
 from torch import Tensor
 
+from alexnet.config.recipe import LRN, WithinMap
 from alexnet.ops.norm import Relu, response_norm, within_map_norm
-from alexnet.recipe import LRN, WithinMap
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from alexnet.ops import forms
+from alexnet.ops import dispatch
 
 CUDA = torch.device("cuda", 0)
 
@@ -13,24 +13,24 @@ CUDA = torch.device("cuda", 0)
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
     """The answer is kept for a process."""
-    forms.gpu.cache_clear()
+    dispatch.gpu.cache_clear()
     yield
-    forms.gpu.cache_clear()
+    dispatch.gpu.cache_clear()
 
 
 def test_triton_serves_on_a_cuda_device() -> None:
     pytest.importorskip("triton", reason="Triton is not installed")
-    assert forms.name(CUDA) == "triton"
-    assert forms.gpu() is not None
+    assert dispatch.name(CUDA) == "triton"
+    assert dispatch.gpu() is not None
 
 
 def test_switched_off_the_plain_forms_serve_on_a_cuda_device_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALEXNET_NATIVE", "off")
-    assert forms.name(CUDA) == "pytorch"
-    assert forms.gpu() is None
+    assert dispatch.name(CUDA) == "pytorch"
+    assert dispatch.gpu() is None
 
 
 def test_an_architecture_of_the_cpu_leaves_triton_on(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="Triton is not installed")
     monkeypatch.setenv("ALEXNET_NATIVE", "x86-64-v3")
-    assert forms.name(CUDA) == "triton"
+    assert dispatch.name(CUDA) == "triton"

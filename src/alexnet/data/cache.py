@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alexnet.core.device import enter
+from alexnet.core.errors import UnusableError
+from alexnet.core.launch import launch
+from alexnet.core.process_pool import cores
 from alexnet.data.store import Split
-from alexnet.data.workers import cores
-from alexnet.device import enter
-from alexnet.errors import UnusableError
-from alexnet.launch import launch
 
 CACHES = ("auto", "device", "ram", "none")
 CHUNK_BYTES = 64 << 20  # read at once, in loading a device

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet import rng
+from alexnet.core import rng
+from alexnet.core.device import enter
+from alexnet.core.errors import FailedError
+from alexnet.core.launch import Share, bounds
 from alexnet.data.cache import Pictures
 from alexnet.data.store import Split
-from alexnet.device import enter
-from alexnet.errors import FailedError
-from alexnet.launch import Share, bounds
 
 STALLED = 600.0  # seconds without a batch after which the readers are given up: a network disk, say, that is gone
 LOOKS = 100  # in that time

@@ -19,9 +19,9 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from alexnet.data.decode import FAST, unpack_jpeg
-from alexnet.disk import checksum, digest, parsed
-from alexnet.errors import UnusableError
+from alexnet.core.errors import UnusableError
+from alexnet.core.files import checksum, digest, parsed
+from alexnet.data.images.decode import FAST, unpack_jpeg
 
 Form = Literal["raw", "jpeg"]
 FORMAT = 1

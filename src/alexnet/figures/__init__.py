@@ -5,12 +5,12 @@ from pathlib import Path
 
 from alexnet.figures.architecture import architecture
 from alexnet.figures.confusion import confusion
-from alexnet.figures.conv1 import kernels
-from alexnet.figures.curves import curves, reading
+from alexnet.figures.conv1_kernels import kernels
+from alexnet.figures.learning_curves import curves, reading
 from alexnet.figures.pictures import chances, maps, neighbours, top5
-from alexnet.figures.rates import figure_1, of_study, reached, training_errors
-from alexnet.figures.sheet import rendered, save
-from alexnet.figures.subject import CAPTIONS, NAMES, QUICK, Progress, of_run
+from alexnet.figures.relu_tanh import figure_1, of_study, reached, training_errors
+from alexnet.figures.run_data import CAPTIONS, NAMES, QUICK, Progress, of_run
+from alexnet.figures.style import rendered, save
 
 __all__ = [
     "CAPTIONS", "NAMES", "QUICK", "architecture", "chances", "confusion", "curves", "draw", "figure_1", "kernels",
@@ -26,7 +26,7 @@ def draw(
     `names` chooses among NAMES; `progress` is of_run's. Of a study it is figure 1. Raises UnusableError as of_run and
     of_study do.
     """
-    from alexnet.run import is_run
+    from alexnet.runs.folder import is_run
 
     if not is_run(run):
         drawn = of_study(run)

@@ -3,15 +3,15 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from alexnet import shapes
-from alexnet.figures.sheet import INK, SMALL, SOFT, TEXT, TOWERS, sheet, title
-from alexnet.recipe import Net
+from alexnet.config.recipe import Net
+from alexnet.figures.style import INK, SMALL, SOFT, TEXT, TOWERS, sheet, title
+from alexnet.models import layer_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from alexnet.nets import Network
+    from alexnet.models.build import Network
 
 APART = 1.25  # of the towers' middles from the figure's
 
@@ -24,7 +24,7 @@ def architecture(net: "Network") -> "Figure":
     """
     from matplotlib.lines import Line2D
 
-    layers = shapes.walk(net.net)
+    layers = layer_table.walk(net.net)
     shown = [layer for layer in layers if not layer.name.startswith("pool")]
     pools = {layer.name[4:]: layer for layer in layers if layer.name.startswith("pool")}
     towers = getattr(net.net, "towers", 1)
@@ -67,7 +67,7 @@ def architecture(net: "Network") -> "Figure":
     return figure
 
 
-def said(net: "Network", layer: shapes.Layer, pools: dict[str, shapes.Layer]) -> list[str]:
+def said(net: "Network", layer: layer_table.Layer, pools: dict[str, layer_table.Layer]) -> list[str]:
     """What stands beneath a layer: its name, its kernels, what follows it, its weights."""
     number = layer.name.lstrip("abcdefghijklmnopqrstuvwxyz")
     kernel = _window(layer)
@@ -86,7 +86,7 @@ def said(net: "Network", layer: shapes.Layer, pools: dict[str, shapes.Layer]) ->
 
 def follows(net: "Network", number: str) -> list[str]:
     """What follows a convolution beside its activation, "norm" and "pool", in its order."""
-    from alexnet import cifar
+    from alexnet.models import cifar
 
     if isinstance(net, cifar.Cifar):
         names = cifar.order(net.net)
@@ -98,7 +98,7 @@ def follows(net: "Network", number: str) -> list[str]:
 
 def meets(net: "Network", layer: str) -> bool:
     """Whether every output of a layer sees all of its input, of both towers where there are two."""
-    return not isinstance(net.net, Net) or shapes.groups(net.net, layer) == 1
+    return not isinstance(net.net, Net) or layer_table.groups(net.net, layer) == 1
 
 
 def _box(
@@ -143,7 +143,7 @@ def _lines(
             )  # fmt: skip
 
 
-def _window(layer: shapes.Layer) -> tuple[int, int] | None:
+def _window(layer: layer_table.Layer) -> tuple[int, int] | None:
     """(side, stride) of a layer's windows, out of its size formula; None where it is fully connected."""
     found = re.search(r"- (\d+)\)/(\d+)", layer.working)
     return (int(found[1]), int(found[2])) if found else None

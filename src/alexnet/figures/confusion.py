@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexnet.figures.sheet import INK, SMALL, SOFT, TEXT, sheet, short, title
+from alexnet.figures.style import INK, SMALL, SOFT, TEXT, sheet, short, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

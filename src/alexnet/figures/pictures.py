@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alexnet.figures.sheet import FALSE, INK, SMALL, SOFT, TEXT, TRUE, sheet, short
+from alexnet.figures.style import FALSE, INK, SMALL, SOFT, TEXT, TRUE, sheet, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from alexnet.ops.forms import best
+from alexnet.ops.dispatch import best
 
 
 def cut(

@@ -5,9 +5,9 @@ import zlib
 import torch
 from torch import Tensor
 
-from alexnet import rng
-from alexnet.ops import native
-from alexnet.ops.forms import best
+from alexnet.core import rng
+from alexnet.ops import cpu
+from alexnet.ops.dispatch import best
 
 
 def dropout(
@@ -22,9 +22,9 @@ def dropout(
     purpose, least = f"dropout {layer}", round(p * 2**32)
     quad, lead = divmod(unit, 4)  # a word of random bits for each of four units
     units = lead + x.shape[1]
-    if isinstance(step, int) and best(x) is native:
+    if isinstance(step, int) and best(x) is cpu:
         code = zlib.crc32(purpose.encode())
-        return x * native.kept(x.shape[0], units, quad, position, step, seed & rng.MASK, code, least)[:, lead:]
+        return x * cpu.kept(x.shape[0], units, quad, position, step, seed & rng.MASK, code, least)[:, lead:]
     pictures = torch.arange(position, position + x.shape[0], device=x.device)
     quads = torch.arange(quad, quad + (units + 3) // 4, device=x.device)
     four = rng.words(seed, purpose, quads, pictures[:, None], step & rng.MASK, step >> 32)

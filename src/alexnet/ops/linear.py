@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from alexnet.ops import native
-from alexnet.ops.forms import best
+from alexnet.ops import cpu
+from alexnet.ops.dispatch import best
 
 
 def linear(x: Tensor, layer: nn.Module) -> Tensor:
@@ -17,7 +17,7 @@ def linear(x: Tensor, layer: nn.Module) -> Tensor:
     if type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks) and layer.bias is not None:
         given = x, layer.weight, layer.bias
         alone = x.shape == (1, layer.in_features) and not torch.is_grad_enabled()
-        if alone and best(*given) is native and all(t.dtype == x.dtype and t.is_contiguous() for t in given):
-            return native.product(*given)
+        if alone and best(*given) is cpu and all(t.dtype == x.dtype and t.is_contiguous() for t in given):
+            return cpu.product(*given)
     out: Tensor = layer(x)
     return out

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.ops import native, plain
-from alexnet.ops.forms import best
-from alexnet.recipe import LRN, WithinMap
+from alexnet.config.recipe import LRN, WithinMap
+from alexnet.ops import cpu, reference
+from alexnet.ops.dispatch import best
 
 Relu = Literal["", "before", "after"]
 Form = Callable[..., Tensor]
@@ -57,8 +57,8 @@ def numbers(x: Tensor, norm: LRN, towers: int, relu: Relu) -> tuple[Any, ...]:
 def forms(x: Tensor, what: str, norm: LRN | WithinMap) -> tuple[Form, Form]:
     """The forward and backward form for x: the fastest that takes these numbers."""
     module = best(x)
-    if module is native and (norm.beta != 0.75 or norm.n > native.WIDEST):
-        module = plain
+    if module is cpu and (norm.beta != 0.75 or norm.n > cpu.WIDEST):
+        module = reference
     return getattr(module, f"{what}_forward"), getattr(module, f"{what}_backward")
 
 

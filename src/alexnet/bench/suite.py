@@ -1,0 +1,401 @@
+"""What `alexnet bench` measures: norm, step, inference, preparing, loading, and training from end to end."""
+
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from alexnet.bench import timing
+from alexnet.bench.timing import Clock, Line, compared
+from alexnet.config.recipe import LRN, RECIPES, AnyNet, Net, Recipe, WithinMap
+from alexnet.core.device import Place, keep_pages, place
+from alexnet.core.errors import UnusableError
+from alexnet.data.images.decode import decode
+from alexnet.data.images.limits import UnreadablePicture
+from alexnet.data.images.resize import square
+from alexnet.data.loader import Batch, training_batches
+from alexnet.data.prepare.prepare import prepare as prepare_store
+from alexnet.data.sources import drawings
+from alexnet.data.store import Store, packed
+from alexnet.data.transforms import Viewer
+from alexnet.models import layer_table
+from alexnet.models.alexnet import AlexNet
+from alexnet.models.build import build
+from alexnet.ops.norm import response_norm, within_map_norm
+from alexnet.runs import folder as run
+from alexnet.training import optimizer
+from alexnet.training.step import Step, fastest
+
+MAPS = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}  # what the norms see
+
+
+def malloc(kept: bool) -> str:
+    """The malloc setting of a peer, in words."""
+    return "kept pages" if kept and keep_pages() else "default malloc"
+
+
+def bench(
+    what: str = "all", *, device: str = "auto", precision: str = "auto", batch: int = 128, rounds: int = 5,
+    pictures: Path | None = None,
+) -> Iterator[Line]:  # fmt: skip
+    """Measure `what` (a key of BENCHES, or "all"), once on one thread by CPU time and once on all by wall time.
+
+    `pictures`: a folder of JPEGs for prepare, loader and end-to-end; without it such are drawn, of 500 x 375 pixels.
+    """
+    if what != "all" and what not in BENCHES:
+        raise UnusableError(f"bench {what!r} is not known; give {', '.join(BENCHES)} or all")
+    where = place(device, precision)
+    before = torch.get_num_threads()
+    threads = [0] if where.device.type == "cuda" else sorted({1, before})
+    try:
+        for name in BENCHES if what == "all" else [what]:
+            for count in threads:
+                yield from BENCHES[name](Clock(where, count or before), Job(batch, rounds, pictures))
+    finally:
+        torch.set_num_threads(before)
+
+
+class Job:
+    """How much is measured, and on which pictures."""
+
+    def __init__(self, batch: int, rounds: int, pictures: Path | None) -> None:
+        self.batch, self.rounds, self.folder = batch, rounds, pictures
+
+    @property
+    def whose(self) -> str:
+        """What the JPEGs are, in words."""
+        return f"JPEGs of {self.folder}" if self.folder else "drawn JPEGs of 500 x 375"
+
+    def jpegs(self, count: int = 128) -> list[bytes]:
+        """Files' bytes: the folder's, or pictures drawn and given grain so that they compress as photographs do."""
+        if self.folder:
+            paths = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))[:count]
+            if not paths:
+                raise UnusableError(f"folder {self.folder} holds no JPEG (.jpg, .jpeg)")
+            for path in paths:
+                try:
+                    decode(path.read_bytes())
+                except UnreadablePicture as error:
+                    raise UnusableError(f"picture {path}: {error}; name a folder of whole JPEGs") from None
+            return [p.read_bytes() for p in paths]
+        grain = np.random.Generator(np.random.Philox(1))
+        files = []
+        for i in range(count):
+            drawn = Image.fromarray(drawings.draw(i)).resize((500, 375))
+            noisy = np.asarray(drawn) + grain.normal(0, 8, (375, 500, 3))
+            out = io.BytesIO()
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(out, "JPEG", quality=92)
+            files.append(out.getvalue())
+        return files
+
+
+def lrn(clock: Clock, job: Job) -> Iterator[Line]:
+    """The norms, forward and backward, against torch's. Bound: five passes over the numbers at copying speed."""
+    where, narrow = clock.where, [torch.float32, torch.bfloat16]
+    for layer, maps in MAPS.items():
+        for dtype in narrow if where.precision == "bf16" else narrow[:1]:
+            x = 60 * torch.randn(job.batch, *maps, device=where.device)
+            x = x.to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+            g = torch.randn_like(x)
+
+            def ours(x: Tensor = x, g: Tensor = g) -> None:
+                torch.autograd.grad(response_norm(x, LRN(), 1), x, g)
+
+            def within(x: Tensor = x, g: Tensor = g) -> None:
+                torch.autograd.grad(within_map_norm(x, WithinMap()), x, g)
+
+            def pooled(x: Tensor = x, g: Tensor = g) -> None:
+                wide, norm = x.float(), WithinMap()
+                s = norm.k + norm.alpha * F.avg_pool2d(wide.square(), norm.n, 1, norm.n // 2)
+                torch.autograd.grad((wide * s.pow(-norm.beta)).to(x.dtype), x, g)
+
+            bound = 5 * x.numel() * x.element_size() / timing.bytes_per_second(clock)
+            shape = (job.batch, *maps)
+            theirs = stock_norm(shape, dtype, where.device)
+            a, peer, b, c = clock.medians([ours, theirs, within, pooled], job.rounds, clock.calls)
+            default = timing.apart(clock, job.rounds, stock_norm, shape, dtype, where.device)
+            name = f"{layer} {job.batch} x {' x '.join(map(str, maps))} {str(dtype)[6:]} NHWC, forward + backward"
+            for seconds, pages in ((default, False), (peer, True)):
+                peer_name = f"nn.LocalResponseNorm, {malloc(pages)}"
+                yield compared(f"norm across maps, {name}", a, seconds, peer_name, clock, bound=bound)
+            peer_name = f"avg_pool2d and pow by autograd, {malloc(True)}"
+            yield compared(f"norm within a map, {name}", b, c, peer_name, clock, bound=bound)
+
+
+def step(clock: Clock, job: Job) -> Iterator[Line]:
+    """A training step on ready views, against a net of stock modules. Bound: its products at the best rate."""
+    where, recipe = clock.where, RECIPES["source"]
+    plain = recipe.but(net={"within": None})
+    # First, as this process is still small: pages that the machine has to find are slow to come.
+    default = timing.apart(clock, job.rounds, stock_learner, job.batch, where)
+    views = 60 * torch.randn(job.batch, 3, recipe.net.input, recipe.net.input, device=where.device)
+    labels = torch.randint(0, recipe.net.classes, (job.batch,), device=where.device)
+    recipes = (plain, plain.but(net={"lrn": None}), recipe)
+    learn, learn_bare, learn_all = (learner(r, views, labels, where) for r in recipes)
+    rate = timing.products_per_second(clock, where.dtype)
+    bound = job.batch * products(plain.net, training=True) / rate
+    works = [learn, stock_learner(job.batch, where), learn_bare, learn_all]
+    ours, peer, bare, both = clock.medians(works, job.rounds, clock.calls)
+    what = f"training step, batch {job.batch}, {where.precision}, layers of source without the norm within maps"
+    name = "stock modules and torch.optim.SGD, " + ("fp32" if where.device.type == "cpu" else where.precision)
+    for seconds, pages in ((default, False), (peer, True)):
+        yield compared(what, ours, seconds, f"{name}, {malloc(pages)}", clock, amount=job.batch, bound=bound)
+    yield compared(what, ours, bare, "ours without any norm", clock, amount=job.batch, bound=bound)
+    bound = job.batch * products(recipe.net, training=True) / rate
+    what = f"training step, batch {job.batch}, {where.precision}, all layers of source"
+    yield compared(what, both, ours, "ours without the norm within maps", clock, amount=job.batch, bound=bound)
+
+
+def infer(clock: Clock, job: Job) -> Iterator[Line]:
+    """One picture at a time and 64. Bound: products at their best rate, and reading every weight once."""
+    where, net = clock.where, RECIPES["paper"].net
+    assert isinstance(net, Net)
+    ours = where.serve(AlexNet(net)).eval()
+    stock = Stock(net).to(where.device).eval()
+    weights = sum(p.numel() * p.element_size() for p in ours.parameters())
+    rate, speed = timing.products_per_second(clock, where.dtype), timing.bytes_read_per_second(clock)
+    for batch in (1, 64):
+        views = 60 * torch.randn(batch, 3, 224, 224, device=where.device)
+        taken = views.to(where.dtype).contiguous(memory_format=torch.channels_last)
+        whole = F.pad(views, (0, 3, 0, 3))
+
+        def serve(taken: Tensor = taken) -> Tensor:
+            with torch.inference_mode(), where.arithmetic():
+                return ours(taken)
+
+        def eager(whole: Tensor = whole) -> Tensor:
+            with torch.inference_mode():
+                return stock(whole)
+
+        a, peer = clock.medians([serve, eager], 4 * job.rounds if batch == 1 else job.rounds)
+        bound = batch * products(net) / rate + weights / speed
+        what = f"inference, batch {batch}, {where.precision}"
+        yield compared(
+            what, a, peer, "stock modules, eager fp32", clock, amount=0 if batch == 1 else batch, bound=bound
+        )
+
+
+def prepare(clock: Clock, job: Job) -> Iterator[Line]:
+    """Decode and resize to 256 x 256, against Pillow alone, in one process. Bound: the decoding."""
+    files = job.jpegs()
+
+    def ours() -> None:
+        for data in files:
+            square(decode(data)[0], 256)
+
+    def pillow() -> None:
+        for data in files:
+            pillow_square(data)
+
+    def decoding() -> None:
+        for data in files:
+            decode(data)
+
+    a, peer, bound = clock.medians([ours, pillow, decoding], job.rounds)
+    name = "Pillow, the same decode and resize"
+    yield compared(f"prepare, {job.whose}", a, peer, name, clock, amount=len(files), bound=bound)
+
+
+def loader(clock: Clock, job: Job) -> Iterator[Line]:
+    """A batch of training views from JPEGs of 256 x 256, against Pillow and one picture at a time. Bound: decoding."""
+    where = Place(torch.device("cpu"), clock.where.precision)
+    with tempfile.TemporaryDirectory() as folder:
+        store = store_of(job, Path(folder), 2 * job.batch)
+        split, viewer = store["train"], viewer_for(RECIPES["source"], store)
+        ids = np.arange(job.batch) % len(split)
+        files = [recoded(data) for data in job.jpegs(job.batch)]
+        small = [files[i % len(files)] for i in range(job.batch)]
+        buffer = np.empty((job.batch, 256, 256, 3), np.uint8)
+        mean = torch.from_numpy(store.mean).permute(2, 0, 1)
+        random = torch.Generator().manual_seed(1)
+
+        def ours() -> None:
+            images = torch.from_numpy(split.read(ids, buffer))
+            viewer.training(images, torch.from_numpy(ids), seed=0, epoch=1, dtype=where.dtype)
+
+        def each() -> None:
+            torch.stack([per_picture(data, mean, random) for data in small])
+
+        def decoding() -> None:
+            split.read(ids, buffer)
+
+        a, peer, bound = clock.medians([ours, each, decoding], job.rounds)
+        name = "Pillow and torch transforms a picture (fp32; crop, mirror, mean; no colour noise)"
+        what = f"decode and views, batch {job.batch}, {where.precision}, {job.whose} at 256 x 256"
+        yield compared(what, a, peer, name, clock, amount=job.batch, bound=bound)
+
+
+def end_to_end(clock: Clock, job: Job) -> Iterator[Line]:
+    """Training from a JPEG store, read anew each step, against the same steps on one batch that lies ready."""
+    where, recipe = clock.where, RECIPES["source"]
+    with tempfile.TemporaryDirectory() as folder:
+        store = store_of(job, Path(folder), 8 * job.batch)
+        split = store["train"]
+        recipe = recipe.but(net={"classes": len(store.classes)})
+        net = where.hold(build(recipe.net, 0)).train()
+        momentum = optimizer.Momentum(net, recipe.sgd, where.dtype)
+        take = fastest(Step(net, viewer_for(recipe, store).to(where.device), momentum, where, 0))
+        rates, count = optimizer.rates(recipe, 0.0, ()), 4
+        batches = training_batches(
+            split, job.batch, epochs=10**6, seed=0, reshuffle=True, first_step=0, device=where.device, workers=2
+        )
+        ready = next(b for b in batches if len(b.ids) == job.batch)
+
+        def real() -> None:
+            for batch in [next(full) for _ in range(count)]:
+                take(batch, rates, True).loss.item()
+
+        def synthetic() -> None:
+            for _ in range(count):
+                take(ready, rates, True).loss.item()
+
+        full = (b for b in batches if len(b.ids) == job.batch)
+        a, peer = clock.medians([real, synthetic], job.rounds)
+        what = f"training from end to end, batch {job.batch}, {where.precision}, {job.whose} at 256 x 256"
+        name = "the same steps on one batch in memory"
+        yield compared(what, a, peer, name, clock, amount=count * job.batch, bound=peer)
+
+
+BENCHES: dict[str, Callable[[Clock, Job], Iterator[Line]]] = {
+    "lrn": lrn,
+    "step": step,
+    "infer": infer,
+    "prepare": prepare,
+    "loader": loader,
+    "end-to-end": end_to_end,
+}
+
+
+class Stock(nn.Sequential):
+    """The same layers (but for the norm within maps) of PyTorch's own modules, as anyone would write them."""
+
+    def __init__(self, net: Net) -> None:
+        k, norm = net.kernels, net.lrn
+        assert norm is not None
+
+        def lrn() -> nn.Module:
+            return nn.LocalResponseNorm(norm.n, norm.a * norm.n, norm.beta, norm.k)  # it divides by n
+
+        first = [lrn(), nn.ReLU(True)] if net.lrn1_first else [nn.ReLU(True), lrn()]
+        super().__init__(
+            nn.Conv2d(3, k[0], 11, 4), *first, nn.MaxPool2d(3, 2),
+            nn.Conv2d(k[0], k[1], 5, padding=2, groups=net.towers), nn.ReLU(True), lrn(), nn.MaxPool2d(3, 2),
+            nn.Conv2d(k[1], k[2], 3, padding=1), nn.ReLU(True),
+            nn.Conv2d(k[2], k[3], 3, padding=1, groups=net.towers), nn.ReLU(True),
+            nn.Conv2d(k[3], k[4], 3, padding=1, groups=net.towers), nn.ReLU(True), nn.MaxPool2d(3, 2), nn.Flatten(),
+            nn.Linear(k[4] * 36, net.hidden), nn.ReLU(True), nn.Dropout(net.dropout),
+            nn.Linear(net.hidden, net.hidden), nn.ReLU(True), nn.Dropout(net.dropout),
+            nn.Linear(net.hidden, net.classes),
+        )  # fmt: skip
+
+
+def learner(recipe: Recipe, views: Tensor, labels: Tensor, where: Place) -> Callable[[], object]:
+    """A training step of ours on ready views; on a CUDA device captured, and from stored pictures."""
+    net = where.hold(build(recipe.net, 0)).train()
+    momentum = optimizer.Momentum(net, recipe.sgd, where.dtype)
+    viewer = Viewer(recipe.views, recipe.net.input, torch.zeros(256, 256, 3), torch.eye(3)).to(where.device)
+    step, rates = Step(net, viewer, momentum, where, 0), optimizer.rates(recipe, 0.0, ())
+    if where.device.type == "cuda":
+        take, count = fastest(step), len(labels)
+        # Random, for products of zeros are faster; and learned slowly, for the same batch comes a thousand times.
+        images = torch.randint(0, 256, (count, 256, 256, 3), dtype=torch.uint8, device=where.device)
+        batch, rates = (
+            Batch(0, 0, 0, torch.arange(count, device=where.device), images, labels),
+            optimizer.Rates(1e-5, 2e-5),
+        )
+        return lambda: take(batch, rates, True)
+    taken = views.to(where.dtype).contiguous(memory_format=torch.channels_last)
+
+    def once() -> float:
+        step.gradients.clear()
+        loss, _ = step.learn(taken, labels, len(labels))
+        step.update(rates)
+        return loss.item()
+
+    return once
+
+
+def stock_norm(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+    """torch's norm, forward and backward; it has it in float32 alone."""
+    x = (60 * torch.randn(shape, device=device)).to(dtype).contiguous(memory_format=torch.channels_last)
+    x, g, norm = x.requires_grad_(), torch.randn_like(x), nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)
+    return lambda: torch.autograd.grad(norm(x.float()).to(dtype), x, g)
+
+
+def stock_learner(batch: int, where: Place) -> Callable[[], object]:
+    """A training step of the stock net on ready views: fp32 on a CPU, and on a GPU as precise as ours."""
+    net = RECIPES["source"].net
+    assert isinstance(net, Net)
+    views = 60 * torch.randn(batch, 3, net.input, net.input, device=where.device)
+    labels = torch.randint(0, net.classes, (batch,), device=where.device)
+    narrow = where.device.type == "cuda" and where.precision == "bf16"
+    return stock_step(Stock(net).to(where.device), F.pad(views, (0, 3, 0, 3)), labels, narrow)
+
+
+def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> Callable[[], object]:
+    """A training step as anyone would write it, in float32 or as autocast has it (torch's norm in float32)."""
+    sgd = torch.optim.SGD(net.train().parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
+
+    def learn() -> None:
+        with torch.autocast(views.device.type, torch.bfloat16, enabled=narrow):
+            loss = F.cross_entropy(net(views), labels)
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+
+    return learn
+
+
+def products(net: AnyNet, training: bool = False) -> int:
+    """Multiply-adds for one picture: thrice the forward pass in training, but for the gradient of conv1's input."""
+    layers = layer_table.walk(net)
+    forward = sum(layer.multiply_adds for layer in layers)
+    return 3 * forward - layers[0].multiply_adds if training else forward
+
+
+def store_of(job: Job, folder: Path, pictures: int) -> Store:
+    """A store of so many JPEGs of 256 x 256, half of each class: the job's pictures again and again."""
+    files = job.jpegs(job.batch)
+    for i in range(max(pictures, 20)):
+        path = folder / "source" / str(i % 2) / f"{i:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files[i % len(files)])
+    prepare_store(folder / "source", folder / "store", form="jpeg", val_fraction=0.1, jobs=1)
+    return Store(folder / "store")
+
+
+def viewer_for(recipe: Recipe, store: Store) -> Viewer:
+    """The recipe's views of a store."""
+    statistics = (store.mean, store.eigenvalues, store.eigenvectors)
+    return run.viewer(recipe, *map(torch.from_numpy, statistics))
+
+
+def pillow_square(data: bytes) -> np.ndarray:
+    """Decoding and the same resize by Pillow alone."""
+    with Image.open(io.BytesIO(data)) as image:
+        rgb = image.convert("RGB")
+    shorter = min(rgb.size)
+    left, top = (rgb.width - shorter) // 2, (rgb.height - shorter) // 2
+    box = (left, top, left + shorter, top + shorter)
+    return np.asarray(rgb.resize((256, 256), Image.Resampling.BILINEAR, box=box))
+
+
+def recoded(data: bytes) -> bytes:
+    """A file as a JPEG store holds it, 256 x 256."""
+    return packed(pillow_square(data), "jpeg")
+
+
+def per_picture(data: bytes, mean: Tensor, random: torch.Generator) -> Tensor:
+    """Views as most pipelines make them: Pillow, a tensor a picture, crop, mirror, less the mean."""
+    with Image.open(io.BytesIO(data)) as image:
+        x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    top, left, mirror = torch.randint(0, 32, (3,), generator=random).tolist()
+    place = slice(None), slice(top, top + 224), slice(left, left + 224)
+    x = x[place].float() - mean[place]
+    return x.flip(2).contiguous() if mirror < 16 else x.contiguous()

@@ -1,0 +1,149 @@
+"""How fast something is: in turns with a peer in the same run, by medians, and against what the machine could do."""
+
+import json
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+
+import torch
+
+from alexnet.core.device import Place, keep_pages
+from alexnet.runs import folder
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One comparison. `ours`, `peer` and `bound` are in `unit`; `ratio` is how many times as fast ours is."""
+
+    what: str
+    ours: float
+    peer: float
+    peer_name: str
+    ratio: float
+    bound: float | None
+    fraction_of_bound: float | None
+    unit: str
+    machine: str
+
+    def plain(self) -> str:
+        """For JSON: one object, one line."""
+        short = {n: float(f"{v:.4g}") if isinstance(v, float) else v for n, v in asdict(self).items()}
+        return json.dumps(short)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How time is taken: CPU time on one thread, which other programs hardly disturb, or wall time on all."""
+
+    where: Place
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """Such as "1 thread, CPU time"."""
+        if self.where.device.type == "cuda":
+            return "wall time"
+        return "1 thread, CPU time" if self.threads == 1 else f"{self.threads} threads, wall time"
+
+    @property
+    def machine(self) -> str:
+        """What it was measured on."""
+        if self.where.device.type == "cuda":
+            return torch.cuda.get_device_name(self.where.device)
+        return f"{folder.processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
+
+    @property
+    def calls(self) -> int:
+        """Calls to a reading: on a GPU so many that launching the first and waiting for the last count little."""
+        return 50 if self.where.device.type == "cuda" else 1
+
+    def seconds(self, work: Work, calls: int = 1) -> float:
+        """What one of so many calls takes; the device is waited for after the last."""
+        one_thread = self.threads == 1 and self.where.device.type == "cpu"
+        now = time.process_time if one_thread else time.perf_counter
+        self.wait()
+        start = now()
+        for _ in range(calls):
+            work()
+        self.wait()
+        return (now() - start) / calls
+
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self.where.device.type == "cuda":
+            torch.cuda.synchronize(self.where.device)
+
+    def medians(self, works: Sequence[Work], rounds: int, calls: int = 1) -> list[float]:
+        """The median seconds of a call of each, in turns after calls that do not count; malloc keeps freed pages."""
+        keep_pages()
+        torch.set_num_threads(self.threads)
+        taken: list[list[float]] = [[] for _ in works]
+        for turn in range(rounds):
+            for i, work in enumerate(works):
+                for _ in range(1 if turn else 3):  # caches and kept pages as this work leaves them
+                    work()
+                taken[i].append(self.seconds(work, calls))
+        return [statistics.median(t) for t in taken]
+
+
+def apart(clock: Clock, rounds: int, build: Callable[..., Work], *inputs: object) -> float:
+    """The median seconds of the work build(*inputs), in a process of its own with malloc as it comes.
+
+    Pages that were once kept are not given back, so the two settings cannot take turns in one process.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_as_it_comes, clock, rounds, build, inputs).result()
+
+
+def _as_it_comes(clock: Clock, rounds: int, build: Callable[..., Work], inputs: tuple[object, ...]) -> float:
+    os.environ["ALEXNET_KEEP_PAGES"] = "0"
+    return clock.medians([build(*inputs)], rounds)[0]
+
+
+def compared(
+    what: str, ours: float, peer: float, peer_name: str, clock: Clock, *, amount: float = 0, bound: float | None = None
+) -> Line:
+    """A line from seconds: as milliseconds, or as a rate where there is an `amount` of pictures. `bound` in seconds."""
+
+    def shown(seconds: float) -> float:
+        return amount / seconds if amount else 1e3 * seconds
+
+    unit = "pictures/s" if amount else "ms"
+    limit, fraction = (None, None) if bound is None else (shown(bound), bound / ours)
+    return Line(
+        f"{what} ({clock.name})", shown(ours), shown(peer), peer_name, peer / ours, limit, fraction, unit, clock.machine
+    )
+
+
+def products_per_second(clock: Clock, dtype: torch.dtype, rounds: int = 5, size: int | None = None) -> float:
+    """Multiply-adds a second of the best square matrix product: what bounds the convolutions.
+
+    Its side is 2048 on a CPU, and 8192 on a GPU, which does one of 2048 about as fast as it is launched.
+    """
+    size = size or (8192 if clock.where.device.type == "cuda" else 2048)
+    a, b = (torch.randn(size, size, device=clock.where.device).to(dtype) for _ in range(2))
+    torch.set_num_threads(clock.threads)
+    torch.mm(a, b)
+    return size**3 / min(clock.seconds(lambda: torch.mm(a, b), clock.calls) for _ in range(rounds))
+
+
+def bytes_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> float:
+    """Bytes read and written a second in copying: what bounds operations that compute little."""
+    a = torch.empty(size, dtype=torch.uint8, device=clock.where.device)
+    b = torch.empty_like(a)
+    torch.set_num_threads(clock.threads)
+    b.copy_(a.fill_(1))
+    return 2 * size / min(clock.seconds(lambda: b.copy_(a), clock.calls) for _ in range(rounds))
+
+
+def bytes_read_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> float:
+    """Bytes read a second in summing: what bounds a pass over weights."""
+    a = torch.ones(size // 4, device=clock.where.device)
+    torch.set_num_threads(clock.threads)
+    return size / min(clock.seconds(a.sum, clock.calls) for _ in range(rounds))

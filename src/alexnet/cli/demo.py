@@ -1,0 +1,36 @@
+"""The main job on pictures drawn by program: prepare, train, evaluate, predict, figures, report."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from alexnet.cli.console import bar
+from alexnet.core.errors import UnusableError
+from alexnet.data.prepare.prepare import prepare
+from alexnet.figures import draw
+from alexnet.reporting.report import report
+from alexnet.runs.folder import is_run
+from alexnet.training.trainer import train
+
+PICTURES = 1500
+
+
+def demo(out: Path, quiet: bool = False, leave: bool = False) -> dict[str, Any]:
+    """Everything, into the folder `out`; what an earlier, interrupted demo has done is kept.
+
+    `leave`: as train takes it. Raises UnusableError where `out` is no folder.
+
+    Returns {"top1": ten-view top-1 error 0..1, "seconds", "report": path of the page}.
+    """
+    begun = time.monotonic()
+    store, trained = out / "store", out / "run"
+    if out.exists() and not out.is_dir():
+        raise UnusableError(f"{out} is no folder; name another")
+    out.mkdir(parents=True, exist_ok=True)
+    if not store.exists():
+        with bar("draw and prepare", "pictures", quiet) as progress:
+            prepare(f"builtin:{PICTURES}", store, progress=progress)
+    final = train(store, trained, "demo", resume=is_run(trained), quiet=quiet, leave=leave)
+    draw(trained, trained / "figures")
+    page = report(out)
+    return {"top1": final.errors.top1, "seconds": round(time.monotonic() - begun, 1), "report": str(page)}

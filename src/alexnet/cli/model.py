@@ -1,0 +1,72 @@
+"""Verbs that show what there is."""
+
+from pathlib import Path
+
+from alexnet.cli.console import show_json, table
+from alexnet.cli.options import Json, Settings, chosen
+
+
+def report(out: Path, /) -> None:
+    """Write one self-contained HTML page, OUT/report.html, about every study and run in a folder; also as report.md.
+
+    Example: alexnet report runs/
+
+    Parameters
+    ----------
+    out
+        Folder that holds study or run folders, at any depth.
+    """
+    from alexnet.reporting.report import report
+
+    print(report(out))
+
+
+def summary(recipe: str = "paper", /, *, set_: Settings = (), json_: Json = False) -> None:
+    """The layers of a recipe's net: the size formula worked out, outputs, weights, units, multiply-adds.
+
+    Example: alexnet summary one-gpu
+
+    Parameters
+    ----------
+    recipe
+        Name of a recipe, or a JSON file.
+    """
+    from alexnet.models.layer_table import notes, walk
+
+    value = chosen(recipe, set_)
+    layers = walk(value.net)
+    totals = {n: sum(getattr(layer, n) for layer in layers) for n in ("weights", "units", "multiply_adds")}
+    if json_:
+        rows = [vars(layer) | {"units": layer.units} for layer in layers]
+        show_json({"recipe": recipe, "layers": rows, "total": totals, "notes": notes(value.net)})
+        return
+    lines = [
+        [layer.name, layer.working, f"{layer.maps} x {layer.side} x {layer.side}"]
+        + [f"{n:,}" if n else "" for n in (layer.weights, layer.units, layer.multiply_adds)]
+        for layer in layers
+    ]
+    lines.append(["total", "", "", *(f"{n:,}" for n in totals.values())])
+    heads = ["layer", "(W + 2P - F)/S + 1, rounded up", "output", "weights", "units", "multiply-adds"]
+    table(f"{recipe}: input 3 x {value.net.input} x {value.net.input}", heads, lines)
+    for line in notes(value.net):
+        print(line)
+
+
+def recipe(name: str = "source", /, *, set_: Settings = (), json_: Json = False) -> None:
+    """Print a recipe: every number that changes a result, with the paper's section beside it, and its digest.
+
+    Example: alexnet recipe paper --set net.lrn.n=3 --json > mine.json
+
+    Parameters
+    ----------
+    name
+        Name of a recipe (paper, source, source-145, batch-256, large, one-gpu, cifar-13, cifar-11, cifar-18, tiny,
+        demo) or a JSON file.
+    """
+    from alexnet.config.overrides import described
+
+    value = chosen(name, set_)
+    if json_:
+        show_json({"name": name, "digest": value.digest, "recipe": value.plain()})
+    else:
+        table(f"{name} {value.digest}", ["field", "value", "section: words"], [list(r) for r in described(value)])

@@ -1,0 +1,66 @@
+"""What several verbs take, and what they make of it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter, Token
+from cyclopts.validators import Number
+
+from alexnet.config.overrides import cut
+from alexnet.core.errors import UnusableError
+
+if TYPE_CHECKING:
+    from alexnet.config.recipe import Recipe
+
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON for machines instead of a table.")]
+Settings = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--set", negative=(), show_default=False, help="Change a field: --set net.lrn.n=3. May be repeated."
+    ),
+]
+Layers = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=1, show_default=False)]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[
+    Literal["auto", "fp32", "tf32", "bf16", "fp64"],
+    Parameter(
+        help="auto: bf16 where the hardware has it. tf32: on CUDA, products of 10-bit mantissas. fp64: for proofs."
+    ),
+]
+
+
+def whole(_: object, tokens: Sequence[Token]) -> int:
+    """A whole number as it was typed; cyclopts itself would round 1.5."""
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{cut(text)!r} is not a whole number") from None
+
+
+def number(least: int, most: int) -> Any:
+    """What the parser is told of a whole number."""
+    return Parameter(converter=whole, validator=Number(gte=least, lte=most))
+
+
+Whole = Annotated[int, Parameter(converter=whole)]
+Workers = Annotated[int, number(1, 256), Parameter(help="Threads that read pictures ahead.")]
+Top = Annotated[int, number(1, 1_000_000)]
+Positive = Annotated[int, number(1, 1_000_000_000)]
+NotNegative = Annotated[int, number(0, 1_000_000_000)]
+Rate = Annotated[float, Parameter(validator=Number(gte=0.001, lte=1e12))]
+
+
+def way_of(towers_apart: bool, hybrid: bool) -> str:
+    """How the net is to lie over the processes: one of launch.WAYS."""
+    if towers_apart and hybrid:
+        raise UnusableError("--towers-apart and --hybrid exclude each other; give one")
+    return "towers" if towers_apart else "hybrid" if hybrid else "data"
+
+
+def chosen(name: str, settings: Sequence[str], **changes: int | None) -> "Recipe":
+    """A recipe by name or file, with --set and the flags that stand for a field."""
+    from alexnet.config.recipe import named, override
+
+    value = override(named(name), list(settings))
+    return value.but(**{n: v for n, v in changes.items() if v is not None})

@@ -1,0 +1,1 @@
+"""Recipes: their fields, the named ones, and how single fields are changed."""

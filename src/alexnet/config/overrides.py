@@ -1,0 +1,220 @@
+"""Frozen dataclasses as settings: changed, read from JSON and refused by the name of the field."""
+
+import dataclasses
+import difflib
+import json
+import sys
+import types
+import typing
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from typing import Any, Literal, Union
+
+from alexnet.core.errors import UnusableError
+
+MOST = 2**53  # of whole numbers: these are floats as well
+
+
+def note(default: Any, words: str, later: bool = False) -> Any:
+    """A field's default with the words that `alexnet recipe` prints beside it.
+
+    `later`: a digest does not see the field while it holds its default, so what was made before it came keeps its own.
+    """
+    metadata = {"note": words, "later": later}
+    if isinstance(default, (dict, list)):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def check(holds: bool, name: str, value: object, wanted: str) -> None:
+    """Raise UnusableError where a field does not hold what it must."""
+    if not holds:
+        raise UnusableError(f"recipe {name} is {show(value)}; it must be {wanted}")
+
+
+def vary(value: Any, changes: Mapping[str, Any], place: str) -> Any:
+    """`value`, a frozen dataclass, with some fields changed; a mapping reaches what is inside a field."""
+    fields = {f.name: f for f in dataclasses.fields(value)}
+    hints = typing.get_type_hints(type(value))
+    new = {}
+    for name, change in changes.items():
+        full = f"{place}{name}"
+        if name not in fields:
+            raise UnusableError(unknown(full, name, list(fields), place))
+        now = getattr(value, name)
+        if isinstance(change, Mapping) and dataclasses.is_dataclass(now) and "kind" not in change:
+            new[name] = vary(now, change, f"{full}.")
+        else:
+            whole = now | dict(change) if isinstance(change, Mapping) and isinstance(now, dict) else change
+            new[name] = typed(whole, hints[name], full)
+    return dataclasses.replace(value, **new)
+
+
+def described(value: Any) -> Iterator[tuple[str, str, str]]:
+    """Every value as (name, value, section or reason), in order."""
+
+    def walk(value: Any, place: str) -> Iterator[tuple[str, str, str]]:
+        for f in dataclasses.fields(value):
+            inner = getattr(value, f.name)
+            if dataclasses.is_dataclass(inner):
+                yield f"{place}{f.name}", type(inner).__name__, f.metadata["note"]
+                yield from walk(inner, f"{place}{f.name}.")
+            else:
+                yield f"{place}{f.name}", json.dumps(plain(inner)), f.metadata["note"]
+
+    return walk(value, "")
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The names under which two mappings hold other values, or only one holds any."""
+    return [name for name in dict.fromkeys((*one, *other)) if one.get(name) != other.get(name)]
+
+
+def check_path(value: Any, names: list[str]) -> None:
+    """Raise UnusableError where a dotted name leads through something that has no fields."""
+    for i, name in enumerate(names):
+        if isinstance(value, dict) and i == len(names) - 1:
+            return
+        if not dataclasses.is_dataclass(value):
+            raise UnusableError(
+                f"recipe {'.'.join(names[:i])} is {show(value)} and has no field {name}; set it as a whole"
+            )
+        fields = [f.name for f in dataclasses.fields(value)]
+        if name not in fields:
+            raise UnusableError(unknown(".".join(names[: i + 1]), name, fields, "".join(n + "." for n in names[:i])))
+        value = getattr(value, name)
+
+
+def plain(value: Any, later: bool = True) -> Any:
+    """`value` as JSON's own types; a dataclass says which it is under "kind".
+
+    Without `later`, fields that came later are left out where they hold their default.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        shown = [f for f in dataclasses.fields(value) if later or not (f.metadata["later"] and _unset(value, f))]
+        return {"kind": type(value).__name__} | {f.name: plain(getattr(value, f.name), later) for f in shown}
+    if isinstance(value, (tuple, list)):
+        return [plain(v, later) for v in value]
+    return value
+
+
+def typed(value: Any, hint: Any, place: str) -> Any:
+    """`value`, from JSON or Python, as the field's type; raises UnusableError naming the field."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) or _is_union(hint) else (hint,)
+    if any(dataclasses.is_dataclass(o) and type(value) is o for o in options):
+        return value
+    if value is None and type(None) in options:
+        return None
+    if isinstance(value, Mapping) and any(dataclasses.is_dataclass(o) for o in options):
+        return _record(value, [o for o in options if dataclasses.is_dataclass(o)], place)
+    for option in options:
+        if dataclasses.is_dataclass(option) or option is type(None):
+            continue
+        try:
+            return _scalar(value, option)
+        except TypeError:
+            continue
+    raise UnusableError(f"recipe {place or 'file'} is {show(value)}; it must be {_words(options)}")
+
+
+def read(text: str) -> Any:
+    """The JSON value `text`; raises ValueError for anything else, one name given twice, and a nesting too deep."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"it says {twice!r} twice")
+    return found
+
+
+def _unset(value: Any, field: dataclasses.Field[Any]) -> bool:
+    factory = field.default_factory
+    default = field.default if factory is dataclasses.MISSING else factory()
+    return bool(getattr(value, field.name) == default)
+
+
+def _record(value: Mapping[str, Any], options: list[Any], place: str) -> Any:
+    kinds = [o.__name__ for o in options]
+    kind = value.get("kind", kinds[0])
+    if kind not in kinds:
+        raise UnusableError(f"recipe {place}.kind is {show(kind)}; it must be {' or '.join(kinds)}")
+    base = options[kinds.index(kind)]()
+    changes = {n: v for n, v in value.items() if n != "kind"}
+    prefix = f"{place}." if place else ""
+    fields = {f.name for f in dataclasses.fields(base)}
+    for name in changes:
+        if name not in fields:
+            raise UnusableError(unknown(f"{prefix}{name}", name, sorted(fields), prefix))
+    hints = typing.get_type_hints(type(base))
+    return dataclasses.replace(base, **{n: typed(v, hints[n], f"{prefix}{n}") for n, v in changes.items()})
+
+
+def _scalar(value: Any, hint: Any) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if isinstance(value, str) and value in arguments:
+            return value
+    elif origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(_scalar(v, arguments[0]) for v in value)
+    elif origin is dict and isinstance(value, Mapping):
+        return {str(k): _scalar(v, arguments[1]) for k, v in value.items()}
+    elif hint is bool or isinstance(value, bool):
+        if hint is bool and isinstance(value, bool):
+            return value
+    elif hint is float and isinstance(value, (int, float)) and abs(value) <= sys.float_info.max:  # so not NaN either
+        return float(value)
+    elif (hint is str and isinstance(value, str)) or (hint is int and isinstance(value, int) and abs(value) <= MOST):
+        return value
+    raise TypeError
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) is Union
+
+
+def _words(options: tuple[Any, ...]) -> str:
+    names = {
+        int: "a whole number up to 2^53",
+        float: "a number",
+        bool: "true or false",
+        str: "a word",
+        type(None): "null",
+    }
+    words = []
+    for option in options:
+        arguments = typing.get_args(option)
+        if typing.get_origin(option) is Literal:
+            words.append(" or ".join(map(str, arguments)))
+        elif typing.get_origin(option) is tuple:
+            words.append(f"a list, each {names[arguments[0]]}")
+        elif typing.get_origin(option) is dict:
+            words.append(f"an object, each value {names[arguments[1]]}")
+        elif dataclasses.is_dataclass(option):
+            words.append(f"an object ({getattr(option, '__name__', option)})")
+        else:
+            words.append(names[option])
+    return " or ".join(words)
+
+
+def unknown(full: str, name: str, known: list[str], place: str, what: str = "recipe field") -> str:
+    """The line for a name that does not exist, with the nearest one that does."""
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    hint = f"did you mean {place}{near[0]}?" if near else f"there are {', '.join(known)}"
+    return f"no {what} {full}; {hint}"
+
+
+def show(value: Any) -> str:
+    """`value` as it stands in a message, cut to 80 characters."""
+    return cut(repr(value) if isinstance(value, str) else json.dumps(plain(value), default=repr))
+
+
+def cut(text: str) -> str:
+    """`text`, or its beginning where it has more than 80 characters."""
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,144 @@
+"""Files that are there whole or not at all, even after a power cut."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from alexnet.core.errors import UnusableError
+
+FORMAT = 1  # of the JSON records that are signed
+LARGEST = 1 << 30  # bytes of a file that is read whole
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which is at `path` in the end, or not at all where something is raised meanwhile."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:  # a failed write does not say of which file
+        raise type(error)(error.errno, error.strerror, str(path)) from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def write(path: Path, pieces: Iterable[bytes]) -> str:
+    """Write a file whole or not at all; returns its SHA-256."""
+    total = hashlib.sha256()
+    with whole(path) as file:
+        for piece in pieces:
+            file.write(piece)
+            total.update(piece)
+    return total.hexdigest()
+
+
+def contents(path: Path, most: int = LARGEST) -> bytes:
+    """The bytes of a file; raises OSError, also for a pipe or a device, which may never end, and for more bytes."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    if status.st_size > most:
+        raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and at most {most} make sense", str(path))
+    return path.read_bytes()
+
+
+def digest(path: Path) -> str | None:
+    """The SHA-256 of a file, whatever its size; None for what is no plain file, such as a pipe; raises OSError."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(folder: Path) -> None:
+    """Make a rename last; some systems cannot open a folder, and need not."""
+    with contextlib.suppress(PermissionError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as a JSON file, whole or not at all."""
+    write(path, [json_bytes(value)])
+
+
+def json_bytes(value: Any) -> bytes:
+    """`value` as a JSON file's bytes; names that are not UTF-8 are escaped."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+
+
+def parsed(data: bytes) -> Any:
+    """The value of a JSON file's bytes; raises ValueError where they are none, or nested beyond all use."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def signed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record with its format and a checksum over all of it: against bits that turn, not against people."""
+    record = {"format": FORMAT} | record
+    return record | {"signature": checksum(record)}
+
+
+def read_signed(path: Path) -> dict[str, Any]:
+    """A record that `signed` made, without what it added; one of before there were formats too.
+
+    Raises OSError, ValueError where a bit of it has changed, and UnusableError for one of a newer alexnet.
+    """
+    record = parsed(contents(path))
+    if not isinstance(record, dict):
+        raise ValueError("no record")
+    signature = record.pop("signature", None)
+    if ("format" in record or signature is not None) and signature != checksum(record):
+        raise ValueError("altered")
+    form = record.pop("format", FORMAT)
+    if form != FORMAT:
+        raise UnusableError(f"{path} has format {form}, of a newer alexnet, and this one reads {FORMAT}; install that")
+    return record
+
+
+def checksum(record: dict[str, Any]) -> str:
+    """SHA-256 over all that a record says."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def locked(path: Path, words: str) -> IO[bytes]:
+    """Hold the file at `path`, made where it is missing, until what is returned is closed or this process ends.
+
+    The system lets go however the process ends, so that a file left behind holds nobody up. Raises UnusableError with
+    `words` while another process holds it, or where the file system has no locks; OSError where there can be no file.
+    """
+    for _ in range(100):  # it is removed again and again only where another process starts and ends as often
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # FileNotFoundError: who held it has removed it, perhaps its folder too.
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as closing:
+            file = closing.enter_context(path.open("ab"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UnusableError(words) from None
+            except OSError as error:
+                raise UnusableError(
+                    f"{path.parent} lies on a file system without locks ({error.strerror}), where two processes could "
+                    "work at once; take another, or mount it with flock"
+                ) from None
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                closing.pop_all()
+                return file
+    raise UnusableError(words)

@@ -1,0 +1,221 @@
+"""Work spread over processes that are watched: one that dies or hangs ends the work in a line that says over what."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+from typing import IO, Any, Protocol, TypeVar
+
+from alexnet.core.errors import FailedError
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+PATIENCE = 120.0  # seconds that a worker may have one thing in hand
+TICK = 0.5  # seconds between two looks at what each has in hand
+ROOM = 4096  # bytes to say it in
+
+
+class Spread(Protocol):
+    """Like `map`, in any order."""
+
+    def __call__(self, function: Callable[[T], U], tasks: Iterable[T], /) -> Iterable[U]: ...
+
+
+@contextmanager
+def workers(jobs: int | None, folder: Path) -> Iterator[Spread]:
+    """What applies a function to each task, giving results as they come: here for 1, or in `jobs` other processes.
+
+    None: one a core. `folder` has room for a file of a few kB without a name. Raises FailedError for a process that
+    cannot be started, that dies, or that has one thing in hand (`hold`) for longer than PATIENCE; here there is no such
+    limit.
+    """
+    if jobs == 1:
+        yield map
+        return
+    try:
+        crew = Crew(jobs or cores(), folder)
+    except OSError as error:
+        raise FailedError(f"cannot start other processes at {folder}: {error.strerror or error}") from None
+    try:
+        yield crew.spread
+    finally:
+        crew.end()
+
+
+class Crew:
+    """Processes that wait for tasks. They need neither semaphores nor shared memory: /dev/shm may be tiny."""
+
+    def __init__(self, jobs: int, folder: Path) -> None:
+        self.jobs, self.workers = jobs, list[Worker]()
+        self.notes: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed at the end
+
+    def spread(self, function: Callable[[T], U], tasks: Iterable[T], /) -> Iterator[U]:
+        """See Spread."""
+        left = list(tasks)[::-1]
+        while len(self.workers) < min(self.jobs, len(left)):
+            self.workers.append(Worker(len(self.workers), self.jobs, self.notes.fileno()))
+        looked = time.monotonic()
+        while True:
+            for worker in self.workers:
+                if left and worker.idle:
+                    worker.give(function, left.pop())
+            busy = {worker.link: worker for worker in self.workers if not worker.idle}
+            if not busy and not left:
+                return
+            for link in wait(list(busy), TICK):
+                yield from busy[link].answer()  # type: ignore[index]
+            if (past := time.monotonic() - looked) >= TICK:
+                looked += past
+                for worker in busy.values():
+                    worker.look(min(past, 2 * TICK))  # no more: this process may have been stopped meanwhile
+
+    def end(self) -> None:
+        """Each file is there whole or not at all, so that they can be ended anywhere."""
+        for worker in self.workers:
+            worker.process.kill()
+        for worker in self.workers:
+            worker.link.close()
+            with suppress(subprocess.TimeoutExpired):  # one that waits for a dead disk cannot be ended
+                worker.process.wait(5)
+        self.notes.close()
+
+
+class Worker:
+    """One of the processes, seen from the one that started it."""
+
+    def __init__(self, number: int, of: int, notes: int) -> None:
+        self.idle, self.seen, self.past = False, b"", 0.0
+        self.notes, self.place = notes, number * ROOM
+        try:
+            _note(notes, self.place, "its start")
+            self.link, theirs = Pipe()
+            with theirs:
+                self.process = subprocess.Popen(
+                    python("alexnet.core.process_pool", "work", theirs.fileno(), notes, self.place),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), notes),
+                    start_new_session=True,  # Ctrl-C in a terminal is not theirs
+                )
+        except OSError as error:
+            raise FailedError(
+                f"cannot start process {number + 1} of {of}: {error.strerror or error}; "
+                "run the same command again with fewer jobs"
+            ) from None
+
+    def give(self, function: Callable[[Any], Any], task: Any) -> None:
+        """Send a task to the process, which has asked for one."""
+        self.idle = False
+        try:
+            self.link.send((function, task))
+        except OSError:
+            raise self._dead() from None
+
+    def answer(self) -> Iterator[Any]:
+        """The result that has come, or none at the start; raises what the task raised."""
+        try:
+            kind, value = self.link.recv()
+        except (EOFError, OSError):
+            raise self._dead() from None
+        if kind == "failed":
+            raise value
+        self.idle, self.past = True, 0.0
+        if kind == "done":
+            yield value
+
+    def look(self, past: float) -> None:
+        """Raise FailedError if the process has had the same thing in hand for too long; `past`: since the last look."""
+        seen = os.pread(self.notes, ROOM, self.place)
+        self.past = self.past + past if seen == self.seen else 0.0
+        self.seen = seen
+        if self.past > PATIENCE and self.at():
+            raise FailedError(
+                f"a worker process has been at {self.at()} for over {PATIENCE:.0f} s; what is done is kept: run the "
+                "same command again to go on; if it comes to the same again, see to its disk, or take it out"
+            )
+
+    def at(self) -> str:
+        """What the process has in hand."""
+        return os.pread(self.notes, ROOM, self.place).split(b"\n")[0].strip(b"\0").decode(errors="replace")
+
+    def _dead(self) -> FailedError:
+        try:
+            status = self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            status = 0
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else "ended"
+        return FailedError(
+            f"a worker process {how} at {self.at() or 'no picture'}; what is done is kept: run the same command again "
+            "to go on, with fewer jobs if memory is short; if it comes to the same again, take that out of the source"
+        )
+
+
+def python(module: str, function: str, *own: object) -> list[str]:
+    """The command of a process that calls a function of a module with these values, which are JSON.
+
+    It finds the modules that this process does, and none in its working folder, and ends when this one does. The
+    interpreter's other options and the caller's __main__ stay out of it.
+    """
+    code = "import json, sys; path, parent, *own = json.loads(sys.argv[1]); sys.path[:] = path; "
+    code += "from alexnet.core.process_pool import leave_with; leave_with(parent); "
+    code += f"from {module} import {function}; {function}(*own)"
+    given = json.dumps([sys.path, os.getpid(), *own], default=str)  # a path may be a Path
+    return [sys.executable, "-P", "-X", f"utf8={sys.flags.utf8_mode}", "-c", code, given]
+
+
+def leave_with(parent: int) -> None:
+    """End this process soon after the one that started it, which cannot say so if it is killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+_own: tuple[int, int] | None = None  # in a worker: the file of notes, and where its own lies
+
+
+def work(link: int, notes: int, place: int) -> None:
+    """What a worker does: the tasks that come over `link`, one after the other, until no more can come."""
+    global _own
+    _own = notes, place
+    with Connection(link) as parent, suppress(EOFError, ConnectionError):
+        answer: tuple[str, Any] = ("ready", None)
+        while True:
+            hold("")
+            parent.send(answer)
+            function, task = parent.recv()
+            try:
+                answer = "done", function(task)
+            except Exception as error:
+                if not isinstance(error, FailedError):
+                    error.add_note(f"in a worker process: {traceback.format_exc()}")
+                answer = "failed", error
+
+
+def hold(words: str) -> None:
+    """Note what this process has in hand from now on, in a line; empty for nothing that has a limit of time."""
+    if _own is not None:
+        _note(*_own, words)
+
+
+def _note(notes: int, place: int, words: str) -> None:
+    with suppress(OSError):  # the disk is full: what is to be written there next will say so
+        os.pwrite(notes, words.encode(errors="backslashreplace")[: ROOM - 1] + b"\n", place)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

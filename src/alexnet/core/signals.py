@@ -1,0 +1,121 @@
+"""SIGINT, SIGTERM and SIGHUP as a request to save and stop; a second one does not wait for that."""
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from alexnet.core.errors import StoppedError
+from alexnet.core.launch import speaker
+
+AGAIN = {
+    signal.SIGINT: "; press Ctrl-C again to stop without saving",
+    signal.SIGTERM: "; a second SIGTERM stops without saving",
+    signal.SIGHUP: "",
+}
+
+
+class Signals:
+    """While entered, the first of such signals is only noted: `poll`, called where all is consistent, raises it.
+
+    A thread hears them too, at once, where a handler of Python's waits for the operation that the main thread is in: it
+    says so by `say`, which is to be set to what takes a line, and `doing` is what is said.
+
+    A second one raises KeyboardInterrupt in the main thread; the command line, which sets `leave`, ends the process
+    there and then. SIGHUP comes from a terminal that was closed, or beside the SIGTERM of a session that systemd ends:
+    it is no second signal, and none that follows it is. One that is ignored, as after nohup, stays so.
+
+    `hear`: what all processes together have caught, given what this one has. A signal within `same` seconds of the
+    first is the first again: a launcher hands on what the terminal has sent to its processes already.
+    """
+
+    def __init__(
+        self, hear: Callable[[int], int] = int, same: float = 0.0, leave: bool = False,
+        doing: str = "saving after this step",
+    ) -> None:  # fmt: skip
+        self.hear, self.same, self.leave, self.doing = hear, same, leave, doing
+        self.say: Callable[[str], None] = lambda words: None
+        self.caught, self.since, self.insisted, self.over = 0, 0.0, False, False
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is not threading.main_thread():  # Python has handlers there alone
+            return self
+        heard, self.told = os.pipe()
+        os.set_blocking(self.told, False)
+        self.earlier = signal.set_wakeup_fd(self.told, warn_on_full_buffer=False)
+        self.thread = threading.Thread(target=self.listen, args=(heard,), name="signals", daemon=True)
+        self.thread.start()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self.before[number] = signal.signal(number, self.handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.before:
+            return
+        self.over = True  # nothing is raised in here
+        signal.set_wakeup_fd(self.earlier)
+        os.close(self.told)
+        self.thread.join(1)  # it may be speaking to a terminal that stands still
+        for number, handler in reversed(self.before.items()):
+            signal.signal(number, handler)
+
+    def listen(self, heard: int) -> None:
+        """Say what comes, as the system tells its numbers, until there is no more to hear."""
+        first, since = 0, 0.0
+        while told := os.read(heard, 1):
+            number, now = told[0], time.monotonic()
+            if number not in self.before:
+                continue
+            if not first:
+                first, since = number, now
+                self.say(f"{signal.Signals(number).name}: {self.doing}{AGAIN[signal.Signals(number)]}")
+            elif self.second(number, first, since):
+                self.insisted = True
+                if self.leave:
+                    leave(number)
+        os.close(heard)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Note the signal; of a second one, leave or raise KeyboardInterrupt."""
+        if not self.caught:
+            self.caught, self.since = number, time.monotonic()
+        elif not self.over and self.second(number, self.caught, self.since):
+            self.insist(number)
+
+    def second(self, number: int, first: int, since: float) -> bool:
+        """Whether a signal after the first, which came at that time, is another one."""
+        return signal.SIGHUP not in (number, first) and time.monotonic() - since >= self.same
+
+    def insist(self, number: int) -> None:
+        """Do what a second signal asks for."""
+        self.over = True  # a third one shall not disturb what is let go of
+        if self.leave:
+            self.thread.join(1)  # it leaves, unless it is speaking to a terminal that stands still
+            leave(number)
+        raise KeyboardInterrupt
+
+    def poll(self, *_: object) -> None:
+        """Raise StoppedError if a signal came."""
+        if self.insisted and not self.over:  # two came during one operation, and as one to the handler
+            self.insist(self.caught)
+        if number := self.hear(self.caught):
+            raise StoppedError(f"stopped by {signal.Signals(number).name}", number)
+
+
+def leave(number: int) -> None:
+    """End this process at once, whatever its threads are in, with a line if there is a console that takes it."""
+    with suppress(OSError, ValueError):
+        if speaker() == 0 and select.select([], [2], [], 0)[1]:
+            os.write(
+                2, f"alexnet: stopped at once by a second {signal.Signals(number).name}, without saving\n".encode()
+            )
+    os._exit(128 + number)

@@ -1,0 +1,1 @@
+"""One picture: which formats are taken, decoding, limits, resizing."""

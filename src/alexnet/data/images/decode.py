@@ -1,0 +1,238 @@
+"""One picture's bytes as upright 8-bit RGB, and its central square; whatever was changed on the way is told."""
+
+import functools
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError, features
+
+from alexnet.data.images.formats import TAKEN, refusal
+from alexnet.data.images.jpeg import completed, has_end, unusual
+from alexnet.data.images.limits import (
+    MOST_BYTES,
+    MOST_EXIF,
+    Metered,
+    UnreadablePicture,
+    check_memory,
+    check_work,
+    limit_load,
+)
+
+try:
+    import simplejpeg
+except ImportError:  # the extra "fast": the same pixels sooner
+    simplejpeg = None
+
+# Another libjpeg than simplejpeg's libjpeg-turbo rounds otherwise, and pixels must not depend on what is installed.
+FAST = simplejpeg is not None and bool(features.check_feature("libjpeg_turbo"))
+
+LARGE = 1 << 23  # pixels from which the form that takes less memory is chosen, and not the faster one
+BAND = 1 << 19  # pixels of a large picture that are converted together
+
+GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
+COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.Image, list[str]]:
+    """The picture in `data` as RGB, and what had to be done to it.
+
+    The format is judged by content. What was done is named, in this order: "no end marker" (a JPEG that lacks it
+    alone), "animated" (of several pictures the first is taken), "16-bit" (the high byte kept), "palette", "grayscale"
+    (replicated to three channels), "CMYK", "alpha" (composed over white), "rotated" (turned as its EXIF orientation
+    says, unless `exif` is false). `fast` takes the pixels of plain JPEGs from simplejpeg; it changes nothing else.
+
+    Raises UnreadablePicture for bytes that are not a whole picture, and, before any pixel is decoded, for a picture
+    that would take more than 450 MB of memory: about 110 million pixels of a plain JPEG, 26 million of a WebP.
+    """
+    if len(data) > MOST_BYTES:
+        raise UnreadablePicture(f"too large: {len(data)} bytes, at most {MOST_BYTES} are taken")
+    try:
+        with _quiet():
+            return _as_rgb(*_opened(data), exif, data if fast else b"")
+    except (UnreadablePicture, MemoryError):  # the machine's memory is short, and the picture perhaps a good one
+        raise
+    except UnidentifiedImageError:  # its own message holds a memory address
+        message = refusal(data)
+        if not message.startswith("damaged: "):
+            raise UnreadablePicture(message) from None
+        message = message.removeprefix("damaged: ")
+    except Image.DecompressionBombError:
+        raise UnreadablePicture("too large: more than 178 million pixels") from None
+    except Exception as error:  # for bad bytes Pillow raises OSError, SyntaxError, struct.error, and a dozen more
+        message = " ".join(str(error).split())[:120] or type(error).__name__
+    # Out here the error, and with it the image, is let go.
+    if message.startswith("image file is truncated") and data.startswith(b"\xff\xd8"):
+        with _quiet():
+            whole = completed(data)
+        if whole is not None:
+            image, reasons = decode(whole, exif=exif, fast=fast)
+            return image, ["no end marker", *reasons]
+    if data.startswith(b"\xff\xd8") and (kind := unusual(data)):
+        raise UnreadablePicture(f"format not taken: {kind}; convert it to plain JPEG or PNG")
+    raise UnreadablePicture(f"damaged: {message}")
+
+
+def unpack_jpeg(data: bytes | np.ndarray, colours: str, out: np.ndarray) -> bool:
+    """Decode a JPEG into `out`, uint8 H x W x (3 for colours "RGB", 4 for "RGBX"), if simplejpeg takes it as it is.
+
+    False, with anything in `out`, for another size and for what makes simplejpeg raise or warn: then Pillow is to
+    judge, whose pixels are otherwise the same.
+    """
+    try:
+        return simplejpeg.decode_jpeg(data, colours, buffer=out, strict=True).shape == out.shape
+    except Exception:  # it too raises more than it says
+        return False
+
+
+def _opened(data: bytes) -> tuple[Image.Image, Metered]:
+    """The image alone holds its memory from here on, so that each form of it goes as the next is made."""
+    file = Metered(data)
+    return Image.open(file, formats=TAKEN), file
+
+
+def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple[Image.Image, list[str]]:
+    """`jpeg`: the file's bytes, to be tried with simplejpeg, or none."""
+    if image.mode not in GRAY_MODES + COLOUR_MODES:
+        raise UnreadablePicture(f"colour mode not taken: {image.mode}")
+    if image.format == "TIFF":
+        _check_tiff(image, file.getvalue())
+    check_work(image, file)
+    reasons = []
+    if getattr(image, "is_animated", False):
+        reasons.append("animated")
+    deep = image.mode.startswith("I") or _rawmode_is_deep(image)
+    # Pillow turns TIFFs itself while loading, and would load a PNG to look for what may follow its pixels.
+    turned = _orientation(image) if image.format != "PNG" and (exif or image.format == "TIFF") else None
+    check_memory(image, file, turned is not None)
+    if image.format == "JPEG" and not has_end(file.getvalue()):  # Pillow may fill up what is missing without a word
+        raise OSError("image file is truncated: it has no end marker")
+    limit_load(image, file)
+    small = image.width * image.height < LARGE
+    unpacked = (
+        _unpacked(image, jpeg) if jpeg and small and image.format == "JPEG" and image.mode in ("RGB", "L") else None
+    )
+    if unpacked is None:
+        image.load()
+    if exif and image.format == "PNG":
+        turned = _orientation(image)
+        check_memory(image, file, turned is not None)
+    if deep:
+        reasons.append("16-bit")
+    if image.mode in ("P", "PA"):
+        reasons.append("palette")
+    if image.mode in GRAY_MODES:
+        reasons.append("grayscale")
+    if image.mode == "CMYK":
+        reasons.append("CMYK")
+    by_pillow = image.format == "TIFF"
+    if unpacked is not None:
+        image = unpacked
+    elif image.has_transparency_data:
+        reasons.append("alpha")
+        image = _in_bands(image, functools.partial(_over_white, deep=deep))
+    elif image.mode.startswith("I"):
+        image = _in_bands(image, lambda part: Image.fromarray(_high_byte(part)).convert("RGB"))
+    elif image.mode == "RGB":
+        image = Image.Image()._new(image.im)  # the same pixels, without the file's metadata
+    else:
+        image = _in_bands(image, lambda part: part.convert("RGB"))
+    if turned is not None:
+        reasons.append("rotated")
+        if not by_pillow:
+            image = image.transpose(UPRIGHT[turned])
+    image.info.clear()  # no profile, comment or position travels on
+    return image, reasons
+
+
+def _check_tiff(image: Any, data: bytes) -> None:
+    """Raise UnreadablePicture for a TIFF whose pixels Pillow would give otherwise than they are meant (TIFF 6.0)."""
+    tags = image.tag_v2
+    # The first picture of a camera's raw file is a thumbnail beside the others, or has Canon's mark.
+    if (tags.get(254, 0) == 1 and 330 in tags) or data[8:10] == b"CR":
+        raise UnreadablePicture("format not taken: a camera's raw file (DNG, NEF, CR2); convert it to JPEG or PNG")
+    bits, planes, white_is_zero = max(tags.get(258, (1,))), tags.get(284, 1) == 2, tags.get(262) == 0
+    if 8 < bits <= 16 and (bits != 16 or white_is_zero or planes):
+        how = "" if bits != 16 else " that count from white" if white_is_zero else " in planes"
+        raise UnreadablePicture(f"colour mode not taken: {bits}-bit samples{how}")
+
+
+def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """`convert` of an image, which makes it RGB pixel by pixel: piece by piece where it is large."""
+    if image.width * image.height < LARGE:
+        return convert(image)
+    whole = Image.new("RGB", image.size)
+    across = min(image.width, BAND)
+    for top in range(0, image.height, down := max(1, BAND // across)):
+        for left in range(0, image.width, across):
+            box = (left, top, min(left + across, image.width), min(top + down, image.height))
+            whole.paste(convert(image.crop(box)), box)
+    return whole
+
+
+def _unpacked(image: Image.Image, jpeg: bytes) -> Image.Image | None:
+    pixels = np.empty((image.height, image.width, 4), np.uint8)  # four bytes a pixel, as Pillow has them
+    if not unpack_jpeg(jpeg, "RGBX", pixels):
+        return None
+    return Image.frombytes("RGB", image.size, pixels, "raw", "RGBX")
+
+
+def _rawmode_is_deep(image: Image.Image) -> bool:
+    """Whether the file holds 16-bit samples that Pillow hands over as the 8-bit high bytes."""
+    tiles: list[Any] = getattr(image, "tile", [])
+    return bool(tiles) and ";16" in str(tiles[0][3])
+
+
+def _orientation(image: Image.Image) -> int | None:
+    if len(image.info.get("exif", b"")) > MOST_EXIF:
+        return None
+    try:
+        orientation = image.getexif().get(0x0112)
+    except Exception:  # unreadable EXIF says nothing about the pixels, which stand as they are
+        return None
+    return orientation if orientation in UPRIGHT else None
+
+
+def _high_byte(image: Image.Image) -> np.ndarray:
+    """16-bit gray as 8-bit: scaled, where Pillow's own conversion would clip almost everything to white."""
+    samples = np.asarray(image)
+    if samples.min() < 0 or samples.max() > 0xFFFF:
+        raise UnreadablePicture("colour mode not taken: 32-bit samples")
+    return (samples >> 8).astype(np.uint8)
+
+
+def _over_white(image: Image.Image, deep: bool) -> Image.Image:
+    if image.mode.startswith("I"):  # the transparent value is a 16-bit one
+        gray = _high_byte(image)
+        gray[np.asarray(image) == image.info["transparency"]] = 255
+        return Image.fromarray(gray).convert("RGB")
+    key = image.info.get("transparency")
+    if deep and isinstance(key, tuple):  # so it is here, but the pixels have lost their low byte
+        image.info["transparency"] = tuple(sample >> 8 for sample in key)
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+_silent = logging.NullHandler()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow warns of odd metadata by the thousand, and a warning may quote it; the reasons say what matters."""
+    logging.getLogger("PIL").addHandler(_silent)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

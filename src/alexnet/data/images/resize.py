@@ -1,0 +1,79 @@
+"""The central square of a picture, resized by Pillow's bilinear filter, or to the bit as it does but sooner."""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from alexnet.ops import cpu_build
+
+BITS = 22  # of Pillow's weights for 8-bit pictures
+LARGE, WIDE = 1 << 23, 1 << 16  # pixels, and those of a row, for which the compiled form would take too much memory
+
+
+def square(image: Image.Image, side: int) -> np.ndarray:
+    """The central square of an RGB image, as the paper's section 2 takes it: shorter side to `side`, centre cropped.
+
+    One antialiased bilinear resize does both, so any aspect ratio costs the same. Returns uint8, side x side x 3.
+    """
+    shorter = min(image.size)
+    # Whole pixels: half a pixel would blur a picture that already fits.
+    left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
+    fast = compiled_form() if image.width * image.height < LARGE and image.width < WIDE else None
+    if fast is None:
+        return _by_pillow(image, left, top, shorter, side)
+    pixels, out = np.ascontiguousarray(image), np.empty((side, side, 3), np.uint8)
+    across, down = taps(image.width, left, shorter, side), taps(image.height, top, shorter, side)
+    arguments = [
+        a for first, weights in (across, down) for a in (first.ctypes.data, weights.ctypes.data, weights.shape[1])
+    ]
+    fast(pixels.ctypes.data, image.width, image.height, side, *arguments, out.ctypes.data)
+    return out
+
+
+def _by_pillow(image: Image.Image, left: int, top: int, shorter: int, side: int) -> np.ndarray:
+    """Two calls: in one, which pass comes first depends on Pillow's version and on the picture's shape."""
+    bilinear, margin = Image.Resampling.BILINEAR, max(1, -(-shorter // side)) + 1
+    above, below = max(0, top - margin), min(image.height, top + shorter + margin)
+    if image.height <= 2 * (below - above):
+        rows = image.resize((side, image.height), bilinear, box=(left, 0, left + shorter, image.height))
+        return np.array(rows.resize((side, side), bilinear, box=(0, top, side, top + shorter)))
+    # Of a tall picture the rows that count, in Pillow's own numbers: all of a strip 1 x 1,000,000 would be 1 GB.
+    some = np.array(image.resize((side, below - above), bilinear, box=(left, above, left + shorter, below)))
+    first, weights = taps(image.height, top, shorter, side)
+    total = np.full((side, side, 3), 1 << BITS - 1, np.int64)
+    for t in range(weights.shape[1]):
+        total += weights[:, t, None, None] * some[np.minimum(first - above + t, len(some) - 1)].astype(np.int64)
+    return (total >> BITS).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=256)
+def taps(length: int, start: int, extent: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each of `side` outputs the first of the inputs it is made of, and their weights: int32 (side, most).
+
+    The inputs are `length` numbers, of which the outputs cover `extent` from `start` on. A triangle as wide as two
+    outputs, at least two inputs; weights sum to 1 and are rounded to BITS bits.
+    """
+    scale = extent / side
+    support = max(scale, 1.0)
+    centres = start + (np.arange(side) + 0.5) * scale
+    first = np.maximum((centres - support + 0.5).astype(np.int64), 0)
+    last = np.minimum((centres + support + 0.5).astype(np.int64), length)
+    most = int((last - first).max())
+    at = np.arange(most)
+    places = (at + first[:, None] - centres[:, None] + 0.5) * (1.0 / support)
+    weights = np.where(at < (last - first)[:, None], np.clip(1.0 - np.abs(places), 0.0, None), 0.0)
+    total = np.zeros(side)
+    for t in at:  # in Pillow's order: a sum in another may differ in its last bit
+        total += weights[:, t]
+    return first.astype(np.int32), np.floor(weights / total[:, None] * 2**BITS + 0.5).astype(np.int32)
+
+
+@functools.cache
+def compiled_form() -> Callable[..., None] | None:
+    """The compiled resize, made at the first call on a machine; None where there can be none."""
+    try:
+        return getattr(cpu_build.library(), "alexnet_resize", None)
+    except OSError:
+        return None  # Pillow is as right

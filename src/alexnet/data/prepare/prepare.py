@@ -1,0 +1,355 @@
+"""From a source to a store: shard by shard, on every core, and able to go on after any interruption."""
+
+import json
+import os
+import shutil
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import PIL
+from safetensors.numpy import save
+
+from alexnet.core.errors import FailedError, UnusableError
+from alexnet.core.files import sync, write
+from alexnet.core.process_pool import hold, workers
+from alexnet.data.images.limits import UnreadablePicture
+from alexnet.data.images.resize import compiled_form, square
+from alexnet.data.prepare import workdir
+from alexnet.data.prepare.plan import Plan, Shard, plan, read_source
+from alexnet.data.prepare.statistics import Sums, statistics, sums
+from alexnet.data.prepare.workdir import Record
+from alexnet.data.store import FORMAT, SIDES, Form, class_records, content_digest, own_checksum, packed, unpack
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What preparing did. `pictures` are counts per split, `refused` and `converted` per reason; `bytes` of shards.
+
+    `per_class` has the pictures of each class by split. `ignored` counts files that belong to no split or class,
+    `left_out` hidden files, system folders and what was to be ignored, by reason. prepare.jsonl in the store names each
+    picture that was refused or converted.
+    """
+
+    store: Path
+    kind: str
+    side: int
+    form: Form
+    classes: int
+    pictures: dict[str, int]
+    refused: dict[str, int]
+    converted: dict[str, int]
+    ignored: int
+    left_out: dict[str, int]
+    per_class: dict[str, dict[str, int]]
+    bytes: int
+    digest: str
+    seconds: float
+
+
+def prepare(
+    source: str | Path,
+    store: str | Path,
+    *,
+    side: int | None = None,
+    form: Form | None = None,
+    val_fraction: float | None = None,
+    jobs: int | None = None,
+    seed: int = 0,
+    ignore: str | Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Prepare `source` (docs/data.md says what it may be) into the folder `store`, as the paper's section 2 does.
+
+    `side`: pixels a side (None: 256, CIFAR-10 32, Tiny ImageNet 64). `form`: "raw" or "jpeg" (None: raw, ILSVRC jpeg).
+    `val_fraction`: of each class, where the source has no val split (None: 0.1, or 0 where it has a test split).
+    `jobs`: processes (None: one a core); with 1 it is done here, where a picture has no limit of time.
+    `ignore`: names of folders and files to leave out, patterns (`*.xml`), or paths from the source's top; one or more.
+    `progress` is called with the pictures done and all of them, after each shard.
+
+    The work is done in STORE.part and renamed at the end. After an interruption the same call goes on from there; the
+    store has the same bytes however often that was, and whatever `jobs` is.
+
+    Raises UnusableError for unusable arguments or source, FailedError where the store cannot be written.
+    """
+    started = time.monotonic()
+    store = Path(store)
+    _check(source, store, side, form, val_fraction, jobs, seed)
+    part = store.with_name(store.name + ".part")
+    with workdir.held(part, f"store {str(store)!r}"):
+        if os.path.lexists(store):  # by now: who held the folder has made it
+            workdir.clear(part)
+            raise _there(store)
+        workdir.claim(part)
+        try:
+            work = plan(
+                read_source(source, part, [ignore] if isinstance(ignore, str) else ignore),
+                side=side,
+                form=form,
+                val_fraction=val_fraction,
+                seed=seed,
+            )
+        except UnusableError:
+            if not workdir.planned(part):
+                workdir.clear(part)
+            raise
+        return _prepared(work, store, part, jobs, progress, started)
+
+
+def _prepared(
+    work: Plan, store: Path, part: Path, jobs: int | None, progress: Callable[[int, int], None] | None, started: float
+) -> Summary:
+    with workdir.writing(part):
+        done = workdir.resumed(part, work)
+        _check_room(part, work, done)
+    if progress:
+        progress(_tried(work, done), work.pictures)
+    with workers(jobs, part) as spread, _remembering():
+        for file in spread(_make_shard, [(part, shard) for shard in work.shards if shard.file not in done]):
+            done.add(file)
+            if progress:
+                progress(_tried(work, done), work.pictures)
+        _check_classes(part, work)
+        train = [shard.file for shard in work.shards if shard.split == "train"]
+        total = Sums(0, np.zeros((work.side, work.side, 3), np.int64), np.zeros((3, 3), np.int64))
+        for some in spread(_sum_shard, [(part, file, work.side, work.form) for file in train]):
+            total += some
+    with workdir.writing(part):
+        meta, outcomes = _finish(part, work, total)
+        per_class = _per_class(part, work)
+        os.replace(part / "store", store)
+    try:
+        sync(store.parent)
+    except OSError as error:
+        raise FailedError(f"{store} is whole, but a power cut may lose it: {error.strerror or error}") from None
+    finally:
+        workdir.clear(part)
+    return Summary(
+        store=store,
+        kind=work.kind,
+        side=work.side,
+        form=work.form,
+        classes=len(work.classes),
+        pictures={name: split["count"] for name, split in meta["splits"].items()},
+        refused=dict(outcomes["refused"].most_common()),
+        converted=dict(outcomes["converted"].most_common()),
+        ignored=work.ignored,
+        left_out=dict(work.left_out),
+        per_class=per_class,
+        bytes=sum(shard["bytes"] for split in meta["splits"].values() for shard in split["shards"]),
+        digest=meta["digest"],
+        seconds=time.monotonic() - started,
+    )
+
+
+def _per_class(part: Path, work: Plan) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {
+        c.name: dict.fromkeys(sorted({s.split for s in work.shards}), 0) for c in work.classes
+    }
+    for shard in work.shards:
+        for label, number in Counter(workdir.record(part, shard.file).labels).items():
+            found[work.classes[label].name][shard.split] += number
+    return found
+
+
+def _there(store: Path) -> UnusableError:
+    return UnusableError(f"store {str(store)!r} is there already; give another name or remove it")
+
+
+def _check(
+    source: str | Path,
+    store: Path,
+    side: int | None,
+    form: str | None,
+    val_fraction: float | None,
+    jobs: int | None,
+    seed: int,
+) -> None:
+    if side is not None and side not in SIDES:
+        raise UnusableError(f"side {side} is not usable; give {SIDES.start} to {SIDES.stop - 1} pixels")
+    if form is not None and form not in get_args(Form):
+        raise UnusableError(f"form {form!r} is not known; give {' or '.join(get_args(Form))}")
+    if val_fraction is not None and not 0 <= val_fraction < 1:
+        raise UnusableError(f"val fraction {val_fraction} is not usable; give 0 or more and less than 1")
+    if jobs is not None and jobs < 1:
+        raise UnusableError(f"jobs {jobs} is not usable; give 1 or more")
+    if seed < 0:
+        raise UnusableError(f"seed {seed} is not usable; give 0 or more")
+    if os.path.lexists(store):
+        raise _there(store)
+    if Path(source).is_dir() and store.resolve().is_relative_to(Path(source).resolve()):
+        raise UnusableError(f"store {str(store)!r} lies inside its source {str(source)!r}; give a place outside it")
+
+
+def _check_room(part: Path, work: Plan, done: set[str]) -> None:
+    """Before hours of work, not after: raw pixels take a known room."""
+    if work.form == "raw":
+        need = (work.pictures - _tried(work, done)) * work.side**2 * 3
+        free = shutil.disk_usage(part).free
+        if need > free:
+            raise FailedError(
+                f"{part} needs {need / 1e9:.1f} GB more and its disk has {free / 1e9:.1f} GB free; "
+                "make room, or remove it and take form jpeg"
+            )
+
+
+def _tried(work: Plan, done: set[str]) -> int:
+    return sum(len(shard.pictures) for shard in work.shards if shard.file in done)
+
+
+def _make_shard(task: tuple[Path, Shard]) -> str:
+    """Make one shard and the note of what became of its pictures; the shard's file."""
+    part, shard = task
+    data: list[bytes] = []
+    kept = []
+    notes: list[dict[str, Any]] = []
+    compiled_form()  # before any picture is in hand: what a compiler takes is not that picture's time
+    for picture in shard.pictures:
+        hold(f"picture {picture.name!r}")
+        try:
+            image, reasons = shard.open(picture.place)
+        except UnreadablePicture as error:
+            notes.append(
+                {
+                    "name": picture.name,
+                    "split": shard.split,
+                    "outcome": "refused",
+                    "reasons": [" ".join(str(error).split())],
+                }
+            )
+            continue
+        except OSError as error:
+            raise FailedError(
+                f"cannot read {picture.name!r}: {error.strerror or error}; run the same command again to go on"
+            ) from None
+        if reasons:
+            notes.append({"name": picture.name, "split": shard.split, "outcome": "converted", "reasons": reasons})
+        data.append(packed(square(image, shard.side), shard.form))
+        kept.append(picture)
+    hold("")
+    with workdir.writing(part):
+        record = Record(
+            split=shard.split,
+            file=shard.file,
+            sha256=write(part / "store" / shard.file, data) if data else "",
+            bytes=sum(map(len, data)),
+            labels=[picture.label for picture in kept],
+            sizes=[len(record) for record in data],
+            crc32=[zlib.crc32(record) for record in data],
+            names=[picture.name for picture in kept],
+            notes=notes,
+        )
+        workdir.note(part, record)
+    return shard.file
+
+
+def _sum_shard(task: tuple[Path, str, int, Form]) -> Sums:
+    part, file, side, form = task
+    record = workdir.record(part, file)
+    path = part / "store" / file
+    picture = np.empty((side, side, 3), np.uint8)
+
+    def pictures() -> Iterator[np.ndarray]:
+        with path.open("rb") as shard:
+            for number, (size, crc32) in enumerate(zip(record.sizes, record.crc32, strict=True)):
+                hold(f"picture {number} of {path}")
+                data = shard.read(size)
+                if zlib.crc32(data) != crc32:
+                    workdir.note_of(part, file).unlink()
+                    raise workdir.altered(path)
+                yield unpack(np.frombuffer(data, np.uint8), form, picture)
+
+    try:
+        return sums(pictures() if record.sizes else (), side)
+    except OSError as error:
+        raise FailedError(
+            f"cannot read {path}: {error.strerror or error}; run the same command again to go on"
+        ) from None
+
+
+def _check_classes(part: Path, work: Plan) -> None:
+    trained: set[int] = set()
+    refused, example = 0, ""
+    for shard in work.shards:
+        record = workdir.record(part, shard.file)
+        if shard.split == "train":
+            trained.update(record.labels)
+        for note in record.notes:
+            if note["outcome"] == "refused":
+                refused += 1
+                example = example or f" ({note['name']!r}: {note['reasons'][0]})"
+    for label, known in enumerate(work.classes):
+        if label not in trained:
+            workdir.clear(part)  # no run can ever finish it
+            raise UnusableError(
+                f"class {known.name!r} has no readable picture to train on; {refused} were refused{example}; "
+                "mend them or remove the class"
+            )
+
+
+def _finish(part: Path, work: Plan, total: Sums) -> tuple[dict[str, Any], dict[str, Counter[str]]]:
+    """Write all but the shards, meta.json last; it, and how often each reason was given for each outcome."""
+    folder = part / "store"
+    outcomes: dict[str, Counter[str]] = {"refused": Counter(), "converted": Counter()}
+    splits: dict[str, Any] = {}
+    lines: list[str] = []
+    for split in sorted({shard.split for shard in work.shards}):
+        index: dict[str, list[np.ndarray]] = {name: [] for name in ("labels", "sizes", "crc32")}
+        names: list[bytes] = []
+        shards = []
+        for shard in work.shards:
+            if shard.split != split:
+                continue
+            record = workdir.record(part, shard.file)
+            lines += [json.dumps(note) + "\n" for note in record.notes]
+            for note in record.notes:  # without the detail after a reason's colon
+                outcomes[note["outcome"]].update(reason.split(":")[0] for reason in note["reasons"])
+            if record.sizes:
+                for name, parts in index.items():
+                    parts.append(np.array(getattr(record, name), np.int64))
+                names.append("".join(json.dumps(name) + "\n" for name in record.names).encode())
+                shards.append(
+                    {"file": record.file, "bytes": record.bytes, "sha256": record.sha256, "count": len(record.sizes)}
+                )
+        whole = {name: np.concatenate([np.zeros(0, np.int64), *parts]) for name, parts in index.items()}
+        splits[split] = {
+            "count": len(whole["labels"]),
+            "shards": shards,
+            "index": _described(folder, f"{split}/index.safetensors", [save(whole)]),
+            "names": _described(folder, f"{split}/names.jsonl", names),
+        }
+    meta: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": work.kind,
+        "side": work.side,
+        "form": work.form,
+        "classes": class_records(work.classes),
+        "splits": splits,
+        "statistics": _described(folder, "statistics.safetensors", [save(asdict(statistics(total)))]),
+        "notes": _described(folder, "prepare.jsonl", (line.encode() for line in lines)),
+        "pillow": PIL.__version__,
+    }
+    meta["digest"] = content_digest(meta)
+    meta["checksum"] = own_checksum(meta)
+    write(folder / "meta.json", [json.dumps(meta, indent=1).encode()])
+    return meta, outcomes
+
+
+def _described(folder: Path, file: str, pieces: Iterable[bytes]) -> dict[str, str]:
+    return {"file": file, "sha256": write(folder / file, pieces)}
+
+
+@contextmanager
+def _remembering() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise FailedError(
+            "there is not enough memory; what is done is kept: run the same command again with fewer jobs to go on"
+        ) from None

@@ -1,0 +1,130 @@
+"""CIFAR-10 as distributed, in its binary and its Python form; the test batch is the val split."""
+
+import io
+import pickle
+import pickletools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from alexnet.core.errors import FailedError, UnusableError
+from alexnet.data.sources.archives import Files, Place, Slice, read
+from alexnet.data.sources.base import Picture, Source
+from alexnet.data.store import Class
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SIDE = 32
+RECORD = 1 + 3 * SIDE * SIDE  # the label's byte, then the red, green and blue planes
+BATCHES = {"train": tuple(f"data_batch_{n}" for n in range(1, 6)), "val": ("test_batch",)}
+ALL_BATCHES = BATCHES["train"] + BATCHES["val"]
+
+# The only globals that the distributed pickles name; `_reconstruct` has moved between numpy's versions.
+_RECONSTRUCT = np.zeros(1).__reduce__()[0]
+ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): lambda text, coding: text.encode("latin1") if coding == "latin1" else _no(coding),
+}
+
+
+def binary(files: Files, work: Path) -> Source:
+    """The .bin batches, read where they lie, or from the folder `work` where a zip holds them."""
+    places = {}
+    for name in ALL_BATCHES:
+        place = _batch(files, name + ".bin")
+        places[name] = place if isinstance(place, Slice) else _laid_out(work, name, read(place))
+    return _source(places, len(files.places))
+
+
+def python(files: Files, work: Path) -> Source:
+    """The pickled batches, laid out as binary ones in the folder `work`.
+
+    Only arrays are unpickled: any global but numpy's own is refused, and nothing that a pickle holds is run.
+    """
+    places = {}
+    for name in ALL_BATCHES:
+        labels, planes = _unpickled(name, read(_batch(files, name)))
+        places[name] = _laid_out(work, name, np.concatenate([labels[:, None], planes], axis=1).tobytes())
+    return _source(places, len(files.places))
+
+
+def open_planes(place: Place) -> tuple[Image.Image, list[str]]:
+    """The 3,072 bytes at `place`, three planes of 32 x 32, as an RGB image."""
+    planes = np.frombuffer(read(place), np.uint8).reshape(3, SIDE, SIDE)
+    return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0))), []
+
+
+def _laid_out(work: Path, name: str, batch: bytes) -> Slice:
+    plain = work / f"{name}.bin"
+    try:
+        plain.write_bytes(batch)
+    except OSError as error:
+        raise FailedError(f"cannot write {plain}: {error.strerror}; make room and run the same again") from None
+    return Slice(str(plain), 0, len(batch))
+
+
+def _source(batches: dict[str, Slice], files: int) -> Source:
+    splits: dict[str, list[Picture]] = {}
+    for split, names in BATCHES.items():
+        splits[split] = []
+        for name in names:
+            place = batches[name]
+            records = np.frombuffer(read(place), np.uint8)
+            if place.size == 0 or place.size % RECORD:
+                raise UnusableError(f"{name} has {place.size} bytes, not a multiple of {RECORD}; fetch it again")
+            labels = records[::RECORD]
+            if labels.max() >= len(CLASSES):
+                raise UnusableError(f"{name} has the label {labels.max()}; CIFAR-10's are 0 to 9; fetch it again")
+            splits[split] += [
+                Picture(f"{name}/{n:05d}", int(label), Slice(place.path, place.offset + n * RECORD + 1, RECORD - 1))
+                for n, label in enumerate(labels)
+            ]
+    return Source("cifar-10", tuple(map(Class, CLASSES)), splits, open_planes, side=SIDE, ignored=files - len(batches))
+
+
+def _batch(files: Files, name: str) -> Place:
+    if name not in files.places:
+        raise UnusableError(f"CIFAR-10's {name} is not there; fetch the archive again")
+    return files.places[name]
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            raise UnusableError(
+                f"names the global {module}.{name}, which no CIFAR-10 batch needs; do not trust this file"
+            )
+        return ALLOWED[module, name]
+
+
+def _unpickled(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        _check_memo(data)
+        batch = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
+        labels, planes = np.array([int(label) for label in batch[b"labels"]]), batch[b"data"]
+        if planes.shape != (len(labels), RECORD - 1) or planes.dtype != np.uint8 or labels.min() < 0:
+            raise ValueError("its arrays have other shapes")
+    except UnusableError as error:
+        raise UnusableError(f"{name} {error}") from None
+    except Exception as error:  # a damaged pickle may fail in any way
+        raise UnusableError(
+            f"{name} is not a CIFAR-10 batch ({' '.join(str(error).split())}); fetch it again"
+        ) from None
+    if labels.max() >= len(CLASSES):
+        raise UnusableError(f"{name} has the label {labels.max()}; CIFAR-10's are 0 to 9; fetch it again")
+    return labels.astype(np.uint8), planes
+
+
+def _check_memo(data: bytes) -> None:
+    """Unpickling makes room for as many things to remember as the highest number says."""
+    for opcode, argument, _ in pickletools.genops(data):
+        if "PUT" in opcode.name and int(argument or 0) > len(data):
+            raise ValueError(f"it remembers thing number {argument} in {len(data)} bytes")
+
+
+def _no(coding: str) -> bytes:
+    raise UnusableError(f"asks for the coding {coding!r}, which no CIFAR-10 batch needs; do not trust this file")

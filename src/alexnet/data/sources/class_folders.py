@@ -1,0 +1,309 @@
+"""Class folders: which folders are splits, which are classes, and what has to be put right before any is decoded."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from alexnet.core.errors import UnusableError
+from alexnet.data.images.formats import START, is_taken, refusal
+from alexnet.data.images.limits import UnreadablePicture
+from alexnet.data.sources.archives import Files, Place, Slice, read
+from alexnet.data.sources.base import Picture, Source, open_upright
+from alexnet.data.sources.clutter import option
+from alexnet.data.store import Class
+
+WNID = re.compile(r"n\d{8}")
+SPLITS = {  # by every usual name, in lower case
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test", "eval": "test",
+}  # fmt: skip
+# Words in the names of folders that may be splits, though they are not called so.
+TRAIN_WORDS = {"train", "training", "trn", "trainset"}
+HELD_WORDS = {"val", "valid", "validation", "valset", "dev", "test", "testing", "testset", "tst", "eval", "holdout"}
+# Folders of pictures, and of what says something of the pictures beside them: together they are no two classes.
+PICTURES = {"image", "images", "img", "imgs", "jpeg", "jpegimages", "jpg", "photo", "photos", "picture", "pictures"}
+NOTES = {
+    "annotation", "annotations", "label", "labels", "mask", "masks", "segmentation", "segmentations", "segmim",
+    "trimap", "trimaps", "groundtruth", "gt", "bbox", "bboxes", "imagesets",
+}  # fmt: skip
+PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+
+
+def class_folders(files: Files) -> Source:
+    """Read CLASS/..., or train/CLASS/... with val/CLASS/... and test/CLASS/...; a nested folder counts to its class.
+
+    Raises UnusableError, naming the folder and what to do, where folders can be read in two ways, where a split has no
+    class folders or a class that train lacks, and for a class without a picture.
+    """
+    parts = splits_of(files) or {"train": files}
+    divided = parts["train"] is not files
+    _check_lost(files, divided)
+    below: dict[str, list[str]] = {}  # the folders in each folder
+    for name in sorted(files.folders):
+        above, _, last = name.rpartition("/")
+        below.setdefault(above, []).append(last)
+    _check_depth(files, below, divided)
+    _check_pairs(files, below)
+    for split, listing in parts.items():
+        _check_classes(listing, split, divided)
+    names = parts["train"].tops()
+    for listing in parts.values():
+        _check_known(listing, parts["train"])
+    index = {name: label for label, name in enumerate(names)}
+    splits = {
+        split: [
+            Picture(listing.above.removeprefix(files.above) + name, index[name.split("/")[0]], place)
+            for name, place in listing.places.items()
+            if "/" in name
+        ]
+        for split, listing in parts.items()
+    }
+    _check_pictures(splits, parts)
+    return Source(
+        "folders",
+        tuple(Class(name, wnid=name if WNID.fullmatch(name) else None) for name in names),
+        splits,
+        open_upright,
+        own_val="val" in splits,
+    )
+
+
+def splits_of(files: Files) -> dict[str, Files]:
+    """The listing of each split, train first; empty where the folders at the top are the classes.
+
+    A folder called "train" beside folders of pictures is a class: it shows trains.
+    """
+    tops = files.tops()
+    found: dict[str, str] = {}
+    for top in tops:
+        if split := SPLITS.get(top.lower()):
+            if split in found:
+                raise UnusableError(
+                    f"{found[split]!r} and {top!r} are both names of the {split} split; "
+                    f"leave one out: {option(files.above + top)}"
+                )
+            found[split] = top
+    others = [top for top in tops if top not in found.values()]
+    words = {top: set(_words(top)) for top in others}
+    of_train = [top for top in others if words[top] & TRAIN_WORDS] or [found[s] for s in found if s == "train"]
+    held = [top for top in others if words[top] & HELD_WORDS]
+    if of_train and held:
+        raise UnusableError(
+            f"{of_train[0]!r} and {held[0]!r} look like splits; rename them to train/ and val/ (or test/), "
+            f"or leave one out: {option(files.above + held[0])}"
+        )
+    lone = [top.lower() for top in found.values()] == ["train"] and not files.below(found["train"]).folders
+    if (
+        lone
+        and others
+        and not set().union(*words.values()) & {*NOTES, *PICTURES, *TRAIN_WORDS, "unlabeled", "unlabelled"}
+    ):
+        return {}
+    if found and "train" not in found:
+        first = min(found.values())
+        raise UnusableError(
+            f"{', '.join(f'{top}/' for top in found.values())} holds pictures to test on, and there is no train/; name "
+            f"the training pictures' folder so, or give {files.above}{first}/ itself as the source to divide it"
+            + (f", or leave it out: {option(files.above + first)}" if others else "")
+        )
+    if found and others:
+        raise UnusableError(
+            f"{others[0]!r} lies beside {found['train']}/ and is no split (train, val, test); "
+            f"rename it if it is one, or leave it out: {option(files.above + others[0])}"
+        )
+    return {split: _unwrapped(files.below(found[split]), split) for split in ("train", "val", "test") if split in found}
+
+
+def _unwrapped(listing: Files, split: str) -> Files:
+    """A split inside a folder of its own name, as some archives unpack: train/train/CLASS."""
+    tops = listing.tops()
+    if len(tops) == 1 and SPLITS.get(tops[0].lower()) == split and listing.below(tops[0]).folders:
+        return _unwrapped(listing.below(tops[0]), split)
+    return listing
+
+
+def _check_lost(files: Files, divided: bool) -> None:
+    """Raise UnusableError for what stands where a split or a class is looked for, and cannot be looked into."""
+    for name in sorted(files.astray):
+        if name.count("/") <= divided and not name.lower().endswith((".jpg", ".jpeg", ".png")):
+            raise UnusableError(
+                f"{files.above}{name} is a link to nothing; mend it, or leave it out: {option(files.above + name)}"
+            )
+    for name in files.places:
+        split = SPLITS.get(name.split(".")[0].lower())
+        if split and "/" not in name and name.lower().endswith(PACKED):
+            raise UnusableError(
+                f"{files.above}{name} lies beside the folders, and may be the {split} split; unpack it, "
+                f"or leave it out: {option(files.above + name)}"
+            )
+
+
+def _check_pairs(files: Files, below: dict[str, list[str]]) -> None:
+    """Raise UnusableError for folders of which one has notes on the other's pictures, or the other's classes again."""
+    for above, names in below.items():
+        start = f"{above}/" if above else ""
+        if pair := _pictures_and_notes(names):
+            shown, notes = (files.above + start + name for name in pair)
+            raise UnusableError(
+                f"{shown}/ and {notes}/ are not classes: one holds pictures, the other notes on them; give {shown}/ as "
+                f"the source if it has class folders, or rename one, or leave the notes out: {option(notes)}"
+            )
+        for name in names:
+            again = set(below.get(start + name, ())) & (set(names) - {name})
+            if len(again) > 1 and not SPLITS.keys() & {n.lower() for n in again}:
+                raise UnusableError(
+                    f"{files.above}{start}{name}/ holds {min(again)!r} and others once more, which lie beside it: it "
+                    f"is a copy; leave it out: {option(files.above + start + name)}"
+                )
+
+
+def _pictures_and_notes(names: list[str]) -> tuple[str, str] | None:
+    """Two folders side by side, of which one has notes on the other's pictures: images and masks, a and a_masks."""
+    lower = {name.lower(): name for name in names}
+    words = {name: _words(name) for name in names}
+    shown = [name for name in names if set(words[name]) & PICTURES and not set(words[name]) & NOTES]
+    for name in names:
+        of, _, kind = name.lower().replace("-", "_").rpartition("_")
+        if kind in NOTES and kind.endswith("s") and of in lower:
+            return lower[of], name
+        if shown and (set(words[name]) & NOTES or words[name] == ["ground", "truth"]):
+            return shown[0], name
+    return None
+
+
+def _check_depth(files: Files, below: dict[str, list[str]], divided: bool) -> None:
+    """Raise UnusableError for splits that lie elsewhere than above all classes."""
+    for above, names in {} if divided else below.items():
+        splits = {SPLITS.get(name.lower()) for name in names}
+        train = next((n for n in names if SPLITS.get(n.lower()) == "train" and f"{above}/{n}" in below), "")
+        if above and train and splits & {"val", "test"}:
+            raise UnusableError(
+                f"the splits lie deeper: give {files.above}{above}/, which holds {train}/, as the source"
+            )
+    for name in sorted(files.folders):
+        *outer, last = name.split("/")
+        split = SPLITS.get(last.lower(), "train")
+        if divided and outer and name in below and {SPLITS.get(folder.lower()) for folder in outer} == {split}:
+            continue  # train/train/CLASS
+        if outer and (split != "train" or (len(outer) == divided and last.lower() == "training")):
+            raise UnusableError(
+                f"{files.above}{name}/ looks like a split inside {'/'.join(outer)}/; put the splits above the classes, "
+                f"or leave it out: {option(files.above + name)}"
+            )
+
+
+def _check_classes(listing: Files, split: str, divided: bool) -> None:
+    """Raise UnusableError for a split, or a source, without class folders, and for two that look alike."""
+    classes, inside = listing.tops(), listing.above if divided else "the source"
+    leave = f"leave it out: {option(listing.above.rstrip('/'))}" if split != "train" else ""
+    if not listing.places and not classes:
+        raise UnusableError(f"{inside} holds no picture; {leave or 'fill it'}")
+    if not classes or (split == "train" and len(classes) == 1 and listing.places):
+        has = f"one class folder, {classes[0]!r}," if classes else "no class folder"
+        raise UnusableError(
+            f"{inside} has {has} and {_described(listing)}; labels come from two class folders or more: "
+            f"sort the pictures into {listing.above if divided else ''}CLASS/{leave and ', or ' + leave}"
+        )
+    seen: dict[str, str] = {}
+    for name in classes:
+        twin = seen.setdefault(_alike(name), name)
+        if twin != name:
+            raise UnusableError(f"{inside} holds {_apart(twin, name)}; merge them, or rename one")
+
+
+def _described(listing: Files) -> str:
+    """What a listing without classes has, so that its owner sees which layout it is read as."""
+    kinds = Counter(PurePosixPath(name).suffix.lower() for name in listing.places)
+    last = {name.rpartition("/")[2] for name in listing.places}
+    example = next(iter(listing.places))
+    tables = [name for name in last if name.endswith((".csv", ".tsv", ".json", ".jsonl"))]
+    known = (
+        "CIFAR-100" if {"train", "test", "meta"} <= last
+        else "a Parquet table" if ".parquet" in kinds
+        else "TensorFlow's records" if ".tfrecord" in kinds
+        else "a WebDataset shard" if ".cls" in kinds
+        else f"a table of labels, {min(tables)!r}" if tables
+        else "archives in an archive; unpack them" if kinds.keys() & set(PACKED)
+        else ""
+    )  # fmt: skip
+    number = f"{len(listing.places)} file{'s' * (len(listing.places) > 1)}, such as {example!r}"
+    return f"{number} (it looks like {known}, which is not taken yet)" if known else number
+
+
+def _check_known(listing: Files, train: Files) -> None:
+    """Raise UnusableError for a class of a split that train lacks."""
+    trained = set(train.tops())
+    alike = {_alike(name): name for name in trained}
+    for name in listing.tops():
+        if name in trained:
+            continue
+        if twin := alike.get(_alike(name)):
+            raise UnusableError(f"{train.above} and {listing.above} hold {_apart(twin, name)}; give both one name")
+        raise UnusableError(
+            f"{listing.above} has the class {name!r}, which {train.above} has not; "
+            f"give {train.above} that folder too, or leave it out: {option(listing.above + name)}"
+        )
+
+
+def _check_pictures(splits: dict[str, list[Picture]], parts: dict[str, Files]) -> None:
+    """Raise UnusableError for a split without pictures, and a class without one to train on, before any is decoded."""
+    names = parts["train"].tops()
+    trained: dict[int, list[Picture]] = {label: [] for label in range(len(names))}
+    for picture in splits["train"]:
+        trained[picture.label].append(picture)
+    for label, pictures in trained.items():
+        if why := _lacking(pictures):
+            raise UnusableError(
+                f"class {names[label]!r} has no picture to train on{why}; "
+                f"fill its folder, or leave it out: {option(parts['train'].above + names[label])}"
+            )
+    for split, pictures in splits.items():
+        if why := _lacking(pictures):
+            raise UnusableError(
+                f"{parts[split].above} has class folders that hold no picture{why}; "
+                f"fill them, or leave it out: {option(parts[split].above.rstrip('/'))}"
+            )
+
+
+def _lacking(pictures: list[Picture]) -> str:
+    """Why none of the files begins like a picture, with the first as an example; empty where one does."""
+    taken, reason = first_taken(picture.place for picture in pictures)
+    return "" if taken else f" ({pictures[0].name!r}: {reason})" if pictures else " at all"
+
+
+def first_taken(places: Iterable[Place]) -> tuple[Place | None, str]:
+    """The first of some files that begins like a picture that is taken; None, and why not the first, if none does."""
+    reason = ""
+    for place in places:
+        try:
+            if isinstance(place, Slice):
+                start = read(replace(place, size=min(place.size, START)))
+            else:
+                start = read(place)
+            if is_taken(start):
+                return place, ""
+            reason = reason or refusal(start)
+        except UnreadablePicture as error:
+            reason = reason or str(error)
+    return None, reason
+
+
+def _words(name: str) -> list[str]:
+    """The words in a name, in lower case: PedMasks, ped_masks and "ped masks2" have the same two."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
+def _alike(name: str) -> str:
+    """Equal for names that differ in their Unicode form or in case alone."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _apart(one: str, other: str) -> str:
+    """Two names so that a person can tell them apart, though a terminal may show them alike."""
+    if unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other):
+        return f"{one!r} in two Unicode forms, {one!a} and {other!a}"
+    return f"{one!r} and {other!r}, which differ in case"

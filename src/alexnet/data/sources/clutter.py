@@ -1,0 +1,88 @@
+"""What a listing of pictures leaves out: hidden files, what systems put beside them, and what the caller names."""
+
+import re
+import shlex
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+
+from alexnet.core.errors import UnusableError
+
+CLUTTER = {  # folders and files, in lower case
+    "__macosx", "icon\r", "network trash folder", "temporary items", "thevolumesettingsfolder",  # macOS
+    "$recycle.bin", "recycler", "system volume information", "found.000",  # Windows
+    "thumbs.db", "ehthumbs.db", "desktop.ini",
+    "lost+found",  # ext4
+    "@eadir", "#recycle", "@recycle", "#snapshot", "~snapshot", "@recently-snapshot", "@tmp",  # network drives
+    "__pycache__", "_gsdata_",
+}  # fmt: skip
+
+
+class Sieve:
+    """Tell which names a listing leaves out, and count them.
+
+    Args:
+        ignore: names of folders and files to leave out wherever they lie, or paths from the top of the source. A `*`
+            stands for any characters within a name. A name matches in either Unicode form.
+    """
+
+    def __init__(self, ignore: Iterable[str] = ()) -> None:
+        self.ignore = {wanted: _pattern(wanted) for wanted in ignore}
+        self.unmatched = dict(self.ignore)
+        self.counted: Counter[str] = Counter()
+        self.folders: dict[str, bool] = {"": False}  # whether each is left out
+
+    def drops(self, name: str, folder: bool = False) -> bool:
+        """Whether a posix name is left out, itself or by a folder that holds it; asked once for each file."""
+        if name in self.folders:
+            return self.folders[name]
+        dropped = self.drops(name.rpartition("/")[0], folder=True)
+        if self.unmatched:  # a name below a folder that is left out is there too
+            self.unmatched = {w: p for w, p in self.unmatched.items() if not _matches(p, name)}
+        if not dropped and (reason := self.reason(name)):
+            self.counted[reason] += 1
+            dropped = True
+        if folder:
+            self.folders[name] = dropped
+        return dropped
+
+    def reason(self, path: str) -> str:
+        """Why the last part of a path is left out; empty where it is not."""
+        last = path.rpartition("/")[2]
+        if is_clutter(last):
+            return "hidden" if last.startswith(".") else last
+        return next((wanted for wanted, pattern in self.ignore.items() if _matches(pattern, path)), "")
+
+    def counts(self) -> dict[str, int]:
+        """How many files and folders were left out for each reason; what lies in such a folder is not counted.
+
+        Raises UnusableError for an ignored name that no folder and no file has: it may be misspelt.
+        """
+        for wanted in self.unmatched:
+            raise UnusableError(f"--ignore {wanted}: the source has no folder or file of that name; check it")
+        return dict(sorted(self.counted.items()))
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or put there by a system."""
+    return name.startswith(".") or name.lower() in CLUTTER
+
+
+def option(path: str) -> str:
+    """The option that leaves out this path alone, as a shell takes it."""
+    shown = re.sub(r"[^\w./ @#%+,:=~{}()\[\]&!^$;'-]", "*", path.encode("utf-8", "replace").decode())
+    return f"--ignore{'=' if shown.startswith('-') else ' '}{shlex.quote(shown)}"
+
+
+def _pattern(wanted: str) -> re.Pattern[str]:
+    clean = _composed(wanted).strip("/").removeprefix("./")
+    return re.compile("[^/]*".join(map(re.escape, clean.split("*"))), re.DOTALL)
+
+
+def _matches(pattern: re.Pattern[str], path: str) -> bool:
+    whole = _composed(path)
+    return bool(pattern.fullmatch(whole) or pattern.fullmatch(whole.rpartition("/")[2]))
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

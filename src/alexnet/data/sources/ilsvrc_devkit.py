@@ -1,0 +1,78 @@
+"""ILSVRC's synsets from the development kit's meta.mat, which is read in a process of its own.
+
+scipy's reader believes the sizes in the file: in there it may take so much memory and time, and no more.
+"""
+
+import importlib.util
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from alexnet.core.errors import UnusableError
+from alexnet.core.process_pool import python
+from alexnet.data.store import Class
+
+# An imitation of ILSVRC2012's 1,860 synsets takes 142 MB and 0.3 s.
+MEMORY = 1 << 30  # bytes of address space that reading may take
+SECONDS = 60  # of CPU time
+MOST = 1 << 24  # bytes of what is found, as JSON
+NO_SCIPY = 3  # the exit status where it cannot be loaded
+
+
+def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], dict[str, int]]:
+    """The classes in wnid order, and the number of training pictures of each; `path` is where the file comes from.
+
+    Raises UnusableError for what is no such file, or without scipy.
+    """
+    needs = f"{path} needs scipy, which is not installed; pip install 'alexnet[ilsvrc]'"
+    if importlib.util.find_spec("scipy") is None:
+        raise UnusableError(needs)
+    done = subprocess.run(
+        python("alexnet.data.sources.ilsvrc_devkit", "answer", id_field), input=mat, capture_output=True, check=False,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # each thread would take address space
+    )  # fmt: skip
+    why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
+    if done.returncode == NO_SCIPY:
+        raise UnusableError(needs.replace("is not installed", f"cannot be loaded ({why})"))
+    if done.returncode < 0:
+        why = f"reading it ended by {signal.Signals(-done.returncode).name}"
+    try:
+        if done.returncode:
+            raise ValueError(why)
+        found = json.loads(done.stdout.splitlines()[-1])  # what comes before are others' words
+    except (ValueError, IndexError) as error:
+        raise UnusableError(f"{path}: meta.mat is not the development kit's ({error}); fetch it again") from None
+    classes = [Class(wnid, wnid=wnid, ilsvrc_id=number, words=words) for wnid, number, words, _ in found]
+    return tuple(sorted(classes, key=lambda record: record.name)), {wnid: pictures for wnid, _, _, pictures in found}
+
+
+def answer(id_field: str) -> None:
+    """Print the leaves of meta.mat on standard input, as JSON: wnid, ILSVRC id, words, pictures."""
+    mat = sys.stdin.buffer.read()
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(NO_SCIPY)
+    for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_CORE, 0)):
+        _, hard = resource.getrlimit(what)
+        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (limit, limit))
+    try:
+        rows = loadmat(io.BytesIO(mat), squeeze_me=True)["synsets"]
+        leaves = [
+            (str(row["WNID"]), int(row[id_field]), str(row["words"]), int(row["num_train_images"]))
+            for row in rows
+            if int(row["num_children"]) == 0
+        ]
+        found = json.dumps(leaves)
+        if len(found) > MOST:
+            raise ValueError(f"{len(found)} bytes of synsets")
+    except Exception as error:  # whatever a damaged or foreign .mat makes of itself
+        sys.exit(repr(error))
+    print(found)

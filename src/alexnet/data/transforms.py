@@ -1,0 +1,119 @@
+"""Views: how stored pictures become a net's input, as tensor operations on the device (sections 2 and 4.1)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from alexnet.config.recipe import Views
+from alexnet.core import rng
+from alexnet.ops import crop
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What a net needs to take pictures: the size of a view, the mean image and the colour components.
+
+    mean: (side, side, 3) float32. components: (3, 3), a column for each principal component of the training pictures'
+    RGB values, as long as its standard deviation (or, as printed, its eigenvalue).
+    """
+
+    views: Views
+    input: int
+    mean: Tensor
+    components: Tensor
+
+    @property
+    def side(self) -> int:
+        """Pixels a side of the pictures that go in."""
+        return self.mean.shape[0]
+
+    @property
+    def margin(self) -> int:
+        """How far a view can move in a picture: 32 for 224 in 256."""
+        return self.side - self.input
+
+    def to(self, device: torch.device) -> "Viewer":
+        """The same on another device."""
+        return Viewer(self.views, self.input, self.mean.to(device), self.components.to(device))
+
+    def training(
+        self,
+        images: Tensor,
+        ids: Tensor,
+        *,
+        seed: int,
+        epoch: int | Tensor,
+        first: int | Tensor = 0,
+        colour: bool = True,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Random crops, mirrors and colour noise: uint8 (N, side, side, 3) -> `dtype` (N, 3, input, input).
+
+        All is drawn from (seed, purpose, epoch, picture): ids (N,) are the pictures' numbers in the store. Where
+        pictures share a crop, as in 2012, they are consecutive in the epoch, and `first` is the place of the first.
+        """
+        n, views = len(images), self.views
+        who = (torch.arange(n, device=images.device) + first) // views.share if views.share > 1 else ids
+        top = left = torch.full((n,), self.margin // 2, device=images.device)
+        mirrored = torch.zeros(n, dtype=torch.bool, device=images.device)
+        four = rng.words(seed, "crop", who, epoch)
+        if views.crops:
+            top, left = rng.below(four[:, 0], self.margin + 1), rng.below(four[:, 1], self.margin + 1)
+        if views.mirror:
+            mirrored = four[:, 2] >= 1 << 31
+        shift, factor = None, views.scale
+        if colour and views.colour:
+            alpha = views.colour * rng.normals(rng.words(seed, "colour", ids, epoch))[:, :3]
+            shift = along(alpha, self.components)
+            if views.colour_shrink:
+                factor /= 1 + views.colour
+        return self.cut(images, top, left, mirrored, shift, factor, dtype)
+
+    def centre(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The central view: uint8 (N, side, side, 3) -> `dtype` (N, 3, input, input)."""
+        return self.test(images, [(self.margin // 2, self.margin // 2, False)], dtype)[0]
+
+    def ten(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The corners and the centre, then their mirrors: `dtype` (10, N, 3, input, input) (section 4.1).
+
+        Where a view is the whole picture there are two: it and its mirror.
+        """
+        return self.test(images, self.places(), dtype)
+
+    def places(self) -> list[tuple[int, int, bool]]:
+        """(top, left, mirrored) of the ten views."""
+        d = self.margin
+        five = [(0, 0), (0, d), (d // 2, d // 2), (d, 0), (d, d)] if d else [(0, 0)]
+        return [(top, left, mirrored) for mirrored in (False, True) for top, left in five]
+
+    def test(self, images: Tensor, places: list[tuple[int, int, bool]], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Views at given places of all pictures: `dtype` (places, N, 3, input, input)."""
+        n, device = len(images), images.device
+        stack = []
+        for top, left, mirrored in places:
+            here = torch.full((n,), top, device=device), torch.full((n,), left, device=device)
+            flips = torch.full((n,), mirrored, device=device)
+            stack.append(self.cut(images, *here, flips, None, self.views.scale, dtype))
+        inputs = torch.cat(stack)
+        return inputs.view(len(places), n, *inputs.shape[1:])
+
+    def cut(
+        self, images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, shift: Tensor | None, factor: float,
+        dtype: torch.dtype,
+    ) -> Tensor:  # fmt: skip
+        """Crops minus their mean, plus a shift of colour (N, 3), times a factor: `dtype` (N, 3, input, input).
+
+        The mean is each pixel's own, or that of the central crop wherever the crop lies and unmirrored, as in 2012.
+        """
+        place = self.views.mean == "place"
+        return crop.cut(images, top, left, mirrored, self.mean, self.input, place, shift, factor, dtype)
+
+
+def along(alpha: Tensor, components: Tensor) -> Tensor:
+    """The colours alpha (N, 3) along components (3, 3), one a column: float64 (N, 3).
+
+    A sum per picture: the bits of a matrix product's row may depend on how many rows there are.
+    """
+    a, c = alpha.double(), components.double()
+    return a[:, :1] * c[:, 0] + a[:, 1:2] * c[:, 1] + a[:, 2:] * c[:, 2]

@@ -1,0 +1,1 @@
+"""Many processes: how they exchange, what each holds of a net, and what that costs."""

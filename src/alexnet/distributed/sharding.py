@@ -1,0 +1,242 @@
+"""How a net and its gradient lie over the processes of a mesh.
+
+Three ways: replicas of the whole net ("data"); towers apart (section 3.2); and the convolutions in replicas with the
+fully connected layers shared out to them ("hybrid": Krizhevsky 2014, "One weird trick").
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from alexnet.config import overrides
+from alexnet.config.recipe import AnyNet, Net
+from alexnet.core.errors import UnusableError
+from alexnet.core.launch import WAYS, bounds
+from alexnet.distributed.mesh import Axis, Mesh
+from alexnet.models.alexnet import Layout, outputs, own, unchanged
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A way for a net to lie over a mesh.
+
+    `split`: for each layer of which no process has all, the outputs of the whole and the processes that share it.
+    """
+
+    way: str = "data"
+    mesh: Mesh = field(default_factory=Mesh)
+    layout: Layout = field(default_factory=Layout)
+    split: Mapping[str, tuple[int, Axis]] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """Which processes there are."""
+        replicas, towers = self.mesh.replicas.size, self.mesh.towers.size
+        if self.way == "data":
+            return f"{replicas} process{'es' * (replicas > 1)}"
+        if self.way == "towers":
+            return f"{replicas} x {towers} processes, towers apart"
+        return f"{replicas} process{'es' * (replicas > 1)}, fully connected layers shared out"
+
+    def whole(self, tensors: Mapping[str, Tensor], what: str = "whole") -> dict[str, Tensor]:
+        """Tensors named as in a state_dict, with what the other processes hold of them: all take part in it."""
+        return {name: self._gathered(name, tensor, what) for name, tensor in tensors.items()}
+
+    def part(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What of whole tensors this process holds."""
+        parts = {}
+        for name, tensor in tensors.items():
+            first, end = self.layout.part(layer(name), len(tensor))
+            parts[name] = tensor[first:end]
+        return parts
+
+    def total(self, squares: Tensor, names: Sequence[str]) -> Tensor:
+        """Sums over the units of layers, a column for each layer named, with those that other processes hold."""
+        if not self.split:
+            return squares
+        _, axis = next(iter(self.split.values()))
+        shared = squares.clone()
+        if work := axis.sum(shared, "norms"):
+            work.wait()
+        apart = torch.tensor([layer(name) in self.split for name in names], device=squares.device)
+        return torch.where(apart, shared, squares)
+
+    def _gathered(self, name: str, tensor: Tensor, what: str) -> Tensor:
+        if layer(name) not in self.split:
+            return tensor
+        outputs, axis = self.split[layer(name)]
+        return axis.gather(tensor.detach(), 0, what, [end - first for first, end in bounds(outputs, axis.size)])
+
+
+def spread(mesh: Mesh, way: str, net: AnyNet) -> Spread:
+    """How the net lies over the mesh; raises UnusableError where that way is not for it."""
+    if way not in WAYS:
+        raise UnusableError(overrides.unknown(way, way, list(WAYS), "", what="way"))
+    if way == "data":
+        return Spread(way, mesh)
+    if not isinstance(net, Net):
+        lacking = type(net).__name__
+        raise UnusableError(f"--{flag(way)}: a way for AlexNet's layers, which a {lacking} lacks; leave it out")
+    if way == "towers":
+        if net.towers != mesh.towers.size:
+            raise UnusableError(f"--{flag(way)}: the recipe's net.towers is {net.towers}; it must be 2")
+        axis = mesh.towers
+        first = net.layers[2]  # where the towers first meet, if they do before fc8
+        layout = Layout(
+            axis.size, axis.index, axis.size, axis.index,
+            conv3=partial(join, axis, f"join {first}") if net.talk else unchanged,
+            conv6=partial(join, axis, "join conv6") if net.talk else unchanged,
+            fc6=(lambda x, _: join(axis, "join fc6", x)) if net.talk else own,
+            fc7=partial(join, axis, "join fc7") if net.talk else unchanged,
+            # Every process has all of fc8, and with it all of the gradient for what goes in.
+            fc8=partial(join, axis, "join fc8", alike=True),
+        )  # fmt: skip
+        return Spread(way, mesh, layout, {name: (n, axis) for name, n in outputs(net).items() if name != "fc8"})
+    axis = mesh.replicas
+    if not net.talk:
+        raise UnusableError(f"--{flag(way)}: net.talk is false, and towers that do not meet are not shared by units")
+    if net.hidden % axis.size:
+        raise UnusableError(f"--{flag(way)}: {net.hidden} units of fc6 and fc7 are not to be shared by {axis.size}")
+    layout = Layout(
+        units=axis.size, unit=axis.index, fc8_apart=True, gathers=True,
+        fc6=lambda x, runs: join(axis, "join fc6", x, 0, [n for _, n in runs]),
+        fc7=partial(join, axis, "join fc7"),
+        fc8=partial(join, axis, "join fc8"),
+        out=lambda x, runs: logits(axis, x, [n for _, n in runs], net.classes),
+    )  # fmt: skip
+    return Spread(way, mesh, layout, {name: (n, axis) for name, n in outputs(net).items() if name.startswith("fc")})
+
+
+def layer(name: str) -> str:
+    """The layer that a parameter such as "conv1.bias" is of."""
+    return name.split(".")[0]
+
+
+def flag(way: str) -> str:
+    """The option that asks for a way."""
+    return {"towers": "towers-apart"}.get(way, way)
+
+
+def join(
+    axis: Axis, what: str, x: Tensor, dim: int = 1, sizes: Sequence[int] = (), *, alike: bool = False
+) -> Tensor:  # fmt: skip
+    """The maps (or units) of all towers, of which this process has x; or the pictures of all replicas (section 3.2)."""
+    return Join.apply(x, axis, dim, what, sizes, alike)  # type: ignore[no-untyped-call]
+
+
+def logits(axis: Axis, x: Tensor, pictures: Sequence[int], classes: int) -> Tensor:
+    """All logits of this process's pictures, where x is its classes' logits of everyone's `pictures`."""
+    return Logits.apply(x, axis, pictures, classes)  # type: ignore[no-untyped-call]
+
+
+class Join(torch.autograd.Function):
+    """Everyone's x side by side along a dimension.
+
+    Backwards each process has a gradient for all of it, from the units that it holds: the sum of them is right. Where
+    all compute the same from it (`alike`), each has that sum already.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, axis: Axis, dim: int, what: str, sizes: Sequence[int], alike: bool) -> Tensor:
+        ctx.given = axis, dim, what, sizes, alike, x.shape[dim]
+        if axis.size == 1:
+            return x.view_as(x)
+        return axis.gather(x, dim, what, sizes)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        axis, dim, what, sizes, alike, own = ctx.given
+        if alike:
+            return g.narrow(dim, axis.index * own, own), *[None] * 5
+        return axis.scatter_sum(g, dim, what, sizes), *[None] * 5
+
+
+class Logits(torch.autograd.Function):
+    """From everyone's pictures and own classes to own pictures and everyone's classes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, axis: Axis, pictures: Sequence[int], classes: int) -> Tensor:
+        shares = [end - first for first, end in bounds(classes, axis.size)]
+        ctx.given = axis, pictures, shares
+        if axis.size == 1:
+            return x.view_as(x)
+        own = pictures[axis.index]
+        return torch.cat(axis.exchange(x.split(list(pictures)), [(own, n) for n in shares], "logits"), 1)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        axis, pictures, shares = ctx.given
+        if axis.size > 1:
+            own = shares[axis.index]
+            g = torch.cat(axis.exchange(g.split(shares, 1), [(n, own) for n in pictures], "logits"))
+        return g, None, None, None
+
+
+class Gradients(Mapping[str, Tensor]):
+    """The gradient of a step by parameter: over its parts, and over the replicas while backward goes on.
+
+    A parameter's sum sets out when backward has made it in the last part, in the same order in every process; `wait`
+    ends it. Parts are added up in float32 at least; the sum travels in the type of the gradient.
+    """
+
+    def __init__(self, seen: Mapping[str, Tensor], spread: Spread, parts: int = 1) -> None:
+        self.seen, self.parts, self.to_come = seen, parts, 0
+        self.parts_sum: dict[str, Tensor] = {}
+        self.sent: dict[str, Tensor] = {}
+        self.works: list[dist.Work | None] = []
+        for name, w in seen.items():
+            # A layer that the replicas share out has seen all pictures already.
+            shared = spread.layout.gathers and layer(name) in spread.split
+            axis = Axis() if shared else spread.mesh.replicas
+            if parts > 1 or axis.size > 1:
+                w.register_post_accumulate_grad_hook(partial(self._made, name, axis))
+
+    def clear(self) -> None:
+        """Begin a step."""
+        self.to_come = self.parts
+        self.parts_sum, self.sent, self.works = {}, {}, []
+        for w in self.seen.values():
+            w.grad = None
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of one part's loss."""
+        self.to_come -= 1
+        loss.backward()
+
+    def wait(self) -> None:
+        """Until every sum is there."""
+        for work in self.works:
+            if work:
+                work.wait()
+
+    def _made(self, name: str, axis: Axis, w: Tensor) -> None:
+        gradient = w.grad
+        assert gradient is not None
+        if gradient.stride() != w.stride():  # it depends on the batch; on the wire it must not
+            gradient = torch.empty_like(w).copy_(gradient)
+        if self.parts > 1:
+            w.grad = None
+            wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+            self.parts_sum[name] = self.parts_sum[name].add_(wide) if name in self.parts_sum else wide
+            gradient = self.parts_sum[name]
+        if self.to_come == 0:
+            self.sent[name] = gradient if axis.size == 1 else gradient.to(w.dtype)
+            self.works.append(axis.sum(self.sent[name], "gradients"))
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name in self.sent:
+            return self.sent[name]
+        gradient = self.seen[name].grad
+        assert gradient is not None  # every parameter has one
+        return gradient
+
+    def __iter__(self) -> Any:
+        return iter(self.seen)
+
+    def __len__(self) -> int:
+        return len(self.seen)

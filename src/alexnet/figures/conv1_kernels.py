@@ -1,0 +1,74 @@
+"""Figure 3: the kernels of conv1, tower over tower, and how differently the towers see."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, foot, sheet
+from alexnet.figures.tower_statistics import NOISE, measured
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def kernels(weight: np.ndarray, towers: int) -> "Figure":
+    """The kernels, weight (K, 3, s, s), as colour tiles, tower 0 above tower 1; beneath, their colour and orientation.
+
+    Each tile is scaled on its own to 0..1, so that brightness cannot be compared between tiles.
+    """
+    canvas, starts, tall = tiles(weight, towers)
+    wide = 11.5
+    high = max(1.5, min(6.0, wide * canvas.shape[0] / canvas.shape[1]))
+    figure = sheet(12, high + 4.4)
+    top, below = figure.subplots(2, 1, height_ratios=[high, 3.2])
+    top.imshow(canvas, interpolation="nearest")
+    top.set_xticks([])
+    names = [f"tower {tower}" for tower in range(towers)] if towers > 1 else []
+    middles = [start + (tall - 1) / 2 for start in starts][: len(names)]
+    top.set_yticks(middles, names, rotation=90, va="center", color=INK, fontsize=TEXT)
+    top.tick_params(length=0)
+    top.spines[:].set_visible(False)
+
+    found = measured(weight, towers)
+    share = len(weight) // towers
+    for tower in range(towers):
+        own = slice(tower * share, (tower + 1) * share)
+        mark, face = ("o", INK) if tower == 0 else ("^", "white")
+        style = {"marker": mark, "edgecolors": INK, "facecolors": face, "zorder": 3}
+        name = f"tower {tower}" if towers > 1 else "a kernel"
+        below.scatter(found.colour[own], found.orientation[own], s=42, linewidths=1.2, label=name, **style)
+        line = "-" if tower == 0 else "--"
+        mean = f"{name}, mean colour" if towers > 1 else "mean colour"
+        below.axvline(found.colours[tower], color=INK, linewidth=1.8, linestyle=line, label=mean)
+    below.axvline(NOISE, color=SOFT, linewidth=1.2, linestyle=":", label="colour of noise")
+    below.set(xlim=(-0.02, 1.02), ylim=(-0.03, 1.03))
+    below.set_xlabel("colour: share of energy off the grey axis", fontsize=TEXT)
+    below.set_ylabel("orientation", fontsize=TEXT)
+    below.tick_params(labelsize=SMALL)
+    below.spines[["top", "right"]].set_visible(False)
+    below.grid(color=PALE, linewidth=0.8)
+    below.set_axisbelow(True)
+    below.legend(fontsize=SMALL, loc="upper right", ncols=2, framealpha=1, edgecolor="none")
+    foot(figure, found.words())
+    return figure
+
+
+def tiles(weight: np.ndarray, towers: int) -> tuple[np.ndarray, list[int], int]:
+    """The tiles side by side on white, where each tower's begin, and the height of a tower's."""
+    share, side = len(weight) // towers, weight.shape[-1]
+    across = min(16, share)
+    down = -(-share // across)
+    cell, apart = side + 1, 3
+    tall = down * cell - 1
+    canvas = np.ones((towers * tall + (towers - 1) * apart, across * cell - 1, 3))
+    starts = [tower * (tall + apart) for tower in range(towers)]
+    for number, kernel in enumerate(weight):
+        tower, place = divmod(number, share)
+        y, x = starts[tower] + place // across * cell, place % across * cell
+        canvas[y : y + side, x : x + side] = _scaled(kernel.transpose(1, 2, 0))
+    return canvas, starts, tall
+
+
+def _scaled(kernel: np.ndarray) -> np.ndarray:
+    low, high = kernel.min(), kernel.max()
+    return (kernel - low) / (high - low) if high > low else np.full_like(kernel, 0.5)

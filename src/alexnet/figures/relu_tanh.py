@@ -1,0 +1,111 @@
+"""Figure 1 of the paper, from a study: the training error of nets with ReLU and with tanh, by epoch."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alexnet.core.errors import UnusableError
+from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, sheet
+from alexnet.studies.claims import UNTIL
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAME = "relu-tanh"
+STYLES: Mapping[str, Mapping[str, Any]] = {"relu": {"color": INK}, "tanh": {"color": SOFT, "dashes": (5, 2.5)}}
+WORDS = {"relu": "ReLU", "tanh": "tanh"}
+Errors = Mapping[str, Mapping[int, Sequence[float]]]  # by arm and seed: before training, after epoch 1, 2...
+
+
+def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
+    """What the runs of a study's `relu-tanh` logged, the chance they began from first; it need not be finished.
+
+    Once the study has its result, only the runs that this names count. Raises UnusableError where there are none.
+    """
+    from alexnet.runs import log
+    from alexnet.runs.folder import is_run, read_json
+
+    result = study / f"{NAME}.json"
+    if result.is_file():
+        named = [study / run for arm in read_json(result)["arms"].values() for run in arm["runs"]]
+        runs = [run for run in named if is_run(run)]
+    else:
+        runs = [path.parent for path in sorted(study.glob("runs/*/recipe.json"))]
+    found: dict[str, dict[int, list[float]]] = {arm: {} for arm in STYLES}
+    for run in runs:
+        record = read_json(run / "recipe.json")
+        net = record["recipe"]["net"]
+        epochs = [line["train_error"] for line in log.read(run) if line["kind"] == "epoch"]
+        if str(record["name"]).startswith(NAME) and net["activation"] in found and epochs:
+            found[net["activation"]][record["recipe"]["seed"]] = [1 - 1 / net["classes"], *epochs]
+    if not any(found.values()):
+        raise UnusableError(f"no run of {NAME} in {study} has finished an epoch")
+    return found
+
+
+def of_study(folder: Path) -> "Figure":
+    """Figure 1 of a study's folder; raises UnusableError where it holds no study, or none of `relu-tanh` that ended."""
+    if not (folder / "study.json").is_file():
+        raise UnusableError(
+            f"{folder} is neither a run nor a study: it has no recipe.json and no study.json; name a folder that "
+            "alexnet train or alexnet study made"
+        )
+    if not (folder / f"{NAME}.json").is_file():
+        raise UnusableError(
+            f"study {folder} has no finished {NAME}, which figure 1 is of; run alexnet study {NAME} STORE {folder}"
+        )
+    return figure_1(training_errors(folder))
+
+
+def figure_1(errors: Errors) -> "Figure":
+    """Training error by epoch: ReLU solid, tanh dashed; a thin line a seed, and a thick one for their mean."""
+    figure = sheet(9, 6)
+    axes = figure.subplots()
+    end = max((len(e) - 1 for of_seeds in errors.values() for e in of_seeds.values()), default=1)
+    for arm, of_seeds in errors.items():
+        for each in of_seeds.values():
+            axes.plot([100 * e for e in each], linewidth=0.9 if len(of_seeds) > 1 else 2.4, **STYLES[arm])
+        if len(of_seeds) > 1:
+            # The mean ends where the first seed does: beyond, it would be of other nets.
+            shared = [100 * statistics.fmean(e) for e in zip(*of_seeds.values(), strict=False)]
+            axes.plot(shared, linewidth=2.8, **STYLES[arm])
+        seeds = f"{len(of_seeds)} seed{'s' * (len(of_seeds) != 1)}"
+        axes.plot([], linewidth=2.4, label=f"{WORDS[arm]} ({seeds})", **STYLES[arm])
+    axes.axhline(100 * UNTIL, color=INK, linewidth=1, linestyle=":")
+    axes.annotate(
+        f"{100 * UNTIL:.0f} %", (0, 100 * UNTIL), xycoords=("axes fraction", "data"), xytext=(6, 4),
+        textcoords="offset points", ha="left", fontsize=SMALL, color=INK,
+    )  # fmt: skip
+    axes.set(ylim=(0, 75), xlim=(0, end))
+    axes.set_xlabel("epoch", fontsize=TEXT)
+    axes.set_ylabel("training error (%)", fontsize=TEXT)
+    axes.locator_params(axis="x", integer=True)
+    axes.tick_params(labelsize=TEXT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color=PALE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=TEXT, handlelength=3.2)
+    return figure
+
+
+def reached(errors: Errors) -> str:
+    """The figure in words: epochs to a training error of 25 % by seed, and their mean ratio with its interval."""
+    from alexnet.studies.run import crossing
+    from alexnet.studies.statistics import judge
+
+    epochs = {arm: {seed: crossing(e, UNTIL) for seed, e in sorted(errors[arm].items())} for arm in STYLES}
+    said = []
+    for arm, of_seeds in epochs.items():
+        each = [
+            f"{e:.1f}" if e is not None else f"not in the {len(errors[arm][s]) - 1} so far" for s, e in of_seeds.items()
+        ]
+        said.append(f"{WORDS[arm]} {', '.join(each) or 'not trained yet'}")
+    seeds = [s for s in epochs["relu"] if epochs["relu"][s] and epochs["tanh"].get(s)]
+    found = judge([epochs["tanh"][s] for s in seeds], [epochs["relu"][s] for s in seeds], 6.0, ratio=True)
+    words = f"Epochs to a training error of {100 * UNTIL:.0f} %, by seed: {'; '.join(said)}."
+    if found.mean is None:
+        return f"{words} No seed has come there with both, so there is no ratio yet. The paper: six times."
+    spread = f"95 % interval {found.low:.2f} to {found.high:.2f}" if found.low is not None and found.high else found.why
+    of = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
+    return f"{words} tanh took {found.mean:.2f} times as many in the mean of {of} ({spread}). The paper: six times."

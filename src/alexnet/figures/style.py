@@ -1,0 +1,63 @@
+"""What all figures share: colours, an empty sheet, short names, and files that are the same each time."""
+
+import io
+import textwrap
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from alexnet.core.files import write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Matplotlib takes as long to import as a figure to draw, so it is imported where a figure is made.
+
+INK, SOFT, PALE, TRUE, FALSE = "#1b1f24", "#5a636e", "#e3e6ea", "#b4261a", "#a9bdd6"
+TOWERS = ("#dbe6f3", "#f6e3c5")  # of light and dark on a grey print: both pale, told apart by their place
+LARGE, TEXT, SMALL = 15, 13, 11  # points: a sheet is about 12 inches wide, as a slide is
+
+
+def sheet(width: float, height: float) -> "Figure":
+    """An empty figure that no window and no global state knows of; sizes in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def title(figure: "Figure", words: str) -> None:
+    """A heading at the top left."""
+    figure.suptitle(words, x=0.012, ha="left", fontsize=LARGE, weight="bold", color=INK, parse_math=False)
+
+
+def foot(figure: "Figure", words: str, across: int = 118) -> None:
+    """Sentences under a figure, broken into lines."""
+    lines = "\n".join(textwrap.fill(line, across) for line in words.splitlines())
+    figure.supxlabel(lines, x=0.012, ha="left", fontsize=TEXT, color=INK, parse_math=False, linespacing=1.35)
+
+
+def short(name: str, longest: int) -> str:
+    """The first of several names for a class, cut to fit."""
+    first = name.split(",")[0]
+    return first if len(first) <= longest else first[: longest - 1] + "…"
+
+
+def save(figure: "Figure", path: Path) -> list[Path]:
+    """Write `path`.png and `path`.svg; the same figure gives the same bytes. Returns both paths."""
+    png, svg = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.svg")
+    write(png, [rendered(figure, "png")])
+    write(svg, [rendered(figure, "svg")])
+    return [png, svg]
+
+
+def rendered(figure: "Figure", form: Literal["png", "svg"], dots: int = 150) -> bytes:
+    """The figure as a file's bytes, with no date in it; `dots` an inch."""
+    import matplotlib
+
+    out = io.BytesIO()
+    metadata = {"Software": None} if form == "png" else {"Date": None}
+    # The identifiers in an SVG are random without a salt.
+    with matplotlib.rc_context({"svg.hashsalt": "alexnet"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a class name in a script that the font lacks shows as boxes
+        figure.savefig(out, format=form, dpi=dots, metadata=metadata)
+    return out.getvalue()

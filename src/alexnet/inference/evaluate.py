@@ -1,0 +1,260 @@
+"""Error rates of one run, or of several whose probabilities are averaged, with one view and with ten (section 4.1)."""
+
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.core.device import Place, place
+from alexnet.core.errors import FailedError, UnusableError
+from alexnet.core.files import write
+from alexnet.data.cache import Pictures
+from alexnet.data.loader import batches_in_order, steps
+from alexnet.data.store import Split, Store, labels
+from alexnet.data.transforms import Viewer
+from alexnet.distributed.mesh import Mesh, joined
+from alexnet.models.build import Network
+from alexnet.runs import checkpoint
+
+Forward = Callable[[Tensor], Tensor]  # views to logits
+BATCH = 64  # pictures at a time; ten views make ten times as many inputs
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Error rates 0 to 1 over `images` pictures; nats is the mean of -log of the true class's probability."""
+
+    images: int
+    views: int
+    top1: float
+    top5: float
+    nats: float
+
+    @property
+    def top1_interval(self) -> tuple[float, float]:
+        """95 % interval of top1."""
+        return wilson(self.top1, self.images)
+
+    @property
+    def top5_interval(self) -> tuple[float, float]:
+        """95 % interval of top5."""
+        return wilson(self.top5, self.images)
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"top1_interval": self.top1_interval, "top5_interval": self.top5_interval}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one pass over a split gave: the errors, the central view's beside them, and every probability."""
+
+    errors: Errors
+    one_view: Errors
+    probabilities: np.ndarray  # (images, classes) float32, averaged over views and runs
+    labels: np.ndarray
+    runs: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return self.errors.plain() | {"runs": list(self.runs), "one_view": self.one_view.plain()}
+
+
+def evaluate(
+    store: str | Path | Store,
+    runs: str | Path | Sequence[str | Path],
+    *,
+    views: int = 10,
+    split: str = "val",
+    weights: Sequence[float] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 2,
+    save: str | Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Evaluation:
+    """Errors of the runs' averaged probabilities on every picture of the split, each counted once.
+
+    `weights` of the runs, equal if None; `save` keeps the probabilities (.npz: probabilities, labels, names).
+    Raises UnusableError for runs that do not fit the store or each other, and FailedError where their probabilities are
+    no numbers.
+    """
+    folders = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
+    where = place(device, precision)
+    with joined(where.device) as mesh:
+        return evaluated(
+            mesh, store, folders, views=views, split=split, weights=weights, where=where, workers=workers, save=save,
+            progress=progress,
+        )  # fmt: skip
+
+
+def evaluated(
+    mesh: Mesh,
+    store: str | Path | Store,
+    folders: Sequence[Path],
+    *,
+    where: Place,
+    workers: int,
+    progress: Callable[[int, int], None],
+    split: str,
+    views: int = 10,
+    weights: Sequence[float] | None = None,
+    save: str | Path | None = None,
+) -> Evaluation:
+    """As `evaluate`, by all processes of a mesh: each takes its share of the batches, and has the whole answer."""
+
+    # A run may be in training, and a disk may show it to one machine later than to another: all take the same nets.
+    named = mesh.settled(
+        f"newest checkpoint of {', '.join(map(str, folders))}", lambda: [checkpoint.newest(f) for f in folders]
+    )
+
+    def ready() -> tuple[Store, list[float], list[Network], Split]:
+        check_views(views)
+        if not folders:
+            raise UnusableError("no run to evaluate; name one or more")
+        if save and (Path(save).suffix != ".npz" or not Path(save).parent.is_dir() or Path(save).is_dir()):
+            raise UnusableError(f"--save {save}; give it a name that ends in .npz, in a folder that exists")
+        opened = store if isinstance(store, Store) else Store(store)
+        shares = shares_of(weights, len(folders))
+        nets = [where.serve(checkpoint.load(f, name)) for f, (name, _) in zip(folders, named, strict=True)]
+        for folder, net in zip(folders, nets, strict=True):
+            fits(opened, folder, net)
+        return opened, shares, nets, opened[split]
+
+    store, shares, nets, pictures = mesh.together(ready)
+    mesh.alike({"store digest": store.digest, "pictures": len(pictures), "views": views, "runs": shares})
+    one = np.zeros((len(pictures), len(store.classes)), np.float32)
+    many = np.zeros_like(one)
+    taken = [net.viewer.to(where.device) for net in nets]
+    for first, images in in_order(pictures, where, workers, BATCH if views == 1 else BATCH // 4, mesh, progress):
+        rows = slice(first, first + len(images))
+        for net, viewer, share in zip(nets, taken, shares, strict=True):
+            centre, mean = probabilities(net, viewer, images, where, views)
+            one[rows] += share * centre.cpu().numpy()
+            many[rows] += share * mean.cpu().numpy()
+    one, many = known(one, mesh), known(many, mesh)
+    if lost := int((~np.isfinite(many)).any(1).sum()):
+        with mesh.same():
+            raise FailedError(
+                f"{' or '.join(map(str, folders))} gives NaN or infinity for {lost} of {len(pictures)} pictures: its "
+                "training went astray before this checkpoint; train again with a smaller --set sgd.rate"
+            )
+    count = views if views == 1 else max(len(v.places()) for v in taken)
+    result = Evaluation(
+        errors(many, pictures.labels, count), errors(one, pictures.labels, 1), many, pictures.labels,
+        tuple(str(f) for f in folders),
+    )  # fmt: skip
+    if save and mesh.leads:
+        file = io.BytesIO()
+        np.savez(file, probabilities=many, labels=pictures.labels, names=np.array(list(pictures.names)))
+        write(Path(save), [file.getvalue()])
+    return result
+
+
+def check_views(views: int) -> None:
+    """Raise UnusableError for a number of views that is neither one nor ten."""
+    if views not in (1, 10):
+        raise UnusableError(f"--views {views}; it must be 1 or 10")
+
+
+def validate(
+    forward: Forward,
+    viewer: Viewer,
+    pictures: Pictures,
+    classes: int,
+    where: Place,
+    workers: int,
+    mesh: Mesh,
+    progress: Callable[[int, int], None],
+) -> Errors:
+    """The errors of a net in training, with the central view."""
+    rows = np.zeros((len(pictures), classes), np.float32)
+    for first, images in in_order(pictures, where, workers, BATCH, mesh, progress):
+        rows[first : first + len(images)] = probabilities(forward, viewer, images, where, 1)[0].cpu().numpy()
+    return errors(known(rows, mesh), pictures.split.labels, 1)
+
+
+def in_order(
+    pictures: Split | Pictures, where: Place, workers: int, batch: int, mesh: Mesh, progress: Callable[[int, int], None]
+) -> Iterator[tuple[int, Tensor]]:
+    """(place of the first, uint8 pictures) of this process's share of the batches of a split.
+
+    They are the batches of a single process, so the numbers of processes changes no bit; `progress` is called equally
+    often in each.
+    """
+    share = mesh.everyone.share
+    with closing(batches_in_order(pictures, batch, device=where.device, workers=workers, share=share)) as batches:
+        for turn in range(steps(steps(len(pictures), batch), share[1])):
+            if found := next(batches, None):
+                yield found.first, found.images
+            progress(min((turn + 1) * batch * share[1], len(pictures)), len(pictures))
+
+
+def known(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
+    """An array of which each process has filled some rows, and left the others 0, with all of them filled."""
+    if work := mesh.everyone.sum(torch.from_numpy(rows), "rows"):
+        work.wait()
+    return rows
+
+
+@torch.inference_mode()
+def probabilities(forward: Forward, viewer: Viewer, images: Tensor, where: Place, views: int) -> tuple[Tensor, Tensor]:
+    """Softmax of the central view, and its mean over all views: (N, classes) float32 each."""
+    inputs = viewer.centre(images, where.dtype)[None] if views == 1 else viewer.ten(images, where.dtype)
+    with where.arithmetic():
+        logits = forward(inputs.flatten(0, 1))
+    each = torch.softmax(logits.float(), 1).view(*inputs.shape[:2], -1)
+    middle = 0 if len(each) < 10 else 2  # of the corners and the centre, then their mirrors
+    return each[middle], each.mean(0)
+
+
+def errors(probability: np.ndarray, labels: np.ndarray, views: int) -> Errors:
+    """Error rates from probabilities (N, classes); classes tied with the true one share the credit, as in 2012.
+
+    A probability that is no number earns nothing.
+    """
+    true = np.take_along_axis(probability, labels[:, None], 1)
+    better, tied = (probability > true).sum(1), (probability == true).sum(1)
+    credit = (np.where(tied, np.clip((k - better) / np.maximum(tied, 1), 0, 1), 0) for k in (1, 5))
+    top1, top5 = (1 - c.mean() for c in credit)
+    nats = -np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean()
+    return Errors(len(labels), views, float(top1), float(top5), float(nats))
+
+
+def wilson(rate: float, n: int) -> tuple[float, float]:
+    """95 % interval of a rate seen in n pictures (Wilson 1927)."""
+    z = 1.959964
+    middle, half = rate + z * z / (2 * n), z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+
+
+def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
+    """The runs' shares of the average: they sum to 1."""
+    if weights is None:
+        return [1 / runs] * runs
+    if len(weights) != runs or not all(w >= 0 for w in weights) or not 0 < sum(weights) < math.inf:
+        raise UnusableError(f"--weights {list(weights)}; give one number, 0 or more, for each of the {runs} runs")
+    return [w / sum(weights) for w in weights]
+
+
+def takes(store: Store, folder: str | Path, net: Network) -> None:
+    """Raise UnusableError unless the run's net takes pictures of the store's size."""
+    if net.viewer.side != store.side:
+        raise UnusableError(f"run {folder} takes {net.viewer.side}-pixel pictures; store {store.path} has {store.side}")
+
+
+def fits(store: Store, folder: Path, net: Network) -> None:
+    """Raise UnusableError unless the run's net was made for pictures and classes like the store's."""
+    names = labels(store.classes)
+    takes(store, folder, net)
+    if list(net.classes) != names:
+        one = next((f"{a} / {b}" for a, b in zip(net.classes, names, strict=False) if a != b), None)
+        counts = f"{len(net.classes)} and {len(names)} classes" + (f", first difference {one}" if one else "")
+        raise UnusableError(f"run {folder} and store {store.path} differ in their classes: {counts}")

@@ -1,0 +1,243 @@
+"""What any layer of a trained net puts out for pictures, and the stored pictures that the net finds most alike.
+
+A picture is seen by its central view, in testing mode. Alike means near in Euclidean distance of what the last hidden
+layer puts out (section 6.1); every picture of the split is compared, none is passed over.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.core.device import Place, place
+from alexnet.core.errors import UnusableError
+from alexnet.core.files import json_bytes, write
+from alexnet.data.loader import batches_in_order
+from alexnet.data.store import Split, Store, labels
+from alexnet.inference.evaluate import takes
+from alexnet.inference.predict import files, pictures_of, serving
+from alexnet.models import cifar
+from alexnet.models.alexnet import AlexNet
+from alexnet.models.build import Network
+from alexnet.models.mlp import Mlp
+from alexnet.runs.folder import recipe_of
+
+Source = str | Path | Store | Iterable[str | Path]
+Progress = Callable[[int, int], None]
+BATCH = 64  # pictures at a time
+
+
+class Features(NamedTuple):
+    """What a layer put out: a row of `values` for each of `names`."""
+
+    values: np.ndarray  # float32, (N, units) or (N, maps, side, side)
+    names: list[str]  # files, or the pictures' names in the store
+    labels: list[str] | None  # the pictures' classes, where they come from a store
+    errors: dict[str, str]  # the files that could not be read, and why
+
+
+def features(
+    run: str | Path,
+    source: Source,
+    layer: str = "fc7",
+    *,
+    split: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 2,
+    keep: Path | None = None,
+    progress: Progress = lambda done, of: None,
+) -> Features:
+    """What `layer` puts out for the pictures of a split of a store (the held-out one), or of files and folders.
+
+    "fc7" is before the activation and "relu7" after it; "drop7" is what fc8 gets, halved as in testing. Files that
+    cannot be read have their reason in `errors` and no row. The values lie in the new file `keep` (.npy) instead of
+    memory where it is given. Raises UnusableError if the run, the store or the layer cannot be used.
+    """
+    where = place(device, precision)
+    net = serving(run, where)
+    if not is_store(source):
+        if split:
+            raise UnusableError(f"--split {split}; only a store has splits, leave it out for files")
+        assert not isinstance(source, Store)
+        return _of_files(net, files(source), layer, where, keep, progress)
+    store = source if isinstance(source, Store) else Store(source)  # type: ignore[arg-type]
+    takes(store, run, net)
+    part = store[split or store.held_out]
+    known = labels(store.classes)
+    seen = (batch.images for batch in batches_in_order(part, BATCH, device=where.device, workers=workers))
+    values = _filled(len(part), (put_out(net, layer, images, where) for images in seen), keep, progress)
+    return Features(values, part.names, [known[label] for label in part.labels], {})
+
+
+def write_features(run: str | Path, source: Source, out: Path, layer: str = "fc7", **options: Any) -> Features:
+    """Write OUT.npy, a row for each picture, and OUT.json: names, classes, and how they were made.
+
+    `options` are those of `features`. Each file is written whole or not at all.
+    """
+    base = out.with_suffix("") if out.suffix == ".npy" else out
+    if not base.parent.is_dir() or not base.name:
+        raise UnusableError(f"{out} cannot be written; name a file in a folder that exists")
+    array, names = base.with_name(f"{base.name}.npy"), base.with_name(f"{base.name}.json")
+    part = array.with_name(f".{array.name}.part")
+    try:
+        found = features(run, source, layer, keep=part, **options)
+        if found.names:
+            if len(np.load(part, mmap_mode="r")) > len(found.names):  # of files some could not be read
+                np.save(part.with_suffix(".npy"), found.values)
+                os.replace(part.with_suffix(".npy"), part)
+            _, recipe = recipe_of(Path(run))
+            facts: dict[str, Any] = {
+                "run": str(run),
+                "recipe": recipe.digest,
+                "layer": layer,
+                "shape": list(found.values.shape),
+            }
+            facts |= {"precision": place(options.get("device", "auto"), options.get("precision", "auto")).precision}
+            facts |= {"names": found.names, "classes": found.labels, "errors": found.errors}
+            os.replace(part, array)
+            write(names, [json_bytes(facts)])
+    finally:
+        part.unlink(missing_ok=True)
+    return found
+
+
+def similar(
+    run: str | Path,
+    store: str | Path | Store,
+    images: str | Path | Iterable[str | Path],
+    count: int = 6,
+    *,
+    split: str = "train",
+    layer: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 2,
+    progress: Progress = lambda done, of: None,
+) -> list[dict[str, Any]]:
+    """The `count` pictures of a split that are nearest to each picture, nearest first (figure 4, right).
+
+    Each picture gives {"image", "neighbours": [{"name", "class", "number", "distance"}]}, or {"image", "error"} if it
+    cannot be read. The distance is that of `layer`, the last hidden one unless given. Raises UnusableError if the run,
+    the store or a path cannot be used.
+    """
+    if count < 1:
+        raise UnusableError(f"--top {count}; it must be 1 or more")
+    where = place(device, precision)
+    net = serving(run, where)
+    opened = store if isinstance(store, Store) else Store(store)
+    takes(opened, run, net)
+    part, known = opened[split], labels(opened.classes)
+    paths = files(images)
+    layer = layer or last_hidden(net)
+    asked = _of_files(net, paths, layer, where)
+    answers: dict[str, dict[str, Any]] = {name: {"image": name, "error": e} for name, e in asked.errors.items()}
+    if asked.names:
+        queries = torch.from_numpy(asked.values)
+        ids, distances = nearest(net, layer, part, queries, count, where, workers, progress)
+        for name, numbers, apart in zip(asked.names, ids.tolist(), distances.tolist(), strict=True):
+            answers[name] = {"image": name, "neighbours": [
+                {"name": part.names[i], "class": known[part.labels[i]], "number": i, "distance": d}
+                for i, d in zip(numbers, apart, strict=True)
+            ]}  # fmt: skip
+    return [answers[str(path)] for path in paths]
+
+
+@torch.inference_mode()
+def nearest(
+    net: Network,
+    layer: str,
+    split: Split,
+    queries: Tensor,
+    count: int,
+    where: Place,
+    workers: int = 2,
+    progress: Progress = lambda done, of: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers and Euclidean distances, (queries, count) each, of the nearest pictures of the whole split, in order.
+
+    `queries` are what `layer` put out for some pictures. Sums are float64, of differences and not of products, so
+    nothing cancels; of pictures equally far the first in the store comes first.
+    """
+    wanted = queries.flatten(1).to(where.device, torch.float64)
+    ids = torch.empty((len(wanted), 0), dtype=torch.int64, device=where.device)
+    distances = wanted.new_empty((len(wanted), 0))
+    for batch in batches_in_order(split, BATCH, device=where.device, workers=workers):
+        there = put_out(net, layer, batch.images, where).flatten(1).double()
+        apart = torch.cdist(wanted, there, compute_mode="donot_use_mm_for_euclid_dist")
+        distances, ids = torch.cat((distances, apart), 1), torch.cat((ids, batch.ids.expand(len(wanted), -1)), 1)
+        order = torch.argsort(distances, dim=1, stable=True)[:, :count]
+        distances, ids = distances.gather(1, order), ids.gather(1, order)
+        progress(batch.first + len(batch.ids), len(split))
+    return ids.cpu().numpy(), distances.cpu().numpy()
+
+
+@torch.inference_mode()
+def put_out(net: Network, layer: str, images: Tensor, where: Place) -> Tensor:
+    """What a layer puts out, float32, for the central views of uint8 pictures (N, side, side, 3) on the device."""
+    with where.arithmetic():
+        return net.features(net.viewer.centre(images, where.dtype), layer).float()
+
+
+def last_hidden(net: Network) -> str:
+    """The layer that section 6.1 compares pictures by: the last hidden one's activations, 4096 of them in AlexNet."""
+    if isinstance(net, Mlp):
+        return f"relu{len(net.net.hidden)}"
+    return "relu7" if isinstance(net, AlexNet) else cifar.order(net.net)[-2]
+
+
+def is_store(source: Source) -> bool:
+    """Whether pictures come from a store, and not from files and folders."""
+    return isinstance(source, Store) or (isinstance(source, (str, Path)) and (Path(source) / "meta.json").is_file())
+
+
+def _of_files(
+    net: Network, paths: Sequence[Path], layer: str, where: Place, keep: Path | None = None,
+    progress: Progress = lambda done, of: None,
+) -> Features:  # fmt: skip
+    names: list[str] = []
+    errors: dict[str, str] = {}
+
+    def found() -> Iterator[Tensor]:
+        for first in range(0, len(paths), BATCH):
+            pictures = []
+            for path, picture in pictures_of(paths[first : first + BATCH], net.viewer.side):
+                if isinstance(picture, str):
+                    errors[str(path)] = picture
+                else:
+                    pictures.append(picture)
+                    names.append(str(path))
+            if pictures:
+                yield put_out(net, layer, torch.from_numpy(np.stack(pictures)).to(where.device), where)
+
+    values = _filled(len(paths), found(), keep, progress)
+    return Features(values, names, None, errors)
+
+
+def _filled(most: int, parts: Iterator[Tensor], keep: Path | None, progress: Progress) -> np.ndarray:
+    """The parts one below another: at most so many rows, in memory or in a new file."""
+    values, done = np.empty((0, 0), np.float32), 0
+    for part in parts:
+        if not done:
+            shape = (most, *part.shape[1:])
+            values = _mapped(keep, shape) if keep else np.empty(shape, np.float32)
+        values[done : done + len(part)] = part.cpu().numpy()
+        done += len(part)
+        progress(done, most)
+    return values[:done]
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A new file's array; all its room is taken now, for a map that finds the disk full is the process's death."""
+    values = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    with path.open("r+b") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):  # macOS has none
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, str(path)) from None
+    return values

@@ -1,0 +1,287 @@
+"""The network of figure 2: five convolutional and three fully connected layers in two towers."""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet.config.recipe import Net
+from alexnet.core import rng
+from alexnet.core.errors import UnusableError
+from alexnet.core.launch import bounds
+from alexnet.models import layer_table
+from alexnet.ops.dropout import dropout
+from alexnet.ops.linear import linear
+from alexnet.ops.norm import Relu, pooled_norm, response_norm, within_map_norm
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh, "logistic": torch.sigmoid}
+
+
+ALL_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "fc6", "fc7", "fc8")
+Runs = Sequence[tuple[int, int]]  # (position in the global batch, pictures)
+
+
+def unchanged(x: Tensor) -> Tensor:
+    """The join between towers in one process, which holds them all."""
+    return x
+
+
+def own(x: Tensor, runs: Runs) -> Tensor:
+    """The join between replicas where each keeps its own pictures."""
+    return x
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What of a net a process holds, and how it comes by what the others hold; as it stands it holds all (section 3.2).
+
+    The maps of conv1 to conv5 are shared out to `towers` processes, of which it is number `tower`; the units of fc6
+    and fc7 to `units`, of which it is number `unit`; and so those of fc8, if `fc8_apart`.
+    """
+
+    towers: int = 1
+    tower: int = 0
+    units: int = 1
+    unit: int = 0
+    fc8_apart: bool = False
+    conv3: Callable[[Tensor], Tensor] = unchanged  # what makes the input of conv3 of the maps that are held,
+    conv6: Callable[[Tensor], Tensor] = unchanged  # and of conv6, where there is one,
+    fc7: Callable[[Tensor], Tensor] = unchanged  # those of fc7 and fc8 of the units that are held,
+    fc8: Callable[[Tensor], Tensor] = unchanged
+    fc6: Callable[[Tensor, Runs], Tensor] = own  # that of fc6, given what pictures there are elsewhere,
+    out: Callable[[Tensor, Runs], Tensor] = own  # and the logits of this process's pictures
+    gathers: bool = False  # whether fc6 and what follows see the pictures of all replicas
+
+    def part(self, layer: str, outputs: int) -> tuple[int, int]:
+        """Which of a layer's outputs are held: from the first to before the second number."""
+        of, number = (self.towers, self.tower) if layer.startswith("conv") else (self.units, self.unit)
+        if layer == "fc8" and not self.fc8_apart:
+            of, number = 1, 0
+        return bounds(outputs, of)[number]
+
+
+class AlexNet(nn.Module):
+    """Input N x 3 x 224 x 224 float, raw RGB minus mean; output N x classes logits.
+
+    Channels 0 to C/2 - 1 of every layer are tower 0. The towers meet before conv3, fc6, fc7 and fc8 and nowhere else
+    (section 3.2): conv2, conv4 and conv5 have two groups, and the norms stay within a tower.
+
+    In training mode dropout is a function of (`seed`, layer, `step`, `position` of the first picture in the batch);
+    each forward moves `step` on by one, and a training loop that resumes sets it.
+
+    A net of another `layout` is a part of the same net: it draws the same weights and drops the same units.
+    """
+
+    conv1: nn.Conv2d
+    conv2: nn.Conv2d
+    conv3: nn.Conv2d
+    conv4: nn.Conv2d
+    conv5: nn.Conv2d
+    conv6: nn.Conv2d  # in CNN* alone (table 2)
+    fc6: nn.Linear
+    fc7: nn.Linear
+    fc8: nn.Linear
+    classes: Sequence[str] = ()  # names of the outputs, and
+    viewer: Any = None  # what makes inputs of pictures: given by `alexnet.load`
+
+    def __init__(self, net: Net | None = None, seed: int = 0, layout: Layout | None = None) -> None:
+        super().__init__()
+        self.net, self.layout = net, layout = net or Net(), layout or Layout()
+        self.seed, self.position = seed, 0
+        self.runs: Runs = ()
+        self.step: int | Tensor = 0
+        self.activate = ACTIVATIONS[net.activation]
+        side = next(layer.side for layer in layer_table.walk(net) if layer.name == "pool5")
+        whole = outputs(net)
+        self.held = {name: layout.part(name, n) for name, n in whole.items()}
+        size = {name: end - first for name, (first, end) in self.held.items()}
+        self.towers = net.towers // layout.towers
+        self.overhang = layer_table.overhang(net.input, net.sizes[0], net.stride)
+        sizes = dict(zip(ALL_LAYERS, (*net.sizes, net.sizes[4]), strict=False))
+        seen = 0
+        for name in net.layers:
+            groups = min(layer_table.groups(net, name), self.towers)
+            if name not in net.meet:
+                seen //= layout.towers
+            with warnings.catch_warnings():  # more processes than classes: some hold none of fc8
+                warnings.filterwarnings("ignore", "Initializing zero-element")
+                self.add_module(name, (
+                    nn.Conv2d(3, size[name], sizes[name], net.stride) if name == "conv1"
+                    else nn.Conv2d(seen, size[name], sizes[name], padding=sizes[name] // 2, groups=groups)
+                    if name.startswith("conv")
+                    else nn.Linear(seen // groups, size[name])
+                ))  # fmt: skip
+            seen = whole[name] * (side * side if name == net.layers[-4] else 1)
+        self.middle = [name for name in net.layers if name in ("conv3", "conv4", "conv5")]
+        initialise(self, net.initial, seed, {n: (first, whole[n]) for n, (first, _) in self.held.items()})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, classes) of the views x (N, 3, input, input)."""
+        logits = last(self.walk(x, each=False))
+        if self.training:
+            self.step = self.step + 1
+        return logits
+
+    def features(self, x: Tensor, layer: str) -> Tensor:
+        """What `layer` puts out for the views x: "conv5", "relu5", "pool5", "fc7", "relu7"...
+
+        "fc7" is before the activation and "relu7" after it, whatever the activation. Raises UnusableError for a name
+        that this net does not have.
+        """
+        return named(self.walk(x), layer)
+
+    def walk(self, x: Tensor, each: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Every layer's output with its name, from conv1 to fc8.
+
+        Unless `each` counts, a ReLU, the norm beside it and the pool are one operation, and only its end is shown.
+        """
+        x = self.conv1(F.pad(x, (0, self.overhang, 0, self.overhang)))
+        yield "conv1", x
+        for name, made in self.block(x, 1, each):
+            yield name, made
+        x = self.conv2(made)
+        yield "conv2", x
+        for name, made in self.block(x, 2, each):
+            yield name, made
+        x = self.layout.conv3(made)
+        for name in self.middle:
+            x = self.get_submodule(name)(x)
+            yield name, x
+            x = self.activate(x)
+            yield f"relu{name[-1]}", x
+        x = self.pool(x)
+        yield "pool5", x
+        if self.net.conv6:
+            x = self.conv6(self.layout.conv6(x))
+            yield "conv6", x
+            x = self.activate(x)
+            yield "relu_conv6", x
+
+        x = self.full(self.layout.fc6(x, self.runs).flatten(1), "fc6")
+        yield "fc6", x
+        x = self.activate(x)
+        yield "relu6", x
+        x = self.drop(x, "fc6")
+        yield "drop6", x
+        x = self.full(self.layout.fc7(x), "fc7")
+        yield "fc7", x
+        x = self.activate(x)
+        yield "relu7", x
+        x = self.drop(x, "fc7")
+        yield "drop7", x
+        yield "fc8", self.layout.out(self.full(self.layout.fc8(x), "fc8"), self.runs)
+
+    def full(self, x: Tensor, name: str) -> Tensor:
+        """A fully connected layer; each tower's units see their own tower's alone where towers do not meet."""
+        layer, groups = self.get_submodule(name), min(layer_table.groups(self.net, name), self.towers)
+        if groups == 1 or not isinstance(layer, nn.Linear):  # another module in its place sees all
+            return linear(x, layer)
+        own = zip(*(t.chunk(groups, dim) for t, dim in ((x, 1), (layer.weight, 0), (layer.bias, 0))), strict=True)
+        return torch.cat([F.linear(*tower) for tower in own], 1)
+
+    def block(self, x: Tensor, number: int, each: bool) -> Iterator[tuple[str, Tensor]]:
+        """What follows conv1 and conv2: activation and norm (section 3.5; net 145 has norm 1 first), and the pool."""
+        net, norm_first = self.net, number == 1 and self.net.lrn1_first
+        within = net.within if number == 2 else None
+        relu: Relu = "after" if norm_first else "before"
+        if not each and net.lrn and net.activation == "relu":
+            if not within:
+                x = pooled_norm(x, net.lrn, self.towers, relu, net.pool)
+                yield f"pool{number}", x
+                return
+            x = response_norm(x, net.lrn, self.towers, relu)
+        elif norm_first:
+            x = self.norm(x)
+            yield f"norm{number}", x
+            x = self.activate(x)
+            yield f"relu{number}", x
+        else:
+            x = self.activate(x)
+            yield f"relu{number}", x
+            x = self.norm(x)
+            yield f"norm{number}", x
+        if within:
+            x = within_map_norm(x, within)
+            yield f"within{number}", x
+        yield f"pool{number}", self.pool(x)
+
+    def norm(self, x: Tensor) -> Tensor:
+        """Response normalisation within each tower, or nothing where the recipe has none (section 3.3)."""
+        return response_norm(x, self.net.lrn, self.towers) if self.net.lrn else x
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Overlapping pooling: windows of 3 that move by 2 (section 3.4); hanging windows are clipped, as in 2012."""
+        return F.max_pool2d(x, self.net.pool, 2, ceil_mode=True)
+
+    def drop(self, x: Tensor, layer: str) -> Tensor:
+        """Dropout as printed: units masked in training, all multiplied by 1 - p in testing (section 4.2)."""
+        if not self.training:
+            return x * (1 - self.net.dropout)
+        if not self.net.dropout:
+            return x
+        runs = self.runs if self.layout.gathers else ((self.position, len(x)),)
+        parts = x.split([pictures for _, pictures in runs])
+        left = [
+            dropout(part, self.net.dropout, self.seed, layer, self.step, position, self.held[layer][0])
+            for (position, _), part in zip(runs, parts, strict=True)
+        ]
+        return left[0] if len(left) == 1 else torch.cat(left)
+
+    def at(self, step: int | Tensor, position: int = 0, runs: Runs = ()) -> Self:
+        """Take the place of `step`, and of `position` in the global batch, for dropout.
+
+        `runs`: position and number of the pictures that each replica has, where the layout gathers them.
+        """
+        self.step, self.position, self.runs = step, position, runs
+        return self
+
+
+def outputs(net: Net) -> dict[str, int]:
+    """The maps or units of the whole layers that have weights."""
+    all_ = dict(zip(ALL_LAYERS, (*net.kernels, net.conv6, net.hidden, net.hidden, net.classes), strict=True))
+    return {name: all_[name] for name in net.layers}
+
+
+def last(layers: Iterator[tuple[str, Tensor]]) -> Tensor:
+    """The output of the last layer of a walk; the others are let go on the way."""
+    return deque(layers, maxlen=1)[0][1]
+
+
+def named(layers: Iterator[tuple[str, Tensor]], layer: str) -> Tensor:
+    """The output of one layer of a walk; raises UnusableError, with the names there are, for another name."""
+    names = []
+    for name, x in layers:
+        if name == layer:
+            return x
+        names.append(name)
+    raise UnusableError(f"no layer {layer}; this net has {', '.join(names)}")
+
+
+def initialise(
+    module: nn.Module,
+    initial: Mapping[str, tuple[float, float]],
+    seed: int,
+    held: Mapping[str, tuple[int, int]] | None = None,
+) -> None:
+    """Weights from N(0, std^2), whatever the fan-in, and equal biases; `initial`: both of each layer (section 5).
+
+    A layer's weights are a function of (seed, the layer's name). `held`: which of the whole layer's outputs is the
+    first that it has, and how many outputs the whole has.
+    """
+    with torch.no_grad():
+        for name, (std, one) in initial.items():
+            layer = module.get_submodule(name)
+            weight, bias = layer.weight, layer.bias
+            assert isinstance(weight, Tensor)
+            assert isinstance(bias, Tensor)
+            first, outputs = (held or {}).get(name, (0, len(weight)))
+            whole = weight if len(weight) == outputs else weight.new_empty(outputs, *weight.shape[1:])
+            whole.normal_(0, std, generator=rng.generator(seed, f"init {name}"))
+            if whole is not weight:
+                weight.copy_(whole[first : first + len(weight)])
+            bias.fill_(one)

@@ -1,0 +1,15 @@
+"""Which net a recipe describes."""
+
+from alexnet.config.recipe import AnyNet, CifarNet, Net
+from alexnet.models.alexnet import AlexNet, Layout
+from alexnet.models.cifar import Cifar
+from alexnet.models.mlp import Mlp
+
+Network = AlexNet | Cifar | Mlp
+
+
+def build(net: AnyNet, seed: int, layout: Layout | None = None) -> Network:
+    """The net that a recipe describes, or what a layout has of it, with its initial weights."""
+    if isinstance(net, Net):
+        return AlexNet(net, seed, layout)
+    return Cifar(net, seed) if isinstance(net, CifarNet) else Mlp(net, seed)

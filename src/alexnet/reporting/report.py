@@ -1,0 +1,185 @@
+"""One page about all studies and runs in a folder: what was found, on how much, how well; it reads what they wrote."""
+
+import base64
+import html
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from alexnet import figures
+from alexnet.cli.console import harmless
+from alexnet.core.errors import UnusableError
+from alexnet.core.files import write
+from alexnet.reporting import results
+from alexnet.runs import log as runlog
+from alexnet.runs.folder import read_json
+from alexnet.version import __version__
+
+TIGHT: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
+DOTS = 110  # an inch: sharp on the page, and half the bytes of a slide's
+
+
+def report(out: Path) -> Path:
+    """Write OUT/report.html, one self-contained page about the studies and runs at OUT and below; returns its path.
+
+    OUT/report.md says the same without the runs' figures, and OUT/figure-1.png and .svg stand beside it where a study
+    of ReLU against tanh has been begun. A run is a folder with recipe.json and log.jsonl, a study one with study.json.
+    What they lack is said on the page. Raises UnusableError where there is neither, or their JSON cannot be read.
+    """
+    studies = results.studies(out)
+    theirs = {run for study in studies for run in study.runs}
+    runs = sorted(path.parent for path in out.rglob("recipe.json") if (path.parent / "log.jsonl").is_file())
+    if not runs and not studies:
+        raise UnusableError(
+            f"no run in {out} and no study; name a folder that holds run folders (recipe.json and log.jsonl) or studies"
+        )
+    alone = [run for run in runs if run not in theirs]
+    titles = [out.resolve().name if run == out else run.relative_to(out).as_posix() for run in alone]
+    said = {
+        "runs": list(map(_section, alone, titles)),
+        "claims": results.decided(studies),
+        "undecided": results.undecided(studies) if studies else [],
+        "tables": results.tables(studies, alone),
+        "figures_1": _figures_1(studies, out),
+        "studies": [{"title": s.title, "store": s.record.get("store"), "runs": s.listing()} for s in studies],
+        "version": __version__,
+    }
+    loader = PackageLoader("alexnet.reporting")
+    page = Environment(loader=loader, autoescape=True, finalize=_shown, undefined=StrictUndefined, **TIGHT)
+    plain = Environment(loader=loader, autoescape=False, finalize=_markdown, undefined=StrictUndefined, **TIGHT)
+    write(out / "report.md", [plain.get_template("report.md.jinja").render(said).encode(errors="replace")])
+    write(out / "report.html", [page.get_template("report.html.jinja").render(said).encode(errors="replace")])
+    return out / "report.html"
+
+
+def _shown(value: Any) -> Any:
+    """What stands on the page, with no character that turns or hides what follows it."""
+    return "\n".join(map(harmless, value.split("\n"))) if type(value) is str else value
+
+
+def _markdown(value: Any) -> str:
+    """Words as they stand in a cell of a Markdown table, with nothing in them obeyed."""
+    words = harmless(" ".join(html.escape(str(value), quote=False).split()))
+    return re.sub(r"([\\`*_|\[\]~])", r"\\\1", words)
+
+
+def _figures_1(studies: Sequence[results.Study], out: Path) -> list[dict[str, str]]:
+    """Figure 1 of each study that has runs for it, also written beside the page."""
+    made: list[dict[str, str]] = []
+    for study in studies:
+        try:
+            errors = figures.training_errors(study.path)
+        except UnusableError:
+            continue
+        drawn = figures.figure_1(errors)
+        name = f"figure-1-{len(made) + 1}" if made else "figure-1"
+        figures.save(drawn, out / name)
+        data = base64.b64encode(figures.rendered(drawn, "png", DOTS)).decode()
+        how = "Training error by epoch: ReLU solid, tanh dashed; a thin line a seed, and a thick one for their mean."
+        caption = f"{how} {figures.reached(errors)}"
+        made.append({"study": study.title, "caption": caption, "file": f"{name}.png", "data": _uri(data)})
+    return made
+
+
+def _uri(data: str) -> str:
+    return f"data:image/png;base64,{data}"
+
+
+def _section(run: Path, title: str) -> dict[str, Any]:
+    """What the page says of one run; raises UnusableError where its files are not a run's."""
+    try:
+        return _told(run, title)
+    except UnusableError:
+        raise
+    except results.UNLIKE as error:
+        raise results.unlike(run, error, "train", "move it away") from None
+
+
+def _told(run: Path, title: str) -> dict[str, Any]:
+    recipe, log = read_json(run / "recipe.json"), runlog.read(run)
+    environment = read_json(run / "environment.json") if (run / "environment.json").is_file() else {}
+    return {
+        "title": title,
+        "recipe": recipe,
+        "numbers": json.dumps(recipe["recipe"], indent=2, ensure_ascii=False),
+        "scale": _scale(environment, log, recipe["recipe"]["epochs"]),
+        "errors": _errors(log, environment.get("classes")),
+        "finished": any(line["kind"] == "final" for line in log),
+        "facts": _facts(environment, log),
+        "figures": [_figure(name, drawn) for name, drawn in figures.of_run(run).items()],
+    }
+
+
+def _scale(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]], asked: int) -> list[str]:
+    """How large the experiment was, in sentences."""
+    done = max((line["epoch"] for line in log if "epoch" in line), default=0)
+    trained = f"{done:,.4g} of {asked:,} epochs trained."
+    if not environment:
+        return [f"{trained} environment.json is missing, so the data are not known."]
+    images = environment["images"]
+    held_out = ", ".join(f"{count:,} held out ({name})" for name, count in images.items() if name != "train")
+    of = "pictures drawn by program" if environment["store_kind"] == "builtin" else "pictures"
+    classes, training = environment["classes"], images.get("train", 0)
+    said = [f"{classes:,} classes; {training:,} {of} to train on, {held_out or 'none held out'}.", trained]
+    if results.imagenet(environment):
+        return said
+    return [*said, "A small-scale result, not ImageNet."]
+
+
+def _errors(log: Sequence[Mapping[str, Any]], classes: int | None) -> list[dict[str, Any]]:
+    """The rows of the table of errors: what was measured, then chance."""
+    final = next((line for line in reversed(log) if line["kind"] == "final"), None)
+    epoch = next((line for line in reversed(log) if line["kind"] == "epoch"), None)
+    rows: list[dict[str, Any]] = []
+    if final:
+        if final.get("one_view"):
+            rows.append(_row("one view", final["one_view"]))
+        rows.append(_row(f"{final['views']} views", final))
+    elif epoch:
+        rows.append(_row(f"one view, after epoch {epoch['epoch']}", epoch))
+    if rows and classes:
+        chance = {"top1": 1 - 1 / classes, "top5": 1 - min(5, classes) / classes, "nats": math.log(classes)}
+        rows.append(_row("chance", chance))
+    return rows
+
+
+def _row(name: str, line: Mapping[str, Any]) -> dict[str, Any]:
+    """One row; each error has its 95 % interval beside it where the number of pictures is known."""
+    cells = []
+    for error in ("top1", "top5"):
+        low, high = line.get(f"{error}_interval", (None, None))
+        interval = "" if low is None else f" ({100 * low:.1f} to {100 * high:.1f})"
+        cells.append(f"{100 * line[error]:.1f} %{interval}")
+    return {"name": name, "cells": [*cells, f"{line['nats']:.3f}", f"{line['images']:,}" if "images" in line else ""]}
+
+
+def _facts(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Where, when and with what the run was made; a fact that was not recorded is left out."""
+    versions = environment.get("versions", {})
+    facts = {
+        "Source": environment.get("store_kind"),
+        "Store": environment.get("store"),
+        "Store digest": environment.get("store_digest"),
+        "Device": environment.get("device"),
+        "Threads": environment.get("threads"),
+        "Precision": environment.get("precision"),
+        "Started": environment.get("started"),
+        "Time logged": results.duration(runlog.seconds(log)) if log else None,
+        "Versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "Commit": environment.get("commit"),
+    }
+    return {name: str(value) for name, value in facts.items() if value}
+
+
+def _figure(name: str, drawn: Any) -> dict[str, str]:
+    """A figure as a data URI, or the reason why there is none."""
+    title, caption = figures.CAPTIONS[name]
+    if isinstance(drawn, str):
+        return {"title": title, "missing": drawn}
+    data = base64.b64encode(figures.rendered(drawn, "png", DOTS)).decode()
+    return {"title": title, "caption": caption, "data": _uri(data)}

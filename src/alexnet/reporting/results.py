@@ -1,0 +1,322 @@
+"""What studies found, in words for a report: every claim of the paper beside ours, and tables 1 and 2."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from alexnet.core.errors import UnusableError
+from alexnet.runs import log as runlog
+from alexnet.runs.folder import read_json
+from alexnet.studies import claims
+from alexnet.studies.claims import MEASURES, Claim
+
+MARKS = {"holds": "●", "does not hold": "✕", "not shown": "○", "not decided": "–"}  # told apart without colour
+UNLIKE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)  # of JSON of other shape
+BEST = 3  # runs outside studies that a table shows
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of table 1 or 2: the model, the paper's cells, the 2012 log's, what ours is measured by in `study`."""
+
+    model: str
+    paper: tuple[str, ...]
+    log: tuple[str, str] = ("", "")
+    study: str = ""
+    measures: tuple[str, ...] = ()
+    runs: bool = False  # whether a single run's error stands beneath it
+
+
+@dataclass(frozen=True)
+class Table:
+    """Table 1 or 2 of the paper; `heads` are of the paper's cells."""
+
+    title: str
+    words: str
+    heads: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+TABLES = (
+    Table(
+        "Table 1",
+        "Errors on the test set of ILSVRC-2010.",
+        ("top-1", "top-5"),
+        (
+            Row("Sparse coding", ("47.1 %", "28.2 %")),
+            Row("SIFT + FVs", ("45.7 %", "25.7 %")),
+            Row("CNN", ("37.5 %", "17.0 %"), ("37.47 %", "17.00 %"), "ten-views", ("top1", "top5"), runs=True),
+            Row(
+                "CNN, one view (section 4.1)", ("39.0 %", "18.3 %"), ("39.02 %", "18.30 %"), "ten-views",
+                ("one_top1", "one_top5"),
+            ),
+        ),
+    ),
+    Table(
+        "Table 2",
+        "Errors on ILSVRC-2012. A star: pre-trained on the whole of ImageNet, Fall 2011.",
+        ("top-1, val", "top-5, val", "top-5, test"),
+        (
+            Row("SIFT + FVs", ("–", "–", "26.2 %")),
+            Row(
+                "1 CNN", ("40.7 %", "18.2 %", "–"), ("40.66 %", "18.21 %"), "ensemble", ("top1", "top5"), runs=True
+            ),
+            Row(
+                "5 CNNs", ("38.1 %", "16.4 %", "16.4 %"), study="ensemble",
+                measures=("ensemble_top1", "ensemble_top5"),
+            ),
+            Row("1 CNN*", ("39.0 %", "16.6 %", "–"), ("38.99 %", "16.62 %")),
+            Row("7 CNNs*", ("36.7 %", "15.4 %", "15.3 %")),
+        ),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """A folder that `alexnet study` made, read and not written."""
+
+    path: Path
+    title: str
+
+    @cached_property
+    def record(self) -> Mapping[str, Any]:
+        """Which store it is of."""
+        return dict(read_json(self.path / "study.json"))
+
+    @cached_property
+    def results(self) -> dict[str, Mapping[str, Any]]:
+        """What was found, by claim."""
+        files = {claim.name: self.path / f"{claim.name}.json" for claim in claims.ALL}
+        return {name: read_json(file) for name, file in files.items() if file.is_file()}
+
+    @cached_property
+    def runs(self) -> list[Path]:
+        """The runs that all its claims share."""
+        return [path.parent for path in sorted(self.path.glob("runs/*/recipe.json"))]
+
+    def row(self, name: str) -> dict[str, Any]:
+        """The claim `name` as it was decided here; raises UnusableError where its file is not a study's."""
+        try:
+            return self._row(self.results[name])
+        except UNLIKE as error:
+            raise unlike(self.path / f"{name}.json", error) from None
+
+    def _row(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        expects = sorted(found["expects"], key=lambda e: not e["judged"])
+        digests = {arm: of["digests"] for arm, of in found["arms"].items()}
+        store = found["store"]
+        return {
+            "claim": found["claim"], "section": found["section"], "words": found["words"], "paper": found["paper"],
+            "log": found["log"], "mark": MARKS[found["verdict"]], "verdict": found["verdict"], "study": self.title,
+            "ours": [_compared(e) for e in expects if e["judged"]],
+            "beside": [_compared(e) for e in expects if not e["judged"]],
+            "scale": self.scale_of_seeds(found),
+            "time": duration(found["seconds"]),
+            "digests": "; ".join(f"{arm}: {' '.join(each)}" for arm, each in digests.items()),
+            "commit": found["commit"] or "not known", "precision": found["precision"],
+            "store": f"{store['kind']} {store['path']}, {store['digest'][:12]}",
+            "notes": list(found["notes"]),
+            "failed": [f"seed {f['seed']}, recipe {f['digest']}: {f['why']}" for f in found["failed"]],
+        }  # fmt: skip
+
+    def scale(self, found: Mapping[str, Any]) -> str:
+        """How large the experiment was, in sentences."""
+        names = [run for arm in found["arms"].values() for run in arm["runs"]]
+        files = [self.path / name / "environment.json" for name in names]
+        known: Mapping[str, Any] = next((read_json(file) for file in files if file.is_file()), {})
+        drawn = " The pictures are drawn by program." if found["store"]["kind"] == "builtin" else ""
+        return f"{found['scale']}.{drawn}" + ("" if imagenet(known) else " A small-scale result, not ImageNet.")
+
+    def ours(self, name: str, measures: Sequence[str]) -> list[str]:
+        """Means over seeds of a one-armed study's errors; nothing where it has not measured them."""
+        try:
+            (arm,) = self.results[name]["arms"].values()
+            errors = [[e for e in arm["measures"][m] if e is not None] for m in measures]
+            return [percent(statistics.fmean(each)) for each in errors] if all(errors) else []
+        except UNLIKE as error:
+            raise unlike(self.path / f"{name}.json", error) from None
+
+    @cached_property
+    def table_2(self) -> Mapping[str, Any]:
+        """What OUT/table-2.json holds: nets and averages of nets under the paper's names for them."""
+        path = self.path / "table-2.json"
+        return dict(read_json(path)) if path.is_file() else {}
+
+    def averaged(self, model: str) -> list[dict[str, Any]]:
+        """Rows beneath `model` from table-2.json; raises UnusableError where that is not a study's."""
+        try:
+            rows = [row for row in self.table_2.get("rows", ()) if row["model"] == model]
+            return [
+                line(_of_nets(row), [percent(row["top1"]), percent(row["top5"])], self.scale_of_seeds(self.table_2))
+                for row in rows
+            ]
+        except UNLIKE as error:
+            raise unlike(self.path / "table-2.json", error) from None
+
+    def beneath(self, row: Row) -> list[dict[str, Any]]:
+        """Ours, beneath a row of table 1 or 2."""
+        if found := self.averaged(row.model):
+            return found
+        if row.study not in self.results or not (errors := self.ours(row.study, row.measures)):
+            return []
+        seeds = self.results[row.study]["seeds"]
+        of = f"{seeds} nets averaged" if "CNNs" in row.model else "mean over seeds"
+        return [line(f"ours, {of}", errors, self.scale_of_seeds(self.results[row.study]))]
+
+    def scale_of_seeds(self, found: Mapping[str, Any]) -> str:
+        """The scale, and over how many seeds."""
+        return f"{self.scale(found)} Seeds: {found['seeds']}."
+
+    def listing(self) -> list[dict[str, str]]:
+        """Its runs, a row each."""
+        rows = []
+        for run in self.runs:
+            record, log = read_json(run / "recipe.json"), runlog.read(run)
+            epochs = [line for line in log if line["kind"] == "epoch"]
+            final = next((line for line in reversed(log) if line["kind"] == "final"), None)
+            rows.append({
+                "name": str(record["name"]), "seed": str(record["recipe"]["seed"]),
+                "epochs": f"{epochs[-1]['epoch'] if epochs else 0} of {record['recipe']['epochs']}",
+                "train": f"{100 * epochs[-1]['train_error']:.1f} %" if epochs else "",
+                "top1": f"{100 * final['top1']:.1f} %" if final else "",
+                "top5": f"{100 * final['top5']:.1f} %" if final else "",
+                "time": duration(runlog.seconds(log)), "digest": str(record["digest"]),
+            })  # fmt: skip
+        return rows
+
+
+def studies(out: Path) -> list[Study]:
+    """The studies at OUT and below it."""
+    paths = sorted(path.parent for path in out.rglob("study.json"))
+    return [Study(p, out.resolve().name if p == out else p.relative_to(out).as_posix()) for p in paths]
+
+
+def decided(found: Iterable[Study]) -> list[dict[str, Any]]:
+    """A row for each claim and each study that decided it, in the order of the paper."""
+    return [study.row(claim.name) for claim in claims.ALL for study in found if claim.name in study.results]
+
+
+def undecided(found: Sequence[Study]) -> list[dict[str, str]]:
+    """The other claims, with the reason."""
+    left = [claim for claim in claims.ALL if not any(claim.name in study.results for study in found)]
+    names = [str(read_json(run / "recipe.json")["name"]) for study in found for run in study.runs]
+    return [
+        {"claim": c.name, "section": c.section, "paper": c.paper, "log": c.log, "why": _why(c, names)} for c in left
+    ]
+
+
+def tables(found: Sequence[Study], alone: Sequence[Path] = ()) -> list[dict[str, Any]]:
+    """Tables 1 and 2 of the paper; ours, of studies and of finished runs outside them, beneath the row it is like."""
+    singles = best(alone)
+    made = []
+    for table in TABLES:
+        rows = []
+        for row in table.rows:
+            rows.append({"model": row.model, "paper": row.paper, "log": row.log, "ours": False})
+            rows += [ours for study in found for ours in study.beneath(row)]
+            rows += singles if row.runs else []
+        made.append({"title": table.title, "words": table.words, "heads": table.heads, "rows": rows})
+    return made
+
+
+def best(runs: Iterable[Path]) -> list[dict[str, Any]]:
+    """A row for each of the BEST finished runs with the lowest top-1 error."""
+    ended = []
+    for run in runs:
+        log = runlog.read(run)
+        final = next((entry for entry in reversed(log) if entry["kind"] == "final"), None)
+        if final and isinstance(final.get("top1"), float):
+            ended.append((final["top1"], str(run), run, final))
+    return [_single(run, final) for *_, run, final in sorted(ended, key=lambda e: e[:2])[:BEST]]
+
+
+def line(model: str, errors: Sequence[str], scale: str) -> dict[str, Any]:
+    """Ours, a row of a table."""
+    return {"model": model, "errors": list(errors), "scale": scale, "ours": True}
+
+
+def percent(error: float) -> str:
+    """An error rate as the paper prints it."""
+    return f"{100 * error:.1f} %"
+
+
+def imagenet(environment: Mapping[str, Any]) -> bool:
+    """Whether a run saw all of ILSVRC."""
+    return bool(environment.get("classes") == 1000 and environment["images"].get("train", 0) > 1_000_000)
+
+
+def duration(count: float) -> str:
+    """Seconds as one would say them."""
+    whole = round(count)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def _single(run: Path, final: Mapping[str, Any]) -> dict[str, Any]:
+    """A finished run outside studies, as a row."""
+    record = read_json(run / "recipe.json")
+    recipe, file = record["recipe"], run / "environment.json"
+    known: Mapping[str, Any] = read_json(file) if file.is_file() else {}
+    data = f"{known['images'].get('train', 0):,} pictures of {known['classes']:,} classes, " if known else ""
+    drawn = " The pictures are drawn by program." if known.get("store_kind") == "builtin" else ""
+    small = "" if imagenet(known) else " A small-scale result, not ImageNet."
+    epochs = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
+    scale = f"{data}views of {recipe['net']['input']} pixels, {epochs}.{drawn}{small} Seed: {recipe['seed']}."
+    errors = [percent(final["top1"]), percent(final["top5"])]
+    return line(f"ours, recipe {record['name']}", errors, f"{scale} Run {run.name}.")
+
+
+def _of_nets(row: Mapping[str, Any]) -> str:
+    """How many nets a row of table-2.json is of."""
+    each = len(row["each_top1"])
+    if row["model"].startswith("1 "):
+        return f"ours, mean of {each} net{'s' * (each != 1)}"
+    nets = ", ".join(f"{count} {name}" for name, count in row["nets"].items())
+    return f"ours, averaged: {nets}"
+
+
+def _compared(e: Mapping[str, Any]) -> dict[str, str]:
+    """An expectation with ours: of what, how much, and what that says."""
+    measure, than = (MEASURES.get(m, str(m)) for m in (e["measure"], e["than"] or e["measure"]))
+    of = (
+        f"{measure}, less {than}"
+        if e["than"]
+        else f"{measure}: {e['more']} {'over' if e['ratio'] else 'less'} {e['less']}"
+    )
+    if e["mean"] is None:
+        return {"of": of, "number": "no number", "why": str(e["why"])}
+    said = [_interval(e)]
+    if e["verdict"] == "not shown":
+        said.append(str(e["why"]))
+    if e["paper_inside"] is not None:
+        said.append(f"the paper's number lies {'inside' if e['paper_inside'] else 'outside'} the interval")
+    if e["verdict"] == "not shown" and e["needed"]:
+        said.append(f"an effect of this size would take about {e['needed']:,} seeds")
+    return {"of": of, "number": _amount(e["mean"], e["ratio"]), "why": "; ".join(s for s in said if s)}
+
+
+def _interval(e: Mapping[str, Any]) -> str:
+    if e["low"] is None:
+        return ""
+    low, high = (_amount(e[side], e["ratio"]).rsplit(" ", 1)[0] for side in ("low", "high"))
+    return f"95 % interval {low} to {high}"
+
+
+def _amount(value: float, ratio: bool) -> str:
+    return f"{value:.2f} times" if ratio else f"{100 * value:+.2f} points".replace("-", "−")
+
+
+def _why(claim: Claim, names: Sequence[str]) -> str:
+    begun = sum(name.startswith((f"{claim.name},", f"{claim.name} ")) for name in names)
+    if begun:
+        return f"not finished: {begun} run{'s' * (begun > 1)} begun, and no result yet"
+    return "not run"
+
+
+def unlike(path: Path, error: Exception, verb: str = "study", advice: str = "run the study again") -> UnusableError:
+    """What is said of a file, or of a folder, that a verb did not write so."""
+    return UnusableError(f"{path} is not what alexnet {verb} writes ({type(error).__name__}: {error}); {advice}")

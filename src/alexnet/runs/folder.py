@@ -1,0 +1,245 @@
+"""A run is a folder: its recipe, its environment, and what predicting needs without the store.
+
+recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and checkpoints/.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from alexnet.config.recipe import Recipe
+from alexnet.core import files as disk
+from alexnet.core.device import Place
+from alexnet.core.errors import UnusableError
+from alexnet.core.files import contents, json_bytes, parsed, read_signed, signed, write
+from alexnet.data.store import Class, Store, labels
+from alexnet.data.transforms import Viewer
+from alexnet.ops import dispatch
+from alexnet.version import __version__
+
+UNFINISHED = re.compile(r"\w+\.(jsonl?|safetensors)\.\d+\.tmp")  # what a killed disk.write leaves of a run's files
+
+
+def create(
+    run: Path, name: str, recipe: Recipe, store: Store, place: Place, processes: str = "1 process",
+    start: Path | None = None,
+) -> None:  # fmt: skip
+    """Make the folder of a new run; recipe.json comes last, so a folder that has it is whole.
+
+    `start`: the run whose layers it starts from, if it does.
+    """
+    tensors = {
+        "mean": torch.from_numpy(np.ascontiguousarray(store.mean)),
+        "eigenvalues": torch.from_numpy(np.ascontiguousarray(store.eigenvalues)),
+        "eigenvectors": torch.from_numpy(np.ascontiguousarray(store.eigenvectors)),
+    }
+    files = {
+        "pictures.safetensors": safetensors.torch.save(tensors),
+        "classes.json": json_bytes([asdict(c) for c in store.classes]),
+        "environment.json": json_bytes(
+            environment(store, place, processes) | ({"start": str(start.resolve())} if start else {})
+        ),
+    }
+    sums = {file: write(run / file, [data]) for file, data in files.items()}
+    record = {"name": name, "digest": recipe.digest, "recipe": recipe.plain(), "sha256": sums}
+    write(run / "recipe.json", [json_bytes(signed(record))])
+
+
+def locked(run: Path, leads: bool = True) -> AbstractContextManager[Any]:
+    """Hold a run's folder, made where it is missing, for one training from now on.
+
+    Of a training's processes the one that `leads` holds it for all. The lock goes with its process, however that ends.
+    Raises UnusableError while another process holds it.
+    """
+    if not leads:
+        return nullcontext()
+    file = disk.locked(run / ".lock", f"run {run} is being trained by another process; wait for it, or stop it")
+    for left in run.iterdir():
+        if UNFINISHED.fullmatch(left.name):  # by a process that was killed
+            left.unlink()
+    return file
+
+
+def environment(store: Store, place: Place, processes: str = "1 process") -> dict[str, Any]:
+    """Where, on what and from what a run was made."""
+    return {
+        "store": str(store.path.resolve()),
+        "store_digest": store.digest,
+        "store_kind": store.kind,
+        "images": {name: len(split) for name, split in store.splits.items()},
+        "classes": len(store.classes),
+        "precision": place.precision,
+        "kernels": dispatch.name(place.device),
+        "device": torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else processor(),
+        "processes": processes,
+        "threads": torch.get_num_threads(),
+        "versions": {"alexnet": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "commit": commit(),
+        "command": shlex.join(sys.argv),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def is_run(run: Path) -> bool:
+    """Whether the folder holds a run that `create` finished."""
+    return (run / "recipe.json").is_file()
+
+
+def in_use(run: Path) -> bool:
+    """Whether the path is taken by more than what a `create` that was cut short left behind."""
+    ours = {"pictures.safetensors", "classes.json", "environment.json", ".lock"}
+    if not run.is_dir():
+        return os.path.lexists(run)
+    return any(p.name not in ours and not UNFINISHED.fullmatch(p.name) for p in run.iterdir())
+
+
+def recipe_of(run: Path) -> tuple[str, Recipe]:
+    """The recipe that a run was made with, and its name."""
+    record = _record(run)
+    try:
+        recipe = Recipe.of(record["recipe"])
+        name = str(record["name"])
+        same = record["digest"] == recipe.digest
+    except (KeyError, TypeError):
+        raise UnusableError(f"{run / 'recipe.json'} is not a run's recipe: it lacks name, digest or recipe") from None
+    if not same:
+        raise UnusableError(f"{run / 'recipe.json'} was altered: its digest does not fit its recipe")
+    return name, recipe
+
+
+def identity(run: Path) -> str:
+    """What tells a run from all others, with the same recipe too, wherever its folder lies."""
+    _record(run)
+    return hashlib.sha256(contents(run / "recipe.json")).hexdigest()[:12]
+
+
+def environment_of(run: Path) -> dict[str, Any]:
+    """What `environment` wrote."""
+    found = _parsed(run, "environment.json")
+    if not isinstance(found, dict) or not {"store", "store_digest", "precision", "started"} <= found.keys():
+        raise UnusableError(f"{run / 'environment.json'} is not what a run's beginning wrote; the run cannot be used")
+    return found
+
+
+def classes_of(run: Path) -> list[str]:
+    """The classes as a person is shown them, in the order of the net's outputs."""
+    try:
+        return labels([Class(**record) for record in _parsed(run, "classes.json")])
+    except TypeError:
+        raise UnusableError(f"{run / 'classes.json'} is no list of classes; the run cannot be used") from None
+
+
+def viewer_of(run: Path, recipe: Recipe) -> Viewer:
+    """What the run's net takes pictures with."""
+    data = trusted(run, "pictures.safetensors")
+    try:
+        tensors = safetensors.torch.load(data)
+        mean, *components = (tensors[name] for name in ("mean", "eigenvalues", "eigenvectors"))
+        fit = mean.dim() == 3 and mean.shape[0] == mean.shape[1] >= recipe.net.input
+        if not fit or [tuple(t.shape) for t in (mean[0, 0], *components)] != [(3,), (3,), (3, 3)]:
+            raise ValueError
+    except (SafetensorError, KeyError, ValueError):
+        raise UnusableError(f"{run / 'pictures.safetensors'} has no mean and colour components for this net") from None
+    return viewer(recipe, mean, *components)
+
+
+def trusted(run: Path, file: str) -> bytes:
+    """The bytes of one of the files that `create` wrote; raises UnusableError unless they are the same still."""
+    try:
+        data = contents(run / file)
+        same = hashlib.sha256(data).hexdigest() == _record(run)["sha256"][file]
+    except (OSError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise UnusableError(f"{run / file} is missing or was altered since the run began; the run needs it as it was")
+    return data
+
+
+def viewer(recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenvectors: torch.Tensor) -> Viewer:
+    """A viewer with the recipe's reading of the colour components (section 4.1)."""
+    length = eigenvalues.clamp(min=0)
+    if recipe.views.colour_scale == "deviation":
+        length = length.sqrt()
+    return Viewer(recipe.views, recipe.net.input, mean.float(), (eigenvectors * length).float())
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a run; raises UnusableError where there is none."""
+    try:
+        return parsed(contents(path))
+    except FileNotFoundError:
+        raise UnusableError(f"{path.parent} is not a run: it has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise UnusableError(f"{path} cannot be read: {error}") from None
+
+
+def _parsed(run: Path, file: str) -> Any:
+    data = trusted(run, file)
+    try:
+        return parsed(data)
+    except ValueError as error:
+        raise UnusableError(f"{run / file} is no JSON ({error}); the run cannot be used") from None
+
+
+def _record(run: Path) -> dict[str, Any]:
+    path = run / "recipe.json"
+    try:
+        return read_signed(path)
+    except UnusableError:
+        raise
+    except FileNotFoundError:
+        raise UnusableError(f"{run} is not a run: it has no {path.name}") from None
+    except OSError as error:
+        raise UnusableError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UnusableError(f"{path} is damaged ({error}); the run cannot be used without it") from None
+
+
+def processor() -> str:
+    """The CPU's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def code() -> str:
+    """Twelve hexadecimal digits that identify the package's source."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in Path(__file__).parents[1].rglob("*") if p.suffix in (".py", ".cpp")):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:12]
+
+
+def commit() -> str | None:
+    """The commit of the checkout that the package runs from, with + where it was changed; None if installed."""
+    here = Path(__file__).parents[1] / "__init__.py"
+    # The first fails where the file is not the checkout's own: an installed copy may lie inside another's checkout.
+    questions = (
+        ["ls-files", "--error-unmatch", here.name],
+        ["rev-parse", "--short=12", "HEAD"],
+        ["status", "--porcelain", "--", "."],
+    )
+    try:
+        _, head, changed = (
+            subprocess.run(["git", *q], cwd=here.parent, capture_output=True, text=True, check=True, timeout=10).stdout
+            for q in questions
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.strip() + ("+" if changed.strip() else "")

@@ -1,0 +1,75 @@
+"""What each claim is, and what deciding it costs."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alexnet.config.recipe import Recipe, named
+from alexnet.core.errors import UnusableError
+from alexnet.data.store import Store
+from alexnet.models import layer_table
+from alexnet.runs import folder as run
+from alexnet.runs import log
+from alexnet.studies import claims
+from alexnet.studies.run import basis, plan
+
+RATE = 6e10  # multiply-adds a second of one core in training, assumed where no run tells: an AMD EPYC's, in bf16
+CIFAR_10 = (32, 50_000)  # side and training pictures, assumed where no store is named
+
+
+def listing(
+    names: Sequence[str] = ("all",),
+    store: str | Path | None = None,
+    out: str | Path | None = None,
+    recipe: str | Recipe | None = None,
+    *,
+    seeds: int = 3,
+    epochs: int | None = None,
+    pretrain_on: str | Path | None = None,
+) -> list[dict[str, Any]]:
+    """Every claim with its section, the paper's number and 2012's, its arms, and what deciding it costs here.
+
+    Cost is of training from nothing: 3 times a forward pass's multiply-adds, at the rate that the runs in OUT show or
+    RATE. Without a store it is CIFAR-10's.
+    """
+    opened = Store(store) if store else None
+    side, pictures = (opened.side, len(opened["train"])) if opened else CIFAR_10
+    called, given = (recipe, named(recipe)) if isinstance(recipe, str) else (None, recipe)
+    speed = measured_rate(Path(out)) if out else None
+    rate, origin = speed or RATE, "measured in OUT" if speed else "assumed"
+    rows = []
+    for claim in claims.meant(names):
+        row: dict[str, Any] = {"claim": claim.name, "section": claim.section, "paper": claim.paper, "log": claim.log}
+        row["arms"] = list(claim.arms)
+        try:
+            if opened:
+                made = plan(claim, opened, given, called, 1, epochs, Store(pretrain_on) if pretrain_on else None)
+                base, arms = made.base, [r[0] for r in made.arms.values()]
+            else:
+                base, value = basis(claim, side, given, epochs)
+                arms = list(claims.arms(claim, value).values())
+            work = sum(3.0 * seeds * r.epochs * pictures * forward(r) for r in {r.digest: r for r in arms}.values())
+            minutes = work / rate / 60
+            words = f"{'at most ' if claim.until else ''}about {minutes:,.0f} core-minutes"
+            row |= {"recipe": base, "multiply_adds": work, "core_minutes": round(minutes, 1), "cost": words}
+        except UnusableError as error:
+            row |= {"recipe": None, "multiply_adds": None, "core_minutes": None, "cost": str(error)}
+        rows.append(row | {"rate": rate, "rate_is": origin, "seeds": seeds})
+    return rows
+
+
+def forward(recipe: Recipe) -> int:
+    """Multiply-adds of a forward pass for one picture."""
+    return sum(layer.multiply_adds for layer in layer_table.walk(recipe.net))
+
+
+def measured_rate(out: Path) -> float | None:
+    """Multiply-adds a second and thread at which the runs of OUT were trained; None where none tells."""
+    rates = []
+    for folder in sorted((out / "runs").glob("*")) if (out / "runs").is_dir() else []:
+        speeds = [line["pictures_per_second"] for line in log.read(folder) if line["kind"] == "step"]
+        if run.is_run(folder) and speeds:
+            work = 3 * forward(run.recipe_of(folder)[1]) / run.environment_of(folder)["threads"]
+            rates.append(statistics.median(speeds) * work)
+    return statistics.median(rates) if rates else None

@@ -1,0 +1,433 @@
+"""Studies: train the arms of a claim over several seeds, pair them by seed, and say whether the claim holds.
+
+OUT/study.json says which store the folder is for, OUT/runs/DIGEST-PRECISION are the runs, which all claims share, and
+OUT/NAME.json is what was found of each claim. Beside them, OUT/evaluations keeps what was measured after training.
+"""
+
+import hashlib
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alexnet.config import overrides
+from alexnet.config.recipe import Plateau, Recipe, Start, named
+from alexnet.core.device import Place, place
+from alexnet.core.errors import FailedError, StoppedError, UnusableError
+from alexnet.core.files import write_json
+from alexnet.core.launch import launch
+from alexnet.core.signals import Signals
+from alexnet.data.loader import steps
+from alexnet.data.store import Store
+from alexnet.inference.evaluate import evaluate
+from alexnet.runs import checkpoint
+from alexnet.runs import folder as run
+from alexnet.runs import log as runlog
+from alexnet.studies import claims
+from alexnet.studies.claims import MEASURES, Claim, Expect
+from alexnet.studies.statistics import judge, overall
+from alexnet.training.trainer import check_fit, check_same, train
+
+SIDE = 32  # pixels, of CIFAR-10's pictures
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a claim's study trains: for each arm a recipe a seed.
+
+    `first`: by the digest of a recipe that starts from another net, what that is, trained on the store `more`.
+    """
+
+    claim: Claim
+    base: str
+    arms: Mapping[str, Sequence[Recipe]]
+    first: Mapping[str, Recipe] = field(default_factory=dict)
+    more: Store | None = None
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """Each recipe once, by its digest."""
+        return {recipe.digest: recipe for recipes in self.arms.values() for recipe in recipes}
+
+
+def study(
+    names: Sequence[str],
+    store: str | Path,
+    out: str | Path,
+    recipe: str | Recipe | None = None,
+    *,
+    seeds: int = 3,
+    epochs: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 2,
+    pretrain_on: str | Path | None = None,
+    quiet: bool = False,
+    say: Callable[[str], None] = lambda words: None,
+    leave: bool = False,
+) -> list[dict[str, Any]]:
+    """Decide claims on a store, each into OUT/NAME.json; returns what these files hold.
+
+    `names`: of claims, or "all" for those that can be decided here. `recipe`: what their arms differ from, where the
+    claim has none of its own; the store decides if None. `epochs`: of each run, instead of the recipe's. `pretrain_on`:
+    a store of more classes, for arms that are trained on it first.
+
+    What OUT holds already is not trained again, and what was interrupted goes on. Raises UnusableError before anything
+    is trained for a claim that the store cannot decide, and StoppedError, after saving, on SIGINT or SIGTERM; what a
+    second signal does, and `leave`, are as in train. A run that fails, such as one whose loss is no number, leaves its
+    claim not shown; the others go on.
+    """
+    if launch().world > 1:
+        raise UnusableError(f"study runs in one process, and {launch().world} were started; leave out the launcher")
+    opened, where = Store(store), place(device, precision)
+    more = Store(pretrain_on) if pretrain_on else None
+    plans, left = planned(names, opened, recipe, seeds, epochs, more)
+    for words in left:
+        say(f"left out: {words}")
+    folder = home(Path(out), opened)
+    found = []
+    with Signals(leave=leave, doing="stopping after this batch") as signals:
+        signals.say = say
+        try:
+            for plan in plans:
+                work = Work(plan, opened, folder, where, workers, quiet, leave, signals.poll, say)
+                result = work.result(work.train())
+                write_json(folder / f"{plan.claim.name}.json", result)
+                say(f"{plan.claim.name}: {result['verdict']}")
+                found.append(result)
+        except StoppedError as stop:
+            words = str(stop).removesuffix("; --resume goes on from there")
+            raise StoppedError(f"{words}; the same command goes on with the study", stop.signal) from None
+    return found
+
+
+def planned(
+    names: Sequence[str],
+    store: Store,
+    recipe: str | Recipe | None,
+    seeds: int,
+    epochs: int | None,
+    more: Store | None = None,
+) -> tuple[list[Plan], list[str]]:
+    """The claims' plans, and for "all" why some are left out; raises UnusableError for one that cannot be decided."""
+    if seeds < 1:
+        raise UnusableError(f"--seeds {seeds}; give 1 or more, and 2 or more for an interval")
+    given, every, plans, left = named(recipe) if isinstance(recipe, str) else recipe, "all" in names, [], []
+    for claim in claims.meant(names):
+        try:
+            called = recipe if isinstance(recipe, str) else None
+            plans.append(plan(claim, store, given, called, seeds, epochs, more))
+        except UnusableError as error:
+            if not every:
+                raise
+            left.append(str(error))
+    if not plans:
+        raise UnusableError(f"no claim can be decided on store {store.path}: {left[0] if left else 'name one, or all'}")
+    return plans, left
+
+
+def plan(
+    claim: Claim,
+    store: Store,
+    given: Recipe | None,
+    called: str | None,
+    seeds: int,
+    epochs: int | None,
+    more: Store | None = None,
+) -> Plan:
+    """A claim's plan on a store; raises UnusableError where the one cannot be decided on the other."""
+    name, base = basis(claim, store.side, given, epochs)
+    base = base.but(net={"classes": len(store.classes)})  # before the arms: one counts the weights
+    if claim.base and store.side != SIDE:
+        raise UnusableError(
+            f"claim {claim.name} needs pictures of 32 pixels, as CIFAR-10 has; store {store.path} holds {store.side}"
+        )
+    arms = claims.arms(claim, base)
+    for recipe in arms.values():
+        check_fit(f"of claim {claim.name}", recipe, store)
+    if claim.room and base.net.input >= store.side:
+        raise UnusableError(
+            f"claim {claim.name} is about crops, and views of {base.net.input} pixels leave no room in the "
+            f"{store.side} of store {store.path}; give another --recipe"
+        )
+    for e in claim.expects:
+        if e.judged and e.more != e.less and arms[e.more].digest == arms[e.less].digest:
+            raise UnusableError(
+                f"claim {claim.name}: its arms {e.more} and {e.less} are the same net under recipe {called or name}; "
+                "give a --recipe in which they differ"
+            )
+    if claim.rows and not more:  # a table without the rows that need it
+        arms = {n: r for n, r in arms.items() if n not in claim.first}
+    counts = {n: max((row.nets.get(n, 0) for row in claim.rows), default=seeds) for n in arms}
+    seeded = {n: [r.but(seed=seed) for seed in range(counts[n])] for n, r in arms.items()}
+    first = dict[str, Recipe]()
+    for arm in claim.first.keys() & arms.keys():
+        before = pretrained(claim, base, arm, store, more)
+        for i, recipe in enumerate(seeded[arm]):
+            other = before.but(seed=recipe.seed)
+            assert more
+            end = steps(len(more["train"]), other.sgd.batch) * other.epochs
+            start = Start(other.digest, more.digest, end, recipe.net.layers[:-1])
+            seeded[arm][i] = recipe.but(start=start)
+            first[seeded[arm][i].digest] = other
+    return Plan(claim, called or name, seeded, first, more)
+
+
+def pretrained(claim: Claim, base: Recipe, arm: str, store: Store, more: Store | None) -> Recipe:
+    """What an arm is trained as on the store `more`; raises UnusableError where there is none that serves."""
+    if more is None:
+        raise UnusableError(
+            f"claim {claim.name} trains on more classes first; name a store of them with --pretrain-on STORE"
+        )
+    if more.side != store.side or len(more.classes) <= len(store.classes):
+        raise UnusableError(
+            f"--pretrain-on {more.path} has {len(more.classes)} classes and pictures of {more.side} pixels; it must "
+            f"have more than {len(store.classes)} classes, and {store.side} pixels as store {store.path}"
+        )
+    change = claim.first[arm]
+    recipe = base.but(**(change(base) if callable(change) else change)).but(net={"classes": len(more.classes)})
+    if isinstance(recipe.schedule, Plateau):
+        raise UnusableError(
+            f"claim {claim.name} needs a recipe whose length is known before: source or tiny, not paper"
+        )
+    check_fit(f"of claim {claim.name}", recipe, more)
+    return recipe
+
+
+def basis(claim: Claim, side: int, given: Recipe | None, epochs: int | None) -> tuple[str, Recipe]:
+    """The recipe that a claim's arms differ from, and its name; raises UnusableError for a claim that cannot be run."""
+    name, base = claims.base(claim, side, given)
+    return name, base.but(epochs=epochs) if epochs is not None else base
+
+
+def home(out: Path, store: Store) -> Path:
+    """The folder for studies of this store; raises UnusableError where it is another's, or holds other things."""
+    record = out / "study.json"
+    if record.is_file():
+        then = run.read_json(record)
+        if then.get("store_digest") != store.digest:
+            raise UnusableError(
+                f"folder {out} holds studies of store {then.get('store')}, and {store.path} has other pictures; name "
+                "another folder"
+            )
+    elif out.exists() and (not out.is_dir() or any(p.name != "runs" for p in out.iterdir())):
+        raise UnusableError(f"folder {out} exists and holds no studies; name another folder")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(record, {"store": str(store.path.resolve()), "store_digest": store.digest})
+    return out
+
+
+@dataclass(frozen=True)
+class Work:
+    """A plan being carried out in the folder `out`."""
+
+    plan: Plan
+    store: Store
+    out: Path
+    where: Place
+    workers: int
+    quiet: bool
+    leave: bool
+    poll: Callable[..., None]
+    say: Callable[[str], None]
+
+    def folder(self, recipe: Recipe) -> Path:
+        """Where the run of a recipe lies."""
+        return self.out / "runs" / f"{recipe.digest}-{self.where.precision}"
+
+    @property
+    def folders(self) -> list[Path]:
+        """Every run of the plan, those trained first included."""
+        recipes = self.plan.recipes.values()
+        return [self.folder(r) for r in recipes] + [at[2] for r in recipes if (at := self.before(r))]
+
+    def before(self, recipe: Recipe) -> tuple[Store, Recipe, Path] | None:
+        """What a recipe starts from: on which store it is trained, as what, and where."""
+        if not recipe.start:
+            return None
+        first, more = self.plan.first[recipe.digest], self.plan.more
+        assert more
+        folder = self.folder(first)
+        return more, first, folder.with_name(f"{folder.name}-{more.digest[:8]}")
+
+    def train(self) -> dict[str, str]:
+        """Train what is missing; returns why runs failed, by the digests of their recipes."""
+        failed, number = dict[str, str](), len(self.plan.recipes)
+        arm_of = {r.digest: arm for arm, recipes in self.plan.arms.items() for r in recipes}
+        for i, (digest, recipe) in enumerate(self.plan.recipes.items(), 1):
+            self.poll()
+            folder, arm = self.folder(recipe), f"{self.plan.claim.name}, {arm_of[digest]}"
+            if run.is_run(folder):
+                check_same(folder, recipe, self.store)
+            if complete(folder, recipe, self.plan.claim.until):
+                continue
+            self.say(f"{arm}, seed {recipe.seed}: run {i} of {number}, {folder}")
+            try:
+                start = None
+                if before := self.before(recipe):
+                    more, first, start = before
+                    if not complete(start, first, None):
+                        self.say(f"{arm}, seed {recipe.seed}: first on {more.path}, {start}")
+                        self.one(more, start, first, f"{arm}, first")
+                self.one(self.store, folder, recipe, arm, start)
+            except FailedError as error:
+                self.say(f"{arm}, seed {recipe.seed}: {error}")
+                failed[digest] = str(error)
+        return failed
+
+    def one(self, store: Store, folder: Path, recipe: Recipe, name: str, start: Path | None = None) -> None:
+        """Train one run, or on with it."""
+        train(
+            store, folder, recipe, name=name, resume=run.is_run(folder), device=str(self.where.device),
+            workers=self.workers, precision=self.where.precision, until=self.plan.claim.until, start=start,
+            quiet=self.quiet, leave=self.leave,
+        )  # fmt: skip
+
+    def result(self, failed: Mapping[str, str]) -> dict[str, Any]:
+        """What OUT/NAME.json holds."""
+        claim, recipes = self.plan.claim, self.plan.recipes
+        asked = {m for e in claim.expects for m in (e.measure, e.than or e.measure)}
+        asked |= {"top1", "top5", "one_top1", "one_top5"}
+        arms = {}
+        for name, of_seeds in self.plan.arms.items():
+            runs = {r.digest: {} if r.digest in failed else self.measured(r, asked) for r in of_seeds}
+            seen = {m: [runs[r.digest].get(m) for r in of_seeds] for m in MEASURES if m in asked}
+            if any(m.startswith("ensemble") for m in asked):
+                seen |= self.together(of_seeds, failed)
+            arms[name] = {
+                "differs": differs(self.plan, name),
+                "digests": [r.digest for r in of_seeds],
+                "runs": [self.folder(r).relative_to(self.out).as_posix() for r in of_seeds],
+                "measures": seen,
+            }
+        expects = [expected(e, arms) for e in claim.expects]
+        first = next(iter(recipes.values()))
+        seeds = len(next(iter(self.plan.arms.values())))
+        return {
+            "claim": claim.name,
+            "section": claim.section,
+            "words": claim.words,
+            "paper": claim.paper,
+            "log": claim.log,
+            "verdict": overall([e["verdict"] for e in expects if e["judged"]]),
+            "scale": f"{len(self.store['train']):,} pictures of {len(self.store.classes):,} classes, "
+            f"{self.store.side} pixels a side, recipe {self.plan.base}, {first.epochs} epoch{'s' * (first.epochs > 1)}"
+            + (f" at most, to a training error of {claim.until:.0%}" if claim.until else "")
+            + self.earlier,
+            "seeds": seeds,
+            "expects": expects,
+            "rows": self.rows(arms, failed),
+            "arms": arms,
+            "measures": {m: MEASURES[m] for m in MEASURES if m in asked},
+            "notes": [*claim.notes, "An interval is of seeds: other nets on these pictures."],
+            "failed": [{"digest": d, "seed": recipes[d].seed, "why": words} for d, words in failed.items()],
+            "seconds": round(sum(runlog.seconds(runlog.read(f)) for f in self.folders), 1),
+            "recipe": {"name": self.plan.base, "epochs": first.epochs},
+            "store": {"path": str(self.store.path.resolve()), "kind": self.store.kind, "digest": self.store.digest},
+            "precision": self.where.precision,
+            "commit": run.commit(),
+        }
+
+    def rows(self, arms: Mapping[str, Any], failed: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The rows of a claim's table whose nets there are: of one net the mean of all that its arm has."""
+        rows = []
+        for row in self.plan.claim.rows:
+            nets = [r for arm, n in row.nets.items() for r in self.plan.arms.get(arm, ())[:n]]
+            if len(nets) < sum(row.nets.values()) or any(r.digest in failed for r in nets):
+                continue
+            each = {m: [v for arm in row.nets for v in arms[arm]["measures"][m]] for m in ("top1", "top5")}
+            if any(v is None for values in each.values() for v in values):
+                continue
+            found = {m: statistics.fmean(values) for m, values in each.items()}
+            if len(nets) > 1:
+                found = self.evaluated([self.folder(r) for r in nets], self.store.held_out, 10)
+            made = {"model": row.model, "nets": dict(row.nets), "top1": found["top1"], "top5": found["top5"]}
+            rows.append(made | {f"each_{m}": values for m, values in each.items()})
+        return rows
+
+    @property
+    def earlier(self) -> str:
+        """What some arms were trained on first, in words."""
+        if not (self.plan.first and self.plan.more):
+            return ""
+        pictures, classes = len(self.plan.more["train"]), len(self.plan.more.classes)
+        return f"; {', '.join(self.plan.claim.first)} first as long on {pictures:,} of {classes:,} classes"
+
+    def measured(self, recipe: Recipe, asked: set[str]) -> dict[str, float | None]:
+        """What a run shows, by its log, and by another look at the training pictures where that is asked for."""
+        folder = self.folder(recipe)
+        seen = logged(runlog.read(folder), recipe)
+        if asked & {"train", "gap"}:
+            error = self.evaluated([folder], "train", 1)["top1"]
+            one = seen["one_top1"]
+            seen |= {"train": error, "gap": None if one is None else one - error}
+        return seen
+
+    def together(self, of_seeds: Sequence[Recipe], failed: Mapping[str, str]) -> dict[str, list[float | None]]:
+        """The errors of all seeds' nets averaged, which stand beside each of them."""
+        if any(r.digest in failed for r in of_seeds):
+            return {m: [None] * len(of_seeds) for m in ("ensemble_top1", "ensemble_top5")}
+        found = self.evaluated([self.folder(r) for r in of_seeds], self.store.held_out, 10)
+        return {f"ensemble_{m}": [found[m]] * len(of_seeds) for m in ("top1", "top5")}
+
+    def evaluated(self, folders: Sequence[Path], split: str, views: int) -> dict[str, Any]:
+        """An evaluation, kept for the next study that asks for it."""
+        key = [f"{f.name} {checkpoint.found(f)[-1].name}" for f in folders]
+        key_digest = hashlib.sha256("\n".join(key).encode()).hexdigest()[:12]
+        kept = self.out / "evaluations" / f"{split}-{views}-{key_digest}.json"
+        if not kept.is_file():
+            found = evaluate(
+                self.store, folders, views=views, split=split, device=str(self.where.device),
+                precision=self.where.precision, workers=self.workers, progress=self.poll,
+            )  # fmt: skip
+            kept.parent.mkdir(exist_ok=True)
+            write_json(kept, found.errors.plain() | {"runs": key})
+        return dict(run.read_json(kept))
+
+
+def complete(folder: Path, recipe: Recipe, until: float | None) -> bool:
+    """Whether a run has come to its end, or its training error to `until`."""
+    log = runlog.read(folder)
+    errors = [line["train_error"] for line in log if line["kind"] == "epoch"]
+    if until is not None and any(error <= until for error in errors):
+        return True
+    ended = len(errors) >= recipe.epochs or isinstance(recipe.schedule, Plateau)
+    return ended and any(line["kind"] == "final" for line in log)
+
+
+def logged(log: Sequence[Mapping[str, Any]], recipe: Recipe) -> dict[str, float | None]:
+    """What a run's log shows; None for what it does not come to."""
+    epochs = [line for line in log if line["kind"] == "epoch"]
+    final = next((line for line in log if line["kind"] == "final"), None)
+    seen: dict[str, float | None] = {m: final[m] if final else None for m in ("top1", "top5")}
+    seen |= {f"one_{m}": final["one_view"][m] if final else None for m in ("top1", "top5")}
+    errors, held_out = [e["train_error"] for e in epochs], [e["top1"] for e in epochs]
+    seen["until"] = crossing([1 - 1 / recipe.net.classes, *errors], claims.UNTIL)
+    start = max(1, round(recipe.epochs / 10))
+    seen["early"] = statistics.fmean(errors[:start]) if len(errors) >= start else None
+    low = 1.05 * min(held_out, default=0.0)
+    seen["settled"] = next((float(i) for i, error in enumerate(held_out, 1) if error <= low), None)
+    return seen
+
+
+def crossing(errors: Sequence[float], level: float) -> float | None:
+    """Where a line through the errors after epoch 0, 1, 2... first comes down to `level`; None where it does not."""
+    for i, error in enumerate(errors):
+        if error <= level:
+            above = errors[i - 1] if i else error
+            return i - 1 + (above - level) / (above - error) if i else 0.0
+    return None
+
+
+def expected(e: Expect, arms: Mapping[str, Any]) -> dict[str, Any]:
+    """An expectation with what was found of it."""
+    more, less = arms[e.more]["measures"][e.measure], arms[e.less]["measures"][e.than or e.measure]
+    return asdict(e) | judge(more, less, e.paper, e.ratio).plain()
+
+
+def differs(plan: Plan, arm: str) -> dict[str, list[str]]:
+    """The recipe's fields in which an arm differs from the first one: the value there, and here."""
+    first, own = ({n: v for n, v, _ in overrides.described(plan.arms[a][0])} for a in (next(iter(plan.arms)), arm))
+    return {n: [first.get(n, "none"), own.get(n, "none")] for n in overrides.differing(first, own)}

@@ -1,0 +1,1 @@
+"""Training: setup, the loop, a step, the update rule and its schedule."""

@@ -1,0 +1,99 @@
+"""A loss that will not move, and one that is no number: what happened, in words, and what to try."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor
+
+from alexnet.config.recipe import RECIPES, Net, Recipe
+from alexnet.models import layer_table
+
+RAW_STD = 40  # grey levels: photographs minus their mean have 50 to 75; inputs far below are scaled
+
+
+class Watch:
+    """Sees every loss, which is a number."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.classes = recipe, recipe.net.classes
+        # More classes take longer to leave ln(classes).
+        self.losses: deque[float] = deque(maxlen=max(100, self.classes))
+        self.told = False
+
+    def see(self, loss: float, inputs: Tensor, logits: Tensor) -> list[str]:
+        """Lines to print where the loss stays at ln(classes), that of a net that says the same of every picture."""
+        self.losses.append(loss)
+        if self.told or len(self.losses) < (self.losses.maxlen or 0):
+            return []
+        if len(inputs) < 2 or not self.stuck():
+            return []
+        self.told = True
+        logit_std = logits.detach().float().std(0).mean().item()
+        return plateau(self.recipe, len(self.losses), inputs.float().std().item(), logit_std)
+
+    def stuck(self) -> bool:
+        """Whether the losses stay at ln(classes), or above it where the rate makes them swing, and do not fall."""
+        losses, middle = list(self.losses), len(self.losses) // 2
+        first, second = sum(losses[:middle]) / middle, sum(losses[middle:]) / (len(losses) - middle)
+        return min(first, second) > 0.99 * math.log(self.classes) and second > 0.97 * first
+
+
+def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> list[str]:
+    """Why a net may sit at ln(classes), the likeliest cause first.
+
+    input_std: of the net's input numbers; logit_std: of a logit from picture to picture. Both as they are now.
+    """
+    net, rate = recipe.net, recipe.sgd.rate
+    lines = [
+        f"the loss has stayed at or above ln({net.classes}) = {math.log(net.classes):.3f} for {steps} steps: the net "
+        f"gives every picture much the same answer (input std {input_std:.3g}, a logit's std between pictures "
+        f"{logit_std:.2g})"
+    ]
+    if input_std < RAW_STD / 4:
+        lines.append(
+            f"  input scale: raw 0-255 pixels have a std of about 60, this input {input_std:.3g}; initial weights and "
+            "rate are meant for raw pixels, and each layer passes too little on. Try --set views.scale=1"
+        )
+    if isinstance(net, Net) and (weak := weak_layers(net)):
+        lines.append(
+            f"  initial weights: {', '.join(weak)}: each passes on less than half of what it does in the 2012 code "
+            "(std times the root of the inputs a unit sees). Try --recipe source, or a larger net.std there"
+        )
+    if isinstance(net, Net) and not {2, 4, 5, 6, 7} <= set(net.ones):
+        lines.append(f"  biases: net.ones is {list(net.ones)}; section 5 starts conv2, 4, 5, fc6 and fc7 at 1")
+    if not 0.003 <= rate <= 0.03 and isinstance(net, Net):
+        lines.append(f"  rate: {rate:g}; section 5 starts at 0.01")
+    if len(lines) == 1:
+        lines.append("  nothing in the recipe explains it: try another seed, or look at the pictures and their labels")
+    return lines
+
+
+def weak_layers(net: Net) -> list[str]:
+    """The layers whose initial weights pass on less than half of what the same layer of the 2012 net passes on."""
+
+    def gains(net: Net) -> dict[str, float]:
+        weighted = [layer for layer in layer_table.walk(net) if layer.weights]
+        fan_in = [layer.weights // layer.maps - 1 for layer in weighted]
+        return {w.name: net.initial[w.name][0] * math.sqrt(n) for w, n in zip(weighted, fan_in, strict=True)}
+
+    source = gains(cast(Net, RECIPES["source"].net))
+    weak = [name for name, gain in gains(net).items() if name in source and gain < source[name] / 2]
+    return [f"net.std of {name} is {net.initial[name][0]:g}" for name in weak]
+
+
+def holding(names: Sequence[str]) -> str:
+    """What is said of tensors that are no longer finite."""
+    more = f" and {len(names) - 1} more hold" if names[1:] else " holds"
+    return f"{names[0]}{more} NaN or infinity"
+
+
+def not_a_number(what: str, step: int, recipe: Recipe, good: str = "") -> str:
+    """The line for a loss or a weight that is NaN or infinite; `good`: the last good epoch's checkpoint, if any."""
+    rate = recipe.sgd.rate
+    stands = f"checkpoint {good}, of the last good epoch, stands" if good else "no good epoch has a checkpoint"
+    return (
+        f"{what} at step {step} (rate {rate:g}, batch {recipe.sgd.batch}); {stands}. "
+        f"Try --set sgd.rate={rate / 3:.2g} in a new run folder"
+    )

@@ -1,0 +1,76 @@
+"""Training that starts from another run's layers: pre-training and fine-tuning (section 6, table 2)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from alexnet.config.recipe import Recipe, Start
+from alexnet.core.errors import UnusableError
+from alexnet.data.store import Store, labels
+from alexnet.models.build import build
+from alexnet.runs import checkpoint
+from alexnet.runs import folder as run
+
+
+def start(folder: Path, recipe: Recipe, store: Store, layers: Sequence[str] = ()) -> Start:
+    """What a net of this recipe, for this store, takes of a run's newest checkpoint.
+
+    Without `layers`, every layer of the same name and shape; the last one only if the classes are the same. Raises
+    UnusableError for a layer that either net lacks or has in another shape, and where none would be taken.
+    """
+    name, _ = checkpoint.newest(folder)
+    _, theirs = run.recipe_of(folder)
+    with torch.device("meta"):
+        own, other = (build(r.net, 0) for r in (recipe.but(net={"classes": len(store.classes)}), theirs))
+    shape, seen = ({n: tuple(t.shape) for n, t in net.state_dict().items()} for net in (own, other))
+    last = recipe.net.layers[-1]
+    new = run.classes_of(folder) != labels(store.classes)
+    if layers:
+        for layer in dict.fromkeys(layers):
+            _check(layer, folder, shape, seen)
+        if new and last in layers:
+            raise UnusableError(
+                f"layer {last} of run {folder} is for other classes than store {store.path} has; leave it out"
+            )
+    taken = tuple(
+        layer for layer in recipe.net.layers
+        if (layer in layers if layers else _alike(layer, shape, seen) and not (new and layer == last))
+    )  # fmt: skip
+    if not taken:
+        raise UnusableError(f"run {folder} has no layer in common with this recipe's net; take the run's own recipe")
+    return Start(theirs.digest, run.environment_of(folder)["store_digest"], checkpoint.place(Path(name))[0], taken)
+
+
+def tensors(folder: Path, begun: Start) -> dict[str, Tensor]:
+    """The weights that a run starts from, by name; raises UnusableError where the folder does not hold them now."""
+    _, recipe = run.recipe_of(folder)
+    if (recipe.digest, run.environment_of(folder)["store_digest"]) != (begun.recipe, begun.store):
+        raise UnusableError(f"run {folder} is not the one to start from: recipe {begun.recipe} on store {begun.store}")
+    at = [path for path in checkpoint.found(folder) if checkpoint.place(path)[0] == begun.step]
+    if not at:
+        raise UnusableError(
+            f"run {folder} no longer has the checkpoint of step {begun.step}, to start from; begin anew"
+        )
+    checkpoint.read_state(at[-1], run.identity(folder))
+    with torch.device("meta"):
+        form = build(recipe.net, recipe.seed)
+    found = checkpoint.read_tensors(at[-1], checkpoint.FILES[0], form)
+    return {name: tensor for name, tensor in found.items() if name.split(".")[0] in begun.layers}
+
+
+def _alike(layer: str, own: dict[str, tuple[int, ...]], other: dict[str, tuple[int, ...]]) -> bool:
+    names = [f"{layer}.weight", f"{layer}.bias"]
+    return all(n in other and own[n] == other[n] for n in names)
+
+
+def _check(layer: str, folder: Path, own: dict[str, tuple[int, ...]], other: dict[str, tuple[int, ...]]) -> None:
+    weight = f"{layer}.weight"
+    for shape, whose in ((own, "this recipe's net"), (other, f"run {folder}")):
+        if weight not in shape:
+            known = ", ".join(n.removesuffix(".weight") for n in shape if n.endswith(".weight"))
+            raise UnusableError(f"--layers {layer}: {whose} has {known}")
+    if not _alike(layer, own, other):
+        sizes = (" x ".join(map(str, shape[weight])) for shape in (own, other))
+        raise UnusableError("--layers {}: its weights are {} here and {} in run {}".format(layer, *sizes, folder))

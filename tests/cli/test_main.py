@@ -1,0 +1,308 @@
+"""The command line: what it prints, and what it says of bad input."""
+
+import csv
+import io
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alexnet.cli.main import app, main
+from alexnet.config.recipe import RECIPES, Recipe
+from alexnet.runs import checkpoint
+
+VERBS = [
+    "bench",
+    "demo",
+    "evaluate",
+    "features",
+    "figures",
+    "plan",
+    "predict",
+    "prepare",
+    "recipe",
+    "report",
+    "similar",
+    "study",
+    "summary",
+    "train",
+    "verify",
+]
+
+
+def command(*words: str | Path) -> int:
+    """Run a command line in this process; its exit status."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(w) for w in words])
+    return int(ended.value.code or 0)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], status: int, *words: str | Path) -> str:
+    """The one line on standard error of a command that must end with `status`."""
+    capsys.readouterr()
+    assert command(*words) == status
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1, said.err
+    assert said.err.startswith("alexnet: ")
+    return said.err
+
+
+def test_help_is_quick_and_does_not_import_torch() -> None:
+    """Quick by what it loads, whatever the machine: some 250 modules, where torch alone has over a thousand."""
+    code = "import sys\nfrom alexnet.cli.main import main\n"
+    code += "try: main(['--help'])\nexcept SystemExit: print('\\n' + ' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert not {"torch", "numpy", "PIL", "matplotlib"} & set(loaded)
+    assert len(loaded) < 500
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(verb, "--help") == 0
+    assert f"Example: alexnet {verb}" in capsys.readouterr().out
+
+
+def test_the_verbs_are_those_that_are_documented() -> None:
+    assert sorted(name for name in app if not name.startswith("-")) == VERBS
+
+
+def test_summary_prints_the_papers_counts_and_the_slip(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("summary", "paper") == 0
+    said = capsys.readouterr().out
+    for words in ("60,965,224", "724,406,816", "290,400", "(224 + 2*0 - 11)/4 + 1 = 55", "253,440"):
+        assert words in said
+    assert command("summary", "one-gpu", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["total"]["weights"] == 59_798_312
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_recipe_prints_every_field_with_its_section(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("recipe", name) == 0
+    said = capsys.readouterr().out
+    assert RECIPES[name].digest in said
+    assert re.search(r"sgd\.momentum +0\.9 +5", said)
+
+
+def test_a_printed_recipe_can_be_given_back(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert command("recipe", "paper", "--set", "net.lrn.n=3", "--json") == 0
+    (tmp_path / "mine.json").write_text(capsys.readouterr().out)
+    assert command("recipe", tmp_path / "mine.json", "--json") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["digest"] == RECIPES["paper"].but(net={"lrn": {"n": 3}}).digest
+
+
+def test_prepare_train_evaluate_predict_end_to_end(
+    pictures: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, run, recipe = tmp_path / "a store", tmp_path / "rün", tmp_path / "small.json"
+    recipe.write_text(json.dumps(small.plain()))
+    assert command("prepare", pictures, store, "--side", "64", "--val-fraction", "0.3", "--jobs", "1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["pictures"]["train"] == 30
+    assert command("verify", store) == 0
+    assert (
+        command("train", store, run, "--recipe", recipe, "--epochs", "1", "--seed", "3", "--set", "sgd.batch=16") == 0
+    )
+    said = capsys.readouterr()
+    assert "10 views" in said.out
+    assert "epoch 1: training error" in said.err
+    assert command("evaluate", store, run, run, "--json", "--save", tmp_path / "p.npz", "--weights", "3", "1") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"images", "views", "top1", "top5", "nats", "runs"} <= found.keys()
+    assert found["images"] == 12
+    assert found["views"] == 10
+    assert found["one_view"]["views"] == 1
+    assert found["top1_interval"][0] <= found["top1"] <= found["top1_interval"][1]
+    assert len(found["runs"]) == 2
+    assert (tmp_path / "p.npz").exists()
+
+
+def test_predict_gives_a_line_to_what_cannot_be_read_and_goes_on(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = pictures / "red" / "00.png"
+    (tmp_path / "no picture.jpg").write_text("<html>")
+    assert command("predict", run, tmp_path / "no picture.jpg", good, "--json", "--top", "2") == 1
+    said = capsys.readouterr()
+    first, second = json.loads(said.out)
+    assert set(first) == {"image", "error"}
+    assert second["image"] == str(good)
+    assert [set(p) for p in second["predictions"]] == [{"class", "index", "probability"}] * 2
+    assert said.err.count("\n") == 1
+    assert "no picture.jpg" in said.err
+    assert command("predict", run, good.parent, "--csv", "--views", "1") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(rows) == 14 * 3
+    assert command("predict", run, good, pictures / "blue" / "00.png", good, "--json") == 0
+    first, second, third = json.loads(capsys.readouterr().out)
+    assert first == third != second
+    assert command("predict", run, good) == 0
+    assert str(good) in capsys.readouterr().out.replace("\n", "")
+
+
+def test_wrong_usage_is_one_line_and_status_2(
+    store: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "trian" in refusal(capsys, 2, "trian")
+    assert "--epoch" in refusal(capsys, 2, "train", store, tmp_path / "r", "--epoch", "3")
+    assert "RUN" in refusal(capsys, 2, "train", store)
+    assert "--views" in refusal(capsys, 2, "evaluate", store, run, "--views", "5")
+    assert "abc" in refusal(capsys, 2, "train", store, tmp_path / "r", "--epochs", "abc")
+    assert "--keep" in refusal(capsys, 2, "train", store, tmp_path / "r", "--keep", "-1")
+    assert "--save-every" in refusal(capsys, 2, "train", store, tmp_path / "r", "--save-every", "inf")
+    assert "--workers" in refusal(capsys, 2, "evaluate", store, run, "--workers", "0")
+    assert "--save" in refusal(capsys, 2, "evaluate", store, run, "--save", tmp_path / "none" / "p.npz")
+    assert "exclude" in refusal(capsys, 2, "predict", run, store, "--json", "--csv")
+    assert "--device tpu9" in refusal(capsys, 2, "train", store, tmp_path / "r", "--recipe", "tiny", "--device", "tpu9")
+
+
+def test_an_unusable_recipe_is_one_line_with_the_nearest_right_name(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    line = refusal(capsys, 2, "train", store, run, "--set", "net.lnr.n=3")
+    assert "no recipe field net.lnr; did you mean net.lrn?" in line
+    assert "no recipe papre; did you mean paper?" in refusal(capsys, 2, "train", store, run, "--recipe", "papre")
+    assert "net.lrn.n is 'x'" in refusal(capsys, 2, "train", store, run, "--set", "net.lrn.n=x")
+    assert "views of 224 pixels" in refusal(capsys, 2, "train", store, run)
+    assert "epochs is 0" in refusal(capsys, 2, "train", store, run, "--epochs", "0")
+    (tmp_path / "cut.json").write_text('{"net": ')
+    assert "cut.json cannot be read" in refusal(capsys, 2, "train", store, run, "--recipe", tmp_path / "cut.json")
+    assert "net.kernels" in refusal(capsys, 2, "recipe", "cifar-13", "--set", "net.kernels=[-1,64]")
+    assert "epochs" in refusal(capsys, 2, "train", store, run, "--set", "epochs=" + "9" * 5000)
+    assert not run.exists()
+    line = refusal(capsys, 1, "train", store, run, "--recipe", "tiny", "--set", "net.hidden=1000000000000", "--json")
+    assert "not enough memory" in line
+    assert not run.exists()
+
+
+def test_a_resumed_run_takes_changes_to_its_own_recipe(
+    run: Path, store: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    assert command("train", store, folder, "--resume", "--epochs", str(small.epochs), "--json") == 0
+    line = refusal(capsys, 2, "train", store, folder, "--resume", "--epochs", "9")
+    assert "begun with another recipe: epochs was 3, now 9" in line
+    assert "resume it without --epochs, or go on from its weights in another folder" in line
+
+
+def test_an_unusable_source_is_one_line(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    assert "nowhere" in refusal(capsys, 2, "prepare", tmp_path / "nowhere", store)
+    (tmp_path / "empty" / "a").mkdir(parents=True)
+    assert "'a' has no picture" in refusal(capsys, 2, "prepare", tmp_path / "empty", store)
+    shutil.copytree(pictures / "red", tmp_path / "one" / "red")
+    assert "one" in refusal(capsys, 2, "prepare", tmp_path / "one", store)
+    (tmp_path / "bad").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "bad" / name).mkdir()
+        (tmp_path / "bad" / name / "x.jpg").write_bytes(b"not a picture")
+    refusal(capsys, 2, "prepare", tmp_path / "bad", store)
+    assert not store.exists()
+    assert "is there already" in refusal(capsys, 2, "prepare", pictures, tmp_path / "one")
+
+
+def test_a_damaged_store_is_one_line(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut = shutil.copytree(store, tmp_path / "cut")
+    shard = next((cut / "train").glob("*.bin"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    assert shard.name in refusal(capsys, 2, "train", cut, tmp_path / "run", "--recipe", "tiny")
+    changed = shutil.copytree(store, tmp_path / "changed")
+    shard = next((changed / "train").glob("*.bin"))
+    data = bytearray(shard.read_bytes())
+    data[5000] ^= 1
+    shard.write_bytes(data)
+    assert shard.name in refusal(capsys, 2, "verify", changed)
+    assert "is not a store" in refusal(capsys, 2, "train", tmp_path / "none", tmp_path / "run")
+
+
+def test_an_altered_picture_stops_training_before_it_is_used(
+    store: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = shutil.copytree(store, tmp_path / "changed")
+    shard = next((changed / "train").glob("*.bin"))
+    data = bytearray(shard.read_bytes())
+    data[5000] ^= 1
+    shard.write_bytes(data)
+    (tmp_path / "small.json").write_text(json.dumps(small.plain()))
+    line = refusal(
+        capsys,
+        2,
+        "train",
+        changed,
+        tmp_path / "run",
+        "--recipe",
+        tmp_path / "small.json",
+        "--json",
+        "--precision",
+        "fp32",
+    )
+    assert shard.name in line
+
+
+def test_a_run_that_cannot_be_used_is_one_line(
+    run: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "add --resume" in refusal(capsys, 2, "train", store, run, "--recipe", "tiny")
+    assert "is not a run" in refusal(capsys, 2, "evaluate", store, tmp_path)
+    damaged = shutil.copytree(run, tmp_path / "damaged")
+    file = checkpoint.found(damaged)[-1] / "weights.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    line = refusal(capsys, 2, "evaluate", store, damaged)
+    assert "weights.safetensors is damaged; delete" in line
+    assert "is damaged" in refusal(capsys, 2, "train", store, damaged, "--resume")
+    assert "does not exist" in refusal(capsys, 2, "predict", run, tmp_path / "none.jpg")
+
+
+def test_a_full_disk_is_one_line_and_harms_nothing(store: Path, pictures: Path, small: Recipe, tmp_path: Path) -> None:
+    """A file-size limit stands in for the disk: the write fails in the middle of a file, with an OSError."""
+
+    def limited(size: int, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        def limit() -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+        return subprocess.run(
+            [sys.executable, "-m", "alexnet", *map(str, words)], preexec_fn=limit,
+            capture_output=True, text=True, timeout=120, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    done = limited(100_000, "prepare", pictures, tmp_path / "store", "--side", "64", "--jobs", "1")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "store").exists()
+    again = limited(10**9, "prepare", pictures, tmp_path / "store", "--side", "64", "--jobs", "1")
+    assert again.returncode == 0, again.stderr
+
+    recipe = tmp_path / "small.json"
+    recipe.write_text(json.dumps(small.plain()))
+    words = ("train", store, tmp_path / "run", "--recipe", recipe, "--precision", "fp32", "--json", "--resume")
+    done = limited(10_000, *words)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert limited(10**9, *words).returncode == 0
+
+
+@pytest.mark.parametrize("part", ["cyclopts", "alexnet.cli.train", "rich.console"])
+def test_ctrl_c_while_the_command_is_still_loaded_is_a_line(part: str) -> None:
+    code = f"""
+import sys
+class Impatient:
+    def find_spec(self, name, *_):
+        if name == {part!r}: raise KeyboardInterrupt
+sys.meta_path.insert(0, Impatient())
+from alexnet.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "alexnet: interrupted\n")

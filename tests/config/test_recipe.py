@@ -1,0 +1,413 @@
+"""A recipe is a value: it survives JSON, is refused by the name of the field, and its digest is all that it says."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alexnet.config.recipe import (
+    LRN,
+    RECIPES,
+    CifarNet,
+    Late,
+    MlpNet,
+    Net,
+    Plateau,
+    Recipe,
+    Sgd,
+    Steps,
+    Views,
+    WithinMap,
+    named,
+    override,
+)
+from alexnet.core.errors import UnusableError
+
+PAPER = RECIPES["paper"]
+
+
+def through_json(recipe: Recipe) -> Recipe:
+    return Recipe.of(json.loads(json.dumps(recipe.plain(), allow_nan=False)))
+
+
+# Runs and checkpoints of these carry them: another digest would refuse to resume every one.
+DIGESTS = {
+    "paper": "31183447a25e",
+    "source": "daa80695c81b",
+    "source-145": "96a9173868a9",
+    "batch-256": "e8e8b11136c5",
+    "large": "9e9095d530ad",
+    "one-gpu": "9195208005a0",
+    "cifar-13": "5a47da570a61",
+    "cifar-11": "f448bed22a44",
+    "cifar-18": "5b209e30f1d0",
+    "tiny": "487cf4d39203",
+    "demo": "859c12198660",
+}
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_named_recipe_survives_json(name: str) -> None:
+    again = through_json(RECIPES[name])
+    assert again == RECIPES[name]
+    assert again.digest == RECIPES[name].digest
+
+
+def test_every_named_recipe_has_a_digest_of_its_own() -> None:
+    digests = {recipe.digest for recipe in RECIPES.values()}
+    assert len(digests) == len(RECIPES)
+    assert all(len(d) == 12 and int(d, 16) >= 0 for d in digests)
+
+
+def test_the_digests_of_the_named_recipes_stay() -> None:
+    assert {name: recipe.digest for name, recipe in RECIPES.items()} == DIGESTS
+
+
+def test_a_field_that_came_later_counts_once_it_is_set() -> None:
+    """At its default it is not in the digest, wherever that comes from; the recipe still shows it."""
+    source = RECIPES["source"]
+    set_anew = source.but(sgd={"lars": None}, schedule={"warm": 0})
+    assert set_anew.digest == source.digest
+    assert source.plain()["sgd"]["lars"] is None
+    assert source.plain()["schedule"]["warm"] == 0.0
+    changes: list[dict[str, Any]] = [{"sgd": {"lars": 0.001}}, {"sgd": {"lars": 0.002}}, {"schedule": {"warm": 1}}]
+    digests = {source.but(**change).digest for change in changes}
+    assert len(digests | {source.digest}) == 4
+
+
+@pytest.mark.parametrize("name", [name for name in DIGESTS if name != "large"])  # which sets what came later
+def test_a_run_begun_before_a_field_came_has_the_same_recipe(name: str) -> None:
+    before = RECIPES[name].plain()
+    del before["sgd"]["lars"]
+    before["schedule"].pop("warm", None)
+    assert Recipe.of(before) == RECIPES[name]
+    assert Recipe.of(before).digest == DIGESTS[name]
+
+
+def test_batch_256_is_net_170_with_twice_the_batch_and_twice_the_rates() -> None:
+    """2012 log, 170-256-double: "matches #170 exactly"."""
+    source = RECIPES["source"]
+    assert RECIPES["batch-256"] == source.but(sgd={"batch": 256, "rate": 0.02, "bias_rate": 0.04})
+    assert (source.sgd.batch, source.sgd.rate, source.sgd.bias_rate) == (128, 0.01, 0.02)
+
+
+def test_large_is_source_but_for_batch_rate_lars_and_warm_up() -> None:
+    """Not the paper's: You et al. 2017."""
+    source, large = RECIPES["source"], RECIPES["large"]
+    assert large.sgd.batch == 1024
+    assert large.sgd.lars is not None
+    assert isinstance(large.schedule, Steps)
+    assert large.schedule.warm > 0
+    back = {name: getattr(source.sgd, name) for name in ("batch", "rate", "lars")}
+    assert large.but(sgd=back, schedule={"warm": 0.0}) == source
+    for name, recipe in RECIPES.items():
+        if name != "large":
+            assert recipe.sgd.lars is None, name
+            assert not isinstance(recipe.schedule, Steps) or not recipe.schedule.warm, name
+
+
+numbers = st.floats(0, 1e6, allow_nan=False)
+rates = st.floats(1e-6, 1e3)
+lrns = st.builds(LRN, n=st.sampled_from([1, 3, 5, 9]), k=rates, alpha=rates, beta=rates, share=st.booleans())
+withins = st.builds(WithinMap, n=st.sampled_from([1, 3, 5]), k=rates, alpha=rates, beta=rates)
+nets = st.builds(
+    Net,
+    input=st.integers(67, 300),
+    classes=st.integers(2, 5000),
+    kernels=st.lists(st.integers(1, 200).map(lambda n: 2 * n), min_size=5, max_size=5).map(tuple),
+    lrn=st.none() | lrns,
+    within=st.none() | withins,
+    std=st.lists(rates, min_size=8, max_size=8).map(tuple),
+    ones=st.lists(st.integers(1, 8), max_size=8, unique=True).map(tuple),
+    activation=st.sampled_from(["relu", "tanh", "logistic"]),
+)
+cifars = st.builds(CifarNet, norm=st.none() | lrns | withins, norm2_first=st.booleans())
+mlps = st.builds(
+    MlpNet,
+    input=st.integers(1, 300),
+    hidden=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+    dropout=st.floats(0, 0.9),
+)
+recipes = st.builds(Recipe, net=mlps) | st.builds(
+    Recipe,
+    net=nets | cifars,
+    views=st.builds(Views, colour=numbers, scale=rates, mean=st.sampled_from(["place", "centre"])),
+    sgd=st.builds(
+        Sgd,
+        rate=numbers,
+        layer_decay=st.dictionaries(st.sampled_from(["conv1", "conv2"]), numbers),
+        lars=st.none() | st.floats(1e-6, 1),
+    ),
+    schedule=st.builds(Plateau, patience=st.integers(1, 50))
+    | st.builds(Steps, at=st.lists(numbers, max_size=4).map(tuple), warm=st.floats(0, 90)),
+    late=st.builds(Late, colour_off=st.none() | numbers, conv1_frozen=st.none() | numbers),
+    seed=st.integers(0, 2**32 - 1),
+)
+
+
+@given(recipes)
+def test_any_recipe_survives_json(recipe: Recipe) -> None:
+    again = through_json(recipe)
+    assert again == recipe
+    assert again.digest == recipe.digest
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(sgd=Sgd(rate=1)),
+        Recipe(schedule=Steps(at=(30, 60))),
+        Recipe(late=Late(colour_off=68)),
+        Recipe(net=Net(std=(1, 1, 1, 1, 1, 1, 1, 1))),
+    ],
+    ids=["rate", "at", "colour_off", "std"],
+)
+def test_a_whole_number_where_a_number_belongs_does_not_change_the_digest(recipe: Recipe) -> None:
+    """Python's 1 equals 1.0 and passes for a float; a run begun with either is resumed with what its file says."""
+    again = through_json(recipe)
+    assert again == recipe
+    assert again.digest == recipe.digest
+
+
+def leaves(value: Any, place: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    """Every field of a recipe that holds no other, with its path."""
+    found = []
+    for field in dataclasses.fields(value):
+        inner = getattr(value, field.name)
+        here = (*place, field.name)
+        found += leaves(inner, here) if dataclasses.is_dataclass(inner) else [(here, inner)]
+    return found
+
+
+def another(path: tuple[str, ...], value: Any) -> Any:
+    """A value of the same type that the field may also hold."""
+    special: dict[str, Any] = {
+        "activation": "tanh", "mean": "place" if value == "centre" else "centre", "seed": 1,
+        "colour_scale": "eigenvalue", "shuffle": "once" if value == "each epoch" else "each epoch", "towers": 1,
+        "kernels": [8] * len(value) if isinstance(value, tuple) else None, "sizes": [7, 3, 3, 3, 1], "n": 7,
+        "layer_decay": {"conv1": 0.5}, "ones": [3], "at": [1.0, 2.0], "bias_at": [3.0], "momentum": 0.5,
+        "dropout": 0.25, "lars": 0.5, "without": [4], "conv6": 64, "layer_rate": {"fc8": 10.0},
+        "start": {"recipe": "0123456789ab", "step": 9, "layers": ["conv1"]},
+    }  # fmt: skip
+    if path[-1] in special:
+        return special[path[-1]]
+    if value is None:
+        return {"kind": "WithinMap"} if path[-1] == "within" else 33.0
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, tuple):
+        return [v * 2 for v in value]
+    return value * 2 or 0.125
+
+
+@pytest.mark.parametrize("name", ["paper", "source-145"])
+def test_the_digest_changes_with_any_field(name: str) -> None:
+    recipe = RECIPES[name].but(views={"share": 1})
+    digests = {recipe.digest}
+    paths = [path for path, _ in leaves(recipe)]
+    assert len(paths) > 40
+    for path, value in leaves(recipe):
+        change: Any = another(path, value)
+        for part in reversed(path):
+            change = {part: change}
+        changed = recipe.but(**change)
+        assert changed != recipe, path
+        assert through_json(changed) == changed, path
+        digests.add(changed.digest)
+    assert len(digests) == len(paths) + 1
+
+
+def test_but_reaches_the_fields_inside_a_field_and_leaves_the_rest() -> None:
+    changed = PAPER.but(net={"lrn": {"n": 3}}, epochs=10)
+    assert isinstance(changed.net, Net)
+    assert isinstance(PAPER.net, Net)
+    assert changed.net.lrn == LRN(n=3)
+    assert changed == dataclasses.replace(PAPER, net=dataclasses.replace(PAPER.net, lrn=LRN(n=3)), epochs=10)
+    without = PAPER.but(net={"lrn": None})
+    assert isinstance(without.net, Net)
+    assert without.net.lrn is None
+    assert without.but(net={"lrn": LRN()}) == PAPER
+    assert without.but(net={"lrn": {}}) == PAPER
+    assert PAPER.but() == PAPER
+
+
+def test_another_kind_is_chosen_by_value_or_by_its_name() -> None:
+    steps = Steps(at=(1.0,))
+    assert PAPER.but(schedule=steps).schedule == steps
+    assert PAPER.but(schedule={"kind": "Steps", "at": [1]}).schedule == steps
+    assert PAPER.but(net={"kind": "CifarNet"}).net == CifarNet()
+    assert PAPER.but(net={"kind": "MlpNet"}).net == MlpNet()
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "value"),
+    [
+        ("net.lrn.n=3", "net.lrn.n", 3),
+        ("net.lrn=null", "net.lrn", None),
+        ("net.activation=tanh", "net.activation", "tanh"),
+        ("net.kernels=[8, 8, 8, 8, 8]", "net.kernels", (8,) * 5),
+        ("views.crops=false", "views.crops", False),
+        ("sgd.rate=1", "sgd.rate", 1.0),
+        ("sgd.shuffle=each epoch", "sgd.shuffle", "each epoch"),
+        ("schedule.drops=0", "schedule.drops", 0),
+        ('schedule={"kind": "Steps", "at": [3]}', "schedule", Steps(at=(3.0,))),
+        ("late.colour_off=30", "late.colour_off", 30.0),
+        ("epochs=7", "epochs", 7),
+    ],
+)
+def test_a_setting_sets_its_field(setting: str, path: str, value: object) -> None:
+    found: Any = override(PAPER, [setting])
+    for name in path.split("."):
+        found = getattr(found, name)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_settings_apply_in_order() -> None:
+    assert override(PAPER, ["epochs=3", "net.pool=2", "epochs=4"]) == PAPER.but(epochs=4, net={"pool": 2})
+    assert override(PAPER, []) == PAPER
+
+
+def test_setting_one_layers_decay_leaves_the_others() -> None:
+    """cifar-13 decays no convolution; one more layer's decay must not bring that back."""
+    before, after = RECIPES["cifar-13"], override(RECIPES["cifar-13"], ["sgd.layer_decay.fc=0.01"])
+    assert after.sgd.layer_decay == before.sgd.layer_decay | {"fc": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("net.kernel=[1]", ["net.kernel", "net.kernels"]),
+        ("nett.pool=2", ["nett", "net"]),
+        ("net.lrn.alfa=1", ["net.lrn.alfa", "net.lrn.alpha"]),
+        ("sgd.Rate=1", ["sgd.Rate", "sgd.rate"]),
+        ("epoch=1", ["epoch", "epochs"]),
+        ("sgd.layer_decay.cnv1=0.1", ["sgd.layer_decay", "cnv1"]),
+        ("qqqqqq=1", ["qqqqqq", "net", "views", "sgd", "schedule", "late", "epochs", "seed"]),
+    ],
+)
+def test_a_name_that_is_not_there_is_refused_with_the_nearest_that_is(setting: str, words: list[str]) -> None:
+    with pytest.raises(UnusableError) as refusal:
+        override(PAPER, [setting])
+    assert all(word in str(refusal.value) for word in words)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "bad"),
+    [
+        ("net.pool", '"three"'), ("net.pool", "2.5"), ("net.pool", "true"), ("net.pool", "null"), ("net.pool", "1"),
+        ("net.activation", "gelu"), ("net.activation", "1"), ("net.lrn", "true"), ("net.lrn", "[]"),
+        ("net.lrn.share", "1"), ("net.lrn.n", "5.0"), ("net.kernels", "96"), ("net.kernels", "[96, 256]"),
+        ("net.kernels", '["a", 1, 1, 1, 1]'), ("net.kernels", "[3, 256, 384, 384, 256]"), ("net.sizes", "[11, 5]"),
+        ("net.sizes", "[11, 4, 3, 3, 3]"), ("net.std", "[0.01]"), ("net.towers", "3"), ("net.dropout", "1"),
+        ("net.dropout", "-0.1"), ("net.classes", "1"), ("net.input", "10"), ("views.share", "0"),
+        ("views.colour", "-1"), ("views.scale", "0"), ("views.scale", "NaN"), ("views.mean", "corner"),
+        ("sgd.rate", "-1"), ("sgd.rate", "Infinity"), ("sgd.rate", "fast"), ("sgd.momentum", "1"), ("sgd.batch", "0"),
+        ("sgd.lars", "0"), ("sgd.lars", "-0.001"), ("sgd.lars", "2"), ("sgd.lars", "true"),
+        ("sgd.layer_decay", '{"conv1": "a"}'), ("schedule.factor", "1"), ("schedule.patience", "0"), ("epochs", "0"),
+        ("epochs", "1.5"), ("seed", "-1"), ("seed", "4294967296"), ("late.colour_off", '"never"'),
+    ],
+)  # fmt: skip
+def test_a_value_that_does_not_fit_is_refused_by_the_name_of_its_field(field: str, bad: str) -> None:
+    with pytest.raises(UnusableError) as refusal:
+        override(PAPER, [f"{field}={bad}"])
+    assert field in str(refusal.value)
+    assert "must be" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "bad"),
+    [
+        ("net.hidden", "[]"), ("net.hidden", "[10, 0]"), ("net.hidden", "10"), ("net.std", "[0.01, 0.01]"),
+        ("net.std", "[0.01, -1, 0.01]"), ("net.ones", "[4]"), ("net.ones", "[0]"), ("net.dropout", "1"),
+        ("net.classes", "1"), ("net.input", "0"), ("net.activation", "gelu"),
+    ],
+)  # fmt: skip
+def test_a_full_net_that_cannot_be_is_refused_by_the_name_of_its_field(field: str, bad: str) -> None:
+    with pytest.raises(UnusableError, match=rf"{field} .*must be"):
+        override(PAPER.but(net=MlpNet()), [f"{field}={bad}"])
+
+
+@pytest.mark.parametrize("bad", ["-1", "96", "null", '"long"'])
+def test_a_warm_up_that_does_not_fit_the_schedule_is_refused(bad: str) -> None:
+    with pytest.raises(UnusableError, match=r"schedule\.warm.*must be"):
+        override(RECIPES["source"], [f"schedule.warm={bad}"])
+
+
+@pytest.mark.parametrize("setting", ["net.lrn.n=4", "net.lrn.n=0", "net.lrn.n=-1"])
+def test_a_window_without_a_centre_is_refused_when_the_recipe_is_built(setting: str) -> None:
+    """Section 3.3 prints n/2 on both sides: an even n has no such window, and the first forward pass is too late."""
+    with pytest.raises(UnusableError, match=r"lrn\.n|norm\.n"):
+        override(PAPER, [setting])
+
+
+@pytest.mark.parametrize("setting", ["net.within.n=4", "net.within.n=0"])
+def test_so_is_a_window_within_a_map(setting: str) -> None:
+    with pytest.raises(UnusableError, match=r"within\.n"):
+        override(RECIPES["source"], [setting])
+
+
+def test_maps_that_shrink_to_nothing_are_refused_when_the_recipe_is_built() -> None:
+    """Views of 30 pixels leave 6, 3 and then 1 unit a side: none for the window of pool5."""
+    with pytest.raises(UnusableError, match=r"net\."):
+        PAPER.but(net={"input": 30})
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3", ""])
+def test_a_setting_without_a_value_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UnusableError, match=r"net\.lrn\.n=3"):
+        override(PAPER, [text])
+
+
+def test_a_path_through_a_value_is_refused() -> None:
+    with pytest.raises(UnusableError, match=r"net\.lrn is null"):
+        override(PAPER.but(net={"lrn": None}), ["net.lrn.n=3"])
+    with pytest.raises(UnusableError, match="epochs"):
+        override(PAPER, ["epochs.of=3"])
+
+
+def test_shared_crops_need_crops() -> None:
+    with pytest.raises(UnusableError, match=r"views\.share"):
+        RECIPES["source"].but(views={"crops": False})
+
+
+def test_a_recipe_is_read_from_its_file(tmp_path: Path) -> None:
+    recipe = RECIPES["source"].but(epochs=3)
+    for name, content in (("own.json", recipe.plain()), ("run.json", {"name": "x", "recipe": recipe.plain()})):
+        (tmp_path / name).write_text(json.dumps(content))
+        assert named(str(tmp_path / name)) == recipe
+    for name, known in RECIPES.items():
+        assert named(name) is known
+
+
+def test_a_file_may_say_only_what_differs_from_the_paper(tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text('{"net": {"pool": 2}, "epochs": 5}')
+    assert named(str(tmp_path / "own.json")) == PAPER.but(net={"pool": 2}, epochs=5)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "3", '{"nets": {}}', '{"net": {"pools": 2}}', '{"net": {"kind": "Tree"}}', '{"epochs": "x"}']
+)
+def test_a_file_that_is_no_recipe_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text(content)
+    with pytest.raises(UnusableError) as refusal:
+        named(str(tmp_path / "own.json"))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_name_that_is_no_recipe_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UnusableError, match="source-145"):
+        named("source-144")
+    with pytest.raises(UnusableError, match="cannot be read"):
+        named("missing.json")
+
+
+def test_recipes_cannot_be_changed_in_place() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PAPER.epochs = 3  # type: ignore[misc]

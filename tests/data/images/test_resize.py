@@ -1,0 +1,114 @@
+"""The central square: against a plain form in integers, against Pillow, and with and without the compiled form."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from alexnet.data.images import resize
+from alexnet.data.images.resize import square
+from alexnet.ops import cpu_build
+
+
+@pytest.fixture(params=["native", "off"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("ALEXNET_NATIVE", request.param)
+    cpu_build.library.cache_clear()
+    resize.compiled_form.cache_clear()
+    if request.param == "native" and resize.compiled_form() is None:
+        pytest.skip("no C++ compiler, or no AVX-512, here")
+    yield request.param
+    monkeypatch.undo()
+    cpu_build.library.cache_clear()
+    resize.compiled_form.cache_clear()
+
+
+def random_picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def line_by_loops(line: list[int], start: int, extent: int, side: int) -> list[int]:
+    """A triangle as wide as two outputs over the inputs; weights of 22 bits, results of 8: number by number."""
+    scale = extent / side
+    support = max(scale, 1.0)
+    out = []
+    for i in range(side):
+        centre = start + (i + 0.5) * scale
+        first, last = max(0, int(centre - support + 0.5)), min(len(line), int(centre + support + 0.5))
+        weights = [max(0.0, 1.0 - abs((j - centre + 0.5) * (1.0 / support))) for j in range(first, last)]
+        total = sum(weights)
+        whole = [math.floor(0.5 + w / total * 2**22) for w in weights]
+        out.append((sum(w * line[j] for w, j in zip(whole, range(first, last), strict=True)) + 2**21) >> 22)
+    return out
+
+
+def square_by_loops(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Along the rows first, then down the columns."""
+    height, width, _ = pixels.shape
+    shorter = min(width, height)
+    left, top = (width - shorter) // 2, (height - shorter) // 2
+    rows = np.zeros((height, side, 3), np.uint8)
+    out = np.zeros((side, side, 3), np.uint8)
+    for c in range(3):
+        for y in range(height):
+            rows[y, :, c] = line_by_loops(pixels[y, :, c].tolist(), left, shorter, side)
+        for x in range(side):
+            out[:, x, c] = line_by_loops(rows[:, x, c].tolist(), top, shorter, side)
+    return out
+
+
+@pytest.mark.parametrize("size", [(9, 7), (7, 9), (20, 33), (5, 40), (1, 3), (16, 16)])
+@pytest.mark.parametrize("side", [1, 8, 16])
+def test_the_square_is_the_triangle_filter_by_loops(form: str, size: tuple[int, int], side: int) -> None:
+    image = random_picture(*size)
+    np.testing.assert_array_equal(square(image, side), square_by_loops(np.asarray(image), side))
+
+
+@given(width=st.integers(1, 300), height=st.integers(1, 300), side=st.sampled_from([8, 31, 32, 64, 100, 256]))
+def test_the_compiled_square_is_pillows_to_the_bit(width: int, height: int, side: int) -> None:
+    """A store's bytes depend neither on a compiler nor on which pass this Pillow makes first."""
+    image, shorter = random_picture(width, height, width), min(width, height)
+    left, top = (width - shorter) // 2, (height - shorter) // 2
+    rows = image.resize((side, height), Image.Resampling.BILINEAR, box=(left, 0, left + shorter, height))
+    both = rows.resize((side, side), Image.Resampling.BILINEAR, box=(0, top, side, top + shorter))
+    np.testing.assert_array_equal(square(image, side), np.asarray(both))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 3000), (3000, 2), (257, 256), (500, 375)])
+def test_square_takes_any_size(form: str, size: tuple[int, int]) -> None:
+    taken = square(Image.new("RGB", size, (9, 8, 7)), 256)
+    assert taken.shape == (256, 256, 3)
+    assert taken.dtype == np.uint8
+    assert (taken == (9, 8, 7)).all()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 32), (32, 37), (40, 32)])
+def test_square_of_a_fitting_picture_is_its_centre_unchanged(form: str, size: tuple[int, int]) -> None:
+    colours = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    left, top = (size[0] - 32) // 2, (size[1] - 32) // 2
+    np.testing.assert_array_equal(square(Image.fromarray(colours), 32), colours[top : top + 32, left : left + 32])
+
+
+@pytest.mark.parametrize("size", [(900, 700), (7, 3000), (3000, 7), (40, 900), (1, 500)])
+@pytest.mark.parametrize("side", [8, 32, 100])
+def test_a_large_picture_goes_another_way_to_the_same_pixels(
+    size: tuple[int, int], side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = random_picture(*size)
+    whole, shorter = square(image, side), min(size)
+    monkeypatch.setattr(resize, "LARGE", 1)
+    np.testing.assert_array_equal(square(image, side), whole)
+    left, top = (size[0] - shorter) // 2, (size[1] - shorter) // 2
+    rows = image.resize((side, size[1]), Image.Resampling.BILINEAR, box=(left, 0, left + shorter, size[1]))
+    both = rows.resize((side, side), Image.Resampling.BILINEAR, box=(0, top, side, top + shorter))
+    np.testing.assert_array_equal(whole, np.asarray(both))
+
+
+def test_square_equals_resizing_the_shorter_side_then_cropping(form: str) -> None:
+    smooth = Image.effect_noise((600, 300), 60).resize((600, 300)).convert("RGB")
+    whole = np.asarray(smooth.resize((512, 256), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(square(smooth, 256) - whole[:, 128:384]).max() <= 1

@@ -1,0 +1,169 @@
+"""How a net and its gradient lie over processes: the parts against the whole."""
+
+from typing import Any
+
+import pytest
+import torch
+from tests.ranks import Ranks, worked
+from tests.rounding import reach
+from torch import Tensor
+
+from alexnet.config.recipe import RECIPES, Net
+from alexnet.core.errors import UnusableError
+from alexnet.distributed.mesh import Axis, Mesh
+from alexnet.distributed.sharding import Gradients, Spread, spread
+from alexnet.models.alexnet import AlexNet, Layout, outputs
+from alexnet.models.build import build
+
+NET = Net(input=63, classes=5, kernels=(8, 8, 8, 8, 8), hidden=12, sizes=(11, 5, 3, 3, 3), std=(0.1,) * 8)
+PICTURES = [2, 1]  # of each of two replicas
+
+
+def views() -> Tensor:
+    return 50 * torch.randn(3, 3, 63, 63, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+
+
+def passed(mesh: Mesh, way: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """The logits of this process's pictures, and the gradients of what it holds made whole."""
+    over = spread(mesh, way, NET)
+    net = AlexNet(NET, 3, over.layout).double().train()
+    gradients = Gradients(dict(net.named_parameters()), over)
+    runs = [(0, 2), (2, 1)] if way != "towers" else [(0, 3)]
+    position, pictures = runs[mesh.replicas.index]
+    gradients.clear()
+    logits = net.at(7, position, runs)(views()[position : position + pictures])
+    gradients.backward((logits * torch.arange(position, position + pictures)[:, None]).square().sum())
+    gradients.wait()
+    return logits.detach(), over.whole(gradients)
+
+
+@pytest.mark.parametrize("way", ["data", "towers", "hybrid"])
+def test_a_spread_net_is_the_net_forwards_and_backwards(ranks: Ranks, way: str) -> None:
+    """Logits, and the gradient of every weight, in training mode: dropout falls on the same units of each picture."""
+    alone, expected = whole()
+    rooms = reach(flat, torch.float64)
+    found = ranks(2, worked, passed, way, towers=2 if way == "towers" else 1)
+    for rank, (logits, gradients) in enumerate(found):
+        own = alone if way == "towers" else alone.split(PICTURES)[rank]
+        # Both take their sums over maps and pictures in float64, in orders of their own.
+        torch.testing.assert_close(logits, own, rtol=0, atol=2 * rooms[0])
+        for (name, gradient), room in zip(expected.items(), rooms[1:], strict=True):
+            assert room < 1e-10 * gradient.abs().max()
+            torch.testing.assert_close(gradients[name], gradient, rtol=0, atol=2 * room, msg=name)
+
+
+def whole() -> tuple[Tensor, dict[str, Tensor]]:
+    net = AlexNet(NET, 3).double().train()
+    logits = net.at(7)(views())
+    (logits * torch.arange(3)[:, None]).square().sum().backward()
+    return logits.detach(), {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+
+
+def flat() -> list[Tensor]:
+    logits, gradients = whole()
+    return [logits, *gradients.values()]
+
+
+@pytest.mark.parametrize("tower", [0, 1])
+def test_a_tower_draws_its_part_of_the_same_weights(tower: int) -> None:
+    """And holds half of each layer's outputs, with half the inputs where a layer sees its own tower (figure 2)."""
+    net = RECIPES["paper"].net
+    assert isinstance(net, Net)
+    with torch.device("meta"):
+        shapes = {n: tuple(p.shape) for n, p in AlexNet(net, 0, Layout(2, tower, 2, tower)).named_parameters()}
+    assert shapes["conv1.weight"] == (48, 3, 11, 11)
+    assert shapes["conv2.weight"] == (128, 48, 5, 5)
+    assert shapes["conv3.weight"] == (192, 256, 3, 3)
+    assert shapes["conv4.weight"] == (192, 192, 3, 3)
+    assert shapes["conv5.weight"] == (128, 192, 3, 3)
+    assert shapes["fc6.weight"] == (2048, 9216)
+    assert shapes["fc7.weight"] == (2048, 4096)
+    assert shapes["fc8.weight"] == (1000, 4096)
+    one, other = AlexNet(NET, 3), AlexNet(NET, 3, Layout(2, tower, 2, tower))
+    for name, part in other.named_parameters():
+        weight = one.get_parameter(name)
+        first = tower * len(part) if len(part) < len(weight) else 0
+        assert torch.equal(part, weight[first : first + len(part)]), name
+
+
+def test_whole_layers_are_what_shape_walk_says() -> None:
+    net = RECIPES["paper"].net
+    assert isinstance(net, Net)
+    with torch.device("meta"):
+        assert {n: p.shape[0] for n, p in AlexNet(net).named_parameters() if n.endswith("bias")} == {
+            f"{layer}.bias": n for layer, n in outputs(net).items()
+        }
+
+
+def totals(mesh: Mesh, way: str) -> Tensor:
+    over = spread(mesh, way, NET)
+    return over.total(torch.ones(2, 3, dtype=torch.float64), ["conv1.weight", "fc6.weight", "fc8.weight"])
+
+
+@pytest.mark.parametrize(("way", "row"), [("data", [1, 1, 1]), ("towers", [2, 2, 1]), ("hybrid", [1, 2, 2])])
+def test_sums_over_a_layer_reach_over_the_processes_that_share_it(ranks: Ranks, way: str, row: list[int]) -> None:
+    """fc8 is whole on each tower, and the convolutions on each replica: they are not counted twice."""
+    for found in ranks(2, worked, totals, way, towers=2 if way == "towers" else 1):
+        assert found.tolist() == [row, row]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_gradients_of_parts_add_up_in_float32(parts: int) -> None:
+    """bfloat16 would lose most of what a late part adds to a large sum."""
+    w = torch.ones(4, dtype=torch.bfloat16, requires_grad=True)
+    gradients = Gradients({"w": w}, Spread(), parts)
+    for _ in range(2):  # the second step begins anew
+        gradients.clear()
+        for part in range(parts):
+            gradients.backward((w * (256.0 if part == 0 else 0.75)).sum())
+        gradients.wait()
+        expected = 256 + 0.75 * (parts - 1)
+        assert gradients["w"].float().tolist() == [expected] * 4
+
+
+@pytest.mark.parametrize(
+    ("way", "change", "words"),
+    [
+        ("towers", {"towers": 1}, "--towers-apart: the recipe's net.towers is 1"),
+        ("hybrid", {"hidden": 13, "towers": 1}, "--hybrid: 13 units of fc6 and fc7 are not to be shared by 2"),
+    ],
+)
+def test_a_way_that_is_not_for_the_net_is_refused(way: str, change: dict[str, Any], words: str) -> None:
+    mesh = Mesh(Axis(0, 2), Axis(0, 2))
+    with pytest.raises(UnusableError, match=words):
+        spread(mesh, way, RECIPES["paper"].but(net=change).net)
+    with pytest.raises(UnusableError, match="a way for AlexNet's layers, which a CifarNet lacks"):
+        spread(mesh, way, RECIPES["cifar-18"].net)
+
+
+def test_a_way_that_there_is_not_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UnusableError, match="no way tower; did you mean towers"):
+        spread(Mesh(), "tower", NET)
+
+
+def test_one_process_spreads_nothing() -> None:
+    over = spread(Mesh(), "data", NET)
+    assert over.words == "1 process"
+    tensors = {"fc6.weight": torch.ones(4)}
+    assert over.whole(tensors)["fc6.weight"] is tensors["fc6.weight"]
+    assert build(NET, 0, over.layout).state_dict().keys() == build(NET, 0).state_dict().keys()
+
+
+def sent_before_conv1(mesh: Mesh) -> list[str]:
+    """What has set out for the replicas when backward comes to conv1's kernels."""
+    over = spread(mesh, "data", NET)
+    net = AlexNet(NET, 3).double()
+    gradients, found = Gradients(dict(net.named_parameters()), over), list[str]()
+    net.conv1.weight.register_hook(lambda _: found.extend(gradients.sent))
+    gradients.clear()
+    gradients.backward(net(views()).sum())
+    gradients.wait()
+    return found
+
+
+def test_gradients_travel_while_backward_goes_on(ranks: Ranks) -> None:
+    """Those of 58.6 of the paper's 61 million weights, first; the same order in every process."""
+    first, second = ranks(2, worked, sent_before_conv1)
+    assert first == second
+    assert {name.split(".")[0] for name in first[:6]} == {"fc8", "fc7", "fc6"}
+    assert {f"{layer}.weight" for layer in outputs(NET)} - set(first) == {"conv1.weight"}

@@ -1,0 +1,176 @@
+"""Nets as modules: copied, pickled, exported, and with another layer in the place of one of theirs."""
+
+import copy
+import io
+import multiprocessing
+import pickle
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from alexnet import AlexNet
+from alexnet.config.recipe import RECIPES, CifarNet, MlpNet
+from alexnet.models.build import Network, build
+from alexnet.ops import cpu, cpu_build
+from alexnet.runs import checkpoint
+
+MLP = MlpNet(input=8, classes=3, hidden=(6, 5), std=(0.1, 0.1, 0.1))
+
+
+def narrow(name: str, **changes: Any) -> Network:
+    """The net of a recipe, so narrow that it computes at once, in testing."""
+    net = RECIPES[name].but(net={"kernels": (8,) * 5, "hidden": 16, "classes": 3, "std": (0.1,) * 8} | changes).net
+    return build(net, seed=1).eval()
+
+
+KINDS: dict[str, Callable[[], Network]] = {
+    "tiny": lambda: narrow("tiny"),
+    "tanh": lambda: narrow("tiny", activation="tanh"),
+    "logistic": lambda: narrow("tiny", activation="logistic"),
+    "towers that do not meet": lambda: narrow("tiny", talk=False),
+    "cifar": lambda: build(CifarNet(kernels=(4, 4), local=(4, 4)), 1).eval(),
+    "cifar with a norm": lambda: build(RECIPES["cifar-13"].net, 1).eval(),
+    "mlp": lambda: build(MLP, 1).eval(),
+}
+
+
+def views(net: Network, n: int = 2) -> Tensor:
+    return 50 * torch.randn(n, 3, net.net.input, net.net.input, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(params=KINDS)
+def net(request: pytest.FixtureRequest) -> Network:
+    return KINDS[request.param]()
+
+
+@pytest.fixture(params=["native", "off"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """With the compiled forms, and on a machine without a compiler."""
+    for value in (request.param, ""):
+        monkeypatch.setenv("ALEXNET_NATIVE", value)
+        cpu.library.cache_clear()
+        cpu_build.library.cache_clear()
+        if value:
+            yield value
+
+
+def test_a_net_is_pickled_copied_and_saved_whole_before_it_is_used_and_after(net: Network) -> None:
+    """As any torch.nn.Module is; one that is trained counts its steps for dropout, and the copy goes on with them."""
+    x = views(net)
+    for _ in range(2):
+        file = io.BytesIO()
+        torch.save(net, file)
+        file.seek(0)
+        pickled = pickle.loads(pickle.dumps(net))  # noqa: S301
+        copies = copy.deepcopy(net), pickled, torch.load(file, weights_only=False)
+        for mode in (True, False):
+            expected = net.train(mode)(x)
+            for other in copies:
+                assert torch.equal(other.train(mode)(x), expected)
+
+
+def test_a_trained_net_reaches_a_process_of_its_own_and_answers_there_the_same(run: Path) -> None:
+    """By multiprocessing's spawn, with its classes and its viewer."""
+    net = checkpoint.load(run)
+    x = views(net)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        logits, classes, side = pool.submit(answer, net, x).result(timeout=120)
+    with torch.no_grad():
+        assert torch.equal(torch.from_numpy(logits), net(x))
+    assert (classes, side) == (net.classes, net.viewer.side)
+
+
+def answer(net: Network, x: Tensor) -> tuple[Any, Any, int]:
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        return net(x).numpy(), net.classes, net.viewer.side
+
+
+@pytest.mark.filterwarnings("ignore")  # of tracing itself, deprecated
+@pytest.mark.parametrize(("traced", "given"), [(2, 100), (100, 2)])
+def test_a_traced_net_answers_for_another_number_of_pictures(traced: int, given: int) -> None:
+    """A hundred are more than the forms compute at a time."""
+    net = narrow("tiny")
+    x = views(net, given)
+    with torch.no_grad():
+        found = torch.jit.trace(net, views(net, traced), check_trace=False)
+        torch.testing.assert_close(found(x), net(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of parts of PyTorch that its exporter uses
+@pytest.mark.parametrize(
+    ("dtype", "strict"),
+    [(torch.float32, False), (torch.float32, True), (torch.float16, False), (torch.bfloat16, False)],
+    ids=str,
+)
+def test_a_net_answers_after_an_export_what_it_answered_before_and_is_exported_again(
+    kernels: str, dtype: torch.dtype, strict: bool
+) -> None:
+    """Also where the export is the first that the process computes: nothing of it is kept."""
+    net = narrow("tiny").to(dtype)
+    x = views(net).to(dtype)
+    with torch.no_grad():
+        exported = torch.export.export(copy.deepcopy(net), (x,), strict=strict).module()
+        first = net(x)
+        again = torch.export.export(net, (x,), strict=strict).module()
+        assert torch.equal(net(x), first)
+        assert torch.equal(again(x), exported(x))
+        torch.testing.assert_close(again(x), first, rtol=3e-2, atol=3e-2 * float(first.abs().max()))
+
+
+def test_a_net_used_in_inference_mode_can_be_differentiated_afterwards(kernels: str) -> None:
+    net = narrow("paper", input=67)
+    x = views(net)
+    with torch.inference_mode():
+        net(x)
+    net(x).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+HEADS: dict[str, Callable[[int], nn.Module]] = {
+    "Identity": lambda units: nn.Identity(),
+    "Sequential": lambda units: nn.Sequential(nn.Linear(units, 8), nn.ReLU(), nn.Linear(8, 5)),
+    "Linear": lambda units: nn.Linear(units, 5),
+    "no bias": lambda units: nn.Linear(units, 5, bias=False),
+}
+
+
+@pytest.mark.parametrize("pictures", [1, 2])
+@pytest.mark.parametrize("head", HEADS)
+def test_another_module_may_stand_in_the_place_of_the_last_layer(net: Network, head: str, pictures: int) -> None:
+    """For features, or for other classes."""
+    name, x = net.net.layers[-1], views(net, pictures)
+    seen = dict(net.walk(x))
+    before = list(seen.values())[-2].flatten(1)
+    replaced = HEADS[head](before.shape[1])
+    setattr(net, name, replaced)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), replaced(before))
+    torch.testing.assert_close(net(x), replaced(before))
+
+
+@pytest.mark.parametrize("layer", ["fc6", "fc7"])
+@pytest.mark.parametrize("talk", [True, False])
+def test_another_module_in_the_place_of_a_hidden_layer_sees_all_that_goes_into_it(layer: str, talk: bool) -> None:
+    net = narrow("tiny", talk=talk)
+    x = views(net)
+    before = {"fc6": "pool5", "fc7": "drop6"}[layer]
+    with torch.no_grad():
+        wide = net.features(x, before).flatten(1)
+        setattr(net, layer, nn.Sequential(nn.Linear(wide.shape[1], 16, bias=False)))
+        assert torch.equal(net.features(x, layer), net.get_submodule(layer)(wide))
+
+
+@pytest.mark.parametrize("talk", [True, False])
+def test_a_net_refuses_views_of_another_size(talk: bool) -> None:
+    """Twice as many inputs of fc6 are not those of two towers."""
+    net = narrow("tiny", talk=talk)
+    assert isinstance(net, AlexNet)
+    x = torch.zeros(2, 3, net.net.input, 4 * net.net.input)
+    with torch.no_grad(), pytest.raises(RuntimeError, match="shape"):
+        net(x)

@@ -1,0 +1,331 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.trained import resign
+
+from alexnet import figures
+from alexnet.config.recipe import Recipe
+from alexnet.core.errors import UnusableError
+from alexnet.reporting.report import report
+from alexnet.studies import run as study
+from alexnet.studies.claims import ALL
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+class Page(HTMLParser):
+    """What a browser would see: the tags, the attributes that could load something, and the text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.words = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+
+    def handle_data(self, data: str) -> None:
+        self.words += f"{data} "
+
+
+def text(page: Page) -> str:
+    return " ".join(page.words.split())
+
+
+@pytest.fixture
+def out(run: Path, tmp_path: Path) -> Path:
+    """A folder with one finished run."""
+    shutil.copytree(run, tmp_path / "out" / "mine")
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def begun(out: Path) -> Path:
+    """The same run as it stood before its first step."""
+    (out / "mine" / "log.jsonl").write_text("")
+    shutil.rmtree(out / "mine" / "checkpoints")
+    return out
+
+
+def test_a_finished_run_is_reported_with_its_errors_chance_and_scale(out: Path) -> None:
+    page = Page(report(out))
+    words = text(page)
+    final = json.loads((out / "mine" / "log.jsonl").read_text().splitlines()[-1])
+    assert f"10 views {100 * final['top1']:.1f} %" in words
+    assert f"one view {100 * final['one_view']['top1']:.1f} %" in words
+    assert "chance 66.7 % 0.0 % 1.099" in words
+    assert "3 classes; 30 pictures to train on, 12 held out (val). 3 of 3 epochs trained." in words
+    assert "A small-scale result, not ImageNet." in words
+    assert "Not finished" not in words
+    assert page.tags.count("img") == 3
+
+
+def test_the_recipe_and_the_store_are_named_with_their_digests(out: Path) -> None:
+    words = text(Page(report(out)))
+    assert json.loads((out / "mine" / "recipe.json").read_text())["digest"] in words
+    assert json.loads((out / "mine" / "environment.json").read_text())["store_digest"] in words
+
+
+def test_a_page_loads_nothing_from_elsewhere(out: Path) -> None:
+    path = report(out)
+    page = Page(path)
+    assert all(load.startswith(("data:image/png;base64,", "#run-")) for load in page.loads)
+    assert not re.search(r"https?:|@import|url\(", path.read_text(encoding="utf-8"))
+    assert not {"script", "link", "iframe"} & set(page.tags)
+
+
+def test_hostile_names_are_shown_and_not_obeyed(out: Path) -> None:
+    (out / "mine").rename(out / HOSTILE)
+    environment = out / HOSTILE / "environment.json"
+    environment.write_text(json.dumps(json.loads(environment.read_text()) | {"device": HOSTILE, "store": HOSTILE}))
+    recipe = out / HOSTILE / "recipe.json"
+    resign(recipe, name=HOSTILE)
+    page = Page(report(out))
+    assert "x" not in page.loads
+    assert page.words.count(HOSTILE) >= 4
+
+
+def test_a_run_that_has_just_begun_is_reported_without_a_number_made_up(begun: Path) -> None:
+    page = Page(report(begun))
+    words = text(page)
+    assert "0 of 3 epochs trained" in words
+    assert "Not finished: there is no final evaluation." in words
+    assert "No error has been measured yet." in words
+    assert words.count("Not drawn:") == 3
+    assert "img" not in page.tags
+
+
+def test_an_unfinished_run_shows_its_last_validation(out: Path) -> None:
+    log = out / "mine" / "log.jsonl"
+    lines = [line for line in log.read_text().splitlines() if '"final"' not in line]
+    log.write_text("\n".join(lines) + '\n{"kind": "step", "st')  # cut short by a crash
+    words = text(Page(report(out)))
+    assert "one view, after epoch 3" in words
+    assert "Not finished" in words
+
+
+def test_a_missing_environment_is_said(begun: Path) -> None:
+    (begun / "mine" / "environment.json").unlink()
+    assert "environment.json is missing" in text(Page(report(begun)))
+
+
+def test_a_store_that_is_gone_costs_only_the_panel(out: Path) -> None:
+    environment = out / "mine" / "environment.json"
+    environment.write_text(json.dumps(json.loads(environment.read_text()) | {"store": str(out / "gone")}))
+    page = Page(report(out))
+    assert page.tags.count("img") == 2
+    assert text(page).count("Not drawn:") == 1
+
+
+def test_only_a_thousand_classes_and_a_million_pictures_are_not_called_small(begun: Path) -> None:
+    environment = begun / "mine" / "environment.json"
+    images = {"train": 1_281_167, "val": 50_000}
+    record = json.loads(environment.read_text()) | {"classes": 1000, "images": images}
+    environment.write_text(json.dumps(record))
+    words = text(Page(report(begun)))
+    assert "1,000 classes; 1,281,167 pictures to train on, 50,000 held out (val)" in words
+    assert "small-scale" not in words
+
+
+def test_time_is_added_up_over_resumptions(out: Path) -> None:
+    log = out / "mine" / "log.jsonl"
+    line = '{{"kind": "step", "step": {}, "epoch": 0.1, "loss": 1, "error": 1, "rate": 1, "seconds": {}}}\n'
+    log.write_text("".join(line.format(*pair) for pair in ((1, 100), (2, 200), (3, 5), (4, 41))))
+    assert "Time logged 4 min 1 s" in text(Page(report(out)))
+
+
+def test_several_runs_are_found_at_any_depth_and_listed_first(out: Path) -> None:
+    shutil.copytree(out / "mine", out / "deep" / "er" / "second")
+    words = text(Page(report(out)))
+    assert "2 runs" in words
+    assert words.index("deep/er/second") < words.index("How it was made")
+
+
+def test_a_run_folder_can_be_reported_by_itself(out: Path) -> None:
+    assert report(out / "mine") == out / "mine" / "report.html"
+    assert "trained here: one run" in text(Page(out / "mine" / "report.html"))
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_a_folder_without_runs_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UnusableError, match=f"no run in .*{name}"):
+        report(tmp_path / name)
+
+
+@pytest.fixture(scope="module")
+def decided(store: Path, small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder below which a study has decided three claims, one epoch a run."""
+    out = tmp_path_factory.mktemp("decided")
+    brief, names = small.but(epochs=1), ["momentum", "ten-views", "ensemble"]
+    study.study(names, store, out / "deep" / "st", brief, seeds=2, precision="fp32", workers=1, quiet=True)
+    return out
+
+
+@pytest.fixture
+def studied(decided: Path, tmp_path: Path) -> Path:
+    """A copy that may be spoilt."""
+    shutil.copytree(decided, tmp_path / "studied")
+    return tmp_path / "studied"
+
+
+def change(result: Path, **fields: object) -> None:
+    result.write_text(json.dumps(json.loads(result.read_text()) | fields))
+
+
+def racing(out: Path, small: Recipe, errors: dict[str, list[list[float]]]) -> None:
+    """A study of ReLU against tanh that was stopped: what its runs' folders would hold."""
+    (out / "race").mkdir(parents=True)
+    (out / "race" / "study.json").write_text(json.dumps({"store": "/made/up", "store_digest": "0"}))
+    for arm, of_seeds in errors.items():
+        for seed, epochs in enumerate(of_seeds):
+            recipe = small.but(net={"classes": 10}, seed=seed).plain()
+            recipe["net"]["activation"] = arm
+            run = out / "race" / "runs" / f"{arm}{seed}-fp32"
+            run.mkdir(parents=True)
+            record = {"name": f"relu-tanh, {arm}", "digest": f"{arm}{seed}", "recipe": recipe, "sha256": {}}
+            (run / "recipe.json").write_text(json.dumps(record))
+            lines = [{"kind": "epoch", "step": i, "epoch": i, "train_error": e} for i, e in enumerate(epochs, 1)]
+            (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_every_claim_is_listed_once_with_what_was_found_or_why_not(studied: Path) -> None:
+    path = report(studied)
+    words, markdown = text(Page(path)), path.with_name("report.md").read_text()
+    for found in (json.loads((studied / "deep" / "st" / f"{n}.json").read_text()) for n in ("momentum", "ten-views")):
+        (judged,) = [e for e in found["expects"] if e["judged"]]
+        mean = f"{100 * judged['mean']:+.2f} points".replace("-", "−")
+        assert mean in words
+        assert mean in markdown
+        assert found["words"] in words
+        assert found["arms"][next(iter(found["arms"]))]["digests"][1] in words
+        assert found["verdict"] in words
+    assert (
+        "30 pictures of 3 classes, 64 pixels a side, recipe given, 1 epoch. A small-scale result, not ImageNet."
+        in words
+    )
+    assert "Seeds: 2." in words
+    undecided = words[words.index("Not decided") : words.index("Tables 1 and 2")]
+    for claim in ALL:
+        assert (f" {claim.name} {claim.section} " in undecided) == (
+            claim.name not in ("momentum", "ten-views", "ensemble")
+        )
+
+
+def test_ours_stands_in_the_papers_tables_with_its_scale(studied: Path) -> None:
+    words = text(Page(report(studied)))
+    found = json.loads((studied / "deep" / "st" / "ensemble.json").read_text())
+    seen = found["arms"]["net"]["measures"]
+    together = f"top-1 {100 * seen['ensemble_top1'][0]:.1f} %"
+    assert f"5 CNNs 38.1 % 16.4 % 16.4 % ours, 2 nets averaged: {together}" in words
+    single = 100 * sum(seen["top1"]) / 2
+    assert f"1 CNN 40.7 % 18.2 % – 40.66 % 18.21 % ours, mean over seeds: top-1 {single:.1f} %" in words
+    assert words.count("A small-scale result, not ImageNet.") >= 7
+
+
+def test_the_papers_tables_have_every_row_in_its_order(studied: Path) -> None:
+    markdown = report(studied).with_name("report.md").read_text()
+    rows = [line.split(" |")[0] for line in markdown[markdown.index("## Table 1") :].splitlines()]
+    models = [row.removeprefix("| ") for row in rows if row.startswith("| ") and not row.startswith("| ours")]
+    assert [m.replace("\\", "") for m in models if "CNN" in m or "SIFT" in m or "Sparse" in m] == [
+        "Sparse coding", "SIFT + FVs", "CNN", "CNN, one view (section 4.1)",
+        "SIFT + FVs", "1 CNN", "5 CNNs", "1 CNN*", "7 CNNs*",
+    ]  # fmt: skip
+
+
+def test_the_rows_of_a_table_2_study_stand_beneath_their_models(studied: Path) -> None:
+    folder = studied / "deep" / "st"
+    found = json.loads((folder / "ensemble.json").read_text())
+    seven = {"model": "7 CNNs*", "nets": {"CNN": 5, "CNN*": 2}, "top1": 0.25, "top5": 0.125}
+    one = {"model": "1 CNN", "nets": {"CNN": 2}, "top1": 0.5, "top5": 0.25}
+    rows = [one | {"each_top1": [0.4, 0.6], "each_top5": [0.2, 0.3]}, seven | {"each_top1": [1] * 7, "each_top5": []}]
+    (folder / "table-2.json").write_text(json.dumps(found | {"claim": "table-2", "rows": rows}))
+    words = text(Page(report(studied)))
+    assert "18.21 % ours, mean of 2 nets: top-1 50.0 % , top-5 25.0 % 30 pictures of 3 classes" in words
+    assert "15.3 % ours, averaged: 5 CNN, 2 CNN*: top-1 25.0 % , top-5 12.5 % 30 pictures of 3 classes" in words
+    (folder / "table-2.json").write_text('{"rows": [{"model": "1 CNN"}]}')
+    with pytest.raises(UnusableError, match=r"table-2\.json is not what alexnet study writes"):
+        report(studied)
+
+
+def test_finished_runs_alone_stand_in_the_tables_and_unfinished_ones_do_not(out: Path) -> None:
+    shutil.copytree(out / "mine", out / "stopped")
+    log = out / "stopped" / "log.jsonl"
+    log.write_text("".join(f"{line}\n" for line in log.read_text().splitlines() if '"final"' not in line))
+    words = text(Page(report(out)))
+    assert words.count("ours, recipe") == 2  # in table 1, and in table 2
+    assert "30 pictures of 3 classes, views of 56 pixels, 3 epochs. A small-scale result, not ImageNet." in words
+    assert words.count("Run mine.") == 2
+    assert words.count("Not finished: there is no final evaluation.") == 1
+
+
+def test_a_verdict_has_a_shape_beside_its_word(studied: Path) -> None:
+    shapes = {"holds": "●", "does not hold": "✕", "not shown": "○"}
+    for verdict, shape in shapes.items():
+        change(studied / "deep" / "st" / "momentum.json", verdict=verdict)
+        assert f"| {shape} {verdict} |" in report(studied).with_name("report.md").read_text()
+        assert f"{shape} {verdict} " in text(Page(studied / "report.html"))
+
+
+def test_what_a_study_says_is_shown_and_not_obeyed(studied: Path) -> None:
+    change(studied / "deep" / "st" / "momentum.json", words=HOSTILE, commit=f"{HOSTILE}|\n# x", notes=[HOSTILE])
+    page = Page(report(studied))
+    assert "x" not in page.loads
+    assert page.words.count(HOSTILE) == 3
+    markdown = (studied / "report.md").read_text()
+    assert "<img" not in markdown
+    assert "\n# x" not in markdown
+    assert "&gt;\\| # x |" in markdown
+
+
+def test_a_report_changes_nothing_in_a_study_and_can_be_written_into_it(studied: Path) -> None:
+    folder = studied / "deep" / "st"
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    report(folder)
+    assert {p: p.read_bytes() for p in before} == before
+    assert {p.name for p in folder.iterdir()} - {p.name for p in before} >= {"report.html", "report.md"}
+
+
+def test_a_result_that_no_study_wrote_is_refused_in_one_line(studied: Path) -> None:
+    (studied / "deep" / "st" / "lrn.json").write_text('{"claim": "lrn"}')
+    with pytest.raises(UnusableError, match=r"lrn\.json is not what alexnet study writes") as refused:
+        report(studied)
+    assert "\n" not in str(refused.value)
+
+
+def test_figure_1_is_drawn_of_an_unfinished_study_with_the_ratio_so_far(tmp_path: Path, small: Recipe) -> None:
+    # From chance, 0.9: ReLU crosses 25 % after 2 epochs and 1; tanh after 4, and not at all yet.
+    racing(tmp_path, small, {"relu": [[0.5, 0.25], [0.25]], "tanh": [[0.6, 0.5, 0.4, 0.25], [0.7, 0.6]]})
+    page = Page(report(tmp_path))
+    words = text(page)
+    assert "relu-tanh 3.1, figure 1 6 times not finished: 4 runs begun, and no result yet" in words
+    assert "No claim has been decided yet." in words
+    assert "ReLU 2.0, 1.0; tanh 4.0, not in the 2 so far." in words
+    assert "tanh took 2.00 times as many in the mean of 1 seed" in words
+    assert page.tags.count("img") == 1
+    assert {p.name for p in tmp_path.iterdir()} >= {"figure-1.png", "figure-1.svg", "report.md"}
+    assert "![Figure 1](figure-1.png)" in (tmp_path / "report.md").read_text()
+
+
+def test_figure_1_tells_its_nets_apart_without_colour() -> None:
+    drawn = figures.figure_1({"relu": {0: [0.9, 0.2], 1: [0.9, 0.3, 0.2]}, "tanh": {0: [0.9, 0.5]}})
+    lines = {line.get_label(): line for line in drawn.axes[0].lines}
+    assert not lines["ReLU (2 seeds)"].is_dashed()
+    assert lines["tanh (1 seed)"].is_dashed()
+    assert any(np.array_equal(line.get_ydata(), [25, 25]) for line in drawn.axes[0].lines)
+    assert sum(line.get_linewidth() < 1 for line in drawn.axes[0].lines) == 2
+
+
+def test_a_study_that_has_not_begun_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text('{"store": "/made/up", "store_digest": "0"}')
+    words = text(Page(report(tmp_path)))
+    assert "No run has begun." in words
+    assert "Ours is missing: no study and no finished run here" in words

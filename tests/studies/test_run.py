@@ -1,0 +1,282 @@
+"""Studies end to end on a small store, and what they refuse."""
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alexnet.config.recipe import Recipe
+from alexnet.core.errors import FailedError, StoppedError, UnusableError
+from alexnet.data.prepare.prepare import prepare
+from alexnet.data.store import Store
+from alexnet.inference.evaluate import evaluate
+from alexnet.models.layer_table import walk
+from alexnet.runs import folder as run
+from alexnet.runs import log
+from alexnet.runs.folder import recipe_of
+from alexnet.studies import run as study
+from alexnet.studies.claims import CLAIMS
+from alexnet.training.trainer import train
+
+QUICK: dict[str, Any] = {"precision": "fp32", "workers": 1, "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def brief(small: Recipe) -> Recipe:
+    """One epoch of a net that trains in a moment."""
+    return small.but(epochs=1)
+
+
+@pytest.fixture(scope="module")
+def little(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 32-pixel pictures drawn by program."""
+    path = tmp_path_factory.mktemp("little") / "store"
+    prepare("builtin:40", path, side=32, jobs=1)
+    return path
+
+
+def epochs_of(run: Path) -> list[int]:
+    return [line["epoch"] for line in log.read(run) if line["kind"] == "epoch"]
+
+
+def runs_in(out: Path) -> dict[str, float]:
+    return {p.name: (p / "log.jsonl").stat().st_mtime for p in (out / "runs").iterdir()}
+
+
+def test_a_study_writes_what_it_found_and_equal_arms_train_once(store: Path, brief: Recipe, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (momentum,) = study.study(["momentum"], store, out, brief, seeds=2, **QUICK)
+    assert len(runs_in(out)) == 3 * 2
+    before = runs_in(out)
+    # ten-views and ensemble are measured on the runs that momentum has left; dropout trains its second arm alone
+    found = study.study(["ten-views", "ensemble", "dropout"], store, out, brief, seeds=2, **QUICK)
+    assert len(runs_in(out)) == 3 * 2 + 2
+    assert {name: t for name, t in runs_in(out).items() if name in before} == before
+    assert [f["claim"] for f in found] == ["ten-views", "ensemble", "dropout"]
+    for result in (momentum, *found):
+        kept = json.loads((out / f"{result['claim']}.json").read_text())
+        assert kept == result
+        assert kept["verdict"] in ("holds", "does not hold", "not shown")
+        assert kept["store"]["digest"] == Store(store).digest
+        assert kept["seeds"] == 2
+        assert kept["seconds"] > 0
+        assert all((out / run).is_dir() for arm in kept["arms"].values() for run in arm["runs"])
+    assert momentum["arms"]["none"]["differs"] == {"sgd.momentum": ["0.9", "0.0"]}
+    assert "30 pictures of 3 classes, 64 pixels a side" in momentum["scale"]
+
+
+def test_measures_are_those_of_the_runs(store: Path, brief: Recipe, tmp_path: Path) -> None:
+    found = study.study(["ensemble", "decay"], store, tmp_path / "out", brief, seeds=2, **QUICK)
+    from alexnet.inference.evaluate import evaluate
+
+    runs = [tmp_path / "out" / run for run in found[0]["arms"]["net"]["runs"]]
+    seen = found[0]["arms"]["net"]["measures"]
+    assert seen["top1"] == [next(x for x in log.read(r) if x["kind"] == "final")["top1"] for r in runs]
+    assert seen["ensemble_top1"] == [evaluate(store, runs, precision="fp32").errors.top1] * 2
+    train_errors = [evaluate(store, r, views=1, split="train", precision="fp32").errors.top1 for r in runs]
+    assert found[1]["arms"]["decay"]["measures"]["train"] == train_errors
+    (judged,) = [e for e in found[0]["expects"] if e["judged"]]
+    assert judged["differences"] == pytest.approx(
+        [a - b for a, b in zip(seen["top1"], seen["ensemble_top1"], strict=True)]
+    )
+
+
+def test_full_layers_are_held_against_convolutions_at_equal_weights(little: Path, tmp_path: Path) -> None:
+    """The weights are equal at the store's classes, not at the recipe's."""
+    out = tmp_path / "out"
+    (found,) = study.study(["fc-conv"], little, out, seeds=2, epochs=1, **QUICK)
+    assert found["verdict"] in ("holds", "does not hold", "not shown")
+    assert None not in found["expects"][0]["differences"]
+    recipes = [recipe_of(out / found["arms"][arm]["runs"][0])[1] for arm in ("convolutional", "fully connected")]
+    assert {recipe.net.classes for recipe in recipes} == {len(Store(little).classes)}
+    convolutional, full = (sum(layer.weights for layer in walk(recipe.net)) for recipe in recipes)
+    assert full == pytest.approx(convolutional, rel=0.005)
+
+
+def test_an_interrupted_study_goes_on(
+    store: Path, small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, longer = tmp_path / "out", small.but(epochs=30)
+    handlers = signal.getsignal(signal.SIGTERM)
+
+    def stop() -> None:
+        while not list(out.glob("runs/*/checkpoints/0*")):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    with pytest.raises(StoppedError, match=r"saved at step \d+ of 120 .*; the same command goes on") as stopped:
+        study.study(["ten-views"], store, out, longer, seeds=1, **QUICK)
+    thread.join()
+    assert stopped.value.signal == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is handlers
+    assert not (out / "ten-views.json").exists()
+    (found,) = study.study(["ten-views"], store, out, longer, seeds=1, **QUICK)
+    assert found["verdict"] == "not shown"
+    assert found["expects"][0]["why"].startswith("one seed has no interval")
+    (run,) = (out / "runs").iterdir()
+    assert any(line["kind"] == "resumed" for line in log.read(run))
+    assert epochs_of(run) == list(range(1, 31))
+
+
+def test_figure_1_ends_at_its_training_error_or_says_that_it_did_not(
+    little: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    (found,) = study.study(["relu-tanh"], little, out, seeds=1, epochs=2, **QUICK)
+    assert found["verdict"] == "not shown"
+    assert found["arms"]["relu"]["measures"]["until"] == [None]  # not in two epochs of forty pictures
+    relu, tanh = (out / found["arms"][a]["runs"][0] for a in ("relu", "tanh"))
+    # The logs of nets that got there in the second epoch, and were then stopped: no last word, and none is needed.
+    for folder, error in ((relu, 0.05), (tanh, 0.2)):
+        lines = [line for line in log.read(folder) if line["kind"] == "epoch"]
+        lines[0]["train_error"], lines[1]["train_error"] = 0.45, error
+        (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    before = runs_in(out)
+    (found,) = study.study(["relu-tanh"], little, out, seeds=1, epochs=2, **QUICK)
+    assert runs_in(out) == before
+    assert found["arms"]["relu"]["measures"]["until"] == [pytest.approx(1 + 0.2 / 0.4)]
+    assert found["expects"][0]["mean"] == pytest.approx((1 + 0.2 / 0.25) / (1 + 0.2 / 0.4))
+
+
+def test_a_training_ends_at_a_training_error_and_its_resumption_knows(
+    store: Path, small: Recipe, tmp_path: Path
+) -> None:
+    folder, easy = tmp_path / "run", small.but(epochs=4)
+    train(store, folder, easy, until=1.0, precision="fp32", quiet=True)
+    assert epochs_of(folder) == [1]
+    train(store, folder, resume=True, until=1.0, precision="fp32", quiet=True)
+    assert epochs_of(folder) == [1]
+    train(store, folder, resume=True, precision="fp32", quiet=True)  # to the end after all
+    assert epochs_of(folder) == [1, 2, 3, 4]
+    whole = tmp_path / "whole"
+    train(store, whole, easy, precision="fp32", quiet=True)
+    bytes_of = [next((f / "checkpoints").glob("00000016/weights.safetensors")).read_bytes() for f in (folder, whole)]
+    assert bytes_of[0] == bytes_of[1]
+
+
+def test_a_run_that_fails_leaves_its_claim_not_shown_and_the_others_go_on(
+    store: Path, brief: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*args: object, **kw: object) -> object:
+        if "larger" in str(kw["name"]):
+            raise FailedError("the loss is nan at step 3")
+        return train(*args, **kw)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(study, "train", failing)
+    (found,) = study.study(["momentum"], store, tmp_path / "out", brief, seeds=2, **QUICK)
+    assert [f["seed"] for f in found["failed"]] == [0, 1]
+    assert found["failed"][0]["why"] == "the loss is nan at step 3"
+    judged, beside = found["expects"]
+    assert None not in judged["differences"]
+    assert beside["why"] == "no seed gives a number"
+
+
+def test_table_2_has_a_row_for_every_net_of_the_paper(store: Path, two: Path, brief: Recipe, tmp_path: Path) -> None:
+    """Seven nets, two of them trained on more classes first; without such a store the rows of CNN* are left out."""
+    out = tmp_path / "out"
+    (alone,) = study.study(["table-2"], two, out, brief, **QUICK)
+    assert [row["model"] for row in alone["rows"]] == ["1 CNN", "5 CNNs"]
+    before = runs_in(out)
+    (found,) = study.study(["table-2"], two, out, brief, pretrain_on=store, **QUICK)
+    assert [row["model"] for row in found["rows"]] == ["1 CNN", "5 CNNs", "1 CNN*", "7 CNNs*"]
+    assert found["scale"].endswith("1 epoch; CNN* first as long on 30 of 3 classes")
+    assert len(runs_in(out)) == 5 + 2 + 2
+    assert {name: t for name, t in runs_in(out).items() if name in before} == before
+    one, five, _, seven = found["rows"]
+    assert one["top1"] == pytest.approx(sum(one["each_top1"]) / 5)
+    assert five["top1"] == found["arms"]["CNN"]["measures"]["ensemble_top1"][0]
+    folders = [out / name for arm, n in (("CNN", 5), ("CNN*", 2)) for name in found["arms"][arm]["runs"][:n]]
+    assert seven["top1"] == pytest.approx(evaluate(two, folders, precision="fp32").errors.top1)
+
+
+def test_a_pre_trained_net_starts_from_its_own_seeds_first_training(
+    store: Path, two: Path, brief: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (found,) = study.study(["pretrain"], two, out, brief, seeds=2, pretrain_on=store, **QUICK)
+    for seed, (name, other) in enumerate(zip(found["arms"]["CNN*"]["runs"], found["arms"]["CNN"]["runs"], strict=True)):
+        _, recipe = run.recipe_of(out / name)
+        first = Path(run.environment_of(out / name)["start"])
+        assert recipe.start is not None
+        assert recipe.start.layers == recipe.net.layers[:-1]
+        assert (recipe.start.recipe, recipe.start.store) == (run.recipe_of(first)[1].digest, Store(store).digest)
+        assert recipe.seed == run.recipe_of(first)[1].seed == run.recipe_of(out / other)[1].seed == seed
+    assert study.study(["pretrain"], two, out, brief, seeds=2, pretrain_on=store, **QUICK) == [found]
+
+
+def test_a_store_of_no_more_classes_is_not_for_training_on_first(two: Path, brief: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(UnusableError, match=r"--pretrain-on .* has 2 classes .* must have more than 2 classes"):
+        study.study(["pretrain"], two, tmp_path / "out", brief, pretrain_on=two, **QUICK)
+
+
+def test_crossing_interpolates_between_epochs() -> None:
+    assert study.crossing([0.9, 0.5, 0.3, 0.2], 0.25) == pytest.approx(2.5)
+    assert study.crossing([0.9, 0.2], 0.2) == 1.0
+    assert study.crossing([0.9, 0.5], 0.25) is None
+
+
+def test_all_leaves_out_what_cannot_be_decided_and_says_why(store: Path, brief: Recipe) -> None:
+    plans, left = study.planned(["all"], Store(store), brief, 2, None)
+    names = {plan.claim.name for plan in plans}
+    assert names == {n for n, c in CLAIMS.items() if not c.base} - {"fc-conv", "pretrain"}
+    assert any("fc-conv needs two nets of as many weights" in words for words in left)
+    assert any("claim pretrain trains on more classes first" in words for words in left)
+    assert len(plans) + len(left) == len(CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("claim", "recipe", "seeds", "words"),
+    [
+        ("lnr", None, 3, "no claim lnr; did you mean lrn?"),
+        ("relu-tanh", None, 3, "claim relu-tanh needs pictures of 32 pixels, as CIFAR-10 has; store .* holds 64"),
+        ("lrn", "source", 3, "takes views of 224 pixels, and store .* holds pictures of 64"),
+        ("overlap", "cifar-13", 3, "about AlexNet's layers"),
+        ("pretrain", None, 3, "pretrain trains on more classes first; name a store of them with --pretrain-on"),
+        ("lrn", None, 0, "--seeds 0; give 1 or more"),
+        ("lrn", "nothing", 3, "no recipe nothing"),
+    ],
+)
+def test_what_cannot_be_decided_is_refused_before_anything_is_trained(
+    store: Path, tmp_path: Path, claim: str, recipe: str | None, seeds: int, words: str
+) -> None:
+    with pytest.raises(UnusableError, match=words) as refused:
+        study.study([claim, "ten-views"], store, tmp_path / "out", recipe, seeds=seeds, **QUICK)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_arms_that_are_the_same_under_a_recipe_are_refused(store: Path, small: Recipe, tmp_path: Path) -> None:
+    free = small.but(sgd={"decay": 0.0, "bias_decay": 0.0})
+    with pytest.raises(UnusableError, match="its arms none and decay are the same net"):
+        study.study(["decay"], store, tmp_path / "out", free, **QUICK)
+
+
+def test_views_without_room_for_crops_are_refused(little: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnusableError, match="claim crops is about crops, and views of 32 pixels leave no room"):
+        study.study(["crops"], little, tmp_path / "out", "cifar-18", **QUICK)
+
+
+def test_a_store_with_nothing_held_out_is_refused(pictures: Path, tmp_path: Path) -> None:
+    prepare(pictures, tmp_path / "store", side=64, val_fraction=0, jobs=1)
+    with pytest.raises(UnusableError, match="has no val split"):
+        study.study(["lrn"], tmp_path / "store", tmp_path / "out", **QUICK)
+
+
+def test_a_folder_of_another_store_or_of_other_things_is_refused(
+    store: Path, little: Path, brief: Recipe, tmp_path: Path
+) -> None:
+    out = study.home(tmp_path / "out", Store(little))
+    with pytest.raises(UnusableError, match=re.escape(f"folder {out} holds studies of store {little}")):
+        study.study(["momentum"], store, out, brief, **QUICK)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(UnusableError, match="exists and holds no studies; name another folder"):
+        study.study(["momentum"], store, tmp_path / "mine", brief, **QUICK)

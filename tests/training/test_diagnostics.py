@@ -1,0 +1,98 @@
+"""What is said of a loss that will not move, or is no number."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.config.recipe import RECIPES, Recipe
+from alexnet.training.diagnostics import Watch, not_a_number, plateau
+
+PAPER = RECIPES["paper"].but(net={"classes": 10})
+SOURCE = RECIPES["source"].but(net={"classes": 10})
+CHANCE = math.log(10)
+WINDOW = 100
+
+
+def inputs(std: float, n: int = 8) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(0).normal(0, std, (n, 3, 16, 16))).float()
+
+
+def told(recipe: Recipe, losses: list[float], std: float = 60.0, pictures: int = 8) -> list[str]:
+    """All lines that these losses bring out."""
+    watch, lines = Watch(recipe), list[str]()
+    logits = torch.from_numpy(np.random.default_rng(1).normal(0, 1e-4, (pictures, 10)))
+    for loss in losses:
+        lines += watch.see(loss, inputs(std, pictures), logits)
+    return lines
+
+
+def flat(steps: int, seed: int = 0) -> list[float]:
+    """ln(classes) with a batch's noise."""
+    return [CHANCE + e for e in np.random.default_rng(seed).normal(0, 0.01, steps).tolist()]
+
+
+def test_a_loss_at_ln_classes_is_told_once() -> None:
+    lines = told(PAPER, flat(4 * WINDOW))
+    assert sum(line.startswith("the loss has stayed at or above ln(10) = 2.303") for line in lines) == 1
+    assert not told(PAPER, flat(WINDOW - 1))
+    assert told(PAPER, flat(WINDOW)) == lines
+
+
+def test_it_is_told_when_it_begins_later_too() -> None:
+    """A net may fall back to ln(classes) after a rate that was too high."""
+    assert told(PAPER, [5.0] * WINDOW + flat(2 * WINDOW))
+
+
+def test_small_inputs_are_named_as_the_likeliest_cause() -> None:
+    """The initial weights of section 5 are meant for raw 0-255 pixels: 1/58 of them leaves the net flat."""
+    lines = told(PAPER.but(views={"scale": 1 / 58}), flat(WINDOW), std=1.0)
+    assert "input scale" in lines[1]
+    assert "views.scale=1" in lines[1]
+    assert not any("input scale" in line for line in told(PAPER, flat(WINDOW), std=60.0))
+
+
+def test_each_other_cause_is_named_where_it_holds_and_only_there() -> None:
+    """Section 5's deviations, biases of one and rate."""
+    words = ("initial weights", "biases:", "rate:")
+    for recipe, named in (
+        (SOURCE, ()),
+        (PAPER, ("initial weights",)),
+        (SOURCE.but(net={"ones": []}), ("biases:",)),
+        (SOURCE.but(sgd={"rate": 1e-5}), ("rate:",)),
+        (SOURCE.but(sgd={"rate": 1.0}), ("rate:",)),
+    ):
+        text = "\n".join(plateau(recipe, 100, 60.0, 1e-3))
+        assert tuple(word for word in words if word in text) == named
+    assert "another seed" in "\n".join(plateau(SOURCE, 100, 60.0, 1e-3))
+
+
+def test_a_falling_loss_is_not_told() -> None:
+    steps = 5 * WINDOW
+    assert not told(PAPER, [CHANCE * (1 - 0.5 * i / steps) - 0.15 for i in range(steps)])
+    assert not told(PAPER, [0.5 + 1.8 * 0.98**i for i in range(steps)])
+
+
+def test_a_loss_that_falls_through_ln_classes_is_not_told() -> None:
+    """From 4 to 1 in 300 steps: it has not sat anywhere, though the mean of some hundred is ln(classes)."""
+    assert not told(PAPER, [4 - 3 * i / 300 for i in range(300)])
+
+
+def test_a_last_batch_of_one_picture_does_not_swallow_the_words() -> None:
+    """An epoch's last batch may hold one picture, and then no deviation between pictures is to be had."""
+    watch, logits = Watch(PAPER), torch.zeros(8, 10)
+    lines = list[str]()
+    for step, loss in enumerate(flat(2 * WINDOW)):
+        n = 1 if step == WINDOW - 1 else 8
+        lines += watch.see(loss, inputs(60.0, n), logits[:n])
+    assert lines
+
+
+def test_a_number_that_is_none_is_told_with_the_step_what_to_try_and_what_stands() -> None:
+    words = not_a_number("the loss is nan", 17, PAPER, "00000004")
+    assert words == (
+        "the loss is nan at step 17 (rate 0.01, batch 128); checkpoint 00000004, of the last good epoch, stands. "
+        "Try --set sgd.rate=0.0033 in a new run folder"
+    )
+    assert "; no good epoch has a checkpoint. Try" in not_a_number("the loss is nan", 17, PAPER)

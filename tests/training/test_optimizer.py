@@ -1,0 +1,420 @@
+"""The update rule and the rates of section 5, against loops over single numbers; late switches of the 2012 logs.
+
+And what is not the paper's: LARS (You, Gitman & Ginsburg 2017) and the warm-up.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from alexnet.config.recipe import RECIPES, Plateau, Recipe, Sgd, Steps
+from alexnet.training import optimizer
+from alexnet.training.optimizer import Momentum, Rates
+
+LAYERS = {"conv1": (3, 4), "conv2": (4, 3), "fc": (3, 2)}
+
+
+def small(seed: int = 0) -> nn.Module:
+    """Three layers by the names of the nets, float64."""
+    net = nn.Sequential(OrderedDict((name, nn.Linear(*sizes)) for name, sizes in LAYERS.items())).double()
+    random = np.random.default_rng(seed)
+    for p in net.parameters():
+        p.data.copy_(torch.from_numpy(random.normal(0, 1, p.shape)))
+    return net
+
+
+def gradients(net: nn.Module, step: int) -> dict[str, Tensor]:
+    """Those of one step, the same at every call."""
+    random = np.random.default_rng(1000 + step)
+    return {name: torch.from_numpy(random.normal(0, 1, p.shape)) for name, p in net.named_parameters()}
+
+
+def by_loops(net: nn.Module, sgd: Sgd, plan: list[Rates]) -> dict[str, list[float]]:
+    """Section 5: v <- 0.9 v - 0.0005 e w - e dL/dw, then w <- w + v, one number after the other.
+
+    2012 code, weights.cu:148: where e is 0 nothing happens, to the velocity neither. You et al. 2017: a weight
+    matrix's e is multiplied by eta |w| / (|dL/dw| + decay |w|), and by 1 where that says nothing.
+    """
+    out = {}
+    for name, p in net.named_parameters():
+        layer, kind = name.split(".")
+        w = [float(x) for x in p.detach().flatten()]
+        v = [0.0] * len(w)
+        for step, rates in enumerate(plan):
+            e = rates.weights if kind == "weight" else rates.biases
+            if layer == "conv1" and rates.conv1 is not None:
+                e = min(e, rates.conv1)
+            decay = sgd.layer_decay.get(layer, sgd.decay) if kind == "weight" else sgd.bias_decay
+            if e == 0:
+                continue
+            g = [float(x) for x in gradients(net, step)[name].flatten()]
+            if sgd.lars is not None and kind == "weight":
+                of_w, of_g = math.sqrt(sum(x * x for x in w)), math.sqrt(sum(x * x for x in g))
+                if of_w > 0 and of_g + decay * of_w > 0:
+                    e *= sgd.lars * of_w / (of_g + decay * of_w)
+            for i in range(len(w)):
+                v[i] = sgd.momentum * v[i] - decay * e * w[i] - e * g[i]
+                w[i] = w[i] + v[i]
+        out[name] = w
+    return out
+
+
+def updated(net: nn.Module, sgd: Sgd, plan: list[Rates]) -> dict[str, list[float]]:
+    momentum = Momentum(net, sgd)
+    for step, rates in enumerate(plan):
+        momentum.step(rates, gradients(net, step))
+    return {name: p.detach().flatten().tolist() for name, p in net.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    "sgd",
+    [
+        Sgd(),
+        Sgd(decay=0.0, bias_decay=0.0),
+        Sgd(bias_decay=0.0, bias_rate=0.02),
+        Sgd(decay=0.1, bias_decay=0.02, momentum=0.5),
+        Sgd(decay=0.1, layer_decay={"conv1": 0.0, "fc": 1.0}),
+        Sgd(momentum=0.0),
+        Sgd(rate=2.0, lars=0.001),
+        Sgd(rate=2.0, bias_rate=0.2, bias_decay=0.0, decay=0.1, layer_decay={"conv2": 0.0}, lars=0.03),
+    ],
+    ids=str,
+)
+def test_the_update_is_the_printed_one_across_a_drop_of_the_rate(sgd: Sgd) -> None:
+    """Section 5, ten steps with a drop by ten in the middle and conv1 on its own rate for the last."""
+    plan = [Rates(sgd.rate, sgd.bias_rate)] * 5 + [Rates(sgd.rate / 10, sgd.bias_rate / 5)] * 3
+    plan += [Rates(sgd.rate / 10, sgd.bias_rate / 10, conv1=1e-5), Rates(sgd.rate / 10, sgd.bias_rate / 10, conv1=0.0)]
+    expected, found = by_loops(small(), sgd, plan), updated(small(), sgd, plan)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-13, atol=1e-15, err_msg=name)
+
+
+def with_torch(sgd: Sgd, rates: list[float]) -> dict[str, list[float]]:
+    net = small()
+    other = torch.optim.SGD(net.parameters(), lr=rates[0], momentum=sgd.momentum, weight_decay=sgd.decay)
+    for step, rate in enumerate(rates):
+        other.param_groups[0]["lr"] = rate
+        for name, g in gradients(net, step).items():
+            net.get_parameter(name).grad = g
+        other.step()
+    return {name: p.detach().flatten().tolist() for name, p in net.named_parameters()}
+
+
+def test_torch_sgd_is_the_same_at_a_constant_rate_and_differs_after_a_drop() -> None:
+    """Section 5 has the rate inside the velocity, which therefore keeps its old scale for some steps after a drop."""
+    sgd = Sgd()
+    constant, dropped = [0.01] * 8, [0.01] * 4 + [0.001] * 4
+    for rates, same in ((constant, True), (dropped, False)):
+        ours, theirs = updated(small(), sgd, [Rates(r, r) for r in rates]), with_torch(sgd, rates)
+        for name, values in ours.items():
+            if same:
+                np.testing.assert_allclose(values, theirs[name], rtol=1e-12, atol=1e-14)
+            else:
+                assert np.abs(np.subtract(values, theirs[name])).min() > 1e-6
+
+
+def test_a_rate_of_zero_leaves_parameter_and_velocity_wholly_alone() -> None:
+    """2012 code, weights.cu:148: no coasting on the momentum and no decay; and it goes on where it stood."""
+    net = small()
+    momentum = Momentum(net, Sgd(decay=0.1))
+    momentum.step(Rates(0.01, 0.01), gradients(net, 0))
+    parameters = {name: p.detach().clone() for name, p in net.named_parameters()}
+    velocity = {name: v.clone() for name, v in momentum.velocity.items()}
+    assert all(v.any() for v in velocity.values())
+    momentum.step(Rates(0.01, 0.01, conv1=0.0), gradients(net, 1))
+    for name, p in net.named_parameters():
+        alone = name.startswith("conv1.")
+        assert torch.equal(p, parameters[name]) == alone
+        assert torch.equal(momentum.velocity[name], velocity[name]) == alone
+
+
+def test_conv1s_rate_never_rises_when_it_is_slowed() -> None:
+    """2012 log: "conv1 -> 1e-5", where the others stood at 1e-4."""
+    momentum = Momentum(small(), Sgd())
+    assert momentum.settings("conv1.weight", Rates(1e-4, 1e-3, 1e-5))[0] == 1e-5
+    assert momentum.settings("conv1.weight", Rates(1e-6, 1e-3, 1e-5))[0] == 1e-6
+    assert momentum.settings("conv2.weight", Rates(1e-4, 1e-3, 1e-5))[0] == 1e-4
+
+
+def test_the_net_computes_with_the_weights_themselves_where_they_are_of_the_asked_dtype() -> None:
+    """Else with copies of it, which each step writes anew."""
+    double, single = small(), small().float()
+    for net, dtype, own in (
+        (double, torch.float64, True),
+        (double, torch.float32, False),
+        (single, torch.float32, True),
+        (single, torch.bfloat16, False),
+    ):
+        momentum = Momentum(net, Sgd(), dtype)
+        momentum.step(Rates(0.1, 0.1), {name: g.to(dtype) for name, g in gradients(net, 0).items()})
+        for name, p in net.named_parameters():
+            seen = momentum.seen[name]
+            assert (seen is p) == own
+            assert seen.dtype == dtype
+            assert seen.requires_grad
+            assert torch.equal(seen, p.to(dtype)), name
+
+
+@pytest.mark.parametrize("lars", [None, 0.01])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_gradients_may_be_of_another_dtype_and_layout_than_the_weights(dtype: torch.dtype, lars: float | None) -> None:
+    """What counts is their value: those of a float32 net in half precision are the same numbers in float32."""
+    sgd, rates = Sgd(decay=0.1, lars=lars), Rates(0.5, 0.5)
+    weight = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (6, 4, 3, 3)))
+    nets = [nn.Sequential(OrderedDict(conv2=nn.Conv2d(4, 6, 3))) for _ in range(2)]
+    for net in nets:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.get_parameter("conv2.weight").data.copy_(weight)
+        net.get_parameter("conv2.bias").data.fill_(1)
+    given = {name: g.to(dtype) for name, g in gradients(nets[0], 0).items()}
+    Momentum(nets[0], sgd).step(rates, given)
+    Momentum(nets[1], sgd).step(rates, {name: g.float() for name, g in given.items()})
+    for p, q in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-6)
+
+
+def test_lars_leaves_the_rule_of_the_biases() -> None:
+    """You et al. 2017 scale the layers' weights; here the biases' rate is the recipe's, with LARS or without."""
+    plan = [Rates(0.01, 0.02)] * 3
+    with_lars, without = (updated(small(), Sgd(bias_decay=0.1, lars=eta), plan) for eta in (0.02, None))
+    for name, values in with_lars.items():
+        assert (values == without[name]) == name.endswith(".bias"), name
+
+
+def test_lars_makes_the_first_step_a_given_part_of_the_weights_whatever_the_gradients_size() -> None:
+    """You et al. 2017: without decay, |change of w| is rate eta |w|."""
+    for scale in (1e-12, 1.0, 1e12):
+        net = small()
+        before = {name: p.detach().clone() for name, p in net.named_parameters()}
+        given = {name: g * scale for name, g in gradients(net, 0).items()}
+        Momentum(net, Sgd(decay=0.0, lars=0.001)).step(Rates(2.0, 0.0), given)
+        for name in (f"{layer}.weight" for layer in LAYERS):
+            change = (net.get_parameter(name).detach() - before[name]).norm()
+            assert float(change / before[name].norm()) == pytest.approx(0.002, rel=1e-9)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_lars_changes_nothing_where_a_norm_says_nothing(decay: float) -> None:
+    """Weights of zero would never move, and no gradient and no decay would divide by zero."""
+    net, plain = small(), small()
+    for one in (net, plain):
+        one.get_parameter("conv1.weight").data.zero_()
+    given = gradients(net, 0)
+    given["fc.weight"] = torch.zeros_like(given["fc.weight"])
+    Momentum(net, Sgd(decay=decay, lars=0.001)).step(Rates(0.1, 0.1), given)
+    Momentum(plain, Sgd(decay=decay)).step(Rates(0.1, 0.1), given)
+    assert torch.equal(net.get_parameter("conv1.weight"), plain.get_parameter("conv1.weight"))
+    fc, start = net.get_parameter("fc.weight"), small().get_parameter("fc.weight")
+    # With decay the formula has a value: eta |w| / (decay |w|), and so w shrinks by the part rate eta.
+    torch.testing.assert_close(fc, start * (1 - (0.1 * 0.001 if decay else 0.0)), rtol=1e-12, atol=0)
+
+
+@torch.no_grad()
+def test_the_trust_of_a_large_layer_is_right_to_five_digits() -> None:
+    """fc6 has 37,748,736 weights; a float32 sum over so many, one after the other, loses the third digit."""
+    random = torch.Generator().manual_seed(0)
+    w = torch.randn(2048, 4096, generator=random) * 0.01
+    net = nn.Sequential(OrderedDict(fc6=nn.Linear(4096, 2048)))
+    net.get_parameter("fc6.weight").data.copy_(w)
+    for dtype in (torch.float32, torch.bfloat16):
+        g = (torch.randn(2048, 4096, generator=random) * 1e-4).to(dtype)
+        found = Momentum(net, Sgd(lars=0.001)).trust(0.001, {"fc6.weight": g})["fc6.weight"]
+        wide = 0.001 * w.double().norm() / (g.double().norm() + 0.0005 * w.double().norm())
+        assert float(found) == pytest.approx(float(wide), rel=1e-5)
+
+
+def test_parts_of_a_layer_that_sum_their_squares_move_as_the_whole() -> None:
+    """Two processes with half the rows each, as a tower has; fc is held whole by both."""
+    sgd, plan = Sgd(decay=0.1, lars=0.02), [Rates(2.0, 0.1)] * 4
+    halves = {"conv1": [slice(0, 2), slice(2, 4)], "conv2": [slice(0, 1), slice(1, 3)], "fc": [slice(0, 2)] * 2}
+    whole, first, second = small(), cut(small(), halves, 0), cut(small(), halves, 1)
+    told: list[list[str]] = []
+
+    def with_other(other: Momentum, part: int, step: int) -> Any:
+        def total(squares: Tensor, names: Sequence[str]) -> Tensor:
+            told.append(list(names))
+            rows = {n: g[halves[n.split(".")[0]][part]] for n, g in gradients(whole, step).items()}
+            for i, name in enumerate(names):
+                if name != "fc.weight":
+                    squares[0, i] += before[id(other)][name].square().sum()
+                    squares[1, i] += rows[name].square().sum()
+            return squares
+
+        return total
+
+    all_of_it, one, two = Momentum(whole, sgd), Momentum(first, sgd), Momentum(second, sgd)
+    for step, rates in enumerate(plan):
+        given = gradients(whole, step)
+        before = {id(m): {n: p.detach().clone() for n, p in m.parameters.items()} for m in (one, two)}
+        one.total, two.total = with_other(two, 1, step), with_other(one, 0, step)
+        all_of_it.step(rates, given)
+        for part, momentum in enumerate((one, two)):
+            momentum.step(rates, {n: g[halves[n.split(".")[0]][part]] for n, g in given.items()})
+    for name, p in whole.named_parameters():
+        for part, net in enumerate((first, second)):
+            expected = p[halves[name.split(".")[0]][part]]
+            torch.testing.assert_close(net.get_parameter(name), expected, rtol=1e-13, atol=1e-15)
+    assert told == [["conv1.weight", "conv2.weight", "fc.weight"]] * (2 * len(plan))
+
+
+def cut(net: nn.Module, rows: dict[str, list[slice]], part: int) -> nn.Module:
+    """Some rows of each layer, and their biases."""
+    for name, layer in net.named_children():
+        for parameter in layer.parameters():
+            parameter.data = parameter.data[rows[name][part]].clone()
+    return net
+
+
+def test_no_norm_is_asked_for_without_lars() -> None:
+    def refuse(squares: Tensor, names: Sequence[str]) -> Tensor:
+        raise AssertionError(names)
+
+    net = small()
+    Momentum(net, Sgd(), total=refuse).step(Rates(0.01, 0.01), gradients(net, 0))
+    with pytest.raises(AssertionError, match=r"fc\.weight"):
+        Momentum(net, Sgd(lars=0.001), total=refuse).step(Rates(0.01, 0.01), gradients(net, 0))
+
+
+def plateaus_by_stretches(errors: list[float], patience: int) -> int:
+    """Stretches of epochs without a new best, each cut into whole lengths of `patience`."""
+    new_best = [all(error < before for before in errors[:i]) for i, error in enumerate(errors)]
+    stretches, length = [], 0
+    for best in new_best:
+        if best:
+            stretches.append(length)
+            length = 0
+        else:
+            length += 1
+    return sum(s // patience for s in [*stretches, length])
+
+
+@given(st.lists(st.integers(0, 12), max_size=60), st.integers(1, 6))
+def test_a_plateau_is_patience_epochs_without_a_new_best(errors: list[int], patience: int) -> None:
+    """Section 5: "when the validation error rate stopped improving with the current learning rate"."""
+    values = [e / 12 for e in errors]
+    assert optimizer.plateaus(values, patience) == plateaus_by_stretches(values, patience)
+
+
+def test_the_rate_falls_by_ten_at_each_plateau_and_three_times_at_most() -> None:
+    """Section 5: "initialized at 0.01 and reduced three times prior to termination"."""
+    paper = RECIPES["paper"]
+    assert isinstance(paper.schedule, Plateau)
+    flat: list[float] = [0.5]
+    found = []
+    for _ in range(1 + 6 * paper.schedule.patience):
+        found.append(optimizer.rates(paper, len(flat) / 90, flat))
+        flat.append(0.5)
+    weights = [rates.weights for rates in found]
+    p = paper.schedule.patience
+    expected = [0.01] * p + [0.001] * p + [1e-4] * p + [1e-5] * (len(weights) - 3 * p)
+    assert weights == pytest.approx(expected)
+    assert [rates.biases for rates in found] == pytest.approx(expected)  # "equal ... for all layers"
+    assert all(rates.conv1 is None for rates in found)
+
+
+def test_training_ends_at_the_fourth_plateau() -> None:
+    """Section 5: the third drop is followed by training at that rate until the error stops improving again."""
+    paper = RECIPES["paper"]
+    assert isinstance(paper.schedule, Plateau)
+    p = paper.schedule.patience
+    ends = [optimizer.finished(paper, [0.5] * n) for n in range(6 * p)]
+    assert ends.index(True) == 1 + 4 * p
+    assert not optimizer.finished(paper, [1 / (n + 2) for n in range(90)])  # always improving: to the last epoch
+    assert not optimizer.finished(RECIPES["source"], [0.5] * 500)
+
+
+def test_patience_shrinks_with_the_epochs_asked_for() -> None:
+    schedule = Plateau(patience=5, of=90)
+    assert [optimizer.patience(schedule, epochs) for epochs in (90, 180, 36, 18, 1)] == [5, 10, 2, 1, 1]
+
+
+@pytest.mark.parametrize("epochs", [91, 30, 7])
+@pytest.mark.parametrize("per_epoch", [1, 7, 100])
+@pytest.mark.parametrize("name", ["source", "source-145", "cifar-11"])
+def test_steps_fall_at_the_same_fractions_whatever_the_length(name: str, per_epoch: int, epochs: int) -> None:
+    """The first step that lies at or past at / of of the run has the lower rate, the one before it has not."""
+    recipe = RECIPES[name].but(epochs=epochs)
+    schedule, total = recipe.schedule, epochs * per_epoch
+    assert isinstance(schedule, Steps)
+    for kind, at, factor, start in (
+        ("weights", schedule.at, schedule.factor, recipe.sgd.rate),
+        ("biases", schedule.bias_at, schedule.bias_factor, recipe.sgd.bias_rate),
+    ):
+        falls = [math.ceil(Fraction(a) / schedule.of * total) for a in at]
+        for step in {s for fall in falls for s in (fall - 1, fall, fall + 1) if 0 <= s < total} | {0, total - 1}:
+            rates = optimizer.rates(recipe, step / total, [])
+            expected = start / factor ** sum(fall <= step for fall in falls)
+            assert getattr(rates, kind) == pytest.approx(expected), f"{kind} at step {step} of {total}"
+
+
+def at(recipe: Recipe, epoch: float) -> Rates:
+    return optimizer.rates(recipe, epoch / recipe.schedule.of, [])
+
+
+def test_the_rates_of_net_170_are_its_logs() -> None:
+    """2012 log: dexp[tgtFactor=250, numSteps=4] from 0.01 and dexp[10, 2] from 0.02, over about 95 epochs."""
+    source = RECIPES["source"]
+    for quarter, rate in enumerate([0.01, 0.0015874, 0.00025198, 0.00004]):
+        for epoch in (quarter * 23.75, quarter * 23.75 + 23.7):
+            assert at(source, epoch).weights == pytest.approx(rate, rel=2e-5)
+            assert at(source, epoch).biases == pytest.approx(0.02 if epoch < 47.5 else 0.002)
+
+
+def test_rates_grow_evenly_from_a_tenth_while_the_schedule_warms_up() -> None:
+    """Not the paper's. Epochs of `of`: 4 of 80; drops count as ever, and weights and biases warm alike."""
+    warm = RECIPES["source"].but(schedule=Steps(at=(2.0, 40.0), bias_at=(60.0,), of=80, warm=4.0), epochs=10)
+    cases = [
+        (0.0, 0.1, 1.0), (1.0, 0.325, 1.0), (2.0, 0.55, 0.1), (3.0, 0.775, 0.1), (3.999, 0.999775, 0.1),
+        (4.0, 1.0, 0.1), (39.0, 1.0, 0.1), (41.0, 1.0, 0.01), (79.0, 1.0, 0.01),
+    ]  # fmt: skip
+    for epoch, heat, drop in cases:
+        found = at(warm, epoch)
+        assert found.weights == pytest.approx(0.01 * heat * drop, rel=1e-12), epoch
+        assert found.biases == pytest.approx(0.02 * heat * (0.1 if epoch > 60 else 1), rel=1e-12), epoch
+
+
+def test_without_a_warm_up_the_first_rate_is_the_recipes() -> None:
+    for name, recipe in RECIPES.items():
+        cold = 0.1 if name == "large" else 1.0
+        found = optimizer.rates(recipe, 0.0, [])
+        assert (found.weights, found.biases) == (recipe.sgd.rate * cold, recipe.sgd.bias_rate * cold), name
+
+
+def test_conv1_slows_and_freezes_when_the_2012_logs_say() -> None:
+    """2012 log, 145: conv1 at 1e-5 from epoch 67 and at 0 from 72; 170: at 0 from 74."""
+    old, source = RECIPES["source-145"], RECIPES["source"]
+    assert [at(old, e).conv1 for e in (0, 66.9, 67, 71.9, 72, 90)] == [None, None, 1e-5, 1e-5, 0, 0]
+    assert [at(source, e).conv1 for e in (0, 73.9, 74, 94)] == [None, None, 0, 0]
+
+
+def test_colour_noise_stops_when_the_2012_logs_say() -> None:
+    """2012 log: off at 67 of 91 (145) and at 68 of 95 (170); never in the paper."""
+    cases: list[tuple[str, float]] = [("source-145", 67.0), ("source", 68.0)]
+    for name, off in cases:
+        of = RECIPES[name].schedule.of
+        assert optimizer.colour_on(RECIPES[name], (off - 0.01) / of)
+        assert not optimizer.colour_on(RECIPES[name], off / of)
+        shorter: dict[str, Any] = {"epochs": 10}
+        assert not optimizer.colour_on(RECIPES[name].but(**shorter), off / of)
+    assert optimizer.colour_on(RECIPES["paper"], 1.0)
+
+
+def test_velocities_are_taken_over_from_a_checkpoint() -> None:
+    first, second = small(), small()
+    one, other = Momentum(first, Sgd()), Momentum(second, Sgd())
+    one.step(Rates(0.01, 0.01), gradients(first, 0))
+    second.load_state_dict(first.state_dict())
+    other.load({name: v.clone() for name, v in one.velocity.items()})
+    for net, momentum in ((first, one), (second, other)):
+        momentum.step(Rates(0.01, 0.01), gradients(net, 1))
+    for p, q in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(p, q)
