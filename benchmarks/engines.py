@@ -12,7 +12,8 @@ from torch import Tensor
 
 from alexnet.bench import suite, timing
 from alexnet.bench.timing import Clock, Line, compared
-from alexnet.config.recipe import RECIPES, Net
+from alexnet.config.recipe import Net
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Place
 from alexnet.models.alexnet import AlexNet
 

@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from alexnet.bench.suite import Job, malloc, recoded, viewer_for
+from alexnet.bench.peers import recoded
+from alexnet.bench.suite import Job, malloc, viewer_for
 from alexnet.bench.timing import Clock, Line, Work, compared
-from alexnet.config.recipe import RECIPES
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import keep_pages
 from alexnet.data.images.decode import FAST
 from alexnet.data.loader import batches_in_order, training_batches

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.bench import suite, timing
+from alexnet.bench.peers import Stock, stock_step
 from alexnet.bench.timing import Clock, Line, Work, compared
-from alexnet.config.recipe import RECIPES, Net
+from alexnet.config.recipe import Net
+from alexnet.config.recipes import RECIPES
 from alexnet.models.alexnet import AlexNet
 
 KINDS = {False: "eager fp32", True: "bf16 autocast, channels last"}  # what a peer is computed in
@@ -31,7 +33,7 @@ def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     names = []
     for name, make, taken in stock_nets(recipe.net, views):
         for narrow in KINDS if where.precision == "bf16" else [False]:
-            works.append(suite.stock_step(*laid(make(), taken, narrow), labels, narrow))
+            works.append(stock_step(*laid(make(), taken, narrow), labels, narrow))
             names.append(f"{name}, {KINDS[narrow]}, {suite.malloc(True)}")
     ours, *theirs = clock.medians(works, rounds)
     bound = batch * suite.products(recipe.net, training=True) / timing.products_per_second(clock, where.dtype)
@@ -69,7 +71,7 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
 
 def stock_nets(net: Any, views: Tensor) -> Iterator[tuple[str, Callable[[], nn.Module], Tensor]]:
     """The peers that are to be had: name, what makes one, and the views as it takes them."""
-    yield "stock modules with nn.LocalResponseNorm", lambda: suite.Stock(net), F.pad(views, (0, 3, 0, 3))
+    yield "stock modules with nn.LocalResponseNorm", lambda: Stock(net), F.pad(views, (0, 3, 0, 3))
     try:
         vision = peers.torchvision()
     except peers.MissingError:

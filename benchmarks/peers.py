@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from alexnet.bench.timing import Clock, Line
-from alexnet.cli.console import show_lines
+from alexnet.cli.bench import show_lines
 from alexnet.core.device import place
 from alexnet.core.errors import FailedError, UnusableError
 

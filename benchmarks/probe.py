@@ -23,7 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.config.recipe import RECIPES, Net
+from alexnet.config.recipe import Net
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import PRECISIONS, Place, place
 from alexnet.data.loader import Batch
 from alexnet.data.transforms import Viewer
@@ -31,12 +32,12 @@ from alexnet.models.build import build
 from alexnet.models.layer_table import walk
 from alexnet.ops import dispatch
 from alexnet.runs import log
-from alexnet.training import optimizer
+from alexnet.training import optimizer, schedule
 from alexnet.training.step import EAGER, Step, fastest
 
 READINGS = 7
 NARROW = torch.bfloat16
-RATES = optimizer.Rates(1e-5, 2e-5)  # so low that the weights of thousands of steps on one batch stay finite
+RATES = schedule.Rates(1e-5, 2e-5)  # so low that the weights of thousands of steps on one batch stay finite
 
 
 def show(name: str, value: float, unit: str, **more: Any) -> None:

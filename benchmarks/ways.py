@@ -17,16 +17,18 @@ from typing import Any
 import torch
 
 from alexnet.cli.console import table
-from alexnet.config.recipe import Recipe, named
+from alexnet.config.recipe import Recipe
+from alexnet.config.recipes import named
 from alexnet.core.device import Place, keep_pages, place
-from alexnet.core.launch import WAYS, bounds
+from alexnet.core.launch import bounds
 from alexnet.data.loader import Batch
 from alexnet.data.transforms import Viewer
 from alexnet.distributed import estimate
 from alexnet.distributed.mesh import Mesh, arranged, joined
 from alexnet.distributed.sharding import Spread, spread
+from alexnet.distributed.strategy import WAYS
 from alexnet.models.build import build
-from alexnet.training import optimizer
+from alexnet.training import optimizer, schedule
 from alexnet.training.step import Step
 
 LOOPBACK = Path("/sys/class/net/lo/statistics/tx_bytes")  # what the kernel has sent between processes of one machine
@@ -45,7 +47,7 @@ def stepper(recipe: Recipe, where: Place, over: Spread, pictures: int) -> Callab
     images = torch.randint(0, 256, (end - begin, SIDE, SIDE, 3), dtype=torch.uint8, device=where.device)
     ids = torch.arange(begin, end, device=where.device)
     batch = Batch(0, 0, begin, ids, images, ids % recipe.net.classes, begin, pictures)
-    rates = optimizer.rates(recipe, 0.0, ())
+    rates = schedule.rates(recipe, 0.0, ())
     return lambda: step(batch, rates, True).loss.item()
 
 

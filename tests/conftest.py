@@ -16,7 +16,8 @@ from hypothesis import settings
 from PIL import Image
 from tests.ranks import Ranks
 
-from alexnet.config.recipe import RECIPES, Recipe
+from alexnet.config.recipe import Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.data.prepare.prepare import prepare
 
 settings.register_profile("shared", deadline=None)  # how long one example takes says nothing on a busy machine
@@ -117,7 +118,7 @@ def small() -> Recipe:
 @pytest.fixture(scope="session")
 def run(store: Path, small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was trained to its end, on the CPU: a test marked `gpu` may be the first to ask for it."""
-    from alexnet.training.trainer import train
+    from alexnet.training.train import train
 
     folder = tmp_path_factory.mktemp("runs") / "run"
     train(store, folder, small, device="cpu", precision="fp32", quiet=True)

@@ -44,7 +44,7 @@ def trained(*given: Any, stop_at: int = 0, **named: Any) -> str:
     """Train, with every step in the log; at a given step the last process gets a SIGTERM. What it said at the end."""
     from alexnet.core.errors import StoppedError
     from alexnet.runs import log as runlog
-    from alexnet.training.trainer import train
+    from alexnet.training.train import train
 
     last = os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1)
     kept, line = runlog.RunLog.step, runlog.LINE_SECONDS
@@ -71,7 +71,8 @@ def poisoned(store: Path, folder: Path, recipe: Any, way: str, step: int, value:
     from alexnet.core.device import place
     from alexnet.core.errors import FailedError
     from alexnet.distributed.mesh import joined
-    from alexnet.training.trainer import Given, begin, loop
+    from alexnet.training.setup import Given, begin
+    from alexnet.training.train import loop
 
     where, last = place("cpu", "fp32"), os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1)
     given = Given(store, recipe, None, False)
@@ -97,7 +98,7 @@ def counted(store: Path, folder: Path, recipe: Any, way: str, steps: int) -> dic
     """The bytes that this process sends in some steps, by what for."""
     from alexnet.core.device import place
     from alexnet.distributed.mesh import joined
-    from alexnet.training.trainer import Given, begin
+    from alexnet.training.setup import Given, begin
 
     where = place("cpu", "fp32")
     given = Given(store, recipe, None, False)

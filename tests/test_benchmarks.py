@@ -17,7 +17,8 @@ import torch
 from tests.ranks import Ranks, worked
 
 from alexnet.bench import timing
-from alexnet.config.recipe import RECIPES, Net, Recipe
+from alexnet.config.recipe import Net, Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import place
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store

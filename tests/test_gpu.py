@@ -16,7 +16,8 @@ import torch
 from tests import trained
 from tests.trained import weights
 
-from alexnet.config.recipe import RECIPES, Recipe
+from alexnet.config.recipe import Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import place
 from alexnet.core.errors import StoppedError
 from alexnet.data.loader import Batch
@@ -27,9 +28,9 @@ from alexnet.models.build import build
 from alexnet.ops.dropout import dropout
 from alexnet.runs import folder as run_folder
 from alexnet.runs import log as runlog
-from alexnet.training import optimizer
+from alexnet.training import optimizer, schedule
 from alexnet.training.step import Captured, Step
-from alexnet.training.trainer import train
+from alexnet.training.train import train
 
 pytestmark = [
     pytest.mark.gpu,
@@ -74,7 +75,7 @@ def test_a_training_step_is_that_of_the_cpu(name: str) -> None:
         logits = net.at(0)(x.to(where.device))
         torch.nn.functional.cross_entropy(logits, labels.to(where.device)).backward()
         gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
-        momentum.step(optimizer.rates(recipe, 0.0, ()), gradients)
+        momentum.step(schedule.rates(recipe, 0.0, ()), gradients)
         after.append({n: v.cpu() for n, v in momentum.velocity.items()})
     for n, here in after[0].items():
         assert here.any()
@@ -99,7 +100,7 @@ def steps_of(captured: bool, precision: str) -> tuple[list[float], dict[str, tor
         images = torch.randint(0, 256, (pictures, 256, 256, 3), dtype=torch.uint8, generator=random).to(where.device)
         ids = torch.arange(number, number + pictures, device=where.device)
         batch = Batch(number, number // 4, 8 * (number % 4), ids, images, ids % 10)
-        outcome = take(batch, optimizer.Rates(1e-4 if number < 20 else 1e-5, 2e-4), True)
+        outcome = take(batch, schedule.Rates(1e-4 if number < 20 else 1e-5, 2e-4), True)
         losses.append(outcome.loss.item())
         assert outcome.finite.all()
     return losses, {n: p.detach().clone() for n, p in net.named_parameters()}

@@ -19,7 +19,7 @@ from alexnet.core.errors import StoppedError
 from alexnet.distributed.estimate import traffic
 from alexnet.inference.evaluate import validate
 from alexnet.runs import log as runlog
-from alexnet.training.trainer import train
+from alexnet.training.train import train
 
 
 def test_the_same_run_twice_is_the_same_to_the_bit(run: Path, store: Path, small: Recipe, tmp_path: Path) -> None:

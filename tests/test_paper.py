@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from alexnet import AlexNet
-from alexnet.config.recipe import LRN, RECIPES, AnyNet, CifarNet, Net, Plateau, Recipe, Steps, WithinMap
+from alexnet.config.recipe import LRN, AnyNet, CifarNet, Net, Plateau, Recipe, Steps, WithinMap
+from alexnet.config.recipes import RECIPES
 from alexnet.models.cifar import Cifar
 from alexnet.models.layer_table import Layer, moved, overhang, walk
 

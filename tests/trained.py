@@ -65,7 +65,7 @@ class Whole:
 
     def run(self, epochs: int) -> Path:
         """Its folder."""
-        from alexnet.training.trainer import train
+        from alexnet.training.train import train
 
         folder = self.folder / str(epochs)
         if not folder.exists():

@@ -6,29 +6,29 @@ from typing import TYPE_CHECKING, Any
 from alexnet.version import __version__
 
 if TYPE_CHECKING:
-    from alexnet.config.recipe import RECIPES as RECIPES
     from alexnet.config.recipe import Recipe as Recipe
+    from alexnet.config.recipes import RECIPES as RECIPES
     from alexnet.data.prepare.prepare import prepare as prepare
     from alexnet.data.store import Store as Store
     from alexnet.inference.evaluate import evaluate as evaluate
     from alexnet.inference.predict import predict as predict
     from alexnet.models.alexnet import AlexNet as AlexNet
     from alexnet.runs.checkpoint import load as load
-    from alexnet.training.trainer import train as train
+    from alexnet.training.train import train as train
 
 __all__ = ["RECIPES", "AlexNet", "Recipe", "Store", "__version__", "evaluate", "load", "predict", "prepare", "train"]
 
 # Where each public name lives: read on first use, so that importing the package does not import torch.
 _HOMES = {
     "AlexNet": "models.alexnet",
-    "RECIPES": "config.recipe",
+    "RECIPES": "config.recipes",
     "Recipe": "config.recipe",
     "Store": "data.store",
     "evaluate": "inference.evaluate",
     "load": "runs.checkpoint",
     "predict": "inference.predict",
     "prepare": "data.prepare.prepare",
-    "train": "training.trainer",
+    "train": "training.train",
 }
 
 

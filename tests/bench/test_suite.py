@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from tests.rounding import reach
 
-from alexnet.bench import suite, timing
+from alexnet.bench import peers, suite, timing
 from alexnet.bench.timing import Clock, compared
-from alexnet.config.recipe import RECIPES, Net
+from alexnet.config.recipe import Net
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Place
 from alexnet.core.errors import UnusableError
 from alexnet.models import layer_table
@@ -79,7 +80,7 @@ def test_the_stock_net_is_the_same_net_but_for_the_norm_within_maps(name: str) -
         net={"within": None, "kernels": (16, 16, 8, 8, 8), "hidden": 16, "classes": 5, "std": (0.1,) * 8}
     )
     assert isinstance(recipe.net, Net)
-    ours, stock = build(recipe.net, 0).eval(), suite.Stock(recipe.net).eval()
+    ours, stock = build(recipe.net, 0).eval(), peers.Stock(recipe.net).eval()
     layers = [m for m in stock if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     for layer, (_, own) in zip(layers, ours.named_children(), strict=True):
         layer.load_state_dict(own.state_dict())

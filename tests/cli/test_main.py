@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from alexnet.cli.main import app, main
-from alexnet.config.recipe import RECIPES, Recipe
+from alexnet.config.recipe import Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.runs import checkpoint
 
 VERBS = [

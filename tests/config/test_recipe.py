@@ -9,22 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet.config.recipe import (
-    LRN,
-    RECIPES,
-    CifarNet,
-    Late,
-    MlpNet,
-    Net,
-    Plateau,
-    Recipe,
-    Sgd,
-    Steps,
-    Views,
-    WithinMap,
-    named,
-    override,
-)
+from alexnet.config.recipe import LRN, CifarNet, Late, MlpNet, Net, Plateau, Recipe, Sgd, Steps, Views, WithinMap
+from alexnet.config.recipes import RECIPES, named, override
 from alexnet.core.errors import UnusableError
 
 PAPER = RECIPES["paper"]

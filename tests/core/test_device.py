@@ -13,11 +13,12 @@ import torch
 from tests.rounding import TOLERANCE, apart, assert_near_in_bf16
 from tests.trained import put, weights
 
-from alexnet.config.recipe import RECIPES, Recipe
+from alexnet.config.recipe import Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Place, has_bf16, place
 from alexnet.core.errors import UnusableError
 from alexnet.models.build import build
-from alexnet.training.trainer import train
+from alexnet.training.train import train
 
 CPU = torch.device("cpu")
 THERE = os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.is_available()  # before any test

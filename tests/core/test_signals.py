@@ -25,7 +25,7 @@ def insisted(place: str, *given: Any) -> dict[str, Any]:
 
     from alexnet.inference import evaluate
     from alexnet.runs import checkpoint, log
-    from alexnet.training.trainer import train
+    from alexnet.training.train import train
 
     torch.set_num_threads(1)
     of: Any = {"step": log.RunLog, "save": checkpoint, "errors": evaluate}[place]

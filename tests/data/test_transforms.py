@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.config.recipe import RECIPES, Views
-from alexnet.data.transforms import Viewer, along
+from alexnet.config.recipe import Views
+from alexnet.config.recipes import RECIPES
+from alexnet.data.transforms import Viewer, along, viewer
 from alexnet.ops import cpu
-from alexnet.runs.folder import viewer
 
 SIDE, INPUT = 40, 8  # a margin of 32, as 224 has in 256
 COMPONENTS = torch.tensor([[0.6, -0.7, 0.4], [0.6, 0.1, -0.8], [0.5, 0.7, 0.5]]) * torch.tensor([60.0, 20.0, 8.0])

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet.config.recipe import RECIPES, Net, Recipe
+from alexnet.config.recipe import Net, Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import UnusableError
-from alexnet.core.launch import WAYS
 from alexnet.distributed import estimate
 from alexnet.distributed.estimate import BYTES, DEVICES, Device, Network, Plan, alone, link, parts, predict, traffic
+from alexnet.distributed.strategy import WAYS
 from alexnet.models import layer_table
 
 PAPER = RECIPES["paper"]

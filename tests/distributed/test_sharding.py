@@ -8,12 +8,14 @@ from tests.ranks import Ranks, worked
 from tests.rounding import reach
 from torch import Tensor
 
-from alexnet.config.recipe import RECIPES, Net
+from alexnet.config.recipe import Net
+from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import UnusableError
 from alexnet.distributed.mesh import Axis, Mesh
 from alexnet.distributed.sharding import Gradients, Spread, spread
-from alexnet.models.alexnet import AlexNet, Layout, outputs
+from alexnet.models.alexnet import AlexNet, outputs
 from alexnet.models.build import build
+from alexnet.models.shard import Layout
 
 NET = Net(input=63, classes=5, kernels=(8, 8, 8, 8, 8), hidden=12, sizes=(11, 5, 3, 3, 3), std=(0.1,) * 8)
 PICTURES = [2, 1]  # of each of two replicas

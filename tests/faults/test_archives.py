@@ -21,9 +21,9 @@ from PIL import Image
 
 from alexnet.core.errors import UnusableError
 from alexnet.data.images.limits import UnreadablePicture
-from alexnet.data.prepare.plan import read_source
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.archives import list_files, read
+from alexnet.data.sources.recognise import read_source
 
 Count = Callable[..., None]
 GIB = 1 << 30

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alexnet.cli.main import main
-from alexnet.config.recipe import RECIPES, Recipe
+from alexnet.config.recipe import Recipe
+from alexnet.config.recipes import RECIPES
 
 RIGHT = {  # each would do its work if nothing were made wrong in it
     "demo": ["demo", "new-demo"],

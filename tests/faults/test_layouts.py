@@ -10,9 +10,10 @@ from pathlib import Path
 from PIL import Image
 
 from alexnet.core.errors import UnusableError
-from alexnet.data.prepare.plan import plan, read_source
+from alexnet.data.prepare.plan import plan
 from alexnet.data.sources.class_folders import NOTES, PICTURES, SPLITS
 from alexnet.data.sources.clutter import CLUTTER
+from alexnet.data.sources.recognise import read_source
 
 Count = Callable[..., None]
 HELD = {name for name, split in SPLITS.items() if split != "train"}

@@ -18,7 +18,8 @@ from alexnet.core.errors import FailedError
 from alexnet.distributed.mesh import Mesh
 from alexnet.runs import checkpoint
 from alexnet.runs import log as runlog
-from alexnet.training.trainer import Given, begin, loop
+from alexnet.training.setup import Given, begin
+from alexnet.training.train import loop
 
 Count = Callable[..., None]
 

@@ -32,8 +32,9 @@ from alexnet.distributed.mesh import joined
 from alexnet.inference.evaluate import evaluate
 from alexnet.inference.predict import predict
 from alexnet.runs import checkpoint, log
-from alexnet.runs.folder import code, locked
-from alexnet.training.trainer import train
+from alexnet.runs.environment import code
+from alexnet.runs.folder import locked
+from alexnet.training.train import train
 
 pytestmark = [
     pytest.mark.timeout(900),

@@ -19,7 +19,7 @@ from alexnet.data.prepare import plan
 from alexnet.data.prepare.prepare import prepare
 from alexnet.inference.evaluate import evaluate
 from alexnet.runs import checkpoint
-from alexnet.training.trainer import train
+from alexnet.training.train import train
 
 WORK = [["train", "store", "new", "--recipe", "small.json", "--precision", "fp32"], ["evaluate", "store", "new"]]
 WORK += [["predict", "new", "picture.png"]]

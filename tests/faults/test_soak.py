@@ -18,7 +18,8 @@ from alexnet.data.prepare.prepare import prepare
 from alexnet.distributed.mesh import Mesh
 from alexnet.runs import checkpoint
 from alexnet.runs import log as runlog
-from alexnet.training.trainer import Given, begin, loop
+from alexnet.training.setup import Given, begin
+from alexnet.training.train import loop
 
 Count = Callable[..., None]
 SIDE, EACH, BATCH = 8, 505, 4  # a thousand training pictures: 250 steps an epoch

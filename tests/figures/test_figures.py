@@ -14,18 +14,19 @@ import torch
 from PIL import Image
 
 from alexnet import figures
-from alexnet.config.recipe import RECIPES, Recipe, Views
+from alexnet.config.recipe import Recipe, Views
+from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import UnusableError
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.drawings import draw
 from alexnet.data.transforms import Viewer
 from alexnet.figures.confusion import counted, mistakes, worst
-from alexnet.figures.pictures import strongest
-from alexnet.figures.run_data import place_in_words
+from alexnet.figures.feature_maps import strongest
 from alexnet.figures.tower_statistics import NOISE, by_chance, colours, measured, orientations
+from alexnet.figures.views_and_dropout import place_in_words
 from alexnet.models.build import build
 from alexnet.models.layer_table import walk
-from alexnet.training.trainer import train
+from alexnet.training.train import train
 
 
 def step(number: int, rate: float = 0.01) -> dict[str, Any]:

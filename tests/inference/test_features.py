@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.rounding import gamma, reach
 
-from alexnet.config.recipe import RECIPES
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import place
 from alexnet.core.errors import UnusableError
 from alexnet.data.store import Store

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from alexnet.core.errors import UnusableError
-from alexnet.data.prepare.plan import read_source
+from alexnet.data.sources.recognise import read_source
 from alexnet.inference.predict import files, pictures_of
 
 

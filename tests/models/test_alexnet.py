@@ -12,7 +12,8 @@ from tests.rounding import gamma, reach
 from torch import Tensor
 
 from alexnet import AlexNet
-from alexnet.config.recipe import LRN, RECIPES, Net, WithinMap
+from alexnet.config.recipe import LRN, Net, WithinMap
+from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import UnusableError
 from alexnet.models.layer_table import walk
 from alexnet.ops.dropout import dropout

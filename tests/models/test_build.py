@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from alexnet import AlexNet
-from alexnet.config.recipe import RECIPES, CifarNet, MlpNet
+from alexnet.config.recipe import CifarNet, MlpNet
+from alexnet.config.recipes import RECIPES
 from alexnet.models.build import Network, build
 from alexnet.ops import cpu, cpu_build
 from alexnet.runs import checkpoint

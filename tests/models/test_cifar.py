@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from tests.rounding import gamma, reach
 from torch import Tensor
 
-from alexnet.config.recipe import LRN, RECIPES, CifarNet, Net, WithinMap
+from alexnet.config.recipe import LRN, CifarNet, Net, WithinMap
+from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import UnusableError
 from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import build

@@ -12,16 +12,17 @@ from tests.rounding import TOLERANCE, reach
 from torch import Tensor
 
 from alexnet import figures
-from alexnet.config.recipe import RECIPES, MlpNet, Recipe
+from alexnet.config.recipe import MlpNet, Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.core import rng
 from alexnet.core.errors import UnusableError
-from alexnet.distributed.estimate import refusal
+from alexnet.distributed.strategy import refusal
 from alexnet.inference import features
 from alexnet.models import layer_table
 from alexnet.models.build import build
 from alexnet.models.mlp import Mlp
 from alexnet.runs import checkpoint
-from alexnet.training.trainer import train
+from alexnet.training.train import train
 
 NET = MlpNet(input=3, classes=4, hidden=(6, 5), dropout=0.4, std=(0.02, 0.3, 0.4))
 NAMES = ["fc1", "relu1", "drop1", "fc2", "relu2", "drop2", "fc3"]

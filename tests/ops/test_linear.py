@@ -7,7 +7,8 @@ import torch
 from tests.rounding import SAFE, deviation, reach
 from torch import nn
 
-from alexnet.config.recipe import RECIPES, Net
+from alexnet.config.recipe import Net
+from alexnet.config.recipes import RECIPES
 from alexnet.models.alexnet import AlexNet
 from alexnet.ops.linear import linear
 

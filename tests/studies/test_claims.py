@@ -5,12 +5,14 @@ import math
 import pytest
 
 from alexnet.config.overrides import described
-from alexnet.config.recipe import RECIPES, Late, MlpNet, Net, Recipe
+from alexnet.config.recipe import Late, MlpNet, Net, Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import UnusableError
 from alexnet.models.build import build
 from alexnet.models.layer_table import walk
 from alexnet.studies import claims
-from alexnet.studies.claims import CLAIMS, MEASURES, Claim
+from alexnet.studies.claim import MEASURES, Claim
+from alexnet.studies.claims import CLAIMS
 
 # The fields in which the arms of a claim may differ from each other.
 MAY_DIFFER = {

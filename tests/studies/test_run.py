@@ -20,9 +20,10 @@ from alexnet.models.layer_table import walk
 from alexnet.runs import folder as run
 from alexnet.runs import log
 from alexnet.runs.folder import recipe_of
+from alexnet.studies import measures, plan
 from alexnet.studies import run as study
 from alexnet.studies.claims import CLAIMS
-from alexnet.training.trainer import train
+from alexnet.training.train import train
 
 QUICK: dict[str, Any] = {"precision": "fp32", "workers": 1, "quiet": True}
 
@@ -218,13 +219,13 @@ def test_a_store_of_no_more_classes_is_not_for_training_on_first(two: Path, brie
 
 
 def test_crossing_interpolates_between_epochs() -> None:
-    assert study.crossing([0.9, 0.5, 0.3, 0.2], 0.25) == pytest.approx(2.5)
-    assert study.crossing([0.9, 0.2], 0.2) == 1.0
-    assert study.crossing([0.9, 0.5], 0.25) is None
+    assert measures.crossing([0.9, 0.5, 0.3, 0.2], 0.25) == pytest.approx(2.5)
+    assert measures.crossing([0.9, 0.2], 0.2) == 1.0
+    assert measures.crossing([0.9, 0.5], 0.25) is None
 
 
 def test_all_leaves_out_what_cannot_be_decided_and_says_why(store: Path, brief: Recipe) -> None:
-    plans, left = study.planned(["all"], Store(store), brief, 2, None)
+    plans, left = plan.planned(["all"], Store(store), brief, 2, None)
     names = {plan.claim.name for plan in plans}
     assert names == {n for n, c in CLAIMS.items() if not c.base} - {"fc-conv", "pretrain"}
     assert any("fc-conv needs two nets of as many weights" in words for words in left)

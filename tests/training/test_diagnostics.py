@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.config.recipe import RECIPES, Recipe
+from alexnet.config.recipe import Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.training.diagnostics import Watch, not_a_number, plateau
 
 PAPER = RECIPES["paper"].but(net={"classes": 10})

@@ -10,14 +10,15 @@ from tests.ranks import Ranks, trained
 from tests.rounding import TOLERANCE
 from torch import Tensor
 
-from alexnet.config.recipe import RECIPES, Recipe
+from alexnet.config.recipe import Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import UnusableError
 from alexnet.data.store import Store
 from alexnet.models.build import build
 from alexnet.runs import checkpoint
 from alexnet.runs import folder as run
 from alexnet.training.finetune import start
-from alexnet.training.trainer import train
+from alexnet.training.train import train
 
 
 def weights(folder: Path) -> dict[str, Tensor]:

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from alexnet.config.recipe import RECIPES, Plateau, Recipe, Sgd, Steps
-from alexnet.training import optimizer
-from alexnet.training.optimizer import Momentum, Rates
+from alexnet.config.recipe import Plateau, Recipe, Sgd, Steps
+from alexnet.config.recipes import RECIPES
+from alexnet.training import schedule
+from alexnet.training.optimizer import Momentum
+from alexnet.training.schedule import Rates
 
 LAYERS = {"conv1": (3, 4), "conv2": (4, 3), "fc": (3, 2)}
 
@@ -301,7 +303,7 @@ def plateaus_by_stretches(errors: list[float], patience: int) -> int:
 def test_a_plateau_is_patience_epochs_without_a_new_best(errors: list[int], patience: int) -> None:
     """Section 5: "when the validation error rate stopped improving with the current learning rate"."""
     values = [e / 12 for e in errors]
-    assert optimizer.plateaus(values, patience) == plateaus_by_stretches(values, patience)
+    assert schedule.plateaus(values, patience) == plateaus_by_stretches(values, patience)
 
 
 def test_the_rate_falls_by_ten_at_each_plateau_and_three_times_at_most() -> None:
@@ -311,7 +313,7 @@ def test_the_rate_falls_by_ten_at_each_plateau_and_three_times_at_most() -> None
     flat: list[float] = [0.5]
     found = []
     for _ in range(1 + 6 * paper.schedule.patience):
-        found.append(optimizer.rates(paper, len(flat) / 90, flat))
+        found.append(schedule.rates(paper, len(flat) / 90, flat))
         flat.append(0.5)
     weights = [rates.weights for rates in found]
     p = paper.schedule.patience
@@ -326,15 +328,15 @@ def test_training_ends_at_the_fourth_plateau() -> None:
     paper = RECIPES["paper"]
     assert isinstance(paper.schedule, Plateau)
     p = paper.schedule.patience
-    ends = [optimizer.finished(paper, [0.5] * n) for n in range(6 * p)]
+    ends = [schedule.finished(paper, [0.5] * n) for n in range(6 * p)]
     assert ends.index(True) == 1 + 4 * p
-    assert not optimizer.finished(paper, [1 / (n + 2) for n in range(90)])  # always improving: to the last epoch
-    assert not optimizer.finished(RECIPES["source"], [0.5] * 500)
+    assert not schedule.finished(paper, [1 / (n + 2) for n in range(90)])  # always improving: to the last epoch
+    assert not schedule.finished(RECIPES["source"], [0.5] * 500)
 
 
 def test_patience_shrinks_with_the_epochs_asked_for() -> None:
-    schedule = Plateau(patience=5, of=90)
-    assert [optimizer.patience(schedule, epochs) for epochs in (90, 180, 36, 18, 1)] == [5, 10, 2, 1, 1]
+    plateau = Plateau(patience=5, of=90)
+    assert [schedule.patience(plateau, epochs) for epochs in (90, 180, 36, 18, 1)] == [5, 10, 2, 1, 1]
 
 
 @pytest.mark.parametrize("epochs", [91, 30, 7])
@@ -343,21 +345,21 @@ def test_patience_shrinks_with_the_epochs_asked_for() -> None:
 def test_steps_fall_at_the_same_fractions_whatever_the_length(name: str, per_epoch: int, epochs: int) -> None:
     """The first step that lies at or past at / of of the run has the lower rate, the one before it has not."""
     recipe = RECIPES[name].but(epochs=epochs)
-    schedule, total = recipe.schedule, epochs * per_epoch
-    assert isinstance(schedule, Steps)
+    steps, total = recipe.schedule, epochs * per_epoch
+    assert isinstance(steps, Steps)
     for kind, at, factor, start in (
-        ("weights", schedule.at, schedule.factor, recipe.sgd.rate),
-        ("biases", schedule.bias_at, schedule.bias_factor, recipe.sgd.bias_rate),
+        ("weights", steps.at, steps.factor, recipe.sgd.rate),
+        ("biases", steps.bias_at, steps.bias_factor, recipe.sgd.bias_rate),
     ):
-        falls = [math.ceil(Fraction(a) / schedule.of * total) for a in at]
+        falls = [math.ceil(Fraction(a) / steps.of * total) for a in at]
         for step in {s for fall in falls for s in (fall - 1, fall, fall + 1) if 0 <= s < total} | {0, total - 1}:
-            rates = optimizer.rates(recipe, step / total, [])
+            rates = schedule.rates(recipe, step / total, [])
             expected = start / factor ** sum(fall <= step for fall in falls)
             assert getattr(rates, kind) == pytest.approx(expected), f"{kind} at step {step} of {total}"
 
 
 def at(recipe: Recipe, epoch: float) -> Rates:
-    return optimizer.rates(recipe, epoch / recipe.schedule.of, [])
+    return schedule.rates(recipe, epoch / recipe.schedule.of, [])
 
 
 def test_the_rates_of_net_170_are_its_logs() -> None:
@@ -385,7 +387,7 @@ def test_rates_grow_evenly_from_a_tenth_while_the_schedule_warms_up() -> None:
 def test_without_a_warm_up_the_first_rate_is_the_recipes() -> None:
     for name, recipe in RECIPES.items():
         cold = 0.1 if name == "large" else 1.0
-        found = optimizer.rates(recipe, 0.0, [])
+        found = schedule.rates(recipe, 0.0, [])
         assert (found.weights, found.biases) == (recipe.sgd.rate * cold, recipe.sgd.bias_rate * cold), name
 
 
@@ -401,11 +403,11 @@ def test_colour_noise_stops_when_the_2012_logs_say() -> None:
     cases: list[tuple[str, float]] = [("source-145", 67.0), ("source", 68.0)]
     for name, off in cases:
         of = RECIPES[name].schedule.of
-        assert optimizer.colour_on(RECIPES[name], (off - 0.01) / of)
-        assert not optimizer.colour_on(RECIPES[name], off / of)
+        assert schedule.colour_on(RECIPES[name], (off - 0.01) / of)
+        assert not schedule.colour_on(RECIPES[name], off / of)
         shorter: dict[str, Any] = {"epochs": 10}
-        assert not optimizer.colour_on(RECIPES[name].but(**shorter), off / of)
-    assert optimizer.colour_on(RECIPES["paper"], 1.0)
+        assert not schedule.colour_on(RECIPES[name].but(**shorter), off / of)
+    assert schedule.colour_on(RECIPES["paper"], 1.0)
 
 
 def test_velocities_are_taken_over_from_a_checkpoint() -> None:

@@ -11,13 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.config.recipe import RECIPES, Net, Recipe
+from alexnet.config.recipe import Net, Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Place
 from alexnet.data.loader import Batch
 from alexnet.data.transforms import Viewer
 from alexnet.models.build import Network, build
-from alexnet.training import optimizer
-from alexnet.training.optimizer import Momentum, Rates
+from alexnet.training import schedule
+from alexnet.training.optimizer import Momentum
+from alexnet.training.schedule import Rates
 from alexnet.training.step import Captured, Outcome, Step
 
 CPU = torch.device("cpu")
@@ -65,7 +67,7 @@ def test_computing_with_rounded_copies_is_autocast_to_the_bit(name: str) -> None
     fast = maker(recipe, "bf16")
     plain = copy.deepcopy(fast.net)
     momentum = Momentum(plain, recipe.sgd)
-    rates = optimizer.rates(recipe, 0.0, ())
+    rates = schedule.rates(recipe, 0.0, ())
     for number in range(3):
         batch = batch_of(recipe, step=number)
         outcome = fast(batch, rates, True)
@@ -94,7 +96,7 @@ def test_a_place_in_tensors_is_the_place_in_numbers(precision: str) -> None:
     """What a captured graph reads from the device: step, epoch and place in the epoch, for dropout and views."""
     recipe = narrow("source")
     numbers, tensors = maker(recipe, precision), maker(recipe, precision)
-    rates = optimizer.rates(recipe, 0.0, ())
+    rates = schedule.rates(recipe, 0.0, ())
     for step in (0, 1, 2**33 + 1):
         batch = replace(batch_of(recipe), step=step)
         one = numbers(batch, rates, True)
@@ -108,7 +110,7 @@ def test_a_place_in_tensors_is_the_place_in_numbers(precision: str) -> None:
 @pytest.mark.parametrize("name", ["source", "paper"])
 def test_the_gradient_of_the_views_is_never_computed(name: str) -> None:
     """Nothing asks for it: a fifth of the multiply-adds of conv1's three passes, and the largest activations."""
-    outcome = maker(narrow(name), "fp32")(batch_of(narrow(name)), optimizer.rates(narrow(name), 0.0, ()), True)
+    outcome = maker(narrow(name), "fp32")(batch_of(narrow(name)), schedule.rates(narrow(name), 0.0, ()), True)
     assert not outcome.views.requires_grad
     assert outcome.views.grad is None
 

@@ -12,14 +12,16 @@ import torch
 from tests.trained import alike
 
 from alexnet.cli.main import main
-from alexnet.config.recipe import RECIPES, Recipe
+from alexnet.config.recipe import Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import place
 from alexnet.core.errors import FailedError, UnusableError
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
 from alexnet.runs import checkpoint, log
 from alexnet.runs import folder as run_folder
-from alexnet.training.trainer import Given, begin, train
+from alexnet.training.setup import Given, begin
+from alexnet.training.train import train
 
 # Initial weights for a net this narrow: 0.01 is meant for the fan-in of the real one.
 LIVELY = {"std": (0.02, 0.1, 0.15, 0.15, 0.15, 0.1, 0.3, 0.3), "ones": ()}

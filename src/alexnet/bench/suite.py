@@ -9,27 +9,29 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from alexnet.bench import timing
+from alexnet.bench.peers import Stock, per_picture, pillow_square, recoded, stock_learner, stock_norm
 from alexnet.bench.timing import Clock, Line, compared
-from alexnet.config.recipe import LRN, RECIPES, AnyNet, Net, Recipe, WithinMap
+from alexnet.config.recipe import LRN, AnyNet, Net, Recipe, WithinMap
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Place, keep_pages, place
 from alexnet.core.errors import UnusableError
+from alexnet.data import transforms
 from alexnet.data.images.decode import decode
 from alexnet.data.images.limits import UnreadablePicture
 from alexnet.data.images.resize import square
 from alexnet.data.loader import Batch, training_batches
 from alexnet.data.prepare.prepare import prepare as prepare_store
 from alexnet.data.sources import drawings
-from alexnet.data.store import Store, packed
+from alexnet.data.store import Store
 from alexnet.data.transforms import Viewer
 from alexnet.models import layer_table
 from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import build
 from alexnet.ops.norm import response_norm, within_map_norm
-from alexnet.runs import folder as run
-from alexnet.training import optimizer
+from alexnet.training import optimizer, schedule
 from alexnet.training.step import Step, fastest
 
 MAPS = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}  # what the norms see
@@ -241,7 +243,7 @@ def end_to_end(clock: Clock, job: Job) -> Iterator[Line]:
         net = where.hold(build(recipe.net, 0)).train()
         momentum = optimizer.Momentum(net, recipe.sgd, where.dtype)
         take = fastest(Step(net, viewer_for(recipe, store).to(where.device), momentum, where, 0))
-        rates, count = optimizer.rates(recipe, 0.0, ()), 4
+        rates, count = schedule.rates(recipe, 0.0, ()), 4
         batches = training_batches(
             split, job.batch, epochs=10**6, seed=0, reshuffle=True, first_step=0, device=where.device, workers=2
         )
@@ -272,42 +274,19 @@ BENCHES: dict[str, Callable[[Clock, Job], Iterator[Line]]] = {
 }
 
 
-class Stock(nn.Sequential):
-    """The same layers (but for the norm within maps) of PyTorch's own modules, as anyone would write them."""
-
-    def __init__(self, net: Net) -> None:
-        k, norm = net.kernels, net.lrn
-        assert norm is not None
-
-        def lrn() -> nn.Module:
-            return nn.LocalResponseNorm(norm.n, norm.a * norm.n, norm.beta, norm.k)  # it divides by n
-
-        first = [lrn(), nn.ReLU(True)] if net.lrn1_first else [nn.ReLU(True), lrn()]
-        super().__init__(
-            nn.Conv2d(3, k[0], 11, 4), *first, nn.MaxPool2d(3, 2),
-            nn.Conv2d(k[0], k[1], 5, padding=2, groups=net.towers), nn.ReLU(True), lrn(), nn.MaxPool2d(3, 2),
-            nn.Conv2d(k[1], k[2], 3, padding=1), nn.ReLU(True),
-            nn.Conv2d(k[2], k[3], 3, padding=1, groups=net.towers), nn.ReLU(True),
-            nn.Conv2d(k[3], k[4], 3, padding=1, groups=net.towers), nn.ReLU(True), nn.MaxPool2d(3, 2), nn.Flatten(),
-            nn.Linear(k[4] * 36, net.hidden), nn.ReLU(True), nn.Dropout(net.dropout),
-            nn.Linear(net.hidden, net.hidden), nn.ReLU(True), nn.Dropout(net.dropout),
-            nn.Linear(net.hidden, net.classes),
-        )  # fmt: skip
-
-
 def learner(recipe: Recipe, views: Tensor, labels: Tensor, where: Place) -> Callable[[], object]:
     """A training step of ours on ready views; on a CUDA device captured, and from stored pictures."""
     net = where.hold(build(recipe.net, 0)).train()
     momentum = optimizer.Momentum(net, recipe.sgd, where.dtype)
     viewer = Viewer(recipe.views, recipe.net.input, torch.zeros(256, 256, 3), torch.eye(3)).to(where.device)
-    step, rates = Step(net, viewer, momentum, where, 0), optimizer.rates(recipe, 0.0, ())
+    step, rates = Step(net, viewer, momentum, where, 0), schedule.rates(recipe, 0.0, ())
     if where.device.type == "cuda":
         take, count = fastest(step), len(labels)
         # Random, for products of zeros are faster; and learned slowly, for the same batch comes a thousand times.
         images = torch.randint(0, 256, (count, 256, 256, 3), dtype=torch.uint8, device=where.device)
         batch, rates = (
             Batch(0, 0, 0, torch.arange(count, device=where.device), images, labels),
-            optimizer.Rates(1e-5, 2e-5),
+            schedule.Rates(1e-5, 2e-5),
         )
         return lambda: take(batch, rates, True)
     taken = views.to(where.dtype).contiguous(memory_format=torch.channels_last)
@@ -319,37 +298,6 @@ def learner(recipe: Recipe, views: Tensor, labels: Tensor, where: Place) -> Call
         return loss.item()
 
     return once
-
-
-def stock_norm(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """torch's norm, forward and backward; it has it in float32 alone."""
-    x = (60 * torch.randn(shape, device=device)).to(dtype).contiguous(memory_format=torch.channels_last)
-    x, g, norm = x.requires_grad_(), torch.randn_like(x), nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)
-    return lambda: torch.autograd.grad(norm(x.float()).to(dtype), x, g)
-
-
-def stock_learner(batch: int, where: Place) -> Callable[[], object]:
-    """A training step of the stock net on ready views: fp32 on a CPU, and on a GPU as precise as ours."""
-    net = RECIPES["source"].net
-    assert isinstance(net, Net)
-    views = 60 * torch.randn(batch, 3, net.input, net.input, device=where.device)
-    labels = torch.randint(0, net.classes, (batch,), device=where.device)
-    narrow = where.device.type == "cuda" and where.precision == "bf16"
-    return stock_step(Stock(net).to(where.device), F.pad(views, (0, 3, 0, 3)), labels, narrow)
-
-
-def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> Callable[[], object]:
-    """A training step as anyone would write it, in float32 or as autocast has it (torch's norm in float32)."""
-    sgd = torch.optim.SGD(net.train().parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
-
-    def learn() -> None:
-        with torch.autocast(views.device.type, torch.bfloat16, enabled=narrow):
-            loss = F.cross_entropy(net(views), labels)
-        sgd.zero_grad()
-        loss.backward()
-        sgd.step()
-
-    return learn
 
 
 def products(net: AnyNet, training: bool = False) -> int:
@@ -373,29 +321,4 @@ def store_of(job: Job, folder: Path, pictures: int) -> Store:
 def viewer_for(recipe: Recipe, store: Store) -> Viewer:
     """The recipe's views of a store."""
     statistics = (store.mean, store.eigenvalues, store.eigenvectors)
-    return run.viewer(recipe, *map(torch.from_numpy, statistics))
-
-
-def pillow_square(data: bytes) -> np.ndarray:
-    """Decoding and the same resize by Pillow alone."""
-    with Image.open(io.BytesIO(data)) as image:
-        rgb = image.convert("RGB")
-    shorter = min(rgb.size)
-    left, top = (rgb.width - shorter) // 2, (rgb.height - shorter) // 2
-    box = (left, top, left + shorter, top + shorter)
-    return np.asarray(rgb.resize((256, 256), Image.Resampling.BILINEAR, box=box))
-
-
-def recoded(data: bytes) -> bytes:
-    """A file as a JPEG store holds it, 256 x 256."""
-    return packed(pillow_square(data), "jpeg")
-
-
-def per_picture(data: bytes, mean: Tensor, random: torch.Generator) -> Tensor:
-    """Views as most pipelines make them: Pillow, a tensor a picture, crop, mirror, less the mean."""
-    with Image.open(io.BytesIO(data)) as image:
-        x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    top, left, mirror = torch.randint(0, 32, (3,), generator=random).tolist()
-    place = slice(None), slice(top, top + 224), slice(left, left + 224)
-    x = x[place].float() - mean[place]
-    return x.flip(2).contiguous() if mirror < 16 else x.contiguous()
+    return transforms.viewer(recipe, *map(torch.from_numpy, statistics))

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from alexnet.core.device import Place, keep_pages
-from alexnet.runs import folder
+from alexnet.runs import environment
 
 Work = Callable[[], object]
 
@@ -56,7 +56,7 @@ class Clock:
         """What it was measured on."""
         if self.where.device.type == "cuda":
             return torch.cuda.get_device_name(self.where.device)
-        return f"{folder.processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
+        return f"{environment.processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
 
     @property
     def calls(self) -> int:

@@ -1,12 +1,13 @@
 """Verbs that say how fast it is, or would be."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from alexnet.cli.console import show_json, show_lines, show_plan
+from alexnet.cli.console import percent, show_json, table
 from alexnet.cli.options import Device, Json, Positive, Precision, Rate, Settings, chosen, number
 from alexnet.core.errors import UnusableError
 
@@ -122,3 +123,29 @@ def plan(
         show_json(given | asdict(found))
     else:
         show_plan(f"{recipe}, batch {found.plans[0].batch:,}, {device.name}, {network}, {precision}", found)
+
+
+def show_lines(lines: Iterable[Any]) -> None:
+    """Each thing that was measured, as it comes: ours, the peers', and the machine's bound."""
+    what = machine = ""
+    for line in lines:
+        if line.machine != machine:
+            print(machine := line.machine)
+        if line.what != what:
+            print(f"\n{(what := line.what)}: {line.ours:.4g} {line.unit}", end="")
+            print(f", {line.fraction_of_bound:.2f} of the bound, {line.bound:.4g}" if line.bound is not None else "")
+        print(f"  {line.ratio:5.2f} times as fast as {line.peer_name}: {line.peer:.4g} {line.unit}", flush=True)
+
+
+def show_plan(title: str, found: Any) -> None:
+    """What training on many devices is predicted to take, each way, where more stop paying, and the small print."""
+    rows = []
+    for p in found.plans:
+        rows.append([
+            p.way, f"{p.processes:,}", f"{1e3 * p.step:.3g}", f"{1e3 * p.network:.3g}", f"{p.sent_each / 1e6:,.1f}",
+            f"{p.rate:,.0f}", percent(p.efficiency), f"{p.hours:.3g}", p.limit,
+        ])  # fmt: skip
+    heads = ["way", "processes", "ms a step", "waiting for the network", "MB each sends", "pictures/s", "efficiency"]
+    table(title, [*heads, "hours", "most goes to"], rows)
+    for line in (*found.refused.values(), *found.stops, *found.notes):
+        print(line)

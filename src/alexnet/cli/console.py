@@ -2,39 +2,15 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from alexnet.core.launch import speaker
+from alexnet.core.text import harmless
 
-# Of a terminal: the control characters, and those that turn the direction of what follows them.
-COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 LONGEST = 2000  # characters of a complaint
-MOST_CLASSES = 20  # that are shown one by one
-
-
-def show_summary(made: Any) -> None:
-    """Print what preparing did: pictures by split and class, and how many were not taken as they are."""
-    rows = [[f"{split} pictures", f"{n:,}"] for split, n in made.pictures.items()]
-    rows += [["classes", f"{made.classes:,}"], ["pixels a side, format", f"{made.side}, {made.form}"]]
-    rows += [[f"converted: {reason}", f"{n:,}"] for reason, n in made.converted.items()]
-    rows += [[f"refused: {reason}", f"{n:,}"] for reason, n in made.refused.items()]
-    rows += [["files in no class", f"{made.ignored:,}"]] if made.ignored else []
-    rows += [[f"left out: {reason}", f"{n:,}"] for reason, n in made.left_out.items()]
-    rows += [["megabytes", f"{made.bytes / 1e6:,.1f}"], ["seconds", f"{made.seconds:.1f}"], ["digest", made.digest]]
-    table(f"store {made.store} from {made.kind}", ["", ""], rows)
-    splits = list(made.pictures)
-    if len(made.per_class) <= MOST_CLASSES:
-        counts = [[name, *(f"{each[split]:,}" for split in splits)] for name, each in made.per_class.items()]
-    else:
-        extremes: list[tuple[str, Callable[[Iterable[int]], int]]] = [("fewest", min), ("most", max)]
-        counts = [[what, *(f"{of(c[s] for c in made.per_class.values()):,}" for s in splits)] for what, of in extremes]
-    table("", ["pictures of a class", *splits], counts)
-    if made.converted or made.refused:
-        print(f"each of them by name: {made.store / 'prepare.jsonl'}")
 
 
 def show_evaluation(found: Any, as_json: bool) -> None:
@@ -54,73 +30,6 @@ def show_evaluation(found: Any, as_json: bool) -> None:
         f"{found.errors.images} pictures, {len(found.runs)} run{'s' * (len(found.runs) > 1)}; error with 95 % interval"
     )
     table(title, ["", "top-1 error", "top-5 error", "nats"], rows)
-
-
-def show_lines(lines: Iterable[Any]) -> None:
-    """Each thing that was measured, as it comes: ours, the peers', and the machine's bound."""
-    what = machine = ""
-    for line in lines:
-        if line.machine != machine:
-            print(machine := line.machine)
-        if line.what != what:
-            print(f"\n{(what := line.what)}: {line.ours:.4g} {line.unit}", end="")
-            print(f", {line.fraction_of_bound:.2f} of the bound, {line.bound:.4g}" if line.bound is not None else "")
-        print(f"  {line.ratio:5.2f} times as fast as {line.peer_name}: {line.peer:.4g} {line.unit}", flush=True)
-
-
-def show_plan(title: str, found: Any) -> None:
-    """What training on many devices is predicted to take, each way, where more stop paying, and the small print."""
-    rows = []
-    for p in found.plans:
-        rows.append([
-            p.way, f"{p.processes:,}", f"{1e3 * p.step:.3g}", f"{1e3 * p.network:.3g}", f"{p.sent_each / 1e6:,.1f}",
-            f"{p.rate:,.0f}", percent(p.efficiency), f"{p.hours:.3g}", p.limit,
-        ])  # fmt: skip
-    heads = ["way", "processes", "ms a step", "waiting for the network", "MB each sends", "pictures/s", "efficiency"]
-    table(title, [*heads, "hours", "most goes to"], rows)
-    for line in (*found.refused.values(), *found.stops, *found.notes):
-        print(line)
-
-
-def show_claims(rows: Sequence[Any], as_json: bool) -> None:
-    """Every claim, the paper's number and 2012's, and what deciding it costs."""
-    if as_json:
-        show_json(rows)
-        return
-    heads = ["claim", "section", "paper", "2012 log", "arms", "recipe", "cost"]
-    names = ("claim", "section", "paper", "log", "arms", "recipe", "cost")
-    shown = [[", ".join(v) if isinstance(v := row[n], list) else v or "" for n in names] for row in rows]
-    first = rows[0]
-    title = f"{first['seeds']} seeds; {first['rate']:.2g} multiply-adds a second and core, {first['rate_is']}"
-    table(title, heads, shown)
-
-
-def show_studies(found: Sequence[Any], as_json: bool) -> None:
-    """What was found of each claim: by how much, in what interval, and the verdict."""
-    if as_json:
-        show_json(found)
-        return
-    for result in found:
-        rows = []
-        for e in result["expects"]:
-            low, high = e["low"], e["high"]
-            few = e["needed"]
-            rows.append([
-                f"{e['measure']}: {e['more']} against {e['than'] or e['less']}{'' if e['judged'] else ' (beside)'}",
-                amount(e["mean"], e), "" if low is None else f"{amount(low, e)} to {amount(high, e)}",
-                amount(e["paper"], e), e["verdict"], "" if few is None or e["verdict"] != "not shown" else f"{few}",
-            ])  # fmt: skip
-        heads = ["larger", "by", "95 % interval", "paper", "verdict", "seeds needed"]
-        table(f"{result['claim']}: {result['verdict']}; {result['scale']}, {result['seeds']} seeds", heads, rows)
-        for note in result["notes"]:
-            print(note)
-
-
-def amount(value: float | None, e: Any) -> str:
-    """A difference of errors in points, or a ratio."""
-    if value is None:
-        return ""
-    return f"{value:.2f} times" if e["ratio"] else f"{100 * value:.2f} points"
 
 
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -202,8 +111,3 @@ def complain(words: str) -> None:
         sys.stderr.flush()
     except OSError:  # nobody reads it, or its disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-
-
-def harmless(words: str) -> str:
-    """`words` with an escape such as \\u001b for what a terminal would obey and not show: a file's name may hold it."""
-    return COMMANDS.sub(lambda found: json.dumps(found[0])[1:-1], words)

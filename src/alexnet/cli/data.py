@@ -1,11 +1,12 @@
 """Verbs that make and check stores."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from alexnet.cli.console import bar, show_json, show_summary
+from alexnet.cli.console import bar, show_json, table
 from alexnet.cli.options import Json, number
 from alexnet.core.errors import UnusableError
 
@@ -83,3 +84,27 @@ def verify(store: Path, /) -> None:
     if damaged:
         raise UnusableError(f"store {store} is damaged: {', '.join(damaged)}; prepare it again")
     print(f"{store} is intact, digest {Store(store).digest}")
+
+
+MOST_CLASSES = 20  # that are shown one by one
+
+
+def show_summary(made: Any) -> None:
+    """Print what preparing did: pictures by split and class, and how many were not taken as they are."""
+    rows = [[f"{split} pictures", f"{n:,}"] for split, n in made.pictures.items()]
+    rows += [["classes", f"{made.classes:,}"], ["pixels a side, format", f"{made.side}, {made.form}"]]
+    rows += [[f"converted: {reason}", f"{n:,}"] for reason, n in made.converted.items()]
+    rows += [[f"refused: {reason}", f"{n:,}"] for reason, n in made.refused.items()]
+    rows += [["files in no class", f"{made.ignored:,}"]] if made.ignored else []
+    rows += [[f"left out: {reason}", f"{n:,}"] for reason, n in made.left_out.items()]
+    rows += [["megabytes", f"{made.bytes / 1e6:,.1f}"], ["seconds", f"{made.seconds:.1f}"], ["digest", made.digest]]
+    table(f"store {made.store} from {made.kind}", ["", ""], rows)
+    splits = list(made.pictures)
+    if len(made.per_class) <= MOST_CLASSES:
+        counts = [[name, *(f"{each[split]:,}" for split in splits)] for name, each in made.per_class.items()]
+    else:
+        extremes: list[tuple[str, Callable[[Iterable[int]], int]]] = [("fewest", min), ("most", max)]
+        counts = [[what, *(f"{of(c[s] for c in made.per_class.values()):,}" for s in splits)] for what, of in extremes]
+    table("", ["pictures of a class", *splits], counts)
+    if made.converted or made.refused:
+        print(f"each of them by name: {made.store / 'prepare.jsonl'}")

@@ -10,7 +10,7 @@ from alexnet.data.prepare.prepare import prepare
 from alexnet.figures import draw
 from alexnet.reporting.report import report
 from alexnet.runs.folder import is_run
-from alexnet.training.trainer import train
+from alexnet.training.train import train
 
 PICTURES = 1500
 

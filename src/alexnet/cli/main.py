@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Parameter
 
-from alexnet.cli import bench, data, look, model, train
+from alexnet.cli import bench, data, infer, model, studies, train
 from alexnet.cli.console import complain
 from alexnet.core.errors import FailedError, StoppedError, UnusableError
 from alexnet.core.launch import launch, speaker
@@ -26,12 +26,12 @@ app = App(
     default_parameter=Parameter(json_list=False, json_dict=False),  # a file may be called [1]
 )
 for verb in (
-    *(train.demo, data.prepare, data.verify, train.train, train.evaluate, train.predict, train.study),
+    *(train.demo, data.prepare, data.verify, train.train, infer.evaluate, infer.predict, studies.study),
     *(
-        look.figures,
-        look.features,
-        look.similar,
-        model.report,
+        studies.figures,
+        infer.features,
+        infer.similar,
+        studies.report,
         model.summary,
         model.recipe,
         bench.bench,

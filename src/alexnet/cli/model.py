@@ -1,24 +1,7 @@
 """Verbs that show what there is."""
 
-from pathlib import Path
-
 from alexnet.cli.console import show_json, table
 from alexnet.cli.options import Json, Settings, chosen
-
-
-def report(out: Path, /) -> None:
-    """Write one self-contained HTML page, OUT/report.html, about every study and run in a folder; also as report.md.
-
-    Example: alexnet report runs/
-
-    Parameters
-    ----------
-    out
-        Folder that holds study or run folders, at any depth.
-    """
-    from alexnet.reporting.report import report
-
-    print(report(out))
 
 
 def summary(recipe: str = "paper", /, *, set_: Settings = (), json_: Json = False) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from alexnet.config.overrides import cut
 from alexnet.core.errors import UnusableError
+from alexnet.core.text import cut
 
 if TYPE_CHECKING:
     from alexnet.config.recipe import Recipe
@@ -60,7 +60,7 @@ def way_of(towers_apart: bool, hybrid: bool) -> str:
 
 def chosen(name: str, settings: Sequence[str], **changes: int | None) -> "Recipe":
     """A recipe by name or file, with --set and the flags that stand for a field."""
-    from alexnet.config.recipe import named, override
+    from alexnet.config.recipes import named, override
 
     value = override(named(name), list(settings))
     return value.but(**{n: v for n, v in changes.items() if v is not None})

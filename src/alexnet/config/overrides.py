@@ -12,6 +12,7 @@ from dataclasses import field
 from typing import Any, Literal, Union
 
 from alexnet.core.errors import UnusableError
+from alexnet.core.text import cut
 
 MOST = 2**53  # of whole numbers: these are floats as well
 
@@ -213,8 +214,3 @@ def unknown(full: str, name: str, known: list[str], place: str, what: str = "rec
 def show(value: Any) -> str:
     """`value` as it stands in a message, cut to 80 characters."""
     return cut(repr(value) if isinstance(value, str) else json.dumps(plain(value), default=repr))
-
-
-def cut(text: str) -> str:
-    """`text`, or its beginning where it has more than 80 characters."""
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from alexnet.core.errors import UnusableError
 
 Share = tuple[int, int]  # (number, of how many)
-WAYS = ("data", "towers", "hybrid")  # for a net to lie over processes
 
 
 @dataclass(frozen=True)

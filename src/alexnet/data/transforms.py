@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from alexnet.config.recipe import Views
+from alexnet.config.recipe import Recipe, Views
 from alexnet.core import rng
 from alexnet.ops import crop
 
@@ -117,3 +117,11 @@ def along(alpha: Tensor, components: Tensor) -> Tensor:
     """
     a, c = alpha.double(), components.double()
     return a[:, :1] * c[:, 0] + a[:, 1:2] * c[:, 1] + a[:, 2:] * c[:, 2]
+
+
+def viewer(recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenvectors: torch.Tensor) -> Viewer:
+    """A viewer with the recipe's reading of the colour components (section 4.1)."""
+    length = eigenvalues.clamp(min=0)
+    if recipe.views.colour_scale == "deviation":
+        length = length.sqrt()
+    return Viewer(recipe.views, recipe.net.input, mean.float(), (eigenvectors * length).float())

@@ -16,9 +16,11 @@ from torch import Tensor
 from alexnet.config import overrides
 from alexnet.config.recipe import AnyNet, Net
 from alexnet.core.errors import UnusableError
-from alexnet.core.launch import WAYS, bounds
+from alexnet.core.launch import bounds
 from alexnet.distributed.mesh import Axis, Mesh
-from alexnet.models.alexnet import Layout, outputs, own, unchanged
+from alexnet.distributed.strategy import WAYS
+from alexnet.models.alexnet import outputs
+from alexnet.models.shard import Layout, own, unchanged
 
 
 @dataclass(frozen=True)

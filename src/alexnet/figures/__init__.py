@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet.figures.architecture import architecture
+from alexnet.figures.catalogue import CAPTIONS, NAMES, QUICK, of_run
 from alexnet.figures.confusion import confusion
 from alexnet.figures.conv1_kernels import kernels
+from alexnet.figures.feature_maps import maps
 from alexnet.figures.learning_curves import curves, reading
-from alexnet.figures.pictures import chances, maps, neighbours, top5
+from alexnet.figures.neighbours import neighbours
 from alexnet.figures.relu_tanh import figure_1, of_study, reached, training_errors
-from alexnet.figures.run_data import CAPTIONS, NAMES, QUICK, Progress, of_run
+from alexnet.figures.run_data import Progress
 from alexnet.figures.style import rendered, save
+from alexnet.figures.top5 import top5
+from alexnet.figures.views_and_dropout import chances
 
 __all__ = [
     "CAPTIONS", "NAMES", "QUICK", "architecture", "chances", "confusion", "curves", "draw", "figure_1", "kernels",

@@ -8,6 +8,12 @@ from alexnet.figures.style import INK, SMALL, SOFT, TEXT, TOWERS, sheet, title
 from alexnet.models import layer_table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from alexnet.models.build import Network
+from alexnet.figures.run_data import Subject
+
+if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -151,3 +157,13 @@ def _window(layer: layer_table.Layer) -> tuple[int, int] | None:
 
 def _large(number: int) -> str:
     return f"{number / 1e9:.2f} billion" if number >= 1e9 else f"{number / 1e6:.1f} million"
+
+
+def draw_architecture(subject: Subject) -> "Figure":
+    """Figure 2, of the run's recipe."""
+    import torch
+
+    from alexnet.models import build
+
+    with torch.device("meta"):
+        return architecture(build.build(subject.recipe.net, 0))

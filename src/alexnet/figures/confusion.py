@@ -10,6 +10,11 @@ from alexnet.figures.style import INK, SMALL, SOFT, TEXT, sheet, short, title
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+from alexnet.figures.run_data import Subject, evenly
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 WORST = 10  # classes shown
 PAIRS = 8  # mistakes named
 
@@ -80,3 +85,13 @@ def mistakes(counts: np.ndarray, most: int) -> list[tuple[int, int, int, int]]:
     order = np.argsort(-off, axis=None, kind="stable")[:most]
     pairs = [divmod(int(i), len(counts)) for i in order]
     return [(t, s, int(off[t, s]), int(counts[t].sum())) for t, s in pairs if off[t, s]]
+
+
+HELD_OUT = 1000  # held-out pictures in the confusion, at least; ten a class where there are many
+
+
+def draw_confusion(subject: Subject) -> "Figure":
+    """The held-out split's worst classes."""
+    split = subject.held_out
+    ids = evenly(max(HELD_OUT, 10 * len(subject.names)), len(split))
+    return confusion(split.labels[ids], subject.guesses(split, ids), subject.names, len(split))

@@ -10,6 +10,11 @@ from alexnet.figures.tower_statistics import NOISE, measured
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+from alexnet.figures.run_data import Subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def kernels(weight: np.ndarray, towers: int) -> "Figure":
     """The kernels, weight (K, 3, s, s), as colour tiles, tower 0 above tower 1; beneath, their colour and orientation.
@@ -72,3 +77,9 @@ def tiles(weight: np.ndarray, towers: int) -> tuple[np.ndarray, list[int], int]:
 def _scaled(kernel: np.ndarray) -> np.ndarray:
     low, high = kernel.min(), kernel.max()
     return (kernel - low) / (high - low) if high > low else np.full_like(kernel, 0.5)
+
+
+def draw_kernels(subject: Subject) -> "Figure":
+    """Figure 3."""
+    subject.convolves()
+    return kernels(subject.net.state_dict()["conv1.weight"].float().cpu().numpy(), subject.towers)

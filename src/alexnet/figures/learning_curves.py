@@ -5,8 +5,15 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from alexnet.core.errors import UnusableError
 from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, TRUE, foot, sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+from alexnet.figures.run_data import Subject, evenly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,3 +142,20 @@ def _drops(lines: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """(epoch, new rate) wherever the rate falls."""
     ordered = sorted(lines, key=lambda line: line["step"])
     return [(after["epoch"], after["rate"]) for before, after in pairwise(ordered) if after["rate"] < before["rate"]]
+
+
+TRAINING = 500  # training pictures seen as validation sees them, for the curves
+
+
+def draw_curves(subject: Subject) -> "Figure":
+    """The log, with the training error as validation would see it where net and store are at hand."""
+    from alexnet.runs import log
+    from alexnet.runs.folder import classes_of
+
+    try:
+        split = subject.store["train"]
+        ids = evenly(TRAINING, len(split))
+        error = float(np.mean(subject.guesses(split, ids) != split.labels[ids]))
+    except UnusableError:
+        error = None
+    return curves(log.read(subject.run), len(classes_of(subject.run)), error)

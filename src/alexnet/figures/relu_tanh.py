@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet.core.errors import UnusableError
 from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, sheet
-from alexnet.studies.claims import UNTIL
+from alexnet.studies.claim import UNTIL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,7 +91,7 @@ def figure_1(errors: Errors) -> "Figure":
 
 def reached(errors: Errors) -> str:
     """The figure in words: epochs to a training error of 25 % by seed, and their mean ratio with its interval."""
-    from alexnet.studies.run import crossing
+    from alexnet.studies.measures import crossing
     from alexnet.studies.statistics import judge
 
     epochs = {arm: {seed: crossing(e, UNTIL) for seed, e in sorted(errors[arm].items())} for arm in STYLES}

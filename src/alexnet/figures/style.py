@@ -4,9 +4,13 @@ import io
 import textwrap
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from alexnet.core.files import write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,3 +65,9 @@ def rendered(figure: "Figure", form: Literal["png", "svg"], dots: int = 150) -> 
         warnings.filterwarnings("ignore", "Glyph")  # a class name in a script that the font lacks shows as boxes
         figure.savefig(out, format=form, dpi=dots, metadata=metadata)
     return out.getvalue()
+
+
+def _below(axes: "Axes", words: str, **style: Any) -> None:
+    axes.text(
+        0.5, -0.03, words, transform=axes.transAxes, ha="center", va="top", color=INK, parse_math=False, **style
+    )  # fmt: skip

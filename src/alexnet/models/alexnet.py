@@ -1,9 +1,7 @@
 """The network of figure 2: five convolutional and three fully connected layers in two towers."""
 
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import torch
@@ -11,58 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.config.recipe import Net
-from alexnet.core import rng
-from alexnet.core.errors import UnusableError
-from alexnet.core.launch import bounds
 from alexnet.models import layer_table
+from alexnet.models.layers import ACTIVATIONS, initialise, last, named
+from alexnet.models.shard import Layout, Runs
 from alexnet.ops.dropout import dropout
 from alexnet.ops.linear import linear
 from alexnet.ops.norm import Relu, pooled_norm, response_norm, within_map_norm
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh, "logistic": torch.sigmoid}
-
-
 ALL_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "fc6", "fc7", "fc8")
-Runs = Sequence[tuple[int, int]]  # (position in the global batch, pictures)
-
-
-def unchanged(x: Tensor) -> Tensor:
-    """The join between towers in one process, which holds them all."""
-    return x
-
-
-def own(x: Tensor, runs: Runs) -> Tensor:
-    """The join between replicas where each keeps its own pictures."""
-    return x
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What of a net a process holds, and how it comes by what the others hold; as it stands it holds all (section 3.2).
-
-    The maps of conv1 to conv5 are shared out to `towers` processes, of which it is number `tower`; the units of fc6
-    and fc7 to `units`, of which it is number `unit`; and so those of fc8, if `fc8_apart`.
-    """
-
-    towers: int = 1
-    tower: int = 0
-    units: int = 1
-    unit: int = 0
-    fc8_apart: bool = False
-    conv3: Callable[[Tensor], Tensor] = unchanged  # what makes the input of conv3 of the maps that are held,
-    conv6: Callable[[Tensor], Tensor] = unchanged  # and of conv6, where there is one,
-    fc7: Callable[[Tensor], Tensor] = unchanged  # those of fc7 and fc8 of the units that are held,
-    fc8: Callable[[Tensor], Tensor] = unchanged
-    fc6: Callable[[Tensor, Runs], Tensor] = own  # that of fc6, given what pictures there are elsewhere,
-    out: Callable[[Tensor, Runs], Tensor] = own  # and the logits of this process's pictures
-    gathers: bool = False  # whether fc6 and what follows see the pictures of all replicas
-
-    def part(self, layer: str, outputs: int) -> tuple[int, int]:
-        """Which of a layer's outputs are held: from the first to before the second number."""
-        of, number = (self.towers, self.tower) if layer.startswith("conv") else (self.units, self.unit)
-        if layer == "fc8" and not self.fc8_apart:
-            of, number = 1, 0
-        return bounds(outputs, of)[number]
 
 
 class AlexNet(nn.Module):
@@ -245,43 +199,3 @@ def outputs(net: Net) -> dict[str, int]:
     """The maps or units of the whole layers that have weights."""
     all_ = dict(zip(ALL_LAYERS, (*net.kernels, net.conv6, net.hidden, net.hidden, net.classes), strict=True))
     return {name: all_[name] for name in net.layers}
-
-
-def last(layers: Iterator[tuple[str, Tensor]]) -> Tensor:
-    """The output of the last layer of a walk; the others are let go on the way."""
-    return deque(layers, maxlen=1)[0][1]
-
-
-def named(layers: Iterator[tuple[str, Tensor]], layer: str) -> Tensor:
-    """The output of one layer of a walk; raises UnusableError, with the names there are, for another name."""
-    names = []
-    for name, x in layers:
-        if name == layer:
-            return x
-        names.append(name)
-    raise UnusableError(f"no layer {layer}; this net has {', '.join(names)}")
-
-
-def initialise(
-    module: nn.Module,
-    initial: Mapping[str, tuple[float, float]],
-    seed: int,
-    held: Mapping[str, tuple[int, int]] | None = None,
-) -> None:
-    """Weights from N(0, std^2), whatever the fan-in, and equal biases; `initial`: both of each layer (section 5).
-
-    A layer's weights are a function of (seed, the layer's name). `held`: which of the whole layer's outputs is the
-    first that it has, and how many outputs the whole has.
-    """
-    with torch.no_grad():
-        for name, (std, one) in initial.items():
-            layer = module.get_submodule(name)
-            weight, bias = layer.weight, layer.bias
-            assert isinstance(weight, Tensor)
-            assert isinstance(bias, Tensor)
-            first, outputs = (held or {}).get(name, (0, len(weight)))
-            whole = weight if len(weight) == outputs else weight.new_empty(outputs, *weight.shape[1:])
-            whole.normal_(0, std, generator=rng.generator(seed, f"init {name}"))
-            if whole is not weight:
-                weight.copy_(whole[first : first + len(weight)])
-            bias.fill_(one)

@@ -1,9 +1,10 @@
 """Which net a recipe describes."""
 
 from alexnet.config.recipe import AnyNet, CifarNet, Net
-from alexnet.models.alexnet import AlexNet, Layout
+from alexnet.models.alexnet import AlexNet
 from alexnet.models.cifar import Cifar
 from alexnet.models.mlp import Mlp
+from alexnet.models.shard import Layout
 
 Network = AlexNet | Cifar | Mlp
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from alexnet.config.recipe import LRN, CifarNet
 from alexnet.models import layer_table
-from alexnet.models.alexnet import ACTIVATIONS, Runs, initialise, last, named
+from alexnet.models.layers import ACTIVATIONS, initialise, last, named
+from alexnet.models.shard import Runs
 from alexnet.ops.norm import response_norm, within_map_norm
 
 

@@ -7,7 +7,8 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from alexnet.config.recipe import MlpNet
-from alexnet.models.alexnet import ACTIVATIONS, Runs, initialise, last, named
+from alexnet.models.layers import ACTIVATIONS, initialise, last, named
+from alexnet.models.shard import Runs
 from alexnet.ops.dropout import dropout
 from alexnet.ops.linear import linear
 

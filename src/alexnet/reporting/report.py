@@ -12,9 +12,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alexnet import figures
-from alexnet.cli.console import harmless
 from alexnet.core.errors import UnusableError
 from alexnet.core.files import write
+from alexnet.core.text import harmless
 from alexnet.reporting import results
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json

@@ -5,14 +5,9 @@ recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and
 
 import hashlib
 import os
-import platform
 import re
-import shlex
-import subprocess
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +22,8 @@ from alexnet.core.device import Place
 from alexnet.core.errors import UnusableError
 from alexnet.core.files import contents, json_bytes, parsed, read_signed, signed, write
 from alexnet.data.store import Class, Store, labels
-from alexnet.data.transforms import Viewer
-from alexnet.ops import dispatch
-from alexnet.version import __version__
+from alexnet.data.transforms import Viewer, viewer
+from alexnet.runs.environment import environment
 
 UNFINISHED = re.compile(r"\w+\.(jsonl?|safetensors)\.\d+\.tmp")  # what a killed disk.write leaves of a run's files
 
@@ -72,26 +66,6 @@ def locked(run: Path, leads: bool = True) -> AbstractContextManager[Any]:
         if UNFINISHED.fullmatch(left.name):  # by a process that was killed
             left.unlink()
     return file
-
-
-def environment(store: Store, place: Place, processes: str = "1 process") -> dict[str, Any]:
-    """Where, on what and from what a run was made."""
-    return {
-        "store": str(store.path.resolve()),
-        "store_digest": store.digest,
-        "store_kind": store.kind,
-        "images": {name: len(split) for name, split in store.splits.items()},
-        "classes": len(store.classes),
-        "precision": place.precision,
-        "kernels": dispatch.name(place.device),
-        "device": torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else processor(),
-        "processes": processes,
-        "threads": torch.get_num_threads(),
-        "versions": {"alexnet": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "commit": commit(),
-        "command": shlex.join(sys.argv),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def is_run(run: Path) -> bool:
@@ -169,14 +143,6 @@ def trusted(run: Path, file: str) -> bytes:
     return data
 
 
-def viewer(recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenvectors: torch.Tensor) -> Viewer:
-    """A viewer with the recipe's reading of the colour components (section 4.1)."""
-    length = eigenvalues.clamp(min=0)
-    if recipe.views.colour_scale == "deviation":
-        length = length.sqrt()
-    return Viewer(recipe.views, recipe.net.input, mean.float(), (eigenvectors * length).float())
-
-
 def read_json(path: Path) -> Any:
     """A JSON file of a run; raises UnusableError where there is none."""
     try:
@@ -207,39 +173,3 @@ def _record(run: Path) -> dict[str, Any]:
         raise UnusableError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise UnusableError(f"{path} is damaged ({error}); the run cannot be used without it") from None
-
-
-def processor() -> str:
-    """The CPU's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def code() -> str:
-    """Twelve hexadecimal digits that identify the package's source."""
-    total = hashlib.sha256()
-    for path in sorted(p for p in Path(__file__).parents[1].rglob("*") if p.suffix in (".py", ".cpp")):
-        total.update(path.read_bytes())
-    return total.hexdigest()[:12]
-
-
-def commit() -> str | None:
-    """The commit of the checkout that the package runs from, with + where it was changed; None if installed."""
-    here = Path(__file__).parents[1] / "__init__.py"
-    # The first fails where the file is not the checkout's own: an installed copy may lie inside another's checkout.
-    questions = (
-        ["ls-files", "--error-unmatch", here.name],
-        ["rev-parse", "--short=12", "HEAD"],
-        ["status", "--porcelain", "--", "."],
-    )
-    try:
-        _, head, changed = (
-            subprocess.run(["git", *q], cwd=here.parent, capture_output=True, text=True, check=True, timeout=10).stdout
-            for q in questions
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head.strip() + ("+" if changed.strip() else "")

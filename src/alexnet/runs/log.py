@@ -15,9 +15,9 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alexnet.cli.console import harmless
 from alexnet.core.errors import FailedError, UnusableError
 from alexnet.core.files import contents, parsed, write
+from alexnet.core.text import harmless
 
 BAR = 10  # characters of the progress bar,
 BESIDE = 16 + BAR  # and of all on its line but the words: "100:00:00 left", and spaces

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alexnet.config.recipe import Recipe, named
+from alexnet.config.recipe import Recipe
+from alexnet.config.recipes import named
 from alexnet.core.errors import UnusableError
 from alexnet.data.store import Store
 from alexnet.models import layer_table
 from alexnet.runs import folder as run
 from alexnet.runs import log
 from alexnet.studies import claims
-from alexnet.studies.run import basis, plan
+from alexnet.studies.plan import basis, plan
 
 RATE = 6e10  # multiply-adds a second of one core in training, assumed where no run tells: an AMD EPYC's, in bf16
 CIFAR_10 = (32, 50_000)  # side and training pictures, assumed where no store is named

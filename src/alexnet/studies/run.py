@@ -7,48 +7,28 @@ OUT/NAME.json is what was found of each claim. Beside them, OUT/evaluations keep
 import hashlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from alexnet.config import overrides
-from alexnet.config.recipe import Plateau, Recipe, Start, named
+from alexnet.config.recipe import Recipe
 from alexnet.core.device import Place, place
 from alexnet.core.errors import FailedError, StoppedError, UnusableError
 from alexnet.core.files import write_json
 from alexnet.core.launch import launch
 from alexnet.core.signals import Signals
-from alexnet.data.loader import steps
 from alexnet.data.store import Store
 from alexnet.inference.evaluate import evaluate
-from alexnet.runs import checkpoint
+from alexnet.runs import checkpoint, environment
 from alexnet.runs import folder as run
 from alexnet.runs import log as runlog
-from alexnet.studies import claims
-from alexnet.studies.claims import MEASURES, Claim, Expect
+from alexnet.studies.claim import MEASURES, Expect
+from alexnet.studies.measures import complete, logged
+from alexnet.studies.plan import Plan, planned
 from alexnet.studies.statistics import judge, overall
-from alexnet.training.trainer import check_fit, check_same, train
-
-SIDE = 32  # pixels, of CIFAR-10's pictures
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a claim's study trains: for each arm a recipe a seed.
-
-    `first`: by the digest of a recipe that starts from another net, what that is, trained on the store `more`.
-    """
-
-    claim: Claim
-    base: str
-    arms: Mapping[str, Sequence[Recipe]]
-    first: Mapping[str, Recipe] = field(default_factory=dict)
-    more: Store | None = None
-
-    @property
-    def recipes(self) -> dict[str, Recipe]:
-        """Each recipe once, by its digest."""
-        return {recipe.digest: recipe for recipes in self.arms.values() for recipe in recipes}
+from alexnet.training.setup import check_same
+from alexnet.training.train import train
 
 
 def study(
@@ -100,105 +80,6 @@ def study(
             words = str(stop).removesuffix("; --resume goes on from there")
             raise StoppedError(f"{words}; the same command goes on with the study", stop.signal) from None
     return found
-
-
-def planned(
-    names: Sequence[str],
-    store: Store,
-    recipe: str | Recipe | None,
-    seeds: int,
-    epochs: int | None,
-    more: Store | None = None,
-) -> tuple[list[Plan], list[str]]:
-    """The claims' plans, and for "all" why some are left out; raises UnusableError for one that cannot be decided."""
-    if seeds < 1:
-        raise UnusableError(f"--seeds {seeds}; give 1 or more, and 2 or more for an interval")
-    given, every, plans, left = named(recipe) if isinstance(recipe, str) else recipe, "all" in names, [], []
-    for claim in claims.meant(names):
-        try:
-            called = recipe if isinstance(recipe, str) else None
-            plans.append(plan(claim, store, given, called, seeds, epochs, more))
-        except UnusableError as error:
-            if not every:
-                raise
-            left.append(str(error))
-    if not plans:
-        raise UnusableError(f"no claim can be decided on store {store.path}: {left[0] if left else 'name one, or all'}")
-    return plans, left
-
-
-def plan(
-    claim: Claim,
-    store: Store,
-    given: Recipe | None,
-    called: str | None,
-    seeds: int,
-    epochs: int | None,
-    more: Store | None = None,
-) -> Plan:
-    """A claim's plan on a store; raises UnusableError where the one cannot be decided on the other."""
-    name, base = basis(claim, store.side, given, epochs)
-    base = base.but(net={"classes": len(store.classes)})  # before the arms: one counts the weights
-    if claim.base and store.side != SIDE:
-        raise UnusableError(
-            f"claim {claim.name} needs pictures of 32 pixels, as CIFAR-10 has; store {store.path} holds {store.side}"
-        )
-    arms = claims.arms(claim, base)
-    for recipe in arms.values():
-        check_fit(f"of claim {claim.name}", recipe, store)
-    if claim.room and base.net.input >= store.side:
-        raise UnusableError(
-            f"claim {claim.name} is about crops, and views of {base.net.input} pixels leave no room in the "
-            f"{store.side} of store {store.path}; give another --recipe"
-        )
-    for e in claim.expects:
-        if e.judged and e.more != e.less and arms[e.more].digest == arms[e.less].digest:
-            raise UnusableError(
-                f"claim {claim.name}: its arms {e.more} and {e.less} are the same net under recipe {called or name}; "
-                "give a --recipe in which they differ"
-            )
-    if claim.rows and not more:  # a table without the rows that need it
-        arms = {n: r for n, r in arms.items() if n not in claim.first}
-    counts = {n: max((row.nets.get(n, 0) for row in claim.rows), default=seeds) for n in arms}
-    seeded = {n: [r.but(seed=seed) for seed in range(counts[n])] for n, r in arms.items()}
-    first = dict[str, Recipe]()
-    for arm in claim.first.keys() & arms.keys():
-        before = pretrained(claim, base, arm, store, more)
-        for i, recipe in enumerate(seeded[arm]):
-            other = before.but(seed=recipe.seed)
-            assert more
-            end = steps(len(more["train"]), other.sgd.batch) * other.epochs
-            start = Start(other.digest, more.digest, end, recipe.net.layers[:-1])
-            seeded[arm][i] = recipe.but(start=start)
-            first[seeded[arm][i].digest] = other
-    return Plan(claim, called or name, seeded, first, more)
-
-
-def pretrained(claim: Claim, base: Recipe, arm: str, store: Store, more: Store | None) -> Recipe:
-    """What an arm is trained as on the store `more`; raises UnusableError where there is none that serves."""
-    if more is None:
-        raise UnusableError(
-            f"claim {claim.name} trains on more classes first; name a store of them with --pretrain-on STORE"
-        )
-    if more.side != store.side or len(more.classes) <= len(store.classes):
-        raise UnusableError(
-            f"--pretrain-on {more.path} has {len(more.classes)} classes and pictures of {more.side} pixels; it must "
-            f"have more than {len(store.classes)} classes, and {store.side} pixels as store {store.path}"
-        )
-    change = claim.first[arm]
-    recipe = base.but(**(change(base) if callable(change) else change)).but(net={"classes": len(more.classes)})
-    if isinstance(recipe.schedule, Plateau):
-        raise UnusableError(
-            f"claim {claim.name} needs a recipe whose length is known before: source or tiny, not paper"
-        )
-    check_fit(f"of claim {claim.name}", recipe, more)
-    return recipe
-
-
-def basis(claim: Claim, side: int, given: Recipe | None, epochs: int | None) -> tuple[str, Recipe]:
-    """The recipe that a claim's arms differ from, and its name; raises UnusableError for a claim that cannot be run."""
-    name, base = claims.base(claim, side, given)
-    return name, base.but(epochs=epochs) if epochs is not None else base
 
 
 def home(out: Path, store: Store) -> Path:
@@ -327,7 +208,7 @@ class Work:
             "recipe": {"name": self.plan.base, "epochs": first.epochs},
             "store": {"path": str(self.store.path.resolve()), "kind": self.store.kind, "digest": self.store.digest},
             "precision": self.where.precision,
-            "commit": run.commit(),
+            "commit": environment.commit(),
         }
 
     def rows(self, arms: Mapping[str, Any], failed: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -385,40 +266,6 @@ class Work:
             kept.parent.mkdir(exist_ok=True)
             write_json(kept, found.errors.plain() | {"runs": key})
         return dict(run.read_json(kept))
-
-
-def complete(folder: Path, recipe: Recipe, until: float | None) -> bool:
-    """Whether a run has come to its end, or its training error to `until`."""
-    log = runlog.read(folder)
-    errors = [line["train_error"] for line in log if line["kind"] == "epoch"]
-    if until is not None and any(error <= until for error in errors):
-        return True
-    ended = len(errors) >= recipe.epochs or isinstance(recipe.schedule, Plateau)
-    return ended and any(line["kind"] == "final" for line in log)
-
-
-def logged(log: Sequence[Mapping[str, Any]], recipe: Recipe) -> dict[str, float | None]:
-    """What a run's log shows; None for what it does not come to."""
-    epochs = [line for line in log if line["kind"] == "epoch"]
-    final = next((line for line in log if line["kind"] == "final"), None)
-    seen: dict[str, float | None] = {m: final[m] if final else None for m in ("top1", "top5")}
-    seen |= {f"one_{m}": final["one_view"][m] if final else None for m in ("top1", "top5")}
-    errors, held_out = [e["train_error"] for e in epochs], [e["top1"] for e in epochs]
-    seen["until"] = crossing([1 - 1 / recipe.net.classes, *errors], claims.UNTIL)
-    start = max(1, round(recipe.epochs / 10))
-    seen["early"] = statistics.fmean(errors[:start]) if len(errors) >= start else None
-    low = 1.05 * min(held_out, default=0.0)
-    seen["settled"] = next((float(i) for i, error in enumerate(held_out, 1) if error <= low), None)
-    return seen
-
-
-def crossing(errors: Sequence[float], level: float) -> float | None:
-    """Where a line through the errors after epoch 0, 1, 2... first comes down to `level`; None where it does not."""
-    for i, error in enumerate(errors):
-        if error <= level:
-            above = errors[i - 1] if i else error
-            return i - 1 + (above - level) / (above - error) if i else 0.0
-    return None
 
 
 def expected(e: Expect, arms: Mapping[str, Any]) -> dict[str, Any]:

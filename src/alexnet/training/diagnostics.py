@@ -7,7 +7,8 @@ from typing import cast
 
 from torch import Tensor
 
-from alexnet.config.recipe import RECIPES, Net, Recipe
+from alexnet.config.recipe import Net, Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.models import layer_table
 
 RAW_STD = 40  # grey levels: photographs minus their mean have 50 to 75; inputs far below are scaled

@@ -14,7 +14,8 @@ from alexnet.data.loader import Batch
 from alexnet.data.transforms import Viewer
 from alexnet.distributed.sharding import Gradients, Spread
 from alexnet.models.build import Network
-from alexnet.training.optimizer import Momentum, Rates
+from alexnet.training.optimizer import Momentum
+from alexnet.training.schedule import Rates
 
 EAGER = 3  # steps of a kind before it is captured: libraries choose and compile on the first ones
 

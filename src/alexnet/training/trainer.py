@@ -1,155 +1,33 @@
 """Training: start or resume, and the loop."""
 
 import math
-import shlex
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from alexnet.config import overrides
-from alexnet.config.recipe import Recipe, Start, named
-from alexnet.core.device import Place, keep_pages, place
-from alexnet.core.errors import FailedError, StoppedError, UnusableError
-from alexnet.core.signals import Signals
+from alexnet.config.recipe import Recipe
+from alexnet.core.device import Place
+from alexnet.core.errors import FailedError
 from alexnet.data.cache import Pictures
 from alexnet.data.loader import Batch, Batches, steps, training_batches
 from alexnet.data.store import Store
-from alexnet.distributed.mesh import TIMEOUT, Mesh, joined
-from alexnet.distributed.sharding import Spread, spread
+from alexnet.distributed.sharding import Spread
 from alexnet.inference.evaluate import Evaluation, evaluated, validate
 from alexnet.models.build import Network, build
 from alexnet.ops import dispatch
-from alexnet.runs import checkpoint
+from alexnet.runs import checkpoint, environment
 from alexnet.runs import folder as run
 from alexnet.runs import log as runlog
 from alexnet.runs.checkpoint import State
 from alexnet.training import finetune as starting
-from alexnet.training import optimizer
+from alexnet.training import optimizer, schedule
 from alexnet.training.diagnostics import Watch, holding, not_a_number
 from alexnet.training.step import Outcome, Step, fastest, forward
-
-LAUNCHER = 3.0  # seconds within which a launcher hands a signal on
-GO, SAVE, END = range(3)  # what a process asks for after a step; all do the most that one asks for
-
-
-def train(
-    store: str | Path | Store,
-    folder: str | Path,
-    recipe: str | Recipe | None = None,
-    *,
-    name: str | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    precision: str = "auto",
-    workers: int = 2,
-    cache: str = "auto",
-    save_every: float = 600,
-    keep: int = 2,
-    way: str = "data",
-    accumulate: int = 1,
-    timeout: float = TIMEOUT,
-    until: float | None = None,
-    start: str | Path | None = None,
-    layers: Sequence[str] = (),
-    quiet: bool = False,
-    leave: bool = False,
-) -> Evaluation:
-    """Train a recipe's net on a store, into a run folder; evaluate it with ten views at the end.
-
-    `recipe`: a name, a JSON file or a value, which `name` then names ("source" if None, or the one the run was begun
-    with); the number of classes comes from the store. `resume` goes on where the run stopped, mid-epoch too: bit for
-    bit on a CPU with as many threads. `cache`: where pictures are kept (data.cache.Pictures). `save_every`: seconds
-    between checkpoints, besides one an epoch; `keep`: how many of them stay (0: all).
-
-    Started by torchrun, all its processes train one net, in one of launch.WAYS: replicas of it ("data"), its towers
-    apart ("towers"), or convolutions in replicas and the other layers shared out ("hybrid"). `accumulate`: parts that
-    a process takes its share of a batch in. `timeout`: seconds after which a peer that says nothing is lost. None of
-    them changes the result but for rounding.
-
-    `until`: end after the first epoch whose training error is no higher, ten views included.
-
-    `start`: a run whose newest weights a new run begins with (section 6): its `layers`, or all of the same name and
-    shape, but for the last where the classes differ. The recipe says which, in `start`; `sgd.layer_rate` scales the
-    rates of single layers, and 0 freezes them.
-
-    Raises UnusableError for what does not fit, FailedError if the loss is no number or a peer is lost, and
-    StoppedError, after saving, on SIGINT, SIGTERM or SIGHUP. A second signal raises KeyboardInterrupt without waiting
-    for that, and `resume` goes on from the last checkpoint; with `leave` it ends the process, as the command line does.
-    """
-    where = place(device, precision)
-    with joined(where.device, 2 if way == "towers" else 1, timeout) as mesh:
-        alone = mesh.everyone.size == 1
-        given = Given(store, recipe, name, resume, until, Path(start) if start else None, tuple(layers))
-        begun = begin(mesh, given, Path(folder), where, precision, way, accumulate, workers, cache)
-        signals = Signals(mesh.hear(), same=0 if alone else LAUNCHER, leave=leave)
-        there = run.is_run(Path(folder))
-        with begun as training, signals, training.log(quiet) as log:
-            signals.say = log.say
-            if resume and not training.step:
-                why = "has no checkpoint, since it ended before its first" if there else "holds no run yet"
-                log.say(f"{folder} {why}: nothing is resumed, and training begins anew")
-            try:
-                loop(training, log, signals.poll, save_every, keep)
-                final = training.evaluate(signals.poll)
-            except StoppedError as stop:
-                training.read(log)
-                training.save(keep)
-                words = f"saved at step {training.step} of {training.total} in {folder}; --resume goes on from there"
-                raise StoppedError(f"{stop}: {words}", stop.signal) from None
-            log.final(training.step, final.plain())
-    return final
-
-
-def loop(training: "Training", log: runlog.RunLog, poll: Callable[..., None], save_every: float, keep: int) -> None:
-    """From the step where `training` stands to the end of its recipe."""
-    saved, due = time.monotonic(), training.spread.mesh.hear()
-    log.say(training.title)
-    if training.unvalidated:  # stopped between an epoch's last step and its validation
-        log.epoch(training.step, **training.validate(poll))
-        training.save(keep)
-    waited = 0.0
-    with closing(training.batches()) as batches:  # an exception that is kept would keep its readers
-        for batch in batches:
-            training.advance(batch, batches.waited - waited)
-            waited = batches.waited
-            training.read(log, but=training.where.ahead)
-            poll()
-            asked = due(END if training.lost else SAVE if time.monotonic() - saved > save_every else GO)
-            if asked == END:
-                training.check()
-            save = asked == SAVE
-            if training.unvalidated:
-                training.read(log)
-                training.check()
-                log.epoch(training.step, **training.validate(poll))
-                save = True
-            if save:
-                training.read(log)
-                training.save(keep)
-                # Anew, since what was named while the answer was on its way is done.
-                saved, due = time.monotonic(), training.spread.mesh.hear()
-            if training.finished:
-                return
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a training is asked for; `name` is that of a recipe which is given as a value, `until` as `train` has it."""
-
-    store: str | Path | Store
-    recipe: str | Recipe | None
-    name: str | None
-    resume: bool
-    until: float | None = None
-    start: Path | None = None
-    layers: tuple[str, ...] = ()
 
 
 class Training:
@@ -214,7 +92,7 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether no further step is asked for, by the recipe or by `until`."""
-        return self.step >= self.total or optimizer.finished(self.recipe, self.errors) or self.lowest <= self.until
+        return self.step >= self.total or schedule.finished(self.recipe, self.errors) or self.lowest <= self.until
 
     def batches(self) -> Batches:
         """The batches that are left."""
@@ -225,13 +103,13 @@ class Training:
             device=self.where.device, workers=self.workers, share=self.spread.mesh.replicas.share,
         )  # fmt: skip
 
-    def rates(self) -> optimizer.Rates:
+    def rates(self) -> schedule.Rates:
         """The rates of the step that comes."""
-        return optimizer.rates(self.recipe, self.progress, self.errors)
+        return schedule.rates(self.recipe, self.progress, self.errors)
 
     def advance(self, batch: Batch, waited: float) -> None:
         """Make one step, for whose batch it `waited` so many seconds; what it showed is still to be read."""
-        outcome = self.take(batch, self.rates(), optimizer.colour_on(self.recipe, self.progress))
+        outcome = self.take(batch, self.rates(), schedule.colour_on(self.recipe, self.progress))
         self.unread.append((outcome, waited))
         self.step += 1
 
@@ -324,161 +202,12 @@ class Training:
             writes=self.spread.mesh.leads,
         )  # fmt: skip
         if self.step:
-            now, then = run.environment(self.store, self.where, self.spread.words), run.environment_of(self.folder)
+            now, then = (
+                environment.environment(self.store, self.where, self.spread.words),
+                run.environment_of(self.folder),
+            )
             log.resumed(self.step, now)
             for what in ("device", "kernels", "processes", "threads", "versions", "commit"):
                 if now[what] != then.get(what, now[what]):
                     log.say(f"{what}: the run was begun with {then.get(what)}, now {now[what]}; the bits may differ")
         return log
-
-
-@contextmanager
-def begin(
-    mesh: Mesh, given: Given, folder: Path, where: Place, precision: str, way: str, parts: int, workers: int, cache: str
-) -> Iterator["Training"]:
-    """A new run's training, or an interrupted one's where it stopped; its folder is this training's alone.
-
-    Raises UnusableError for what does not fit.
-    """
-    begun = mesh.settled(f"run folder {folder}", lambda: "there" if run.is_run(folder) else "missing") == "there"
-    store, name, recipe, where = mesh.together(lambda: fitting(given, folder, begun, where, precision))
-    mesh.alike({f"recipe's {field}": value for field, value, _ in overrides.described(recipe)} | {
-        "recipe": name, "store digest": store.digest, "precision": where.precision, "way": way, "--accumulate": parts,
-        "code of alexnet": run.code(), "version of torch": torch.__version__,
-    })  # fmt: skip
-    over = mesh.together(lambda: spread(mesh, way, recipe.net))
-    net = build(recipe.net, recipe.seed, over.layout)  # before the folder is made: it may be too large for the memory
-
-    def create() -> None:
-        if mesh.leads and not begun:
-            check_free(folder)  # once more: another may have begun it meanwhile
-            run.create(folder, name, recipe, store, where, over.words, given.start)
-
-    with mesh.together(lambda: run.locked(folder, mesh.leads)):
-        mesh.together(create)
-        mesh.settled(f"run folder {folder}", lambda: began(folder))
-        mesh.settled(f"checkpoints in {folder}", lambda: [path.name for path in checkpoint.found(folder)])
-        keep_pages()
-        yield mesh.together(lambda: Training(
-            folder, recipe, net, over, store, where, parts, workers, cache, given.until
-        ))  # fmt: skip
-
-
-def began(folder: Path) -> Any:
-    """When a run was begun, as its folder says."""
-    return run.environment_of(folder)["started"] if run.is_run(folder) else "missing"
-
-
-def fitting(
-    given: Given, folder: Path, begun: bool, where: Place, precision: str
-) -> tuple[Store, str, Recipe, Place]:  # fmt: skip
-    """The store, the recipe with its name, and the place of a training, which fit each other and the run."""
-    if not (given.resume and begun):
-        check_free(folder)
-    store = given.store if isinstance(given.store, Store) else Store(given.store)
-    if given.recipe is None and begun:
-        name, recipe = run.recipe_of(folder)
-    elif isinstance(given.recipe, Recipe):
-        name, recipe = given.name or "own", given.recipe
-    elif given.recipe is None and given.start:
-        name, recipe = run.recipe_of(given.start)
-        recipe = recipe.but(start=None)
-    else:
-        name, recipe = given.recipe or "source", named(given.recipe or "source")
-    recipe = recipe.but(net={"classes": len(store.classes)})
-    check_fit(name, recipe, store)
-    if given.start:
-        recipe = recipe.but(start=begun_from(given, folder, recipe) if begun else fresh(given, recipe, store))
-    elif given.layers:
-        raise UnusableError(f"--layers {' '.join(given.layers)}: layers of which run? Add --from RUN")
-    elif recipe.start and not begun:
-        raise UnusableError(f"recipe {name} starts from a run of recipe {recipe.start.recipe}; say where with --from")
-    if begun:
-        check_same(folder, recipe, store)
-        where = place(str(where.device), kept_precision(folder, precision))
-    return store, name, recipe, where
-
-
-def check_free(folder: Path) -> None:
-    """Raise UnusableError where a new run's folder is taken."""
-    if run.in_use(folder):
-        advice = "add --resume to go on with it, or " if run.is_run(folder) else ""
-        raise UnusableError(f"run folder {folder} exists; {advice}name another folder")
-
-
-def fresh(given: Given, recipe: Recipe, store: Store) -> Start:
-    """What a new run starts from; raises UnusableError unless it is what the recipe says, if it says anything."""
-    assert given.start
-    found = starting.start(given.start, recipe, store, given.layers or (recipe.start.layers if recipe.start else ()))
-    if recipe.start and recipe.start != found:
-        raise UnusableError(f"run {given.start} is not what the recipe starts from: {overrides.show(recipe.start)}")
-    return found
-
-
-def begun_from(given: Given, folder: Path, recipe: Recipe) -> Start | None:
-    """What a run that goes on was begun from; raises UnusableError if that was another run or other layers."""
-    then, before = run.environment_of(folder).get("start"), run.recipe_of(folder)[1].start
-    assert given.start
-    if then != str(given.start.resolve()):
-        raise UnusableError(f"--from {given.start}: run {folder} was begun from {then or 'nothing'}; leave it out")
-    if given.layers and before and set(given.layers) != set(before.layers):
-        raise UnusableError(f"--layers {' '.join(given.layers)}: run {folder} began with {' '.join(before.layers)}")
-    return before
-
-
-def check_fit(name: str, recipe: Recipe, store: Store) -> None:
-    """Raise UnusableError where the store lacks pictures to validate on, or they do not suit the views."""
-    if not {"val", "test"} & store.splits.keys():
-        raise UnusableError(f"store {store.path} has no val split to watch training on; prepare it with --val-fraction")
-    view, side = recipe.net.input, store.side
-    if view > side or 2 * view <= side:
-        raise UnusableError(
-            f"recipe {name} takes views of {view} pixels, and store {store.path} holds pictures of {side}: take "
-            "another recipe (source for 256, tiny for 64, cifar-18 for 32), or prepare again with another --side"
-        )
-
-
-def check_same(folder: Path, recipe: Recipe, store: Store) -> None:
-    """Raise UnusableError unless the run was begun with this recipe, on this store."""
-    _, before = run.recipe_of(folder)
-    if before != recipe:
-        old, new = ({n: v for n, v, _ in overrides.described(r)} for r in (before, recipe))
-        name = overrides.differing(old, new)[0]
-        raise UnusableError(
-            f"run {folder} was begun with another recipe: {name} was {old.get(name)}, now {new.get(name)}; "
-            f"resume it without {options(name)}, or {otherwise(folder, before, recipe, store)}"
-        )
-    then = run.environment_of(folder)
-    if then["store_digest"] != store.digest:
-        raise UnusableError(
-            f"run {folder} was begun on store {then['store']}, digest {then['store_digest']}; "
-            f"{store.path} has {store.digest}: give the store it was begun on"
-        )
-
-
-def options(field: str) -> str:
-    """What on the command line may have changed a field of the recipe."""
-    if field in ("epochs", "seed"):
-        return f"--{field}"
-    return f"--set {field}, or the --recipe {'or --freeze ' * (field == 'sgd.layer_rate')}that changes it"
-
-
-def otherwise(folder: Path, before: Recipe, recipe: Recipe, store: Store) -> str:
-    """What serves instead of going on with another recipe.
-
-    A run's rates follow from the part of its epochs that is done, so that one of more epochs has other rates from the
-    first step on: what it has learned can be gone on from, in a run of its own.
-    """
-    if recipe.epochs <= before.epochs or recipe.but(epochs=before.epochs) != before:
-        return "name another run folder"
-    command = ["alexnet", "train", str(store.path), "NEW", "--from", str(folder)]
-    more = shlex.join([*command, "--epochs", str(recipe.epochs - before.epochs)])
-    return f"go on from its weights in another folder, at rates for the epochs that are added: {more}"
-
-
-def kept_precision(folder: Path, precision: str) -> str:
-    """The precision that a run was begun in; raises UnusableError if another is asked for."""
-    then = str(run.environment_of(folder)["precision"])
-    if precision not in ("auto", then):
-        raise UnusableError(f"--precision {precision}: run {folder} was begun in {then} and goes on in it")
-    return then

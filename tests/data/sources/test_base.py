@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from alexnet.core.errors import UnusableError
-from alexnet.data.prepare.plan import read_source
+from alexnet.data.prepare.plan import held_out
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.archives import Slice
-from alexnet.data.sources.base import Picture, held_out
+from alexnet.data.sources.base import Picture
+from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import Store
 
 Tree = Callable[..., Path]

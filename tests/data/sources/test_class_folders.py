@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from alexnet.core.errors import UnusableError
-from alexnet.data.prepare.plan import plan, read_source
+from alexnet.data.prepare.plan import plan
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.class_folders import NOTES, PICTURES, SPLITS
+from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import Store
 
 Tree = Callable[..., Path]

@@ -22,9 +22,10 @@ from alexnet.core.process_pool import hold, workers
 from alexnet.data.images.limits import UnreadablePicture
 from alexnet.data.images.resize import compiled_form, square
 from alexnet.data.prepare import workdir
-from alexnet.data.prepare.plan import Plan, Shard, plan, read_source
+from alexnet.data.prepare.plan import Plan, Shard, plan
 from alexnet.data.prepare.statistics import Sums, statistics, sums
 from alexnet.data.prepare.workdir import Record
+from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import FORMAT, SIDES, Form, class_records, content_digest, own_checksum, packed, unpack
 
 

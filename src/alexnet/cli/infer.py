@@ -1,49 +1,119 @@
-"""Verbs that look into a net."""
+"""Verbs that use a trained net."""
 
+import csv
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from alexnet.cli.console import bar, complain_of, show_json, table
-from alexnet.cli.options import Device, Json, Precision, Top, Workers
+from alexnet.cli.console import bar, complain_of, percent, show_evaluation, show_json, table
+from alexnet.cli.options import (
+    Device,
+    Json,
+    Precision,
+    Top,
+    Workers,
+)
+from alexnet.core.errors import UnusableError
 
 
-def figures(
-    run: Path,
-    out: Path,
+def evaluate(
+    store: Path,
+    run: tuple[Path, ...],
     /,
     *,
-    only: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
+    views: Literal[1, 10] = 10,
+    split: str = "val",
+    weights: Annotated[tuple[float, ...], Parameter(negative=(), consume_multiple=1)] = (),
+    save: Path | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Workers = 2,
+    json_: Json = False,
+) -> None:
+    """Error rates of a run on a store, or of several runs whose probabilities are averaged.
+
+    Example: alexnet evaluate store run1 run2 run3 --views 10
+
+    Parameters
+    ----------
+    store
+        Folder that `alexnet prepare` made.
+    run
+        Run folders: several are an ensemble.
+    views
+        1: the central view. 10: corners and centre and their mirrors, averaged.
+    split
+        train, val or test.
+    weights
+        Of the runs in the average, one each; equal unless given.
+    save
+        Keep the probabilities in this .npz file.
+    """
+    from alexnet.inference.evaluate import evaluate
+
+    with bar("evaluate", "pictures", quiet=json_) as progress:
+        found = evaluate(
+            store, run, views=views, split=split, weights=weights or None, save=save, device=device,
+            precision=precision, workers=workers, progress=progress,
+        )  # fmt: skip
+    show_evaluation(found, json_)
+
+
+def predict(
+    run: Path,
+    image: tuple[Path, ...],
+    /,
+    *,
+    top: Top = 5,
+    views: Literal[1, 10] = 10,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json_: Json = False,
+    csv_: Annotated[bool, Parameter(name="--csv", negative=(), help="Print CSV: image, rank, class, ...")] = False,
 ) -> int:
-    """Draw figures for slides, as PNG and SVG: of a run figures 2, 3 and 4 of the paper and five more, of a study 1.
+    """The likeliest classes of pictures.
 
-    architecture, curves (with underfitting or overfitting in words), kernels, top5, neighbours, maps, confusion,
-    chances. The neighbours are sought among all training pictures, which takes as long as one pass over them.
+    A picture that cannot be read gets its own line, the others go on, and the exit status is 1.
 
-    Example: alexnet figures run figures/
-
-    Example: alexnet figures run figures/ --only architecture kernels
-
-    Example: alexnet figures study figures/
+    Example: alexnet predict run holiday.jpg photographs/ --top 3
 
     Parameters
     ----------
     run
-        Run folder; pictures come from the store that it was trained on, where that still lies. Or a folder of studies
-        in which relu-tanh is finished.
-    out
-        Folder for the figures.
-    only
-        Names of the figures to draw; all unless given.
+        Run folder.
+    image
+        Pictures, or folders of them.
+    top
+        Classes a picture.
+    views
+        1: the central view. 10: the average of ten.
     """
-    from alexnet.figures import NAMES, draw
+    from alexnet.inference.predict import predict
 
-    with bar("compare", "pictures") as progress:
-        paths, missing = draw(run, out, only or NAMES, progress)
-    for path in paths:
-        print(path)
-    return complain_of(missing.items())
+    if json_ and csv_:
+        raise UnusableError("--json and --csv exclude each other; give one")
+    with bar("predict", "pictures", quiet=json_ or csv_) as progress:
+        answers = predict(run, image, top=top, views=views, device=device, precision=precision, progress=progress)
+    if json_:
+        show_json(answers)
+    elif csv_:
+        rows = csv.writer(sys.stdout, lineterminator="\n")
+        rows.writerow(["image", "rank", "class", "index", "probability", "error"])
+        for a in answers:
+            for rank, p in enumerate(a.get("predictions", []), 1):
+                rows.writerow([a["image"], rank, p["class"], p["index"], f"{p['probability']:.6f}", ""])
+            if "error" in a:
+                rows.writerow([a["image"], "", "", "", "", a["error"]])
+    else:
+        shown = [
+            [a["image"] if i == 0 else "", p["class"], percent(p["probability"])]
+            for a in answers
+            for i, p in enumerate(a.get("predictions", []))
+        ]
+        table("", ["picture", "class", "probability"], shown)
+    return complain_of((a["image"], a["error"]) for a in answers if "error" in a)
 
 
 def features(

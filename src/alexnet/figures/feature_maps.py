@@ -1,0 +1,82 @@
+"""What the maps of each layer make of one picture."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+from typing import TYPE_CHECKING
+
+from alexnet.figures.run_data import Subject, evenly
+from alexnet.figures.style import INK, SMALL, TEXT, sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw_maps(subject: Subject) -> "Figure":
+    """What each layer's maps make of the picture in the middle of the held-out split."""
+    import torch
+
+    subject.convolves()
+    net, where = subject.net, subject.where
+    (picture,) = subject.held_out.read(evenly(1, len(subject.held_out)))
+    with torch.inference_mode(), where.arithmetic():
+        images = torch.from_numpy(picture[None]).to(where.device)
+        walk = list(net.walk(net.viewer.centre(images, where.dtype)))
+    active = [(name, x[0].float().cpu().numpy()) for name, x in walk if name.startswith("relu") and x.ndim == 4]
+    layers = [(f"conv{name[4:]}" if f"conv{name[4:]}" in dict(walk) else f"local{name[4:]}", x) for name, x in active]
+    return maps(picture, layers, subject.towers)
+
+
+def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], towers: int, each: int = 4) -> "Figure":
+    """The strongest maps of every layer for one picture: `layers` holds (name, (maps, side, side)) from first to last.
+
+    Of each tower the `each` maps with the most energy, tower 0 left, tower 1 right (of one tower twice as many), each
+    with its number and scaled on its own; white is the strongest.
+    """
+    columns = 2 * each
+    figure = sheet(12, 1.13 * len(layers) + 0.4)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[2.1, columns])[0]
+    shown = left.subplots()
+    shown.set_axis_off()
+    shown.imshow(picture)
+    shown.set_title("the picture", fontsize=TEXT, color=INK)
+    grid = right.subplots(len(layers), columns + 1, squeeze=False, width_ratios=[*[1] * each, 0.12, *[1] * each])
+    for row, (name, values) in enumerate(layers):
+        axes = [a for i, a in enumerate(grid[row]) if i != each]
+        grid[row, each].set_axis_off()
+        share = len(values) // towers
+        order = [
+            tower * share + number
+            for tower in range(towers)
+            for number in strongest(values[tower * share : (tower + 1) * share], columns // towers)
+        ]
+        for place, a in enumerate(axes):
+            a.set_axis_off()
+            tower, rank = divmod(place, columns // towers)
+            here = tower * min(share, columns // towers) + rank
+            if rank >= share or here >= len(order):
+                continue
+            a.imshow(values[order[here]], cmap="gray", interpolation="nearest", vmin=min(0, values.min()))
+            a.text(
+                0.03, 0.95, str(order[here]), transform=a.transAxes, va="top", fontsize=9, color="white",
+                bbox={"facecolor": "black", "edgecolor": "none", "pad": 1.2},
+            )  # fmt: skip
+        axes[0].text(
+            -0.12, 0.5, f"{name}\n{values.shape[1]}²", transform=axes[0].transAxes, ha="right", va="center",
+            fontsize=SMALL, color=INK,
+        )  # fmt: skip
+    if towers > 1:
+        for tower in range(towers):
+            grid[0, tower * (each + 1)].set_title(f"tower {tower}", loc="left", fontsize=TEXT, color=INK)
+    return figure
+
+
+def strongest(values: np.ndarray, count: int) -> list[int]:
+    """The numbers of the maps (n, side, side) with the most energy, strongest first; of equals the first."""
+    energy = (values.astype(np.float64) ** 2).sum((1, 2))
+    return [int(i) for i in np.argsort(-energy, kind="stable")[:count]]

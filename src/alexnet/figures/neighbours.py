@@ -1,0 +1,73 @@
+"""Figure 4, right: held-out pictures and the nearest training pictures."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+from typing import TYPE_CHECKING
+
+from alexnet.figures.run_data import Subject, evenly
+from alexnet.figures.style import INK, SMALL, TEXT, sheet, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+from alexnet.figures.style import _below
+
+QUERIES, NEAREST = 6, 6
+
+
+def draw_neighbours(subject: Subject) -> "Figure":
+    """Figure 4, right: held-out pictures and the nearest of all training pictures."""
+    import torch
+
+    from alexnet.inference.features import last_hidden, nearest, put_out
+
+    net, where, train = subject.net, subject.where, subject.store["train"]
+    ids = evenly(QUERIES, len(subject.held_out))
+    pictures, layer = subject.held_out.read(ids), last_hidden(subject.net)
+    queries = put_out(net, layer, torch.from_numpy(pictures).to(where.device), where)
+    near, apart = nearest(net, layer, train, queries, NEAREST, where, progress=subject.progress)
+    found = train.read(near.ravel()).reshape(*near.shape, *pictures.shape[1:])
+    names = [[subject.names[label] for label in row] for row in train.labels[near]]
+    return neighbours(pictures, [subject.names[label] for label in subject.held_out.labels[ids]], found, names, apart)
+
+
+def neighbours(
+    queries: np.ndarray, asked: Sequence[str], found: np.ndarray, names: Sequence[Sequence[str]], distances: np.ndarray
+) -> "Figure":
+    """Figure 4, right: query pictures uint8 (q, S, S, 3), and in a row with each the nearest training pictures.
+
+    `asked` are the queries' classes; `found` (q, k, S, S, 3), `names` and `distances` (q, k) are of the nearest, in
+    order. A picture of another class than its query has a dashed frame and its class in italics.
+    """
+    from matplotlib.patches import Rectangle
+
+    count, each = found.shape[:2]
+    figure = sheet(1.62 * (each + 1) + 0.7, 2.02 * count + 0.3)
+    grid = figure.subplots(count, each + 2, squeeze=False, width_ratios=[1, 0.16, *[1] * each])
+    side = queries.shape[1]
+    for row in range(count):
+        grid[row, 1].set_axis_off()
+        for column in range(each + 1):
+            axes = grid[row, 0 if column == 0 else column + 1]
+            axes.set_axis_off()
+            axes.imshow(queries[row] if column == 0 else found[row, column - 1])
+            if column == 0:
+                _below(axes, short(asked[row], 16), weight="bold", fontsize=SMALL)
+                line, style = 3, "solid"
+            else:
+                name = names[row][column - 1]
+                other = name != asked[row]
+                words = f"{short(name, 16)}\n{distances[row, column - 1]:.3g}"
+                _below(axes, words, style="italic" if other else "normal", fontsize=SMALL)
+                line, style = 3 * other, "dashed"
+            corner = (-0.5, -0.5)
+            frame = Rectangle(corner, side, side, fill=False, edgecolor=INK, clip_on=False, lw=line, ls=style)
+            axes.add_patch(frame)
+    grid[0, 0].set_title("held out", fontsize=TEXT, color=INK)
+    grid[0, 2].set_title("nearest first", fontsize=TEXT, color=INK, loc="left")
+    return figure

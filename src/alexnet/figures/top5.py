@@ -1,0 +1,64 @@
+"""Figure 4, left: held-out pictures and the five likeliest classes."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+from typing import TYPE_CHECKING
+
+from alexnet.figures.run_data import PANEL, Subject, evenly
+from alexnet.figures.style import FALSE, INK, SMALL, TEXT, TRUE, sheet, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+from alexnet.figures.style import _below
+
+
+def draw_top5(subject: Subject) -> "Figure":
+    """Figure 4, left."""
+    from alexnet.inference.predict import predict_arrays
+
+    split = subject.held_out
+    ids = evenly(PANEL, len(split))
+    pictures = split.read(ids)
+    ranked = predict_arrays(subject.net, pictures, top=5, where=subject.where)
+    return top5(pictures, [subject.names[label] for label in split.labels[ids]], ranked)
+
+
+ACROSS = 4  # pictures a row of the top-5 panel
+
+
+def top5(pictures: np.ndarray, truths: Sequence[str], predictions: Sequence[Sequence[tuple[str, float]]]) -> "Figure":
+    """Figure 4, left: pictures uint8 (n, S, S, 3), the true label beneath, and the likeliest classes as bars.
+
+    `predictions` holds (class, probability in 0..1) of up to five classes a picture, best first. The bar of the true
+    class is red, hatched and in bold.
+    """
+    across = min(ACROSS, len(pictures))
+    down = -(-len(pictures) // across)
+    figure = sheet(2.9 * across + 0.4, 4.9 * down)
+    grid = figure.subplots(2 * down, across, squeeze=False, height_ratios=[2, 1.6] * down)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for number, (picture, truth, ranked) in enumerate(zip(pictures, truths, predictions, strict=True)):
+        row, column = 2 * (number // across), number % across
+        shown, bars = grid[row, column], grid[row + 1, column]
+        shown.imshow(picture)
+        _below(shown, short(truth, 24), weight="bold", fontsize=TEXT)
+        for place, (name, probability) in enumerate(ranked):
+            right = name == truth
+            bars.barh(
+                place + 0.22, probability, height=0.34, color=TRUE if right else FALSE, linewidth=0,
+                hatch="/////" if right else None, edgecolor="white" if right else FALSE,
+            )  # fmt: skip
+            bold = "bold" if right else "normal"
+            words = {"y": place - 0.01, "va": "bottom", "fontsize": SMALL, "color": INK, "weight": bold}
+            bars.text(x=0.02, s=short(name, 22), parse_math=False, **words)
+            bars.text(x=1, s=f"{100 * probability:.0f} %", ha="right", **words)
+        bars.set(xlim=(0, 1), ylim=(4.5, -0.6))
+        bars.axvline(0, color=INK, linewidth=1)
+    return figure

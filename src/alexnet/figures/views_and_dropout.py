@@ -1,0 +1,104 @@
+"""What each view and each dropout mask does to one picture."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+from typing import TYPE_CHECKING
+
+from alexnet.figures.run_data import PANEL, Subject, evenly
+from alexnet.figures.style import FALSE, INK, SMALL, SOFT, TEXT, TRUE, sheet, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+from alexnet.figures.style import _below
+
+MASKS = 50  # of dropout
+
+
+def draw_chances(subject: Subject) -> "Figure":
+    """Views and dropout masks, for the picture of the top-5 panel that the net is least sure of."""
+    import torch
+
+    net, where, split = subject.net, subject.where, subject.held_out
+    ids = evenly(PANEL, len(split))
+    labels = torch.from_numpy(split.labels[ids])
+    with torch.inference_mode(), where.arithmetic():
+        images = torch.from_numpy(split.read(ids)).to(where.device)
+        views = net.viewer.ten(images, where.dtype)
+        each = torch.softmax(net(views.flatten(0, 1)).float(), 1).view(*views.shape[:2], -1).cpu()
+        true = each[:, torch.arange(len(ids)), labels]  # views, pictures
+        one = int((true.mean(0) - 0.5).abs().argmin())
+        whole = net.viewer.centre(images[one : one + 1], where.dtype)
+        masks: list[float] = []
+        if getattr(net.net, "dropout", 0):
+            try:
+                many = net.train().at(0)(whole.expand(MASKS, -1, -1, -1))
+            finally:
+                net.eval()
+            masks = torch.softmax(many.float(), 1)[:, labels[one]].tolist()
+        unhidden = float(torch.softmax(net(whole).float(), 1)[0, labels[one]])
+    names = [place_in_words(top, left, mirrored, net.viewer.margin) for top, left, mirrored in net.viewer.places()]
+    seen = list(zip(names, true[:, one].tolist(), strict=True))
+    return chances(split.read(ids[one : one + 1])[0], subject.names[labels[one]], seen, masks, unhidden)
+
+
+def place_in_words(top: int, left: int, mirrored: bool, margin: int) -> str:
+    """A view's place in words."""
+    corner = f"{'bottom' if top else 'top'} {'right' if left else 'left'}"
+    where = "whole" if not margin else "centre" if 0 < top < margin or (top, left) == (0, 0) == (margin, 0) else corner
+    return f"{where}, mirrored" if mirrored else where
+
+
+def chances(
+    picture: np.ndarray, truth: str, views: Sequence[tuple[str, float]], masks: Sequence[float], whole: float
+) -> "Figure":
+    """The true class's probability for each view of one picture, and under each of many dropout masks.
+
+    `views` holds (where the view lies, probability); `masks` are probabilities with half of the units left out at
+    random, empty for a net without dropout; `whole` is that with all units, multiplied by what was kept in training.
+    """
+    figure = sheet(12, 5.2)
+    grid = figure.subplots(1, 3 if masks else 2, width_ratios=[1.25, 2, 1.5] if masks else [1, 2])
+    shown, bars = grid[0], grid[1]
+    shown.set_axis_off()
+    shown.imshow(picture)
+    _below(shown, short(truth, 22), weight="bold", fontsize=TEXT)
+    values = [100 * p for _, p in views]
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    places = range(len(values))
+    mirrored = [name.endswith("mirrored") for name, _ in views]
+    bars.barh(
+        places, values, height=0.62, color=[FALSE if m else SOFT for m in mirrored], edgecolor=INK, linewidth=0.8,
+    )  # fmt: skip
+    for place, value in zip(places, values, strict=True):
+        bars.text(
+            min(value, 88) + 1.2, place, f"{value:.0f} %", va="center", fontsize=SMALL, color=INK, zorder=4, bbox=white
+        )
+    bars.set_yticks(list(places), [name for name, _ in views], fontsize=SMALL)
+    bars.invert_yaxis()
+    mean = sum(values) / len(values)
+    bars.axvline(mean, color=INK, linewidth=2, linestyle="--", label=f"mean of {len(values)} views: {mean:.0f} %")
+    bars.set_title("one view at a time (4.1)", fontsize=TEXT, color=INK, loc="left")
+    panels = [bars]
+    if masks:
+        drops = grid[2]
+        steps = np.linspace(0, 100, 21)
+        drops.hist([100 * p for p in masks], steps, color=FALSE, edgecolor=INK, linewidth=0.8)
+        middle = 100 * sum(masks) / len(masks)
+        drops.axvline(middle, color=INK, linewidth=2, linestyle="--", label=f"mean of masks: {middle:.0f} %")
+        drops.axvline(100 * whole, color=TRUE, linewidth=2.4, label=f"all units, as in testing: {100 * whole:.0f} %")
+        drops.set_title(f"{len(masks)} dropout masks (4.2)", fontsize=TEXT, color=INK, loc="left")
+        drops.set_ylabel("masks", fontsize=TEXT)
+        panels.append(drops)
+    for axes in panels:
+        axes.set(xlim=(0, 100))
+        axes.set_xlabel("probability of the true class (%)", fontsize=SMALL)
+        axes.tick_params(labelsize=SMALL)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=SMALL, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    return figure

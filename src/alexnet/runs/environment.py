@@ -1,0 +1,73 @@
+"""Where, on what and from what a run was made."""
+
+import hashlib
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alexnet.core.device import Place
+from alexnet.data.store import Store
+from alexnet.ops import dispatch
+from alexnet.version import __version__
+
+
+def environment(store: Store, place: Place, processes: str = "1 process") -> dict[str, Any]:
+    """Where, on what and from what a run was made."""
+    return {
+        "store": str(store.path.resolve()),
+        "store_digest": store.digest,
+        "store_kind": store.kind,
+        "images": {name: len(split) for name, split in store.splits.items()},
+        "classes": len(store.classes),
+        "precision": place.precision,
+        "kernels": dispatch.name(place.device),
+        "device": torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else processor(),
+        "processes": processes,
+        "threads": torch.get_num_threads(),
+        "versions": {"alexnet": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "commit": commit(),
+        "command": shlex.join(sys.argv),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def processor() -> str:
+    """The CPU's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def code() -> str:
+    """Twelve hexadecimal digits that identify the package's source."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in Path(__file__).parents[1].rglob("*") if p.suffix in (".py", ".cpp")):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:12]
+
+
+def commit() -> str | None:
+    """The commit of the checkout that the package runs from, with + where it was changed; None if installed."""
+    here = Path(__file__).parents[1] / "__init__.py"
+    # The first fails where the file is not the checkout's own: an installed copy may lie inside another's checkout.
+    questions = (
+        ["ls-files", "--error-unmatch", here.name],
+        ["rev-parse", "--short=12", "HEAD"],
+        ["status", "--porcelain", "--", "."],
+    )
+    try:
+        _, head, changed = (
+            subprocess.run(["git", *q], cwd=here.parent, capture_output=True, text=True, check=True, timeout=10).stdout
+            for q in questions
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.strip() + ("+" if changed.strip() else "")

@@ -1,0 +1,71 @@
+"""The learning rates of each step, and what the 2012 runs switched late."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alexnet.config.recipe import Late, Plateau, Recipe, Steps
+
+COLD = 0.1  # the part of the rate that a warm-up begins with, as You et al. do; at 0 the first step would do nothing
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The rates of one step."""
+
+    weights: float
+    biases: float
+    conv1: float | None = None  # where conv1's weights and biases go their own way
+
+
+def rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> Rates:
+    """The rates at `progress` (0 to 1) of the run, given the validation error after each epoch so far."""
+    sgd, schedule = recipe.sgd, recipe.schedule
+    epoch = progress * schedule.of
+    if isinstance(schedule, Steps):
+        heat = warmth(schedule, epoch)
+        weights = heat * sgd.rate / schedule.factor ** sum(at <= epoch for at in schedule.at)
+        biases = heat * sgd.bias_rate / schedule.bias_factor ** sum(at <= epoch for at in schedule.bias_at)
+    else:
+        down = schedule.factor ** min(schedule.drops, plateaus(errors, patience(schedule, recipe.epochs)))
+        weights, biases = sgd.rate / down, sgd.bias_rate / down
+    return Rates(weights, biases, _conv1(recipe.late, epoch))
+
+
+def warmth(schedule: Steps, epoch: float) -> float:
+    """The part of the rates that is in force: it grows evenly from COLD to 1 while the schedule warms up."""
+    return 1.0 if epoch >= schedule.warm else COLD + (1 - COLD) * epoch / schedule.warm
+
+
+def colour_on(recipe: Recipe, progress: float) -> bool:
+    """Whether colour noise is still on: the 2012 runs switched it off late."""
+    off = recipe.late.colour_off
+    return off is None or progress * recipe.schedule.of < off
+
+
+def finished(recipe: Recipe, errors: Sequence[float]) -> bool:
+    """Whether the error stopped improving once more after the last drop: section 5's "prior to termination"."""
+    schedule = recipe.schedule
+    return isinstance(schedule, Plateau) and plateaus(errors, patience(schedule, recipe.epochs)) > schedule.drops
+
+
+def patience(schedule: Plateau, epochs: int) -> int:
+    """Epochs without a better error that make a plateau, in a run of `epochs`."""
+    return max(1, round(schedule.patience * epochs / schedule.of))
+
+
+def plateaus(errors: Sequence[float], patience: int) -> int:
+    """How often the error went `patience` epochs without a new best; each plateau starts the count again."""
+    count, best, since = 0, float("inf"), 0
+    for error in errors:
+        best, since = (error, 0) if error < best else (best, since + 1)
+        if since == patience:
+            count, since = count + 1, 0
+    return count
+
+
+def _conv1(late: Late, epoch: float) -> float | None:
+    if late.conv1_frozen is not None and epoch >= late.conv1_frozen:
+        return 0.0
+    if late.conv1_slow is not None and epoch >= late.conv1_slow:
+        return late.conv1_rate
+    return None
