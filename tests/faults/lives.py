@@ -140,8 +140,8 @@ def serve() -> None:
     """Fork a life for each line that asks for one."""
     import torch
 
-    import alexnet.cli.train  # noqa: F401  loaded once, for all lives
-    import alexnet.data.prepare.prepare  # noqa: F401
+    import alexnet.cli.train
+    import alexnet.data.prepare.prepare
     import alexnet.training.train  # noqa: F401
     from alexnet.cli import main
 
