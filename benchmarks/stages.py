@@ -62,7 +62,7 @@ def first(job: Job) -> list[Part]:
     """It runs, and is right."""
     memcheck = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9"]
     missing = subprocess.run(["sh", "-c", "command -v compute-sanitizer"], capture_output=True).returncode
-    forms, some = "tests/ops/test_gpu_forms.py", "awkward or update or view_is or gradient_of_norm_and_pool"
+    forms, some = "tests/ops/test_triton.py", "awkward or update or view_is or gradient_of_norm_and_pool"
     if job.small:
         tests = [Part("forms", 120, [[*TESTS, forms, "-k", "no_pictures"]])]
     else:

@@ -14,7 +14,7 @@ from PIL import Image
 
 SIDE = 32
 SHARD = 4 * SIDE * SIDE * 3  # bytes of a small one, of four pictures
-SMALL = f"from alexnet.data import plan\nplan.SHARD_BYTES = {SHARD}\n"  # what makes them so
+SMALL = f"from alexnet.data.prepare import plan\nplan.SHARD_BYTES = {SHARD}\n"  # what makes them so
 PATIENCE = 60.0  # seconds; nothing here takes so long unless it hangs
 
 

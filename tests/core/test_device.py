@@ -111,7 +111,7 @@ def test_cuda_devices_are_hidden_from_all_but_the_tests_with_the_mark(processes:
 def kilobytes_faulted(setting: str) -> int:
     """What a process faults in while it clones 32 MB twenty times."""
     code = (
-        "import resource, torch; from alexnet.device import keep_pages; print(keep_pages()); x = torch.ones(2**23)\n"
+        "import resource, torch; from alexnet.core.device import keep_pages; print(keep_pages()); x = torch.ones(2**23)\n"
         "for i in range(23):\n"
         "    if i == 3: before = resource.getrusage(0).ru_minflt\n"
         "    y = x.clone(); del y\n"

@@ -31,8 +31,8 @@ GIB = 1 << 30
 MEASURED = """
 import json, sys, time
 from pathlib import Path
-from alexnet.data.files import list_files
-from alexnet.errors import UnusableError
+from alexnet.data.sources.archives import list_files
+from alexnet.core.errors import UnusableError
 def kib(name):
     return int(Path("/proc/self/status").read_text().split(name + ":")[1].split()[0])
 before, started = kib("VmRSS"), time.process_time()

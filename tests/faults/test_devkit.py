@@ -64,8 +64,8 @@ def hostile() -> dict[str, bytes]:
 ASK = """
 import json, resource, sys
 from pathlib import Path
-from alexnet.data import synsets
-from alexnet.errors import UnusableError
+from alexnet.data.sources import ilsvrc_devkit as synsets
+from alexnet.core.errors import UnusableError
 def taken():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before, said = taken(), {}

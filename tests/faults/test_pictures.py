@@ -56,7 +56,7 @@ def within(told: list[tuple[str, list[str] | str, int, float]]) -> int:
 
 
 def test_awkward_files_take_little_memory_and_time(nasty: Path, count: Count) -> None:
-    """That each is used or refused as its index says is held in tests/data/test_decode.py."""
+    """That each is used or refused as its index says is held in tests/data/images/test_decode.py."""
     told = examined("files", str(nasty / "files"))
     assert len(told) == 87
     count("picture: awkward files", injected=87, survived=within(told), figure=figure(told))
@@ -133,7 +133,7 @@ def test_a_stream_that_ends_early_is_damaged(tmp_path: Path) -> None:
 SHORT = """
 import resource, sys
 from pathlib import Path
-from alexnet.prediction import pictures_of
+from alexnet.inference.predict import pictures_of
 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + (100 << 20),) * 2)
 print([found if isinstance(found, str) else found.shape for _, found in pictures_of(map(Path, sys.argv[1:]), 32)])

@@ -24,7 +24,7 @@ Count = Callable[..., None]
 # The command, with readers whose disk does not answer after some pictures.
 STUCK = """
 import os, sys, time
-from alexnet import cli
+from alexnet.cli import main as cli
 from alexnet.data import loader, store
 loader.STALLED = 2.0
 read, left = os.preadv, 60

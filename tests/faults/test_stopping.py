@@ -65,7 +65,7 @@ def test_a_second_signal_stops_at_once_and_what_was_saved_stands(
 
 FOR_EVER = """
 import ctypes
-from alexnet.step import Step
+from alexnet.training.step import Step
 update, lock, hold = Step.update, (ctypes.c_char * 64)(), ctypes.CDLL(None).pthread_mutex_lock
 def updated(step, rates):
     update(step, rates)

@@ -425,7 +425,7 @@ def peak():  # getrusage's would be that of whoever started this, if that is mor
 MAKING = (
     PEAK
     + """
-from alexnet.data.prepare import prepare
+from alexnet.data.prepare.prepare import prepare
 started = time.monotonic()
 prepare(sys.argv[1], sys.argv[2], side=8, jobs=2)
 others = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10

@@ -417,7 +417,7 @@ COMPILE = """
 import sys, torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from alexnet.ops import gpu
+from alexnet.ops import triton as gpu
 
 x = torch.empty(1, 96, 55, 55, dtype=torch.bfloat16, device="meta")
 F = gpu.form(x, 2, 5, 2.0, 1e-4, 0.75, "before", 3, 2)

@@ -35,9 +35,9 @@ def _elsewhere(body: str, *arguments: str | Path) -> "subprocess.Popen[str]":
     """A Python process that runs `body` with small shards."""
     script = f"""
         import os, resource, signal, sys
-        from alexnet.data import plan
-        from alexnet.data.prepare import prepare
-        from alexnet.errors import FailedError
+        from alexnet.data.prepare import plan
+        from alexnet.data.prepare.prepare import prepare
+        from alexnet.core.errors import FailedError
         plan.SHARD_BYTES = {FOUR_A_SHARD}
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
         source, store, *rest = sys.argv[1:]
@@ -84,7 +84,7 @@ def test_a_store_has_the_same_bytes_where_simplejpeg_is_not_installed(
     (source / "dog/cut.jpg").write_bytes((source / "dog/0.jpg").read_bytes()[:700])
     prepare(source, tmp_path / "store", side=SIDE, form=form, jobs=1)  # type: ignore[arg-type]
     code = "import sys; sys.modules['simplejpeg'] = None\n"
-    code += "from alexnet.data import decode, plan, prepare\n"
+    code += "from alexnet.data.images import decode\nfrom alexnet.data.prepare import plan, prepare\n"
     code += f"plan.SHARD_BYTES = {FOUR_A_SHARD}\nassert not decode.FAST\n"
     code += f"prepare.prepare(*sys.argv[1:], side={SIDE}, form={form!r}, jobs=1)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
