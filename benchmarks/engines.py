@@ -14,7 +14,7 @@ from alexnet.bench import suite, timing
 from alexnet.bench.timing import Clock, Line, compared
 from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
-from alexnet.core.device import Place
+from alexnet.core.device import Compute
 from alexnet.models.alexnet import AlexNet
 
 OPSET, IR = 17, 8  # old enough for every engine that is still in use
@@ -121,8 +121,8 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     own = AlexNet(net).eval()
     views = 60 * torch.randn(batch, 3, net.input, net.input, generator=torch.Generator().manual_seed(1))
     model = graph(own, batch).SerializeToString()
-    places = {p: Place(clock.where.device, p) for p in dict.fromkeys((clock.where.precision, "fp32"))}
-    ours = {p: server(net, where, views) for p, where in places.items()}
+    places = {p: Compute(clock.compute.device, p) for p in dict.fromkeys((clock.compute.precision, "fp32"))}
+    ours = {p: server(net, compute, views) for p, compute in places.items()}
     exact = ours["fp32"]().numpy()
     for precision in ours.keys() - {"fp32"}:
         tell(f"ours {precision}", batch, ours[precision]().float().numpy(), exact)
@@ -144,22 +144,22 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     taken = clock.medians([*ours.values(), *works], 4 * rounds if batch == 1 else rounds)
     mine, theirs = dict(zip(ours, taken, strict=False)), taken[len(ours) :]
     speed, count = timing.bytes_read_per_second(clock), sum(p.numel() for p in own.parameters())
-    for precision, where in places.items():
-        bound = batch * suite.products(net) / timing.products_per_second(clock, where.dtype)
-        bound += count * where.dtype.itemsize / speed
+    for precision, compute in places.items():
+        bound = batch * suite.products(net) / timing.products_per_second(clock, compute.dtype)
+        bound += count * compute.dtype.itemsize / speed
         what = f"inference, batch {batch}, {precision}, paper"
         for (name, other), peer in zip(names, theirs, strict=True):
             if precision != "fp32" or other == "fp32":
                 yield compared(what, mine[precision], peer, name, clock, amount=0 if batch == 1 else batch, bound=bound)
 
 
-def server(net: Net, where: Place, views: Tensor) -> Callable[[], Tensor]:
+def server(net: Net, compute: Compute, views: Tensor) -> Callable[[], Tensor]:
     """Ours on those views; bringing them into its layout and precision counts, as it does for the engines."""
-    own = where.serve(AlexNet(net)).eval()
+    own = compute.serve(AlexNet(net)).eval()
 
     def serve() -> Tensor:
-        with torch.inference_mode(), where.arithmetic():
-            logits: Tensor = own(views.to(where.dtype, memory_format=torch.channels_last))
+        with torch.inference_mode(), compute.arithmetic():
+            logits: Tensor = own(views.to(compute.dtype, memory_format=torch.channels_last))
             return logits
 
     return serve

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from alexnet.bench.peers import recoded
-from alexnet.bench.suite import Job, malloc, viewer_for
+from alexnet.bench.suite import Job, malloc, transform_for
 from alexnet.bench.timing import Clock, Line, Work, compared
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import keep_pages
@@ -85,10 +85,10 @@ def epochs(clock: Clock, job: Job, root: Path) -> Iterator[Line]:
     """One epoch of batches of views, in random order. Bound: decoding, with as many threads."""
     source = root / "pictures"
     folders(job, source, job.batch * max(2, 2 * clock.threads))  # so that all workers have batches to make
-    prepare(source, root / "store", form="jpeg", jobs=1)
+    prepare(source, root / "store", format="jpeg", jobs=1)
     store = Store(root / "store")
-    split, viewer = store["train"], viewer_for(RECIPES["source"], store)
-    dtype, cpu, alone = clock.where.dtype, clock.where.device, clock.threads == 1
+    split, transform = store["train"], transform_for(RECIPES["source"], store)
+    dtype, cpu, alone = clock.compute.dtype, clock.compute.device, clock.threads == 1
     buffer = np.empty((job.batch, 256, 256, 3), np.uint8)
 
     def plan() -> list[np.ndarray]:
@@ -98,12 +98,12 @@ def epochs(clock: Clock, job: Job, root: Path) -> Iterator[Line]:
         if alone:
             for ids in plan():
                 images = torch.from_numpy(split.read(ids, buffer[: len(ids)]))
-                viewer.training(images, torch.from_numpy(ids), seed=0, epoch=1, dtype=dtype)
+                transform.augment(images, torch.from_numpy(ids), seed=0, epoch=1, dtype=dtype)
             return
         for batch in training_batches(
             split, job.batch, epochs=1, seed=0, reshuffle=True, first_step=0, device=cpu, workers=clock.threads
         ):
-            viewer.training(batch.images, batch.ids, seed=0, epoch=1, first=batch.first, dtype=dtype)
+            transform.augment(batch.images, batch.ids, seed=0, epoch=1, first=batch.first, dtype=dtype)
 
     def decoding() -> None:
         if alone:
@@ -119,7 +119,7 @@ def epochs(clock: Clock, job: Job, root: Path) -> Iterator[Line]:
     whose = f"JPEGs of {job.folder}" if job.folder else "drawn JPEGs"
     decoder = "simplejpeg" if FAST else "Pillow"
     what = (
-        f"decode ({decoder}) and views, {len(split)} {whose} at 256 x 256, batch {job.batch}, {clock.where.precision}"
+        f"decode ({decoder}) and views, {len(split)} {whose} at 256 x 256, batch {job.batch}, {clock.compute.precision}"
     )
     # It brings less than ours does: no colour noise, no mean of each pixel's own.
     name += f", PIL transforms (crop, mirror, normalise; no colour noise; fp32), DataLoader with {workers} workers"

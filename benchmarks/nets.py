@@ -26,45 +26,45 @@ def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
 
     Bound: the products of ours at the best rate.
     """
-    where, recipe = clock.where, RECIPES["source"].but(net={"within": None})
+    compute, recipe = clock.compute, RECIPES["source"].replace(net={"within": None})
     views = 60 * torch.randn(batch, 3, recipe.net.input, recipe.net.input)
     labels = torch.randint(0, recipe.net.classes, (batch,))
-    works: list[Work] = [suite.learner(recipe, views, labels, where)]
+    works: list[Work] = [suite.learner(recipe, views, labels, compute)]
     names = []
     for name, make, taken in stock_nets(recipe.net, views):
-        for narrow in KINDS if where.precision == "bf16" else [False]:
+        for narrow in KINDS if compute.precision == "bf16" else [False]:
             works.append(stock_step(*laid(make(), taken, narrow), labels, narrow))
             names.append(f"{name}, {KINDS[narrow]}, {suite.malloc(True)}")
     ours, *theirs = clock.medians(works, rounds)
-    bound = batch * suite.products(recipe.net, training=True) / timing.products_per_second(clock, where.dtype)
-    what = f"training step, batch {batch}, {where.precision}, layers of source without the norm within maps"
+    bound = batch * suite.products(recipe.net, training=True) / timing.products_per_second(clock, compute.dtype)
+    what = f"training step, batch {batch}, {compute.precision}, layers of source without the norm within maps"
     for name, peer in zip(names, theirs, strict=True):
         yield compared(what, ours, peer, name, clock, amount=batch, bound=bound)
 
 
 def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     """The net of paper on ready views. Bound: its products at their best rate, and reading every weight once."""
-    where, net = clock.where, RECIPES["paper"].net
+    compute, net = clock.compute, RECIPES["paper"].net
     assert isinstance(net, Net)
-    own = where.serve(AlexNet(net)).eval()
+    own = compute.serve(AlexNet(net)).eval()
     views = 60 * torch.randn(batch, 3, net.input, net.input)
-    ready = views.to(where.dtype).contiguous(memory_format=torch.channels_last)
+    ready = views.to(compute.dtype).contiguous(memory_format=torch.channels_last)
 
     def ours() -> object:
-        with torch.inference_mode(), where.arithmetic():
+        with torch.inference_mode(), compute.arithmetic():
             return own(ready)
 
     works: list[Work] = [ours]
     names = []
     for name, make, taken in stock_nets(net, views):
-        for narrow in SERVED if where.precision == "bf16" else [False]:
+        for narrow in SERVED if compute.precision == "bf16" else [False]:
             works.append(server(make(), taken, narrow))
             names.append(f"{name}, {SERVED[narrow]}, {suite.malloc(True)}")
     mine, *theirs = clock.medians(works, 4 * rounds if batch == 1 else rounds)
     weights = sum(p.numel() * p.element_size() for p in own.parameters())
-    bound = batch * suite.products(net) / timing.products_per_second(clock, where.dtype)
+    bound = batch * suite.products(net) / timing.products_per_second(clock, compute.dtype)
     bound += weights / timing.bytes_read_per_second(clock)
-    what = f"inference, batch {batch}, {where.precision}, paper"
+    what = f"inference, batch {batch}, {compute.precision}, paper"
     for name, peer in zip(names, theirs, strict=True):
         yield compared(what, mine, peer, name, clock, amount=0 if batch == 1 else batch, bound=bound)
 

@@ -10,8 +10,8 @@ import torch
 
 from alexnet.bench.timing import Clock, Line
 from alexnet.cli.bench import show_lines
-from alexnet.core.device import place
-from alexnet.core.errors import FailedError, UnusableError
+from alexnet.core.device import choose_compute
+from alexnet.core.errors import InputError, WorkFailed
 
 INSTALL = "pip install --no-deps -r benchmarks/requirements.txt"
 
@@ -39,8 +39,8 @@ def positive(word: str) -> int:
 
 def clocks(threads: int | None) -> list[Clock]:
     """The CPU by that many threads, or by one and by all, as `alexnet bench` has it."""
-    where = place("cpu")
-    return [Clock(where, n) for n in ([threads] if threads else sorted({1, torch.get_num_threads()}))]
+    compute = choose_compute("cpu")
+    return [Clock(compute, n) for n in ([threads] if threads else sorted({1, torch.get_num_threads()}))]
 
 
 def show(lines: Iterable[Line], as_json: bool) -> int:
@@ -59,9 +59,9 @@ def show(lines: Iterable[Line], as_json: bool) -> int:
                 print(line.plain(), flush=True)
         else:
             show_lines(counted())
-    except (UnusableError, FailedError) as error:
+    except (InputError, WorkFailed) as error:
         say(str(error))
-        return 2 if isinstance(error, UnusableError) else 1
+        return 2 if isinstance(error, InputError) else 1
     return 0 if count else 1
 
 

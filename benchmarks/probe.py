@@ -25,19 +25,19 @@ from torch import Tensor
 
 from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
-from alexnet.core.device import PRECISIONS, Place, place
+from alexnet.core.device import PRECISIONS, Compute, choose_compute
 from alexnet.data.loader import Batch
-from alexnet.data.transforms import Viewer
+from alexnet.data.transforms import Transform
 from alexnet.models.build import build
-from alexnet.models.layer_table import walk
+from alexnet.models.layer_table import layers_of
 from alexnet.ops import dispatch
 from alexnet.runs import log
 from alexnet.training import optimizer, schedule
-from alexnet.training.step import EAGER, Step, fastest
+from alexnet.training.step import EAGER, Step, maybe_capture
 
 READINGS = 7
 NARROW = torch.bfloat16
-RATES = schedule.Rates(1e-5, 2e-5)  # so low that the weights of thousands of steps on one batch stay finite
+RATES = schedule.LearningRates(1e-5, 2e-5)  # so low that the weights of thousands of steps on one batch stay finite
 
 
 def show(name: str, value: float, unit: str, **more: Any) -> None:
@@ -45,9 +45,9 @@ def show(name: str, value: float, unit: str, **more: Any) -> None:
     print(json.dumps({"name": name, "value": float(f"{value:.5g}"), "unit": unit, **more}), flush=True)
 
 
-def seconds(work: Callable[[], object], where: Place, calls: int = 20) -> float:
+def seconds(work: Callable[[], object], compute: Compute, calls: int = 20) -> float:
     """The median time of a call."""
-    if where.device.type == "cpu":
+    if compute.device.type == "cpu":
         work()
         begun = time.perf_counter()
         work()
@@ -73,7 +73,7 @@ def seconds(work: Callable[[], object], where: Place, calls: int = 20) -> float:
     return statistics.median(taken)
 
 
-def machine(where: str) -> None:
+def machine(compute: str) -> None:
     """What there is, in one object; a GPU that does not answer is told of as well."""
     parts: dict[str, Any] = {
         "cores": os.cpu_count(),
@@ -84,7 +84,7 @@ def machine(where: str) -> None:
     versions["cuda"], versions["triton"] = torch.version.cuda, None
     if triton := dispatch.gpu():
         versions["triton"] = triton.triton.__version__
-    if where != "cpu" and torch.cuda.is_available():
+    if compute != "cpu" and torch.cuda.is_available():
         of = torch.cuda.get_device_properties(0)
         parts |= {"device": of.name, "device_memory": of.total_memory, "multiprocessors": of.multi_processor_count}
         versions["cudnn"] = torch.backends.cudnn.version()
@@ -92,7 +92,7 @@ def machine(where: str) -> None:
             query = [asked, "--query-gpu=driver_version", "--format=csv,noheader"]
             versions["driver"] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
     else:
-        parts["device"] = "cpu" if where == "cpu" else "no CUDA device"
+        parts["device"] = "cpu" if compute == "cpu" else "no CUDA device"
     print(json.dumps({"machine": parts, "versions": versions}))
 
 
@@ -103,24 +103,24 @@ def places(device: str) -> None:
         for precision in PRECISIONS:
             if name == "cpu" and precision == "tf32":
                 continue
-            where = place(name, precision)
-            if device != "cpu" and where.device != torch.device("cuda", 0):
-                raise SystemExit(f"{name} is {where.device}; it must be cuda:0")
-            x = torch.eye(64, device=where.device, dtype=where.dtype)
-            show(f"place {name} {precision}: {where.precision}", float((x @ x).sum()) / 64, "of the sum")
+            compute = choose_compute(name, precision)
+            if device != "cpu" and compute.device != torch.device("cuda", 0):
+                raise SystemExit(f"{name} is {compute.device}; it must be cuda:0")
+            x = torch.eye(64, device=compute.device, dtype=compute.dtype)
+            show(f"place {name} {precision}: {compute.precision}", float((x @ x).sum()) / 64, "of the sum")
 
 
-def ceilings(where: Place) -> None:
+def ceilings(compute: Compute) -> None:
     """What the device does at best: copying, products, and small operations that wait for each other in a graph."""
-    small = where.device.type == "cpu"
+    small = compute.device.type == "cpu"
     size = 1 << (20 if small else 30)
-    a, b = (torch.empty(size, dtype=torch.uint8, device=where.device).random_() for _ in range(2))
-    show("copy, read and written", 2 * size / seconds(lambda: b.copy_(a), where, 5) / 1e12, "TB/s")
+    a, b = (torch.empty(size, dtype=torch.uint8, device=compute.device).random_() for _ in range(2))
+    show("copy, read and written", 2 * size / seconds(lambda: b.copy_(a), compute, 5) / 1e12, "TB/s")
     for side in (256,) if small else (2048, 8192):
-        x, y = (torch.randn(side, side, device=where.device, dtype=NARROW) for _ in range(2))
-        taken = seconds(partial(torch.mm, x, y), where)
+        x, y = (torch.randn(side, side, device=compute.device, dtype=NARROW) for _ in range(2))
+        taken = seconds(partial(torch.mm, x, y), compute)
         show(f"product of {side} x {side}, bf16", 2 * side**3 / taken / 1e12, "TFLOP/s")
-    count, numbers = 10 if small else 500, torch.zeros(128, 1024, dtype=torch.int64, device=where.device)
+    count, numbers = 10 if small else 500, torch.zeros(128, 1024, dtype=torch.int64, device=compute.device)
 
     def chain() -> Tensor:
         made = numbers
@@ -128,10 +128,10 @@ def ceilings(where: Place) -> None:
             made = made ^ 12345
         return made
 
-    show("operation of 1 MB in a chain", 1e6 * seconds(chain, where, 3) / count, "us")
+    show("operation of 1 MB in a chain", 1e6 * seconds(chain, compute, 3) / count, "us")
 
 
-def convolution(name: str, x: Tensor, w: Tensor, where: Place, products: int, **how: int) -> None:
+def convolution(name: str, x: Tensor, w: Tensor, compute: Compute, products: int, **how: int) -> None:
     """A convolution's three passes: forward, gradient of its input and of its weights."""
     groups, stride, padding = how.get("groups", 1), how.get("stride", 1), how.get("padding", 0)
 
@@ -151,51 +151,51 @@ def convolution(name: str, x: Tensor, w: Tensor, where: Place, products: int, **
         "gradient of the weights": lambda: backward(False, True),
     }
     for which, work in passes.items():
-        taken = seconds(work, where)
+        taken = seconds(work, compute)
         rate = float(f"{2 * products * len(x) / taken / 1e12:.5g}")
         show(f"{name}, {which}, batch {len(x)}", 1e6 * taken, "us", tflops=rate)
 
 
-def convolutions(where: Place, batch: int) -> None:
+def convolutions(compute: Compute, batch: int) -> None:
     """Each convolution of `source` in the layouts and groups that it could be computed in."""
     last, rows = torch.channels_last, torch.contiguous_format
     layouts = {"channels last": last, "channels first": rows}
 
     def make(*shape: int, layout: torch.memory_format = last) -> Tensor:
-        return torch.randn(*shape, device=where.device, dtype=NARROW).to(memory_format=layout)
+        return torch.randn(*shape, device=compute.device, dtype=NARROW).to(memory_format=layout)
 
     net = RECIPES["source"].net
     assert isinstance(net, Net)
-    layers = {layer.name: layer for layer in walk(net) if layer.name.startswith("conv")}
+    layers = {layer.name: layer for layer in layers_of(net) if layer.name.startswith("conv")}
     k, products = net.kernels, {name: layer.multiply_adds for name, layer in layers.items()}
     for channels in (3, 4, 8):  # zeros could be added for a layout that the tensor cores take
         for words, layout in layouts.items() if channels == 3 else [("channels last", last)]:
             x, w = make(batch, channels, 227, 227, layout=layout), make(k[0], channels, 11, 11, layout=layout)
-            convolution(f"conv1 of {channels} channels, {words}", x, w, where, products["conv1"], stride=4)
+            convolution(f"conv1 of {channels} channels, {words}", x, w, compute, products["conv1"], stride=4)
     x, w = make(batch, 48, 57, 57), make(k[0], 48, 3, 3)
-    convolution("conv1 as 3 x 3 of 48 channels, channels last", x, w, where, products["conv1"])
+    convolution("conv1 as 3 x 3 of 48 channels, channels last", x, w, compute, products["conv1"])
     for i, side, size in ((1, 27, 5), (2, 13, 3), (3, 13, 3), (4, 13, 3)):
         name, groups, pad = f"conv{i + 1}", 1 if i == 2 else net.towers, size // 2
         for words, layout in layouts.items():
             x = make(batch, k[i - 1], side, side, layout=layout)
             w = make(k[i], k[i - 1] // groups, size, size, layout=layout)
-            convolution(f"{name} in {groups}, {words}", x, w, where, products[name], padding=pad, groups=groups)
+            convolution(f"{name} in {groups}, {words}", x, w, compute, products[name], padding=pad, groups=groups)
         if groups > 1:
             x, w = make(batch, k[i - 1] // groups, side, side), make(k[i] // groups, k[i - 1] // groups, size, size)
-            convolution(f"{name}, one tower alone", x, w, where, products[name] // groups, padding=pad)
+            convolution(f"{name}, one tower alone", x, w, compute, products[name] // groups, padding=pad)
 
 
-def kernels(where: Place, batch: int) -> None:
+def kernels(compute: Compute, batch: int) -> None:
     """Triton's forms, against the bytes that each must at least read and write."""
     from alexnet.ops import triton as gpu
 
     def told(name: str, work: Callable[[], object], least: int) -> None:
-        taken = seconds(work, where)
+        taken = seconds(work, compute)
         show(name, 1e6 * taken, "us", terabytes_per_second=float(f"{least / taken / 1e12:.5g}"))
 
     norm, within = (2, 5, 2.0, 1e-4, 0.75, "before"), (5, 1.0, 4e-5, 0.75)
     for layer, maps, side in (("conv1", 96, 55), ("conv2", 256, 27)):
-        x = (60 * torch.randn(batch, side, side, maps, device=where.device)).to(NARROW).permute(0, 3, 1, 2)
+        x = (60 * torch.randn(batch, side, side, maps, device=compute.device)).to(NARROW).permute(0, 3, 1, 2)
         g = torch.randn_like(x)
         p, index = gpu.norm_pool_forward(x, *norm)
         d, size, pooled = torch.randn_like(p), 2 * x.numel(), 3 * p.numel()
@@ -209,21 +209,23 @@ def kernels(where: Place, batch: int) -> None:
         }
         for name, (work, least) in works.items():
             told(f"{name} after {layer}, batch {batch}", work, least)
-    w = 0.01 * torch.randn(4096, 9216, device=where.device)
+    w = 0.01 * torch.randn(4096, 9216, device=compute.device)
     v, shadow, g = torch.zeros_like(w), w.to(NARROW), torch.randn_like(w).to(NARROW)
-    finite = torch.ones((), dtype=torch.bool, device=where.device)
+    finite = torch.ones((), dtype=torch.bool, device=compute.device)
     told("update of fc6", lambda: gpu.momentum(w, v, g, shadow, finite, 1e-6, 0.9, 5e-4), 20 * w.numel())
 
 
-def step(where: Place, recipe: str, batch: int) -> None:
+def step(compute: Compute, recipe: str, batch: int) -> None:
     """A whole step: waited for each time, then as a run queues them; and where its time goes."""
-    of, cpu = RECIPES[recipe], where.device.type == "cpu"
+    of, cpu = RECIPES[recipe], compute.device.type == "cpu"
     side = 256 if of.net.input > 64 else 64 if of.net.input > 32 else 32
-    net = where.hold(build(of.net, 0)).train()
-    viewer = Viewer(of.views, of.net.input, torch.full((side, side, 3), 120.0), 20 * torch.eye(3)).to(where.device)
-    take = fastest(Step(net, viewer, optimizer.Momentum(net, of.sgd, where.dtype), where, 0))
-    images = torch.randint(0, 256, (batch, side, side, 3), dtype=torch.uint8, device=where.device)
-    ids = torch.arange(batch, device=where.device)
+    net = compute.hold(build(of.net, 0)).train()
+    transform = Transform(of.views, of.net.input, torch.full((side, side, 3), 120.0), 20 * torch.eye(3)).to(
+        compute.device
+    )
+    take = maybe_capture(Step(net, transform, optimizer.Momentum(net, of.sgd, compute.dtype), compute, 0))
+    images = torch.randint(0, 256, (batch, side, side, 3), dtype=torch.uint8, device=compute.device)
+    ids = torch.arange(batch, device=compute.device)
 
     def steps(count: int, first: int) -> None:
         for number in range(first, first + count):
@@ -232,7 +234,7 @@ def step(where: Place, recipe: str, batch: int) -> None:
             raise SystemExit("a weight is not finite")
 
     steps(1 if cpu else 3 * EAGER, 0)
-    form = dispatch.name(where.device)
+    form = dispatch.name(compute.device)
     for count in (1,) if cpu else (1, 50, 200):
         taken = []
         for reading in range(1 if cpu else READINGS):
@@ -240,7 +242,7 @@ def step(where: Place, recipe: str, batch: int) -> None:
             steps(count, 1000 * (reading + 1))
             taken.append((time.perf_counter() - begun) / count)
         each = statistics.median(taken)
-        name = f"step of {recipe}, batch {batch}, {where.precision}, {form}, {count} between two readings"
+        name = f"step of {recipe}, batch {batch}, {compute.precision}, {form}, {count} between two readings"
         show(name, 1e3 * each, "ms", pictures_per_second=float(f"{batch / each:.5g}"))
     if cpu:
         return
@@ -296,13 +298,13 @@ def main() -> None:
         case "studies":
             studies(options.run)
         case "ceilings":
-            ceilings(place(options.device, "auto"))
+            ceilings(choose_compute(options.device, "auto"))
         case "convolutions":
-            convolutions(place(options.device, "auto"), options.batch)
+            convolutions(choose_compute(options.device, "auto"), options.batch)
         case "kernels":
-            kernels(place(options.device, "bf16"), options.batch)
+            kernels(choose_compute(options.device, "bf16"), options.batch)
         case "step":
-            step(place(options.device, "auto"), options.recipe, options.batch)
+            step(choose_compute(options.device, "auto"), options.recipe, options.batch)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,14 @@ import torch
 from alexnet.cli.console import table
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import named
-from alexnet.core.device import Place, keep_pages, place
+from alexnet.core.device import Compute, choose_compute, keep_pages
 from alexnet.core.launch import bounds
 from alexnet.data.loader import Batch
-from alexnet.data.transforms import Viewer
+from alexnet.data.transforms import Transform
 from alexnet.distributed import estimate
-from alexnet.distributed.mesh import Mesh, arranged, joined
-from alexnet.distributed.sharding import Spread, spread
-from alexnet.distributed.strategy import WAYS
+from alexnet.distributed.mesh import Mesh, build_mesh, open_mesh
+from alexnet.distributed.sharding import Sharding, sharding
+from alexnet.distributed.strategy import STRATEGIES
 from alexnet.models.build import build
 from alexnet.training import optimizer, schedule
 from alexnet.training.step import Step
@@ -36,18 +36,18 @@ SIDE = 256
 BYTES = 64 << 20  # in timing the link
 
 
-def stepper(recipe: Recipe, where: Place, over: Spread, pictures: int) -> Callable[[], object]:
+def stepper(recipe: Recipe, compute: Compute, over: Sharding, pictures: int) -> Callable[[], object]:
     """Steps on this process's share of one batch that lies ready."""
-    net = where.hold(build(recipe.net, recipe.seed, over.layout)).train()
-    momentum = optimizer.Momentum(net, recipe.sgd, where.dtype, over.total)
-    viewer = Viewer(recipe.views, recipe.net.input, torch.full((SIDE, SIDE, 3), 120.0), 20 * torch.eye(3))
-    step = Step(net, viewer.to(where.device), momentum, where, recipe.seed, over)
+    net = compute.hold(build(recipe.net, recipe.seed, over.model_shard)).train()
+    momentum = optimizer.Momentum(net, recipe.sgd, compute.dtype, over.sum_over_parts)
+    transform = Transform(recipe.views, recipe.net.input, torch.full((SIDE, SIDE, 3), 120.0), 20 * torch.eye(3))
+    step = Step(net, transform.to(compute.device), momentum, compute, recipe.seed, over)
     replicas = over.mesh.replicas
     begin, end = bounds(pictures, replicas.size)[replicas.index]
-    images = torch.randint(0, 256, (end - begin, SIDE, SIDE, 3), dtype=torch.uint8, device=where.device)
-    ids = torch.arange(begin, end, device=where.device)
+    images = torch.randint(0, 256, (end - begin, SIDE, SIDE, 3), dtype=torch.uint8, device=compute.device)
+    ids = torch.arange(begin, end, device=compute.device)
     batch = Batch(0, 0, begin, ids, images, ids % recipe.net.classes, begin, pictures)
-    rates = schedule.rates(recipe, 0.0, ())
+    rates = schedule.learning_rates(recipe, 0.0, ())
     return lambda: step(batch, rates, True).loss.item()
 
 
@@ -56,23 +56,23 @@ def seconds(mesh: Mesh, work: Callable[[], object], rounds: int) -> float:
     work()
     taken = []
     for _ in range(rounds):
-        mesh.tell(None)
+        mesh.all_gather_json(None)
         start = time.perf_counter()
         work()
-        mesh.tell(None)
+        mesh.all_gather_json(None)
         taken.append(time.perf_counter() - start)
     return statistics.median(taken)
 
 
-def link(mesh: Mesh, where: Place, rounds: int) -> estimate.Network:
+def link(mesh: Mesh, compute: Compute, rounds: int) -> estimate.Link:
     """Latency of a hop and bytes a second of a process, from sums of one number and of many (Hockney's model)."""
     axis, hops = mesh.replicas, 2 * (mesh.replicas.size - 1)
 
     def total(numbers: int) -> Callable[[], None]:
-        x = torch.zeros(numbers, dtype=torch.float32, device=where.device)
+        x = torch.zeros(numbers, dtype=torch.float32, device=compute.device)
 
         def work() -> None:
-            if summed := axis.sum(x, "link"):
+            if summed := axis.all_reduce(x, "link"):
                 summed.wait()
             x[:1].item()
 
@@ -81,12 +81,12 @@ def link(mesh: Mesh, where: Place, rounds: int) -> estimate.Network:
     little, much = (seconds(mesh, total(n), 4 * rounds) for n in (1, BYTES // 4))
     idle = seconds(mesh, lambda: None, 4 * rounds)
     sent = hops / axis.size * BYTES
-    return estimate.Network("this machine", sent / (much - little), max(little - idle, 1e-6) / hops)
+    return estimate.Link("this machine", sent / (much - little), max(little - idle, 1e-6) / hops)
 
 
-def copied(rounds: int, where: Place) -> float:
+def copied(rounds: int, compute: Compute) -> float:
     """Bytes read and written a second, while the others copy too."""
-    a = torch.ones(BYTES // 4, device=where.device)
+    a = torch.ones(BYTES // 4, device=compute.device)
     b = torch.empty_like(a)
     taken = []
     for _ in range(rounds + 1):
@@ -97,35 +97,35 @@ def copied(rounds: int, where: Place) -> float:
     return 2 * BYTES / min(taken)
 
 
-def measured(recipe: Recipe, where: Place, mesh: Mesh, rounds: int) -> list[dict[str, Any]]:
+def measured(recipe: Recipe, compute: Compute, mesh: Mesh, rounds: int) -> list[dict[str, Any]]:
     """A row for each way that these processes can go."""
     batch, size = recipe.sgd.batch, mesh.everyone.size
     share = max(1, batch // size)
     # Alone, but all at once: they share the machine's cores, caches and memory, as they will.
-    one = seconds(mesh, stepper(recipe, where, Spread(), share), rounds)
-    known = estimate.Device("this machine", dict.fromkeys(estimate.BYTES, 1e12), memory=copied(rounds, where))
-    device = estimate.rated(recipe.net, where.precision, share / one, share, known)
-    network = link(mesh, where, rounds)
+    one = seconds(mesh, stepper(recipe, compute, Sharding(), share), rounds)
+    known = estimate.DeviceModel("this machine", dict.fromkeys(estimate.BYTES, 1e12), memory=copied(rounds, compute))
+    device = estimate.calibrated(recipe.net, compute.precision, share / one, share, known)
+    network = link(mesh, compute, rounds)
     rows = []
-    for way in WAYS:
-        if way == "towers" and size % 2:
+    for strategy in STRATEGIES:
+        if strategy == "towers" and size % 2:
             continue
-        laid = arranged(where.device, 2) if way == "towers" else mesh
-        work = stepper(recipe, where, spread(laid, way, recipe.net), batch)
+        laid = build_mesh(compute.device, 2) if strategy == "towers" else mesh
+        work = stepper(recipe, compute, sharding(laid, strategy, recipe.net), batch)
         work()
         for axis in (laid.replicas, laid.towers):
             axis.sent.clear()
-        mesh.tell(None)
+        mesh.all_gather_json(None)
         before = int(LOOPBACK.read_text()) if LOOPBACK.exists() else None
         work()
-        mesh.tell(None)
+        mesh.all_gather_json(None)
         kernel = int(LOOPBACK.read_text()) - before if before is not None else None
-        sent = sum((Counter(told) for told in mesh.tell(laid.sent())), Counter[str]())
+        sent = sum((Counter(told) for told in mesh.all_gather_json(laid.sent())), Counter[str]())
         del sent["shown"]
-        plan = estimate.predict(recipe, way, laid.replicas.size, device, network, where.precision)
+        plan = estimate.estimate_step(recipe, strategy, laid.replicas.size, device, network, compute.precision)
         taken = seconds(mesh, work, rounds)
         rows.append({
-            "way": way, "processes": size, "batch": batch, "precision": where.precision, "seconds": taken,
+            "way": strategy, "processes": size, "batch": batch, "precision": compute.precision, "seconds": taken,
             "predicted": plan.step, "ratio": taken / plan.step, "sent": sum(sent.values()),
             "formula": sum(plan.sent.values()), "kernel": kernel, "pictures_per_second": batch / taken,
             "alone": share / one, "bandwidth": network.bandwidth, "latency": network.latency, "by": dict(sent),
@@ -143,15 +143,15 @@ def main() -> None:
     given.add_argument("--precision", default="auto")
     given.add_argument("--json", action="store_true")
     options = given.parse_args()
-    where = place(options.device, options.precision)
+    compute = choose_compute(options.device, options.precision)
     keep_pages()
-    recipe = named(options.recipe).but(sgd={"batch": options.batch})
-    with joined(where.device) as mesh:
-        rows = measured(recipe, where, mesh, options.rounds)
-    if mesh.leads and options.json:
+    recipe = named(options.recipe).replace(sgd={"batch": options.batch})
+    with open_mesh(compute.device) as mesh:
+        rows = measured(recipe, compute, mesh, options.rounds)
+    if mesh.is_main and options.json:
         for row in rows:
             print(json.dumps(row))
-    elif mesh.leads:
+    elif mesh.is_main:
         heads = ["way", "s a step", "predicted", "ratio", "MB sent", "formula", "by the kernel", "pictures/s"]
         shown = []
         for r in rows:
@@ -159,7 +159,9 @@ def main() -> None:
             times = f"{r['seconds']:.3f}", f"{r['predicted']:.3f}", f"{r['ratio']:.2f}"
             shown.append([r["way"], *times, *megabytes, f"{r['pictures_per_second']:.1f}"])
         table(
-            f"{options.recipe}, batch {options.batch}, {mesh.everyone.size} processes, {where.precision}", heads, shown
+            f"{options.recipe}, batch {options.batch}, {mesh.everyone.size} processes, {compute.precision}",
+            heads,
+            shown,
         )
     sys.stdout.flush()
     os._exit(0)  # gloo's threads abort some of the processes that end in the ordinary way

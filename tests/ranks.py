@@ -42,7 +42,7 @@ def act_as(rank: int, world: int, port: int, act: Callable[..., Any], given: Any
 
 def trained(*given: Any, stop_at: int = 0, **named: Any) -> str:
     """Train, with every step in the log; at a given step the last process gets a SIGTERM. What it said at the end."""
-    from alexnet.core.errors import StoppedError
+    from alexnet.core.errors import Stopped
     from alexnet.runs import log as runlog
     from alexnet.training.train import train
 
@@ -57,28 +57,28 @@ def trained(*given: Any, stop_at: int = 0, **named: Any) -> str:
     runlog.RunLog.step, runlog.LINE_SECONDS = step, -1  # type: ignore[method-assign, assignment]
     try:
         train(*given, quiet=True, **named)
-    except StoppedError as stop:
+    except Stopped as stop:
         return str(stop)
     finally:
         runlog.RunLog.step, runlog.LINE_SECONDS = kept, line  # type: ignore[method-assign]
     return "done"
 
 
-def poisoned(store: Path, folder: Path, recipe: Any, way: str, step: int, value: float) -> tuple[str, bool, int]:
+def poisoned(store: Path, folder: Path, recipe: Any, strategy: str, step: int, value: float) -> tuple[str, bool, int]:
     """Train, one number of the last process's conv3 being lost after a step: what failed, who says it, and when."""
     import torch
 
-    from alexnet.core.device import place
-    from alexnet.core.errors import FailedError
-    from alexnet.distributed.mesh import joined
-    from alexnet.training.setup import Given, begin
+    from alexnet.core.device import choose_compute
+    from alexnet.core.errors import WorkFailed
+    from alexnet.distributed.mesh import open_mesh
+    from alexnet.training.setup import TrainOptions, begin
     from alexnet.training.train import loop
 
-    where, last = place("cpu", "fp32"), os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1)
-    given = Given(store, recipe, None, False)
+    compute, last = choose_compute("cpu", "fp32"), os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1)
+    given = TrainOptions(store, recipe, None, False)
     with (
-        joined(where.device, 2 if way == "towers" else 1, PATIENCE) as mesh,
-        begin(mesh, given, folder, where, "fp32", way, 1, 1, "none") as training,
+        open_mesh(compute.device, 2 if strategy == "towers" else 1, PATIENCE) as mesh,
+        begin(mesh, given, folder, compute, "fp32", strategy, 1, 1, "none") as training,
         training.log(quiet=True) as log,
     ):
 
@@ -89,22 +89,22 @@ def poisoned(store: Path, folder: Path, recipe: Any, way: str, step: int, value:
 
         try:
             loop(training, log, poison, 600, 2)
-        except FailedError as error:
+        except WorkFailed as error:
             return str(error), not error.elsewhere, training.step
     raise AssertionError("it went on to the end")
 
 
-def counted(store: Path, folder: Path, recipe: Any, way: str, steps: int) -> dict[str, int]:
+def counted(store: Path, folder: Path, recipe: Any, strategy: str, steps: int) -> dict[str, int]:
     """The bytes that this process sends in some steps, by what for."""
-    from alexnet.core.device import place
-    from alexnet.distributed.mesh import joined
-    from alexnet.training.setup import Given, begin
+    from alexnet.core.device import choose_compute
+    from alexnet.distributed.mesh import open_mesh
+    from alexnet.training.setup import TrainOptions, begin
 
-    where = place("cpu", "fp32")
-    given = Given(store, recipe, None, False)
+    compute = choose_compute("cpu", "fp32")
+    given = TrainOptions(store, recipe, None, False)
     with (
-        joined(where.device, 2 if way == "towers" else 1, PATIENCE) as mesh,
-        begin(mesh, given, folder, where, "fp32", way, 1, 1, "none") as training,
+        open_mesh(compute.device, 2 if strategy == "towers" else 1, PATIENCE) as mesh,
+        begin(mesh, given, folder, compute, "fp32", strategy, 1, 1, "none") as training,
     ):
         batches = training.batches()
         mesh.replicas.sent.clear()
@@ -119,9 +119,9 @@ def worked(act: Callable[..., Any], *given: Any, towers: int = 1) -> Any:
     """What a function makes of the mesh."""
     import torch
 
-    from alexnet.distributed.mesh import joined
+    from alexnet.distributed.mesh import open_mesh
 
-    with joined(torch.device("cpu"), towers, PATIENCE) as mesh:
+    with open_mesh(torch.device("cpu"), towers, PATIENCE) as mesh:
         return act(mesh, *given)
 
 
@@ -137,14 +137,14 @@ def evaluated_again(store: Path, run: Path, times: int) -> list[dict[str, Any]]:
 
 def evaluated_apart(store: Path, runs: list[Path]) -> str:
     """What evaluating says where each process has a run of its own under what is meant to be one name."""
-    from alexnet.core.errors import UnusableError
+    from alexnet.core.errors import InputError
     from alexnet.distributed import mesh
 
     os.chdir(runs[int(os.environ["RANK"])].parent)
     kept, mesh.SHARED_DISK = mesh.SHARED_DISK, 4.0
     try:
         evaluated(store.resolve(), Path("run"))
-    except UnusableError as error:
+    except InputError as error:
         return str(error)
     finally:
         mesh.SHARED_DISK = kept

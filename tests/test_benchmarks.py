@@ -19,7 +19,7 @@ from tests.ranks import Ranks, worked
 from alexnet.bench import timing
 from alexnet.config.recipe import Net, Recipe
 from alexnet.config.recipes import RECIPES
-from alexnet.core.device import place
+from alexnet.core.device import choose_compute
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
@@ -36,7 +36,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """A script as a module; its nets are narrow here, and the machine's rates are measured on little."""
     monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
     for name in ("source", "paper"):
-        monkeypatch.setitem(RECIPES, name, RECIPES[name].but(net=SMALL))
+        monkeypatch.setitem(RECIPES, name, RECIPES[name].replace(net=SMALL))
     for name, size in (("products_per_second", 64), ("bytes_read_per_second", 1 << 16)):
         monkeypatch.setattr(timing, name, partial(getattr(timing, name), size=size))
 
@@ -97,7 +97,7 @@ def test_the_folder_in_torchvisions_place_has_the_pictures_of_the_store(
 ) -> None:
     loader = load("loader")
     loader.folders(loader.Job(2, 1, None), tmp_path / "pictures", 5)
-    prepare(tmp_path / "pictures", tmp_path / "store", form="jpeg", jobs=1)
+    prepare(tmp_path / "pictures", tmp_path / "store", format="jpeg", jobs=1)
     split = Store(tmp_path / "store")["train"]
     folder = loader.Folder(tmp_path / "pictures" / "train")
     assert len(folder) == len(split) == 5
@@ -142,7 +142,7 @@ def ways(mesh: Mesh, recipe: Recipe) -> list[dict[str, Any]]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    rows: list[dict[str, Any]] = module.measured(recipe, place("cpu", "fp32"), mesh, 1)
+    rows: list[dict[str, Any]] = module.measured(recipe, choose_compute("cpu", "fp32"), mesh, 1)
     return rows
 
 

@@ -18,18 +18,18 @@ from tests.trained import weights
 
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
-from alexnet.core.device import place
-from alexnet.core.errors import StoppedError
+from alexnet.core.device import choose_compute
+from alexnet.core.errors import Stopped
 from alexnet.data.loader import Batch
 from alexnet.data.store import Store
-from alexnet.data.transforms import Viewer
+from alexnet.data.transforms import Transform
 from alexnet.inference.evaluate import Evaluation, evaluate
 from alexnet.models.build import build
 from alexnet.ops.dropout import dropout
 from alexnet.runs import folder as run_folder
 from alexnet.runs import log as runlog
 from alexnet.training import optimizer, schedule
-from alexnet.training.step import Captured, Step
+from alexnet.training.step import CudaGraphStep, Step
 from alexnet.training.train import train
 
 pytestmark = [
@@ -44,14 +44,14 @@ CLOSE, NATS_CLOSE = 1e-7, 1e-6
 
 def test_views_are_drawn_alike_on_both_devices(run: Path, store: Path) -> None:
     """To the bit: colours come of correctly rounded operations alone."""
-    viewer = run_folder.viewer_of(run, run_folder.recipe_of(run)[1])
+    transform = run_folder.transform_of(run, run_folder.recipe_of(run)[1])
     ids = torch.arange(12)
     images = torch.from_numpy(Store(store)["val"].read(ids.numpy()))
     for colour in (True, False):
-        here = viewer.training(images, ids, seed=3, epoch=5, colour=colour)
-        there = viewer.to(CUDA).training(images.to(CUDA), ids.to(CUDA), seed=3, epoch=5, colour=colour)
+        here = transform.augment(images, ids, seed=3, epoch=5, colour=colour)
+        there = transform.to(CUDA).augment(images.to(CUDA), ids.to(CUDA), seed=3, epoch=5, colour=colour)
         assert torch.equal(here, there.cpu())
-    assert torch.equal(viewer.ten(images), viewer.to(CUDA).ten(images.to(CUDA)).cpu())
+    assert torch.equal(transform.ten_crop(images), transform.to(CUDA).ten_crop(images.to(CUDA)).cpu())
 
 
 def test_dropout_drops_the_same_units_on_both_devices() -> None:
@@ -63,19 +63,19 @@ def test_dropout_drops_the_same_units_on_both_devices() -> None:
 
 @pytest.mark.parametrize("name", ["source", "paper", "cifar-11", "cifar-18"])
 def test_a_training_step_is_that_of_the_cpu(name: str) -> None:
-    recipe = RECIPES[name].but(net={"classes": 10})
+    recipe = RECIPES[name].replace(net={"classes": 10})
     random = torch.Generator().manual_seed(1)
     shape = 4, 3, recipe.net.input, recipe.net.input
     x, labels = 60 * torch.randn(shape, generator=random, dtype=torch.float64), torch.tensor([1, 2, 3, 4])
     after = []
     for device in ("cpu", "cuda"):
-        where = place(device, "fp64")
-        net = where.hold(build(recipe.net, 0)).train()
-        momentum = optimizer.Momentum(net, recipe.sgd, where.dtype)
-        logits = net.at(0)(x.to(where.device))
-        torch.nn.functional.cross_entropy(logits, labels.to(where.device)).backward()
+        compute = choose_compute(device, "fp64")
+        net = compute.hold(build(recipe.net, 0)).train()
+        momentum = optimizer.Momentum(net, recipe.sgd, compute.dtype)
+        logits = net.at(0)(x.to(compute.device))
+        torch.nn.functional.cross_entropy(logits, labels.to(compute.device)).backward()
         gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
-        momentum.step(schedule.rates(recipe, 0.0, ()), gradients)
+        momentum.step(schedule.learning_rates(recipe, 0.0, ()), gradients)
         after.append({n: v.cpu() for n, v in momentum.velocity.items()})
     for n, here in after[0].items():
         assert here.any()
@@ -88,19 +88,19 @@ def steps_of(captured: bool, precision: str) -> tuple[list[float], dict[str, tor
     A graph is captured at the fourth batch of its kind: of 8 pictures at steps 4 and 24, of 5 at step 15. Each is
     replayed later with other pictures, at another place of another epoch.
     """
-    recipe = RECIPES["source"].but(net={"classes": 10})
-    where = place("cuda", precision)
-    viewer = Viewer(recipe.views, 224, torch.full((256, 256, 3), 120.0), 20 * torch.eye(3)).to(where.device)
-    net = where.hold(build(recipe.net, 0)).train()
-    step = Step(net, viewer, optimizer.Momentum(net, recipe.sgd, where.dtype), where, 0)
-    take = Captured(step) if captured else step
+    recipe = RECIPES["source"].replace(net={"classes": 10})
+    compute = choose_compute("cuda", precision)
+    transform = Transform(recipe.views, 224, torch.full((256, 256, 3), 120.0), 20 * torch.eye(3)).to(compute.device)
+    net = compute.hold(build(recipe.net, 0)).train()
+    step = Step(net, transform, optimizer.Momentum(net, recipe.sgd, compute.dtype), compute, 0)
+    take = CudaGraphStep(step) if captured else step
     random, losses = torch.Generator().manual_seed(1), []
     for number in range(28):
         pictures = 5 if number % 4 == 3 else 8
-        images = torch.randint(0, 256, (pictures, 256, 256, 3), dtype=torch.uint8, generator=random).to(where.device)
-        ids = torch.arange(number, number + pictures, device=where.device)
+        images = torch.randint(0, 256, (pictures, 256, 256, 3), dtype=torch.uint8, generator=random).to(compute.device)
+        ids = torch.arange(number, number + pictures, device=compute.device)
         batch = Batch(number, number // 4, 8 * (number % 4), ids, images, ids % 10)
-        outcome = take(batch, schedule.Rates(1e-4 if number < 20 else 1e-5, 2e-4), True)
+        outcome = take(batch, schedule.LearningRates(1e-4 if number < 20 else 1e-5, 2e-4), True)
         losses.append(outcome.loss.item())
         assert outcome.finite.all()
     return losses, {n: p.detach().clone() for n, p in net.named_parameters()}
@@ -157,7 +157,7 @@ def test_a_run_begun_on_the_device_goes_on_on_the_cpu(
 
     with monkeypatch.context() as patch:
         patch.setattr(runlog.RunLog, "step", stop)
-        with pytest.raises(StoppedError):
+        with pytest.raises(Stopped):
             train(store, tmp_path / "run", small, device="cuda", precision="fp64", quiet=True)
     assert 6 <= trained.step(tmp_path / "run") < 12
     train(store, tmp_path / "run", device="cpu", resume=True, quiet=True)

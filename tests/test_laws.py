@@ -15,7 +15,7 @@ from tests.trained import epochs, same, weights
 from torch import Tensor
 
 from alexnet.config.recipe import Net, Recipe
-from alexnet.core.errors import StoppedError
+from alexnet.core.errors import Stopped
 from alexnet.distributed.estimate import traffic
 from alexnet.inference.evaluate import validate
 from alexnet.runs import log as runlog
@@ -28,7 +28,7 @@ def test_the_same_run_twice_is_the_same_to_the_bit(run: Path, store: Path, small
 
 
 def test_another_seed_is_another_run(run: Path, store: Path, small: Recipe, tmp_path: Path) -> None:
-    train(store, tmp_path / "other", small.but(seed=1), precision="fp32", quiet=True)
+    train(store, tmp_path / "other", small.replace(seed=1), precision="fp32", quiet=True)
     assert not same(weights(run), weights(tmp_path / "other"))
 
 
@@ -62,7 +62,7 @@ def test_a_run_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_run(
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(runlog.RunLog, "step", log_and_signal)
-        with pytest.raises(StoppedError, match=f"saved at step {step} of 12"):
+        with pytest.raises(Stopped, match=f"saved at step {step} of 12"):
             train(store, folder, small, precision="fp32", quiet=True)
     train(store, folder, small, precision="fp32", quiet=True, resume=True)
     assert same(weights(run), weights(folder))
@@ -75,17 +75,17 @@ def test_a_run_stopped_in_its_last_validation_and_again_in_its_ten_views_equals_
     folder = tmp_path / "run"
 
     def stop(*_: object, **__: object) -> Any:
-        raise StoppedError("stopped by SIGTERM", signal.SIGTERM)
+        raise Stopped("stopped by SIGTERM", signal.SIGTERM)
 
     with monkeypatch.context() as patch:
         calls = iter([validate, validate, stop])
         patch.setattr("alexnet.training.trainer.validate", lambda *given: next(calls)(*given))
-        with pytest.raises(StoppedError, match="saved at step 12 of 12"):
+        with pytest.raises(Stopped, match="saved at step 12 of 12"):
             train(store, folder, small, precision="fp32", quiet=True)
     for _ in range(2):
         with monkeypatch.context() as patch:
             patch.setattr("alexnet.training.trainer.evaluated", stop)
-            with pytest.raises(StoppedError, match="saved at step 12 of 12"):
+            with pytest.raises(Stopped, match="saved at step 12 of 12"):
                 train(store, folder, small, precision="fp32", quiet=True, resume=True)
     train(store, folder, small, precision="fp32", quiet=True, resume=True)
     assert same(weights(run), weights(folder))
@@ -128,38 +128,40 @@ WAYS = [(2, "towers", 1), (4, "towers", 1), (2, "data", 1), (4, "data", 1), (2, 
 
 
 @pytest.mark.parametrize("precision", ["fp64", "fp32"])
-@pytest.mark.parametrize(("processes", "way", "parts"), [*WAYS, (1, "data", 3), (2, "data", 2), (2, "hybrid", 3)])
+@pytest.mark.parametrize(("processes", "strategy", "parts"), [*WAYS, (1, "data", 3), (2, "data", 2), (2, "hybrid", 3)])
 def test_a_training_is_the_same_however_it_is_spread(
     ranks: Ranks, one: dict[str, Path], store: Path, small: Recipe, tmp_path: Path,
-    processes: int, way: str, parts: int, precision: str,
+    processes: int, strategy: str, parts: int, precision: str,
 ) -> None:  # fmt: skip
     """Towers apart, replicas, both, the hybrid, and a batch taken in parts: each is one process and one big batch."""
-    said = ranks(processes, trained, store, tmp_path / "run", small, precision=precision, way=way, accumulate=parts)
+    said = ranks(
+        processes, trained, store, tmp_path / "run", small, precision=precision, strategy=strategy, accumulate=parts
+    )
     assert said == ["done"] * processes
     assert apart(end(one[precision]), end(tmp_path / "run")) < TOLERANCE[precision]
     before, after = epochs(one[precision]), epochs(tmp_path / "run")
     assert [line["top1"] for line in before] == [line["top1"] for line in after]
 
 
-@pytest.mark.parametrize(("processes", "way"), [(2, "towers"), (2, "hybrid")])
+@pytest.mark.parametrize(("processes", "strategy"), [(2, "towers"), (2, "hybrid")])
 def test_rates_scaled_by_a_layers_norm_see_the_whole_layer(
-    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, processes: int, way: str
+    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, processes: int, strategy: str
 ) -> None:
     """LARS: a process that holds a part of a layer scales it as one that holds all."""
-    recipe = small.but(sgd={"lars": 0.01}, epochs=1)
+    recipe = small.replace(sgd={"lars": 0.01}, epochs=1)
     ranks(1, trained, store, tmp_path / "one", recipe, precision="fp64")
-    ranks(processes, trained, store, tmp_path / "run", recipe, precision="fp64", way=way)
+    ranks(processes, trained, store, tmp_path / "run", recipe, precision="fp64", strategy=strategy)
     assert apart(end(tmp_path / "one"), end(tmp_path / "run")) < TOLERANCE["fp64"]
 
 
-@pytest.mark.parametrize(("processes", "way"), [(4, "towers"), (4, "data"), (4, "hybrid")])
+@pytest.mark.parametrize(("processes", "strategy"), [(4, "towers"), (4, "data"), (4, "hybrid")])
 def test_a_process_that_has_no_picture_of_a_batch_does_its_part(
-    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, processes: int, way: str
+    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, processes: int, strategy: str
 ) -> None:
     """Thirty pictures in batches of 29: the last batch of an epoch is a single one."""
-    recipe = small.but(sgd={"batch": 29}, epochs=2)
+    recipe = small.replace(sgd={"batch": 29}, epochs=2)
     ranks(1, trained, store, tmp_path / "one", recipe, precision="fp64")
-    ranks(processes, trained, store, tmp_path / "run", recipe, precision="fp64", way=way, accumulate=2)
+    ranks(processes, trained, store, tmp_path / "run", recipe, precision="fp64", strategy=strategy, accumulate=2)
     assert apart(end(tmp_path / "one"), end(tmp_path / "run")) < TOLERANCE["fp64"]
 
 
@@ -168,8 +170,8 @@ def test_a_run_goes_on_with_other_processes_than_it_was_begun_with(
 ) -> None:
     """Two towers, then four hybrid replicas, then one process; each stop comes from the last process alone."""
     begun = {"precision": "fp64", "resume": True}
-    for processes, way, step in ((2, "towers", 3), (4, "hybrid", 7), (1, "data", 0)):
-        said = ranks(processes, trained, store, tmp_path / "run", small, way=way, stop_at=step, **begun)
+    for processes, strategy, step in ((2, "towers", 3), (4, "hybrid", 7), (1, "data", 0)):
+        said = ranks(processes, trained, store, tmp_path / "run", small, strategy=strategy, stop_at=step, **begun)
         assert len({words.split(" in ")[0] for words in said}) == 1
         if step:
             # Said at the step itself, heard with the next one.
@@ -184,7 +186,7 @@ def test_the_same_processes_leave_the_same_bits(
 ) -> None:
     """In bf16: and they are near those of one process."""
     for name in ("run", "again"):
-        ranks(4, trained, store, tmp_path / name, small, precision="bf16", way="towers")
+        ranks(4, trained, store, tmp_path / name, small, precision="bf16", strategy="towers")
     assert same(end(tmp_path / "run"), end(tmp_path / "again"))
     assert_near_in_bf16(weights(one["bf16"]), weights(tmp_path / "run"))
 
@@ -202,9 +204,9 @@ def test_evaluating_and_predicting_with_more_processes_gives_the_same_bits(
 def test_towers_of_other_nets_lie_apart_as_well(
     ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, shape: dict[str, Any]
 ) -> None:
-    recipe = small.but(net=shape, epochs=1)
+    recipe = small.replace(net=shape, epochs=1)
     ranks(1, trained, store, tmp_path / "one", recipe, precision="fp64")
-    ranks(2, trained, store, tmp_path / "two", recipe, precision="fp64", way="towers")
+    ranks(2, trained, store, tmp_path / "two", recipe, precision="fp64", strategy="towers")
     assert apart(end(tmp_path / "one"), end(tmp_path / "two")) < TOLERANCE["fp64"]
     found = ranks(2, counted, store, tmp_path / "run", recipe, "towers", 1)
     total = sum(map(Counter, found), Counter[str]())
@@ -223,23 +225,23 @@ def test_processes_that_would_evaluate_other_weights_are_refused(
 ) -> None:
     """A run in training, or a disk that shows one machine what it was: their mean would be of no net."""
     for seed in (0, 1):
-        ranks(1, trained, store, tmp_path / str(seed) / "run", small.but(seed=seed, epochs=1), precision="fp32")
+        ranks(1, trained, store, tmp_path / str(seed) / "run", small.replace(seed=seed, epochs=1), precision="fp32")
     found = ranks(2, evaluated_apart, store, [tmp_path / str(seed) / "run" for seed in (0, 1)])
     assert found[0] == found[1]
     assert re.match("rank 1: newest checkpoint of run, on a disk that all share, is", found[0])
 
 
-@pytest.mark.parametrize(("processes", "way"), [(way[0], way[1]) for way in WAYS])
+@pytest.mark.parametrize(("processes", "strategy"), [(strategy[0], strategy[1]) for strategy in WAYS])
 def test_the_bytes_that_a_step_sends_are_those_of_the_formula(
-    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, processes: int, way: str
+    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, processes: int, strategy: str
 ) -> None:
     """Batches of 8, 8, 8 and 6 pictures, which four replicas cannot share evenly."""
-    found = ranks(processes, counted, store, tmp_path / "run", small, way, 4)
-    replicas = processes // 2 if way == "towers" else processes
+    found = ranks(processes, counted, store, tmp_path / "run", small, strategy, 4)
+    replicas = processes // 2 if strategy == "towers" else processes
     expected = Counter[str]()
     for batch in (8, 8, 8, 6):
-        expected += Counter(traffic(small.net, way, replicas, batch, 4))
+        expected += Counter(traffic(small.net, strategy, replicas, batch, 4))
     total = sum(map(Counter, found), Counter[str]())
     shown = total.pop("shown", 0)  # the loss and the wrong answers, float64
-    assert shown == 2 * 16 * (replicas - 1) * (1 if way != "towers" else 2) * 4
+    assert shown == 2 * 16 * (replicas - 1) * (1 if strategy != "towers" else 2) * 4
     assert total == expected

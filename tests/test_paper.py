@@ -8,7 +8,7 @@ from alexnet import AlexNet
 from alexnet.config.recipe import LRN, AnyNet, CifarNet, Net, Plateau, Recipe, Steps, WithinMap
 from alexnet.config.recipes import RECIPES
 from alexnet.models.cifar import Cifar
-from alexnet.models.layer_table import Layer, moved, overhang, walk
+from alexnet.models.layer_table import Layer, layers_of, output_side, overhang
 
 # name: (maps, side, weights with biases, multiply-adds), worked out by hand from figure 2's widths and kernels:
 # conv weights = maps * (maps seen * side^2 + 1), multiply-adds = the products once for each place.
@@ -46,7 +46,7 @@ def state(module: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def layers(net: AnyNet) -> dict[str, Layer]:
-    return {layer.name: layer for layer in walk(net)}
+    return {layer.name: layer for layer in layers_of(net)}
 
 
 def net_of(name: str) -> Net:
@@ -58,7 +58,7 @@ def net_of(name: str) -> Net:
 @pytest.mark.parametrize("name", ["paper", "source", "source-145"])
 def test_the_net_holds_60_965_224_weights_and_does_724_406_816_multiply_adds(name: str) -> None:
     """Section 1: "60 million parameters"; the products are those of figure 2."""
-    table = walk(net_of(name))
+    table = layers_of(net_of(name))
     assert sum(layer.weights for layer in table) == 60_965_224
     assert sum(layer.multiply_adds for layer in table) == 724_406_816
 
@@ -92,7 +92,7 @@ def test_the_one_gpu_net_holds_59_798_312_weights_and_does_391_514_384_multiply_
     """Section 3.2, footnote 1: half the kernels, but conv5 and the fully connected layers stay (2012: 145-half)."""
     net = net_of("one-gpu")
     assert (net.towers, net.kernels, net.hidden) == (1, (48, 128, 192, 192, 256), 4096)
-    table = walk(net)
+    table = layers_of(net)
     assert sum(layer.weights for layer in table) == 59_798_312
     assert sum(layer.multiply_adds for layer in table) == 391_514_384
     assert sum(p.numel() for p in empty(net).parameters()) == 59_798_312
@@ -111,7 +111,7 @@ def test_the_state_dict_has_these_keys_and_shapes_and_no_others(name: str) -> No
 
 def test_224_gives_55_by_three_zero_columns() -> None:
     """Figure 2 says 224 and 55; the 2012 code has 1 + ceil((224 - 11) / 4) modules and reads zeros past the edge."""
-    assert moved(224, 11, 4) == 55
+    assert output_side(224, 11, 4) == 55
     assert overhang(224, 11, 4) == 3
     assert empty(net_of("paper")).overhang == 3
 
@@ -119,7 +119,7 @@ def test_224_gives_55_by_three_zero_columns() -> None:
 def test_the_formula_of_every_layer_of_alexnet_after_conv1_divides_exactly() -> None:
     """Section 3.4: 55, 27 and 13 pooled by 3/2, so that rounding up or down is the same."""
     assert [overhang(side, 3, 2) for side in (55, 27, 13)] == [0, 0, 0]
-    assert [moved(side, 3, 2) for side in (55, 27, 13)] == [27, 13, 6]
+    assert [output_side(side, 3, 2) for side in (55, 27, 13)] == [27, 13, 6]
 
 
 def test_the_cifar_nets_hold_1_116_490_and_2_112_970_weights() -> None:
@@ -127,7 +127,7 @@ def test_the_cifar_nets_hold_1_116_490_and_2_112_970_weights() -> None:
     for name, weights in (("cifar-13", 1_116_490), ("cifar-11", 2_112_970)):
         net = RECIPES[name].net
         assert isinstance(net, CifarNet)
-        assert sum(layer.weights for layer in walk(net)) == weights
+        assert sum(layer.weights for layer in layers_of(net)) == weights
         assert sum(p.numel() for p in Cifar(net).parameters()) == weights
 
 
@@ -163,7 +163,7 @@ def test_the_paper_recipe_is_the_printed_training() -> None:
 
 def test_the_source_recipe_differs_from_the_paper_in_the_net_by_these_and_no_others() -> None:
     """2012 code, layers-145.cfg: alpha over n, LRN 1 on the linear conv1, the within-map norm, std 0.03 in conv3-5."""
-    expected = RECIPES["paper"].but(
+    expected = RECIPES["paper"].replace(
         net={
             "lrn": {"share": True},
             "lrn1_first": True,
@@ -228,5 +228,5 @@ def test_the_cifar_recipes_train_as_the_2012_files_say() -> None:
 
 def test_the_net_of_six_convolutions_weighs_what_2012s_does() -> None:
     """Table 2's CNN*, with 1,000 classes: 61,555,304 (2012 code, layers-146)."""
-    net = RECIPES["source"].but(net={"conv6": 256}).net
-    assert sum(layer.weights for layer in walk(net)) == 61_555_304
+    net = RECIPES["source"].replace(net={"conv6": 256}).net
+    assert sum(layer.weights for layer in layers_of(net)) == 61_555_304

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from alexnet.config.recipe import Recipe
-from alexnet.core.files import signed, write
+from alexnet.core.files import sign, write
 from alexnet.runs import checkpoint, log
 
 
@@ -19,7 +19,7 @@ def training(store: Path, run: Path, recipe: Path, every: int = 0, keep: int = 2
 
 def weights(run: Path) -> dict[str, Tensor]:
     """Weights and velocities of the newest checkpoint."""
-    newest = checkpoint.found(run)[-1]
+    newest = checkpoint.list_checkpoints(run)[-1]
     return {f"{f}:{n}": t for f in checkpoint.FILES for n, t in checkpoint.read_tensors(newest, f).items()}
 
 
@@ -41,7 +41,7 @@ def epochs(run: Path) -> list[dict[str, object]]:
 def step(run: Path) -> int:
     """The newest checkpoint's, if there is one."""
     try:
-        return max((checkpoint.place(path)[0] for path in checkpoint.found(run)), default=0)
+        return max((checkpoint.step_and_attempt(path)[0] for path in checkpoint.list_checkpoints(run)), default=0)
     except FileNotFoundError:  # going just now
         return 0
 
@@ -60,7 +60,7 @@ class Whole:
     def recipe(self, epochs: int) -> Path:
         """Its file."""
         path = self.folder / f"{epochs}.json"
-        path.write_text(json.dumps(self.small.but(epochs=epochs).plain()))
+        path.write_text(json.dumps(self.small.replace(epochs=epochs).plain()))
         return path
 
     def run(self, epochs: int) -> Path:
@@ -69,19 +69,19 @@ class Whole:
 
         folder = self.folder / str(epochs)
         if not folder.exists():
-            train(self.store, folder, self.small.but(epochs=epochs), precision="fp32", quiet=True)
+            train(self.store, folder, self.small.replace(epochs=epochs), precision="fp32", quiet=True)
         return folder
 
 
 def resign(path: Path, **change: object) -> None:
     """Change a signed record, and make its checksum fit, as anyone can."""
     record = {key: value for key, value in json.loads(path.read_bytes()).items() if key not in ("format", "signature")}
-    write(path, [json.dumps(signed(record | change)).encode()])
+    write(path, [json.dumps(sign(record | change)).encode()])
 
 
 def put(run: Path, file: str, data: bytes) -> None:
     """Put something else in the place of a file of a run, or of its newest checkpoint; the checksums fit."""
-    path = run / file if (run / file).exists() else checkpoint.found(run)[-1] / file
+    path = run / file if (run / file).exists() else checkpoint.list_checkpoints(run)[-1] / file
     digest = write(path, [data])
     record = run / "recipe.json" if path.parent == run else path.parent / "state.json"
     sums = json.loads(record.read_bytes()).get("sha256", {}) if path != record else {}

@@ -14,12 +14,12 @@ from alexnet.bench import peers, suite, timing
 from alexnet.bench.timing import Clock, compared
 from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
-from alexnet.core.device import Place
-from alexnet.core.errors import UnusableError
+from alexnet.core.device import Compute
+from alexnet.core.errors import InputError
 from alexnet.models import layer_table
 from alexnet.models.build import build
 
-ONE = Clock(Place(torch.device("cpu"), "bf16"), 1)
+ONE = Clock(Compute(torch.device("cpu"), "bf16"), 1)
 KEYS = ["what", "ours", "peer", "peer_name", "ratio", "bound", "fraction_of_bound", "unit", "machine"]
 
 
@@ -76,7 +76,7 @@ def test_a_reading_of_many_calls_is_the_time_of_one() -> None:
 @pytest.mark.parametrize("name", ["source", "paper"])
 def test_the_stock_net_is_the_same_net_but_for_the_norm_within_maps(name: str) -> None:
     """Its logits are ours when it has our weights: what is raced is the same function."""
-    recipe = RECIPES[name].but(
+    recipe = RECIPES[name].replace(
         net={"within": None, "kernels": (16, 16, 8, 8, 8), "hidden": 16, "classes": 5, "std": (0.1,) * 8}
     )
     assert isinstance(recipe.net, Net)
@@ -110,7 +110,7 @@ def test_products_are_those_of_figure_2() -> None:
     """724.4 million multiply-adds forward; in training thrice that, but for the gradient of conv1's input."""
     net = RECIPES["paper"].net
     assert suite.products(net) == 724_406_816
-    assert suite.products(net, training=True) == 3 * 724_406_816 - layer_table.walk(net)[0].multiply_adds
+    assert suite.products(net, training=True) == 3 * 724_406_816 - layer_table.layers_of(net)[0].multiply_adds
 
 
 def test_bounds_are_rates_of_this_machine() -> None:
@@ -126,7 +126,7 @@ def test_pictures_may_be_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_pictures_and_an_unknown_bench_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="holds no JPEG"):
+    with pytest.raises(InputError, match="holds no JPEG"):
         next(suite.bench("prepare", device="cpu", pictures=tmp_path))
-    with pytest.raises(UnusableError, match="bench 'walk' is not known; give lrn, step, infer"):
+    with pytest.raises(InputError, match="bench 'walk' is not known; give lrn, step, infer"):
         next(suite.bench("walk"))

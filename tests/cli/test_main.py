@@ -98,7 +98,7 @@ def test_a_printed_recipe_can_be_given_back(capsys: pytest.CaptureFixture[str], 
     (tmp_path / "mine.json").write_text(capsys.readouterr().out)
     assert command("recipe", tmp_path / "mine.json", "--json") == 0
     again = json.loads(capsys.readouterr().out)
-    assert again["digest"] == RECIPES["paper"].but(net={"lrn": {"n": 3}}).digest
+    assert again["digest"] == RECIPES["paper"].replace(net={"lrn": {"n": 3}}).digest
 
 
 def test_prepare_train_evaluate_predict_end_to_end(
@@ -255,7 +255,7 @@ def test_a_run_that_cannot_be_used_is_one_line(
     assert "add --resume" in refusal(capsys, 2, "train", store, run, "--recipe", "tiny")
     assert "is not a run" in refusal(capsys, 2, "evaluate", store, tmp_path)
     damaged = shutil.copytree(run, tmp_path / "damaged")
-    file = checkpoint.found(damaged)[-1] / "weights.safetensors"
+    file = checkpoint.list_checkpoints(damaged)[-1] / "weights.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from alexnet.config.recipe import LRN, CifarNet, Late, MlpNet, Net, Plateau, Recipe, Sgd, Steps, Views, WithinMap
 from alexnet.config.recipes import RECIPES, named, override
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 PAPER = RECIPES["paper"]
 
@@ -56,12 +56,12 @@ def test_the_digests_of_the_named_recipes_stay() -> None:
 def test_a_field_that_came_later_counts_once_it_is_set() -> None:
     """At its default it is not in the digest, wherever that comes from; the recipe still shows it."""
     source = RECIPES["source"]
-    set_anew = source.but(sgd={"lars": None}, schedule={"warm": 0})
+    set_anew = source.replace(sgd={"lars": None}, schedule={"warm": 0})
     assert set_anew.digest == source.digest
     assert source.plain()["sgd"]["lars"] is None
     assert source.plain()["schedule"]["warm"] == 0.0
     changes: list[dict[str, Any]] = [{"sgd": {"lars": 0.001}}, {"sgd": {"lars": 0.002}}, {"schedule": {"warm": 1}}]
-    digests = {source.but(**change).digest for change in changes}
+    digests = {source.replace(**change).digest for change in changes}
     assert len(digests | {source.digest}) == 4
 
 
@@ -77,7 +77,7 @@ def test_a_run_begun_before_a_field_came_has_the_same_recipe(name: str) -> None:
 def test_batch_256_is_net_170_with_twice_the_batch_and_twice_the_rates() -> None:
     """2012 log, 170-256-double: "matches #170 exactly"."""
     source = RECIPES["source"]
-    assert RECIPES["batch-256"] == source.but(sgd={"batch": 256, "rate": 0.02, "bias_rate": 0.04})
+    assert RECIPES["batch-256"] == source.replace(sgd={"batch": 256, "rate": 0.02, "bias_rate": 0.04})
     assert (source.sgd.batch, source.sgd.rate, source.sgd.bias_rate) == (128, 0.01, 0.02)
 
 
@@ -89,7 +89,7 @@ def test_large_is_source_but_for_batch_rate_lars_and_warm_up() -> None:
     assert isinstance(large.schedule, Steps)
     assert large.schedule.warm > 0
     back = {name: getattr(source.sgd, name) for name in ("batch", "rate", "lars")}
-    assert large.but(sgd=back, schedule={"warm": 0.0}) == source
+    assert large.replace(sgd=back, schedule={"warm": 0.0}) == source
     for name, recipe in RECIPES.items():
         if name != "large":
             assert recipe.sgd.lars is None, name
@@ -192,7 +192,7 @@ def another(path: tuple[str, ...], value: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["paper", "source-145"])
 def test_the_digest_changes_with_any_field(name: str) -> None:
-    recipe = RECIPES[name].but(views={"share": 1})
+    recipe = RECIPES[name].replace(views={"share": 1})
     digests = {recipe.digest}
     paths = [path for path, _ in leaves(recipe)]
     assert len(paths) > 40
@@ -200,7 +200,7 @@ def test_the_digest_changes_with_any_field(name: str) -> None:
         change: Any = another(path, value)
         for part in reversed(path):
             change = {part: change}
-        changed = recipe.but(**change)
+        changed = recipe.replace(**change)
         assert changed != recipe, path
         assert through_json(changed) == changed, path
         digests.add(changed.digest)
@@ -208,25 +208,25 @@ def test_the_digest_changes_with_any_field(name: str) -> None:
 
 
 def test_but_reaches_the_fields_inside_a_field_and_leaves_the_rest() -> None:
-    changed = PAPER.but(net={"lrn": {"n": 3}}, epochs=10)
+    changed = PAPER.replace(net={"lrn": {"n": 3}}, epochs=10)
     assert isinstance(changed.net, Net)
     assert isinstance(PAPER.net, Net)
     assert changed.net.lrn == LRN(n=3)
     assert changed == dataclasses.replace(PAPER, net=dataclasses.replace(PAPER.net, lrn=LRN(n=3)), epochs=10)
-    without = PAPER.but(net={"lrn": None})
+    without = PAPER.replace(net={"lrn": None})
     assert isinstance(without.net, Net)
     assert without.net.lrn is None
-    assert without.but(net={"lrn": LRN()}) == PAPER
-    assert without.but(net={"lrn": {}}) == PAPER
-    assert PAPER.but() == PAPER
+    assert without.replace(net={"lrn": LRN()}) == PAPER
+    assert without.replace(net={"lrn": {}}) == PAPER
+    assert PAPER.replace() == PAPER
 
 
 def test_another_kind_is_chosen_by_value_or_by_its_name() -> None:
     steps = Steps(at=(1.0,))
-    assert PAPER.but(schedule=steps).schedule == steps
-    assert PAPER.but(schedule={"kind": "Steps", "at": [1]}).schedule == steps
-    assert PAPER.but(net={"kind": "CifarNet"}).net == CifarNet()
-    assert PAPER.but(net={"kind": "MlpNet"}).net == MlpNet()
+    assert PAPER.replace(schedule=steps).schedule == steps
+    assert PAPER.replace(schedule={"kind": "Steps", "at": [1]}).schedule == steps
+    assert PAPER.replace(net={"kind": "CifarNet"}).net == CifarNet()
+    assert PAPER.replace(net={"kind": "MlpNet"}).net == MlpNet()
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_setting_sets_its_field(setting: str, path: str, value: object) -> Non
 
 
 def test_settings_apply_in_order() -> None:
-    assert override(PAPER, ["epochs=3", "net.pool=2", "epochs=4"]) == PAPER.but(epochs=4, net={"pool": 2})
+    assert override(PAPER, ["epochs=3", "net.pool=2", "epochs=4"]) == PAPER.replace(epochs=4, net={"pool": 2})
     assert override(PAPER, []) == PAPER
 
 
@@ -277,7 +277,7 @@ def test_setting_one_layers_decay_leaves_the_others() -> None:
     ],
 )
 def test_a_name_that_is_not_there_is_refused_with_the_nearest_that_is(setting: str, words: list[str]) -> None:
-    with pytest.raises(UnusableError) as refusal:
+    with pytest.raises(InputError) as refusal:
         override(PAPER, [setting])
     assert all(word in str(refusal.value) for word in words)
     assert "\n" not in str(refusal.value)
@@ -300,7 +300,7 @@ def test_a_name_that_is_not_there_is_refused_with_the_nearest_that_is(setting: s
     ],
 )  # fmt: skip
 def test_a_value_that_does_not_fit_is_refused_by_the_name_of_its_field(field: str, bad: str) -> None:
-    with pytest.raises(UnusableError) as refusal:
+    with pytest.raises(InputError) as refusal:
         override(PAPER, [f"{field}={bad}"])
     assert field in str(refusal.value)
     assert "must be" in str(refusal.value)
@@ -316,55 +316,55 @@ def test_a_value_that_does_not_fit_is_refused_by_the_name_of_its_field(field: st
     ],
 )  # fmt: skip
 def test_a_full_net_that_cannot_be_is_refused_by_the_name_of_its_field(field: str, bad: str) -> None:
-    with pytest.raises(UnusableError, match=rf"{field} .*must be"):
-        override(PAPER.but(net=MlpNet()), [f"{field}={bad}"])
+    with pytest.raises(InputError, match=rf"{field} .*must be"):
+        override(PAPER.replace(net=MlpNet()), [f"{field}={bad}"])
 
 
 @pytest.mark.parametrize("bad", ["-1", "96", "null", '"long"'])
 def test_a_warm_up_that_does_not_fit_the_schedule_is_refused(bad: str) -> None:
-    with pytest.raises(UnusableError, match=r"schedule\.warm.*must be"):
+    with pytest.raises(InputError, match=r"schedule\.warm.*must be"):
         override(RECIPES["source"], [f"schedule.warm={bad}"])
 
 
 @pytest.mark.parametrize("setting", ["net.lrn.n=4", "net.lrn.n=0", "net.lrn.n=-1"])
 def test_a_window_without_a_centre_is_refused_when_the_recipe_is_built(setting: str) -> None:
     """Section 3.3 prints n/2 on both sides: an even n has no such window, and the first forward pass is too late."""
-    with pytest.raises(UnusableError, match=r"lrn\.n|norm\.n"):
+    with pytest.raises(InputError, match=r"lrn\.n|norm\.n"):
         override(PAPER, [setting])
 
 
 @pytest.mark.parametrize("setting", ["net.within.n=4", "net.within.n=0"])
 def test_so_is_a_window_within_a_map(setting: str) -> None:
-    with pytest.raises(UnusableError, match=r"within\.n"):
+    with pytest.raises(InputError, match=r"within\.n"):
         override(RECIPES["source"], [setting])
 
 
 def test_maps_that_shrink_to_nothing_are_refused_when_the_recipe_is_built() -> None:
     """Views of 30 pixels leave 6, 3 and then 1 unit a side: none for the window of pool5."""
-    with pytest.raises(UnusableError, match=r"net\."):
-        PAPER.but(net={"input": 30})
+    with pytest.raises(InputError, match=r"net\."):
+        PAPER.replace(net={"input": 30})
 
 
 @pytest.mark.parametrize("text", ["epochs", "=3", ""])
 def test_a_setting_without_a_value_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(UnusableError, match=r"net\.lrn\.n=3"):
+    with pytest.raises(InputError, match=r"net\.lrn\.n=3"):
         override(PAPER, [text])
 
 
 def test_a_path_through_a_value_is_refused() -> None:
-    with pytest.raises(UnusableError, match=r"net\.lrn is null"):
-        override(PAPER.but(net={"lrn": None}), ["net.lrn.n=3"])
-    with pytest.raises(UnusableError, match="epochs"):
+    with pytest.raises(InputError, match=r"net\.lrn is null"):
+        override(PAPER.replace(net={"lrn": None}), ["net.lrn.n=3"])
+    with pytest.raises(InputError, match="epochs"):
         override(PAPER, ["epochs.of=3"])
 
 
 def test_shared_crops_need_crops() -> None:
-    with pytest.raises(UnusableError, match=r"views\.share"):
-        RECIPES["source"].but(views={"crops": False})
+    with pytest.raises(InputError, match=r"views\.share"):
+        RECIPES["source"].replace(views={"crops": False})
 
 
 def test_a_recipe_is_read_from_its_file(tmp_path: Path) -> None:
-    recipe = RECIPES["source"].but(epochs=3)
+    recipe = RECIPES["source"].replace(epochs=3)
     for name, content in (("own.json", recipe.plain()), ("run.json", {"name": "x", "recipe": recipe.plain()})):
         (tmp_path / name).write_text(json.dumps(content))
         assert named(str(tmp_path / name)) == recipe
@@ -374,7 +374,7 @@ def test_a_recipe_is_read_from_its_file(tmp_path: Path) -> None:
 
 def test_a_file_may_say_only_what_differs_from_the_paper(tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text('{"net": {"pool": 2}, "epochs": 5}')
-    assert named(str(tmp_path / "own.json")) == PAPER.but(net={"pool": 2}, epochs=5)
+    assert named(str(tmp_path / "own.json")) == PAPER.replace(net={"pool": 2}, epochs=5)
 
 
 @pytest.mark.parametrize(
@@ -382,15 +382,15 @@ def test_a_file_may_say_only_what_differs_from_the_paper(tmp_path: Path) -> None
 )
 def test_a_file_that_is_no_recipe_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text(content)
-    with pytest.raises(UnusableError) as refusal:
+    with pytest.raises(InputError) as refusal:
         named(str(tmp_path / "own.json"))
     assert "\n" not in str(refusal.value)
 
 
 def test_a_name_that_is_no_recipe_is_refused_with_the_nearest() -> None:
-    with pytest.raises(UnusableError, match="source-145"):
+    with pytest.raises(InputError, match="source-145"):
         named("source-144")
-    with pytest.raises(UnusableError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         named("missing.json")
 
 

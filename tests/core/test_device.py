@@ -15,8 +15,8 @@ from tests.trained import put, weights
 
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
-from alexnet.core.device import Place, has_bf16, place
-from alexnet.core.errors import UnusableError
+from alexnet.core.device import Compute, choose_compute, has_bf16
+from alexnet.core.errors import InputError
 from alexnet.models.build import build
 from alexnet.training.train import train
 
@@ -28,19 +28,19 @@ THERE = os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.is_available()  # bef
 def test_auto_is_bf16_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch, hardware: bool, chosen: str) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: hardware)
     assert has_bf16(CPU) == hardware
-    assert place("cpu").precision == chosen
+    assert choose_compute("cpu").precision == chosen
 
 
 def test_tf32_is_refused_where_there_is_none() -> None:
-    with pytest.raises(UnusableError, match="tf32 on cpu: only CUDA devices have it; give fp32, bf16 or auto"):
-        place("cpu", "tf32")
+    with pytest.raises(InputError, match="tf32 on cpu: only CUDA devices have it; give fp32, bf16 or auto"):
+        choose_compute("cpu", "tf32")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_net_that_serves_holds_its_weights_as_it_computes(precision: str) -> None:
-    where = Place(CPU, precision)
-    net = where.serve(build(RECIPES["cifar-18"].net, 0))
-    assert {p.dtype for p in net.parameters()} == {where.dtype}
+    compute = Compute(CPU, precision)
+    net = compute.serve(build(RECIPES["cifar-18"].net, 0))
+    assert {p.dtype for p in net.parameters()} == {compute.dtype}
 
 
 @pytest.fixture
@@ -62,32 +62,32 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 @pytest.mark.parametrize(("name", "number"), [("auto", 1), ("cuda", 1), ("cuda:0", 0)])
 def test_a_cuda_device_is_taken_by_any_of_its_names(driver: list[int], name: str, number: int) -> None:
     """Without a number it is the current one; the place then has the number, which streams and threads need."""
-    assert place(name, "fp32").device == torch.device("cuda", number)
+    assert choose_compute(name, "fp32").device == torch.device("cuda", number)
     assert driver == [number]
 
 
 @pytest.mark.usefixtures("driver")
 def test_products_in_bf16_are_summed_in_float32() -> None:
     """PyTorch's default lets cuBLAS add the parts of a split product in bfloat16."""
-    place("cuda", "bf16")
+    choose_compute("cuda", "bf16")
     assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
 
 
 @pytest.mark.skipif(THERE[1], reason="there is a CUDA device here")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
 def test_a_cuda_device_that_is_not_to_be_had_costs_one_line(name: str) -> None:
-    with pytest.raises(UnusableError, match=f"^--device {name} is not to be had here; there is cpu$"):
-        place(name)
+    with pytest.raises(InputError, match=f"^--device {name} is not to be had here; there is cpu$"):
+        choose_compute(name)
 
 
 @pytest.fixture(scope="module")
 def beforehand() -> str:
     """What a fixture sees that is made before those of a single test."""
-    return place("auto", "fp32").device.type
+    return choose_compute("auto", "fp32").device.type
 
 
 def test_a_test_without_the_mark_has_no_cuda_device(beforehand: str) -> None:
-    assert beforehand == place("auto", "fp32").device.type == "cpu"
+    assert beforehand == choose_compute("auto", "fp32").device.type == "cpu"
     code = "import os, torch; print(os.environ['CUDA_VISIBLE_DEVICES'], torch.cuda.is_available())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert child.stdout == " False\n"
@@ -111,7 +111,8 @@ def test_cuda_devices_are_hidden_from_all_but_the_tests_with_the_mark(processes:
 def kilobytes_faulted(setting: str) -> int:
     """What a process faults in while it clones 32 MB twenty times."""
     code = (
-        "import resource, torch; from alexnet.core.device import keep_pages; print(keep_pages()); x = torch.ones(2**23)\n"
+        "import resource, torch; from alexnet.core.device import keep_pages; print(keep_pages())\n"
+        "x = torch.ones(2**23)\n"
         "for i in range(23):\n"
         "    if i == 3: before = resource.getrusage(0).ru_minflt\n"
         "    y = x.clone(); del y\n"
@@ -133,10 +134,10 @@ def test_kept_pages_are_not_faulted_in_again_and_the_switch_leaves_malloc_as_it_
 
 def test_a_run_in_tf32_is_not_resumed_on_a_cpu(store: Path, small: Recipe, tmp_path: Path) -> None:
     """The precision that a run was begun in is asked of the device anew."""
-    train(store, tmp_path / "run", small.but(epochs=1), precision="fp32", quiet=True)
+    train(store, tmp_path / "run", small.replace(epochs=1), precision="fp32", quiet=True)
     environment = (tmp_path / "run/environment.json").read_text()
     put(tmp_path / "run", "environment.json", environment.replace('"fp32"', '"tf32"').encode())
-    with pytest.raises(UnusableError, match="tf32 on cpu"):
+    with pytest.raises(InputError, match="tf32 on cpu"):
         train(store, tmp_path / "run", resume=True, device="cpu", quiet=True)
 
 
@@ -155,7 +156,7 @@ def test_whatever_the_machine_lacks_training_goes_the_same_way(
     missing: str, precision: str, store: Path, small: Recipe, tmp_path: Path
 ) -> None:
     """Another process without that feature learns what this one does, but for rounding."""
-    short = small.but(epochs=1)
+    short = small.replace(epochs=1)
     (tmp_path / "recipe.json").write_text(json.dumps(short.plain()))
     here = train(store, tmp_path / "here", short, precision=precision, quiet=True)
     environment = os.environ | OFF[missing] | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}

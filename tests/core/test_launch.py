@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.core.launch import Launch, bounds, launch
 
 
 def test_a_process_that_no_launcher_started_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
     assert launch() == Launch(0, 1, 0, 0, 1)
-    assert launch().leads
+    assert launch().is_main
 
 
 def test_a_launchers_process_knows_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,13 +20,13 @@ def test_a_launchers_process_knows_its_place(monkeypatch: pytest.MonkeyPatch) ->
     for name, value in facts.items():
         monkeypatch.setenv(name, value)
     assert launch() == Launch(5, 8, 1, 2, 4)
-    assert not launch().leads
+    assert not launch().is_main
 
 
 def test_a_place_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "first")
     monkeypatch.setenv("WORLD_SIZE", "8")
-    with pytest.raises(UnusableError, match="RANK is 'first' in the environment"):
+    with pytest.raises(InputError, match="RANK is 'first' in the environment"):
         launch()
 
 

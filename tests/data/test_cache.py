@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.cache import Pictures, chosen
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Split, Store
@@ -21,7 +21,7 @@ FORMS = ("raw", "jpeg")
 
 @pytest.fixture(params=FORMS)
 def split(request: pytest.FixtureRequest, tree: Callable[..., Path], tmp_path: Path) -> Split:
-    prepare(tree(each=8), tmp_path / "store", side=32, form=request.param, jobs=1)
+    prepare(tree(each=8), tmp_path / "store", side=32, format=request.param, jobs=1)
     return Store(tmp_path / "store")["train"]
 
 
@@ -92,7 +92,7 @@ def test_a_damaged_picture_is_refused_each_time(split: Split, cache: str, tmp_pa
     shard.write_bytes(data)
     kept = Pictures(Store(tmp_path / "store")["train"], CPU, cache)
     for _ in range(2):
-        with pytest.raises(UnusableError, match=r"00000\.bin.*at picture"):
+        with pytest.raises(InputError, match=r"00000\.bin.*at picture"):
             kept.take(np.arange(len(split)))
 
 
@@ -109,13 +109,13 @@ def test_pictures_larger_than_the_memory_are_read_from_the_store_or_refused_in_o
     huge = Counted(10**9, "jpeg", side=256)
     assert chosen(huge, CPU, "auto") == "none"
     for cache in ("ram", "device"):
-        with pytest.raises(UnusableError, match=rf"--cache {cache}: .* 196608\.0 GB.*take auto or none$") as caught:
+        with pytest.raises(InputError, match=rf"--cache {cache}: .* 196608\.0 GB.*take auto or none$") as caught:
             Pictures(huge, CPU, cache)
         assert len(str(caught.value).splitlines()) == 1
 
 
 def test_another_word_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UnusableError, match="--cache disk; it must be auto, device, ram, none"):
+    with pytest.raises(InputError, match="--cache disk; it must be auto, device, ram, none"):
         Pictures(Counted(5), CPU, "disk")
 
 

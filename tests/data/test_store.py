@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.prepare import plan
 from alexnet.data.prepare.prepare import prepare
-from alexnet.data.store import Store, packed, unpack, verify
+from alexnet.data.store import Store, pack, unpack, verify
 
 Tree = Callable[..., Path]
 
@@ -18,7 +18,7 @@ Tree = Callable[..., Path]
 @pytest.fixture(params=["raw", "jpeg"])
 def made(request: pytest.FixtureRequest, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(plan, "SHARD_BYTES", 4 * 32 * 32 * 3)
-    prepare(tree(each=8), tmp_path / "store", side=32, form=request.param, jobs=1)
+    prepare(tree(each=8), tmp_path / "store", side=32, format=request.param, jobs=1)
     return tmp_path / "store"
 
 
@@ -42,7 +42,7 @@ def test_a_stored_jpeg_is_the_same_picture_with_simplejpeg_and_without() -> None
     colours = np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), np.uint8)
     rows = np.zeros_like(colours)
     for picture, row in zip(colours, rows, strict=True):
-        record = np.frombuffer(packed(picture, "jpeg"), np.uint8)
+        record = np.frombuffer(pack(picture, "jpeg"), np.uint8)
         assert unpack(record, "jpeg", row) is row
         np.testing.assert_array_equal(row, unpack(record, "jpeg", np.zeros_like(row), fast=False))
 
@@ -61,20 +61,20 @@ def test_digest_does_not_depend_on_the_place(made: Path, tmp_path: Path) -> None
 
 
 def test_missing_split_is_refused_with_those_there_are(made: Path) -> None:
-    with pytest.raises(UnusableError, match="no split 'test'; it has train, val"):
+    with pytest.raises(InputError, match="no split 'test'; it has train, val"):
         Store(made)["test"]
 
 
 def test_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(UnusableError, match="is not a store"):
+        with pytest.raises(InputError, match="is not a store"):
             Store(path)
 
 
 def test_store_of_another_format_is_refused(made: Path) -> None:
     meta = json.loads((made / "meta.json").read_text())
     (made / "meta.json").write_text(json.dumps(meta | {"format": 99}))
-    with pytest.raises(UnusableError, match="format 99, made by a newer alexnet; this one reads format 1: upgrade"):
+    with pytest.raises(InputError, match="format 99, made by a newer alexnet; this one reads format 1: upgrade"):
         Store(made)
 
 
@@ -84,14 +84,14 @@ def test_store_of_another_format_is_refused(made: Path) -> None:
 def test_damaged_meta_is_refused(content: bytes, made: Path) -> None:
     (made / "meta.json").write_bytes(content)
     for opened in (Store, verify):
-        with pytest.raises(UnusableError, match=r"meta\.json"):
+        with pytest.raises(InputError, match=r"meta\.json"):
             opened(made)
 
 
 def test_altered_class_name_is_noticed(made: Path) -> None:
     meta = (made / "meta.json").read_text()
     (made / "meta.json").write_text(meta.replace('"cat"', '"cow"'))
-    with pytest.raises(UnusableError, match=r"meta\.json"):
+    with pytest.raises(InputError, match=r"meta\.json"):
         Store(made)
 
 
@@ -103,7 +103,7 @@ def test_altered_small_file_is_noticed_when_opened(file: str, made: Path) -> Non
     data = bytearray((made / file).read_bytes())
     data[len(data) // 2] ^= 1
     (made / file).write_bytes(data)
-    with pytest.raises(UnusableError, match=f"{file}.*alexnet verify"):
+    with pytest.raises(InputError, match=f"{file}.*alexnet verify"):
         Store(made)
 
 
@@ -111,10 +111,10 @@ def test_altered_small_file_is_noticed_when_opened(file: str, made: Path) -> Non
 def test_truncated_or_missing_file_is_noticed_when_opened(file: str, made: Path) -> None:
     whole = (made / file).read_bytes()
     (made / file).write_bytes(whole[:-1])
-    with pytest.raises(UnusableError, match=f"{file}.*alexnet verify"):
+    with pytest.raises(InputError, match=f"{file}.*alexnet verify"):
         Store(made)
     (made / file).unlink()
-    with pytest.raises(UnusableError, match=f"{file}.*alexnet verify"):
+    with pytest.raises(InputError, match=f"{file}.*alexnet verify"):
         Store(made)
 
 
@@ -124,7 +124,7 @@ def test_altered_picture_is_noticed_when_first_read(made: Path) -> None:
     (made / "train/00001.bin").write_bytes(data)
     split = Store(made)["train"]
     split.read(np.arange(4))
-    with pytest.raises(UnusableError, match=r"train/00001\.bin.*at picture"):
+    with pytest.raises(InputError, match=r"train/00001\.bin.*at picture"):
         split.read(np.arange(len(split)))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alexnet.config.recipe import Views
 from alexnet.config.recipes import RECIPES
-from alexnet.data.transforms import Viewer, along, viewer
+from alexnet.data.transforms import Transform, colour_shift, make_transform
 from alexnet.ops import cpu
 
 SIDE, INPUT = 40, 8  # a margin of 32, as 224 has in 256
@@ -30,10 +30,10 @@ def noise(n: int, side: int = SIDE, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), np.uint8))
 
 
-def viewing(image: Tensor | None = None, side: int = SIDE, input: int = INPUT, **settings: Any) -> Viewer:
-    """A viewer without colour noise, and with a mean of zero, unless told."""
+def viewing(image: Tensor | None = None, side: int = SIDE, input: int = INPUT, **settings: Any) -> Transform:
+    """A transform without colour noise, and with a mean of zero, unless told."""
     settings = {"colour": 0.0} | settings
-    return Viewer(Views(**settings), input, torch.zeros(side, side, 3) if image is None else image, COMPONENTS)
+    return Transform(Views(**settings), input, torch.zeros(side, side, 3) if image is None else image, COMPONENTS)
 
 
 def places(x: Tensor) -> list[tuple[int, int, bool]]:
@@ -42,16 +42,18 @@ def places(x: Tensor) -> list[tuple[int, int, bool]]:
     return [(int(t), int(min(f, e)), bool(f > e)) for t, f, e in zip(top, first, last, strict=True)]
 
 
-def train(v: Viewer, images: Tensor, ids: Tensor | None = None, seed: int = 0, epoch: int = 0, **more: Any) -> Tensor:
+def train(
+    v: Transform, images: Tensor, ids: Tensor | None = None, seed: int = 0, epoch: int = 0, **more: Any
+) -> Tensor:
     ids = torch.arange(len(images)) if ids is None else ids
-    return v.training(images, ids, seed=seed, epoch=epoch, **more)
+    return v.augment(images, ids, seed=seed, epoch=epoch, **more)
 
 
 def test_the_ten_views_are_the_corners_the_centre_and_their_mirrors() -> None:
     """Section 4.1: "five 224 x 224 patches (the four corner patches and the center patch) as well as their horizontal
     reflections"; at 256 these are (0, 0), (0, 32), (16, 16), (32, 0), (32, 32)."""
     images = noise(3)
-    found = viewing().ten(images)
+    found = viewing().ten_crop(images)
     assert found.shape == (10, 3, 3, INPUT, INPUT)
     for i, (top, left) in enumerate([(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]):
         patch = images[:, top : top + INPUT, left : left + INPUT].permute(0, 3, 1, 2).float()
@@ -62,17 +64,17 @@ def test_the_ten_views_are_the_corners_the_centre_and_their_mirrors() -> None:
 def test_the_central_view_is_the_middle_of_the_picture() -> None:
     """Section 4.1; 16 .. 239 of 256."""
     images = noise(2)
-    assert torch.equal(viewing().centre(images), images[:, 16:24, 16:24].permute(0, 3, 1, 2).float())
-    assert torch.equal(viewing().centre(images), viewing().ten(images)[2])
+    assert torch.equal(viewing().center_crop(images), images[:, 16:24, 16:24].permute(0, 3, 1, 2).float())
+    assert torch.equal(viewing().center_crop(images), viewing().ten_crop(images)[2])
 
 
 def test_a_net_that_sees_the_whole_picture_has_two_views() -> None:
     """cifar-18 takes 32 of 32: the picture and its mirror."""
     v, images = viewing(side=INPUT), noise(2, INPUT)
-    found = v.ten(images)
+    found = v.ten_crop(images)
     whole = images.permute(0, 3, 1, 2).float()
     assert torch.equal(found, torch.stack([whole, whole.flip(3)]))
-    assert torch.equal(v.centre(images), whole)
+    assert torch.equal(v.center_crop(images), whole)
     assert set(places(train(v, rulers(50, INPUT)))) == {(0, 0, False), (0, 0, True)}
 
 
@@ -106,7 +108,7 @@ def test_crops_and_mirrors_can_be_switched_off() -> None:
     still = places(train(viewing(mirror=False), rulers(60)))
     assert not any(mirrored for _, _, mirrored in still)
     assert len(set(still)) > 50
-    assert torch.equal(train(viewing(crops=False, mirror=False), rulers(6)), viewing().centre(rulers(6)))
+    assert torch.equal(train(viewing(crops=False, mirror=False), rulers(6)), viewing().center_crop(rulers(6)))
 
 
 @pytest.mark.parametrize("batch", [48, 32, 7])
@@ -133,8 +135,8 @@ def test_the_mean_is_subtracted_as_the_reading_has_it(reading: str) -> None:
     mean = torch.from_numpy(np.random.default_rng(1).uniform(90, 140, (SIDE, SIDE, 3)).astype(np.float32))
     v = viewing(mean, mean=reading)
     seen = [(train(v, images), places(train(viewing(), rulers(6))))]
-    seen += [(x, [place] * 6) for x, place in zip(v.ten(images), v.places(), strict=True)]
-    seen.append((v.centre(images), [(16, 16, False)] * 6))
+    seen += [(x, [place] * 6) for x, place in zip(v.ten_crop(images), v.places(), strict=True)]
+    seen.append((v.center_crop(images), [(16, 16, False)] * 6))
     for found, where in seen:
         for i, (top, left, mirrored) in enumerate(where):
             for y in range(INPUT):
@@ -145,7 +147,7 @@ def test_the_mean_is_subtracted_as_the_reading_has_it(reading: str) -> None:
                     assert torch.equal(found[i, :, y, x], expected)
 
 
-def added(v: Viewer, n: int, epochs: int = 1, **more: Any) -> np.ndarray:
+def added(v: Transform, n: int, epochs: int = 1, **more: Any) -> np.ndarray:
     """What the colour noise adds to each of n pictures in each epoch: (n * epochs, 3)."""
     images = torch.zeros(n, SIDE, SIDE, 3, dtype=torch.uint8)
     rows = []
@@ -164,8 +166,8 @@ def test_colour_noise_has_a_hundredth_of_the_pictures_colour_covariance(scale: s
     colours = random.normal(0, 1, (5000, 3)) @ random.normal(0, 30, (3, 3))
     covariance = np.cov(colours.T, bias=True)
     values, vectors = np.linalg.eigh(covariance)
-    recipe = RECIPES["cifar-13"].but(net={"input": INPUT}, views={"colour": 0.1, "colour_scale": scale})
-    v = viewer(recipe, torch.zeros(SIDE, SIDE, 3), torch.from_numpy(values), torch.from_numpy(vectors))
+    recipe = RECIPES["cifar-13"].replace(net={"input": INPUT}, views={"colour": 0.1, "colour_scale": scale})
+    v = make_transform(recipe, torch.zeros(SIDE, SIDE, 3), torch.from_numpy(values), torch.from_numpy(vectors))
     draws = added(v, 500, 40)
     n = len(draws)
     expected = 0.01 * (covariance if scale == "deviation" else covariance @ covariance)
@@ -188,8 +190,8 @@ def test_colour_noise_is_drawn_anew_for_each_picture_epoch_and_seed() -> None:
 def test_colour_noise_is_in_no_test_view_and_in_none_when_it_is_off() -> None:
     images = noise(4)
     noisy, plain = viewing(colour=0.1, colour_shrink=True), viewing()
-    assert torch.equal(noisy.ten(images), plain.ten(images))
-    assert torch.equal(noisy.centre(images), plain.centre(images))
+    assert torch.equal(noisy.ten_crop(images), plain.ten_crop(images))
+    assert torch.equal(noisy.center_crop(images), plain.center_crop(images))
     assert torch.equal(train(noisy, images, colour=False), train(plain, images))
     assert not torch.equal(train(noisy, images), train(plain, images))
 
@@ -206,8 +208,8 @@ def test_the_2012_code_divides_by_1_1_after_the_noise_and_only_with_it() -> None
 @pytest.mark.parametrize("name", ["paper", "tiny"])
 def test_a_picture_has_its_view_whatever_batch_it_is_in(name: str) -> None:
     """A function of (seed, epoch, picture) in the paper's reading: split, reordered or alone."""
-    settings = RECIPES[name].but(views={"share": 1}).views
-    v = Viewer(settings, INPUT, torch.zeros(SIDE, SIDE, 3), COMPONENTS)
+    settings = RECIPES[name].replace(views={"share": 1}).views
+    v = Transform(settings, INPUT, torch.zeros(SIDE, SIDE, 3), COMPONENTS)
     images, ids = noise(12), torch.arange(100, 112)
     whole = train(v, images, ids, epoch=3)
     parts = [train(v, images[i : i + 5], ids[i : i + 5], epoch=3, first=i) for i in (0, 5, 10)]
@@ -231,22 +233,22 @@ def test_a_view_has_the_same_bits_in_a_batch_of_any_size(
     """Nothing computed of a picture before the net may depend on its company: not noise, mean, crop or rounding."""
     if switch == "off":
         monkeypatch.setattr(cpu, "library", lambda: None)
-    settings = RECIPES[name].but(views={"share": 1, "colour": 0.1}).views
-    v = Viewer(settings, INPUT, noise(1, seed=3)[0].float() / 3, COMPONENTS)
+    settings = RECIPES[name].replace(views={"share": 1, "colour": 0.1}).views
+    v = Transform(settings, INPUT, noise(1, seed=3)[0].float() / 3, COMPONENTS)
     images, ids = noise(128), torch.arange(1000, 1128)
     alone = [train(v, images[i : i + 1], ids[i : i + 1], epoch=3, dtype=dtype) for i in range(128)]
-    tested = [v.ten(images[i : i + 1], dtype) for i in range(128)]
+    tested = [v.ten_crop(images[i : i + 1], dtype) for i in range(128)]
     for size in (2, 3, 8, 128):
         for first in range(0, 128, size):
             rows = slice(first, first + size)
             assert torch.equal(train(v, images[rows], ids[rows], epoch=3, dtype=dtype), torch.cat(alone[rows]))
-            assert torch.equal(v.ten(images[rows], dtype), torch.cat(tested[rows], 1))
+            assert torch.equal(v.ten_crop(images[rows], dtype), torch.cat(tested[rows], 1))
 
 
 def test_colours_lie_along_the_components_as_a_loop_has_them() -> None:
     """Section 4.1: the sum of p_i alpha_i over i; in float64 to a rounding of each product and sum."""
     alpha = torch.from_numpy(np.random.default_rng(5).normal(0, 0.1, (50, 3)).astype(np.float32))
-    found = along(alpha, COMPONENTS)
+    found = colour_shift(alpha, COMPONENTS)
     assert found.dtype == torch.float64
     for row, colours in zip(alpha.tolist(), found.tolist(), strict=True):
         for channel, colour in enumerate(colours):
@@ -268,6 +270,6 @@ def test_pictures_are_left_as_they_were() -> None:
     v, before, old = viewing(mean, colour=0.1, scale=0.5), images.clone(), mean.clone()
     for _ in range(2):
         train(v, images)
-        v.ten(images)
+        v.ten_crop(images)
     assert torch.equal(images, before)
     assert torch.equal(mean, old)

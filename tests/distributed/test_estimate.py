@@ -14,26 +14,37 @@ from hypothesis import strategies as st
 
 from alexnet.config.recipe import Net, Recipe
 from alexnet.config.recipes import RECIPES
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.distributed import estimate
-from alexnet.distributed.estimate import BYTES, DEVICES, Device, Network, Plan, alone, link, parts, predict, traffic
-from alexnet.distributed.strategy import WAYS
+from alexnet.distributed.estimate import (
+    BYTES,
+    DEVICES,
+    DeviceModel,
+    Link,
+    StepEstimate,
+    estimate_step,
+    parse_link,
+    parts,
+    seconds_alone,
+    traffic,
+)
+from alexnet.distributed.strategy import STRATEGIES
 from alexnet.models import layer_table
 
 PAPER = RECIPES["paper"]
 NET = PAPER.net
 H200, GTX = DEVICES["H200"], DEVICES["GTX580"]
-FREE = Network("free", math.inf, 0.0)
+FREE = Link("free", math.inf, 0.0)
 
 
 def plan(
-    way: str, replicas: int, device: Device = H200, network: Network | None = None, recipe: Recipe = PAPER
-) -> Plan:
-    return predict(recipe, way, replicas, device, network or link("400Gb"), "bf16")
+    strategy: str, replicas: int, device: DeviceModel = H200, network: Link | None = None, recipe: Recipe = PAPER
+) -> StepEstimate:
+    return estimate_step(recipe, strategy, replicas, device, network or parse_link("400Gb"), "bf16")
 
 
-def gpu(name: str | None, rate: float | None = None, batch: int | None = None, precision: str = "bf16") -> Device:
-    return estimate.gpu(name, NET, precision, rate, batch)
+def gpu(name: str | None, rate: float | None = None, batch: int | None = None, precision: str = "bf16") -> DeviceModel:
+    return estimate.find_device(name, NET, precision, rate, batch)
 
 
 def test_the_bytes_of_two_replicas_are_those_worked_out_by_hand() -> None:
@@ -109,7 +120,7 @@ def test_pictures_gathered_before_fc6_travel_at_the_size_of_the_largest_share(p:
 
 
 def test_a_tower_holds_half_of_all_but_fc8() -> None:
-    layers = {layer.name: layer.weights for layer in layer_table.walk(NET) if layer.weights}
+    layers = {layer.name: layer.weights for layer in layer_table.layers_of(NET) if layer.weights}
     held = {part.name: part.weights for part in parts(NET, "towers", 1, 128, 2)}
     assert held == {name: n if name == "fc8" else n // 2 for name, n in layers.items()}
     assert sum(held.values()) == 32_531_112
@@ -124,16 +135,16 @@ def test_hybrid_sums_the_gradients_of_convolutions_alone(p: int) -> None:
 def test_processes_together_do_the_products_of_one() -> None:
     """2.07 billion multiply-adds a picture in training; towers do fc8 twice."""
     whole = 128 * (3 * 724_406_816 - 105_415_200)
-    for way, processes in (("data", 4), ("towers", 8), ("hybrid", 4)):
-        found = sum((1 + part.gradients) * part.products for part in parts(NET, way, 4, 128, 2)) * processes
-        assert found == whole + (way == "towers") * 128 * 3 * 4_096_000
+    for strategy, processes in (("data", 4), ("towers", 8), ("hybrid", 4)):
+        found = sum((1 + part.gradients) * part.products for part in parts(NET, strategy, 4, 128, 2)) * processes
+        assert found == whole + (strategy == "towers") * 128 * 3 * 4_096_000
 
 
 @pytest.mark.parametrize("recipe", list(RECIPES))
 def test_one_replica_sends_nothing_and_is_as_fast_as_one_device(recipe: str) -> None:
     value = RECIPES[recipe]
-    for way in ("data", "hybrid") if isinstance(value.net, Net) else ("data",):
-        found = plan(way, 1, recipe=value)
+    for strategy in ("data", "hybrid") if isinstance(value.net, Net) else ("data",):
+        found = plan(strategy, 1, recipe=value)
         assert found.sent == {"gradients": 0}
         assert found.network == 0
         assert found.efficiency == pytest.approx(1)
@@ -141,27 +152,27 @@ def test_one_replica_sends_nothing_and_is_as_fast_as_one_device(recipe: str) -> 
 
 @given(st.sampled_from([1, 2, 4, 16, 128]))
 def test_on_a_network_that_costs_nothing_only_what_every_step_costs_is_lost(p: int) -> None:
-    fixed, whole = (alone(NET, replace(H200, pace=pace), "bf16", 128) for pace in (0.0, 1.0))
+    fixed, whole = (seconds_alone(NET, replace(H200, pace=pace), "bf16", 128) for pace in (0.0, 1.0))
     found = plan("data", p, network=FREE)
     assert found.network == 0
     assert found.step == pytest.approx(fixed + (whole - fixed) / p)
     assert found.efficiency == pytest.approx(whole / (p * fixed + whole - fixed))
 
 
-WAY, COUNT = st.sampled_from(WAYS), st.sampled_from([1, 2, 4, 8, 32])
-NETWORK = st.builds(Network, st.just("n"), st.floats(1e6, 1e12), st.floats(0, 1e-3))
+WAY, COUNT = st.sampled_from(STRATEGIES), st.sampled_from([1, 2, 4, 8, 32])
+NETWORK = st.builds(Link, st.just("n"), st.floats(1e6, 1e12), st.floats(0, 1e-3))
 
 
 @given(WAY, COUNT, NETWORK)
 def test_a_step_takes_at_least_its_compute_and_at_most_all_its_communication_more(
-    way: str, p: int, network: Network
+    strategy: str, p: int, network: Link
 ) -> None:
-    found = plan(way, p, network=network)
+    found = plan(strategy, p, network=network)
     assert found.step == pytest.approx(found.compute + found.network + found.update + found.input)
     each = 1 / found.processes
     most = sum(
         network.seconds(sent * each, hops)
-        for part in parts(NET, way, p, 128, 2)
+        for part in parts(NET, strategy, p, 128, 2)
         for sent, hops in (
             (part.before, part.hops), (part.after, part.hops), (part.across, part.hops), (part.across, part.hops),
             (part.reduced, 4 * (p - 1)),
@@ -172,10 +183,10 @@ def test_a_step_takes_at_least_its_compute_and_at_most_all_its_communication_mor
 
 def test_the_gradients_travel_while_backward_goes_on() -> None:
     """By hand: fc8 to conv1 take 2 s each backward (conv1 1 s), and a sum of fc6's weights 5 s."""
-    device = Device("d", {"fp32": 1.0})
+    device = DeviceModel("d", {"fp32": 1.0})
     layers = [replace(part, products=0.5, outputs=0, weights=0, reduced=0) for part in parts(NET, "data", 2, 2, 4)]
     layers[5] = replace(layers[5], reduced=2)  # fc6: set out at 6 s of 15
-    network = Network("n", 0.1, 0.0)  # 1 byte each: 10 s
+    network = Link("n", 0.1, 0.0)  # 1 byte each: 10 s
     taken = estimate.timeline(layers, device, network, "fp32", 2, 2)
     assert taken == pytest.approx({"compute": 8 + 15, "network": 1, "update": 0})
     layers[7] = replace(layers[7], reduced=2)  # fc8: set out at 2 s; fc6's waits until it is there, at 12
@@ -187,36 +198,36 @@ def test_the_gradients_travel_while_backward_goes_on() -> None:
 
 
 @given(WAY, COUNT, NETWORK, st.floats(1, 100))
-def test_a_better_network_is_never_slower(way: str, p: int, network: Network, times: float) -> None:
-    worse = plan(way, p, network=network).step
-    assert plan(way, p, network=replace(network, bandwidth=network.bandwidth * times)).step <= worse * (1 + 1e-9)
-    assert plan(way, p, network=replace(network, latency=network.latency / times)).step <= worse * (1 + 1e-9)
+def test_a_better_network_is_never_slower(strategy: str, p: int, network: Link, times: float) -> None:
+    worse = plan(strategy, p, network=network).step
+    assert plan(strategy, p, network=replace(network, bandwidth=network.bandwidth * times)).step <= worse * (1 + 1e-9)
+    assert plan(strategy, p, network=replace(network, latency=network.latency / times)).step <= worse * (1 + 1e-9)
 
 
 @given(st.floats(1, 1000), st.integers(1, 512), st.sampled_from(["bf16", "fp32"]))
 def test_a_measured_rate_is_what_the_device_then_does_alone(rate: float, batch: int, precision: str) -> None:
     for known in (None, "H200"):
         device = gpu(known, rate, batch, precision)
-        assert batch / alone(NET, device, precision, batch) == pytest.approx(rate)
+        assert batch / seconds_alone(NET, device, precision, batch) == pytest.approx(rate)
         assert device.origin.startswith("measured")
 
 
 def test_fewer_pictures_cost_less_each_only_as_far_as_weights_and_launches_go() -> None:
     """Without a known device a rate holds at every batch; with one, small batches are slower a picture."""
     unknown, known = (gpu(name, 20_000, 128) for name in (None, "H200"))
-    assert 8 / alone(NET, unknown, "bf16", 8) == pytest.approx(20_000)
-    assert 8 / alone(NET, known, "bf16", 8) < 15_000
+    assert 8 / seconds_alone(NET, unknown, "bf16", 8) == pytest.approx(20_000)
+    assert 8 / seconds_alone(NET, known, "bf16", 8) < 15_000
 
 
 def test_pictures_that_come_too_slowly_are_what_limits() -> None:
-    found = predict(PAPER, "data", 4, H200, FREE, "bf16", input=1000)
+    found = estimate_step(PAPER, "data", 4, H200, FREE, "bf16", input=1000)
     assert found.rate == pytest.approx(4000)
     assert found.limit == "input"
     assert found.efficiency == pytest.approx(1)  # one alone is fed no better
 
 
 def test_hours_are_those_of_all_epochs_and_a_last_batch_counts_as_whole() -> None:
-    found = predict(PAPER, "data", 1, H200, FREE, "bf16", pictures=1000)
+    found = estimate_step(PAPER, "data", 1, H200, FREE, "bf16", pictures=1000)
     assert found.hours * 3600 == pytest.approx(90 * 8 * found.step)
 
 
@@ -226,15 +237,17 @@ def test_the_limit_is_what_takes_most() -> None:
     assert plan("data", 128, replace(H200, launch=0), FREE).limit == "update"
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_way_pays_up_to_the_doubling_that_makes_it_less_than_a_tenth_faster(way: str) -> None:
-    def at(way: str, replicas: int) -> Plan:
-        return plan(way, replicas, GTX_FAST)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_way_pays_up_to_the_doubling_that_makes_it_less_than_a_tenth_faster(strategy: str) -> None:
+    def at(strategy: str, replicas: int) -> StepEstimate:
+        return plan(strategy, replicas, GTX_FAST)
 
-    found = estimate.stops(way, at)
+    found = estimate.scaling_limit(strategy, at)
     rates = {1: at("data", 1).rate}
     rates |= {
-        p * (1 + (way == "towers")): at(way, p).rate for p in (1, 2, 4, 8, 16, 32, 64, 128) if p > 1 or way != "data"
+        p * (1 + (strategy == "towers")): at(strategy, p).rate
+        for p in (1, 2, 4, 8, 16, 32, 64, 128)
+        if p > 1 or strategy != "data"
     }
     for few, many in itertools.pairwise(sorted(rates)):
         if few < found.pays:
@@ -242,49 +255,49 @@ def test_a_way_pays_up_to_the_doubling_that_makes_it_less_than_a_tenth_faster(wa
     assert rates[2 * found.pays] < 1.1 * rates[found.pays]
     assert found.fastest.rate == max(rates.values())
     assert found.tried == max(rates)
-    assert f"{way} pays up to {found.pays} process" in str(found)
+    assert f"{strategy} pays up to {found.pays} process" in str(found)
 
 
 GTX_FAST = replace(H200, share=0.01)
 
 
 def test_where_the_network_costs_nothing_more_always_pays() -> None:
-    device = Device("d", {"bf16": 1e12})
+    device = DeviceModel("d", {"bf16": 1e12})
 
-    def at(way: str, replicas: int) -> Plan:
-        return plan(way, replicas, device, FREE)
+    def at(strategy: str, replicas: int) -> StepEstimate:
+        return plan(strategy, replicas, device, FREE)
 
-    found = estimate.stops("data", at)
+    found = estimate.scaling_limit("data", at)
     assert found.pays == found.tried == found.fastest.processes == 128
     assert "no more were tried" in str(found)
 
 
 def test_two_gtx_580_take_the_papers_five_to_six_days() -> None:
     """Not fitted to it: the share of the peak is the one assumed for every device. PCIe 2 is taken as 6 GB/s."""
-    found = predict(PAPER, "towers", 1, GTX, link("6GB/s"), "fp32")
+    found = estimate_step(PAPER, "towers", 1, GTX, parse_link("6GB/s"), "fp32")
     days = found.hours / 24
     assert 6 / estimate.ERROR <= days <= 5 * estimate.ERROR
     assert found.network < 0.05 * found.step  # few joins: the very reason for the paper's pattern
 
 
 def test_an_outlook_has_every_way_that_the_net_can_go() -> None:
-    network = link("400Gb")
-    whole = estimate.outlook(PAPER, 8, H200, network, "bf16")
-    assert [p.way for p in whole.plans] == [s.way for s in whole.stops] == list(WAYS)
+    network = parse_link("400Gb")
+    whole = estimate.forecast(PAPER, 8, H200, network, "bf16")
+    assert [p.strategy for p in whole.plans] == [s.strategy for s in whole.stops] == list(STRATEGIES)
     assert [p.processes for p in whole.plans] == [8, 16, 8]
     assert not whole.refused
     assert any("factor of 1.5" in note for note in whole.notes)
     assert any("not measured" in note for note in whole.notes)
     json.dumps(asdict(whole), allow_nan=False)
-    odd = estimate.outlook(PAPER, 3, H200, network, "bf16")
-    assert [p.way for p in odd.plans] == ["data", "towers"]
+    odd = estimate.forecast(PAPER, 3, H200, network, "bf16")
+    assert [p.strategy for p in odd.plans] == ["data", "towers"]
     assert "must divide the 4096 units" in odd.refused["hybrid"]
-    assert list(estimate.outlook(RECIPES["cifar-18"], 2, H200, network, "bf16").refused) == ["towers", "hybrid"]
-    assert list(estimate.outlook(RECIPES["one-gpu"], 2, H200, network, "bf16").refused) == ["towers"]
+    assert list(estimate.forecast(RECIPES["cifar-18"], 2, H200, network, "bf16").refused) == ["towers", "hybrid"]
+    assert list(estimate.forecast(RECIPES["one-gpu"], 2, H200, network, "bf16").refused) == ["towers"]
 
 
 def test_a_batch_that_grows_with_the_replicas_is_said_to_be_another_recipe() -> None:
-    found = estimate.outlook(PAPER, 8, H200, link("400Gb"), "bf16", weak=True)
+    found = estimate.forecast(PAPER, 8, H200, parse_link("400Gb"), "bf16", weak=True)
     assert {p.batch for p in found.plans} == {1024}
     assert found.plans[0].efficiency > 2 * plan("data", 8).efficiency
     assert max(s.tried for s in found.stops) == 2048
@@ -293,7 +306,7 @@ def test_a_batch_that_grows_with_the_replicas_is_said_to_be_another_recipe() -> 
 
 @pytest.mark.parametrize(("text", "rate"), [("400Gb", 50e9), ("2.5Gb", 312.5e6), ("6GB/s", 6e9), ("NVLink", 450e9)])
 def test_networks_are_written_in_bits_or_bytes(text: str, rate: float) -> None:
-    found = link(text, 3)
+    found = parse_link(text, 3)
     assert (found.name, found.bandwidth) == (text, rate)
     assert found.latency == pytest.approx(3e-6)
 
@@ -301,9 +314,9 @@ def test_networks_are_written_in_bits_or_bytes(text: str, rate: float) -> None:
 @pytest.mark.parametrize(
     ("act", "words"),
     [
-        (lambda: link("fast"), 'network \'fast\' is not known; write it as 400Gb, 6GB/s or NVLink'),
-        (lambda: link("0Gb"), "network '0Gb' is not known"),
-        (lambda: link("1.2.3Gb"), "is not known"),
+        (lambda: parse_link("fast"), 'network \'fast\' is not known; write it as 400Gb, 6GB/s or NVLink'),
+        (lambda: parse_link("0Gb"), "network '0Gb' is not known"),
+        (lambda: parse_link("1.2.3Gb"), "is not known"),
         (lambda: gpu("h20"), "no GPU h20; did you mean H200? there are H200, H100, A100, GTX580, and --rate"),
         (lambda: gpu("abacus"), "no GPU abacus; there are H200"),
         (lambda: gpu("GTX580"), "GTX580 has no products in bf16; give --precision fp32"),
@@ -312,15 +325,15 @@ def test_networks_are_written_in_bits_or_bytes(text: str, rate: float) -> None:
         (lambda: gpu(None, -1.0, 128), "it must be more than 0"),
         (lambda: plan("data", 0), "replicas is 0; it must be 1 to 128"),
         (lambda: plan("data", 129), "replicas is 129; it must be 1 to 128"),
-        (lambda: plan("tower", 2), "no way tower; did you mean towers?"),
+        (lambda: plan("tower", 2), "no strategy tower; did you mean towers?"),
         (lambda: plan("hybrid", 3), "hybrid: replicas is 3; it must divide the 4096 units"),
         (lambda: plan("towers", 2, recipe=RECIPES["one-gpu"]), "towers: net.towers is 1; it must be 2"),
         (lambda: plan("hybrid", 2, recipe=RECIPES["cifar-18"]), "a way for AlexNet's layers, which a CifarNet lacks"),
-        (lambda: estimate.outlook(PAPER, 1000, H200, FREE, "bf16"), "replicas is 1000"),
+        (lambda: estimate.forecast(PAPER, 1000, H200, FREE, "bf16"), "replicas is 1000"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_planned_gets_one_line(act: Callable[[], object], words: str) -> None:
-    with pytest.raises(UnusableError) as raised:
+    with pytest.raises(InputError) as raised:
         act()
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)

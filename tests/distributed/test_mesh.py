@@ -8,7 +8,7 @@ from tests.ranks import PATIENCE, Ranks, worked
 from tests.rounding import gamma
 from torch import Tensor
 
-from alexnet.core.errors import FailedError, UnusableError
+from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.launch import bounds
 from alexnet.distributed.mesh import Axis, Mesh
 
@@ -25,12 +25,12 @@ def exchanges(mesh: Mesh, shape: tuple[int, ...], dim: int, sizes: list[int]) ->
     own = [*shape]
     if sizes:
         own[dim] = sizes[axis.index]
-    gathered = axis.gather(numbers(axis.index, *own), dim, "gather", sizes)
+    gathered = axis.all_gather(numbers(axis.index, *own), dim, "gather", sizes)
     whole = [*shape]
     whole[dim] = sum(sizes) or axis.size * shape[dim]
-    scattered = axis.scatter_sum(numbers(axis.index, *whole), dim, "scatter", sizes)
+    scattered = axis.reduce_scatter(numbers(axis.index, *whole), dim, "scatter", sizes)
     total = numbers(axis.index, *shape)
-    if work := axis.sum(total, "sum"):
+    if work := axis.all_reduce(total, "sum"):
         work.wait()
     return [gathered, scattered, total], sum(axis.sent.values())
 
@@ -76,12 +76,12 @@ def test_a_gathered_tensor_keeps_its_maps_last_in_memory(ranks: Ranks) -> None:
 
 
 def gathered_maps(mesh: Mesh) -> bool:
-    found = mesh.replicas.gather(numbers(0, 2, 4, 3, 3), 1, "gather")
+    found = mesh.replicas.all_gather(numbers(0, 2, 4, 3, 3), 1, "gather")
     return found.is_contiguous(memory_format=torch.channels_last) and not found.is_contiguous()
 
 
 def told(mesh: Mesh) -> list[Any]:
-    return mesh.tell({"rank": mesh.everyone.index, "words": "ä" * mesh.everyone.index})
+    return mesh.all_gather_json({"rank": mesh.everyone.index, "words": "ä" * mesh.everyone.index})
 
 
 def test_everyone_is_told_what_everyone_says(ranks: Ranks) -> None:
@@ -89,7 +89,7 @@ def test_everyone_is_told_what_everyone_says(ranks: Ranks) -> None:
 
 
 def arrangement(mesh: Mesh) -> tuple[tuple[int, int], tuple[int, int], bool]:
-    return mesh.replicas.share, mesh.towers.share, mesh.leads
+    return mesh.replicas.share, mesh.towers.share, mesh.is_main
 
 
 def test_the_towers_of_a_replica_are_neighbours(ranks: Ranks) -> None:
@@ -99,7 +99,7 @@ def test_the_towers_of_a_replica_are_neighbours(ranks: Ranks) -> None:
 
 
 def heard(mesh: Mesh, said: list[list[int]]) -> list[int]:
-    hear = mesh.hear()
+    hear = mesh.max_async()
     return [hear(number) for number in said[mesh.everyone.index]]
 
 
@@ -116,27 +116,27 @@ def failing(mesh: Mesh, failures: dict[int, Exception]) -> tuple[str, str, bool]
         return 1
 
     try:
-        return "done", str(mesh.together(act)), False
-    except (UnusableError, FailedError) as error:
+        return "done", str(mesh.run_on_all(act)), False
+    except (InputError, WorkFailed) as error:
         return type(error).__name__, str(error), error.elsewhere
 
 
 def test_what_one_process_cannot_do_none_does_and_the_first_says_why(ranks: Ranks) -> None:
     assert ranks(2, worked, failing, {}) == [("done", "1", False)] * 2
-    one = {1: UnusableError("no such store")}
+    one = {1: InputError("no such store")}
     words = "rank 1: no such store"
-    assert ranks(2, worked, failing, one) == [("UnusableError", words, False), ("UnusableError", words, True)]
-    both = {0: OSError(28, "No space left", "run/log"), 1: FailedError("a worse thing")}
+    assert ranks(2, worked, failing, one) == [("InputError", words, False), ("InputError", words, True)]
+    both = {0: OSError(28, "No space left", "run/log"), 1: WorkFailed("a worse thing")}
     words = "rank 0: run/log: No space left; rank 1: a worse thing"
-    assert ranks(2, worked, failing, both) == [("FailedError", words, False), ("FailedError", words, True)]
-    same = {rank: UnusableError("recipe foo") for rank in range(2)}
-    assert ranks(2, worked, failing, same)[0] == ("UnusableError", "recipe foo", False)
+    assert ranks(2, worked, failing, both) == [("WorkFailed", words, False), ("WorkFailed", words, True)]
+    same = {rank: InputError("recipe foo") for rank in range(2)}
+    assert ranks(2, worked, failing, same)[0] == ("InputError", "recipe foo", False)
 
 
 def compared(mesh: Mesh, facts: list[dict[str, Any]]) -> tuple[str, bool]:
     try:
-        mesh.alike(facts[mesh.everyone.index])
-    except UnusableError as error:
+        mesh.check_equal(facts[mesh.everyone.index])
+    except InputError as error:
         return str(error), error.elsewhere
     return "alike", False
 
@@ -151,11 +151,11 @@ def test_processes_with_other_facts_are_refused_with_rank_and_difference(ranks: 
 
 def test_a_process_alone_has_all_of_it_at_once() -> None:
     x, axis = torch.arange(6.0).view(2, 3), Axis()
-    assert axis.sum(x, "sum") is None
-    assert axis.gather(x, 1, "gather") is x
-    assert axis.scatter_sum(x, 1, "scatter") is x
+    assert axis.all_reduce(x, "sum") is None
+    assert axis.all_gather(x, 1, "gather") is x
+    assert axis.reduce_scatter(x, 1, "scatter") is x
     assert not axis.sent
-    assert Mesh().tell("words") == ["words"]
+    assert Mesh().all_gather_json("words") == ["words"]
     assert bounds(7, 1) == [(0, 7)]
 
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.distributed.mesh import Axis, Mesh
-from alexnet.distributed.sharding import Gradients, Spread, spread
+from alexnet.distributed.sharding import Gradients, Sharding, sharding
 from alexnet.models.alexnet import AlexNet, outputs
 from alexnet.models.build import build
-from alexnet.models.shard import Layout
+from alexnet.models.shard import ModelShard
 
 NET = Net(input=63, classes=5, kernels=(8, 8, 8, 8, 8), hidden=12, sizes=(11, 5, 3, 3, 3), std=(0.1,) * 8)
 PICTURES = [2, 1]  # of each of two replicas
@@ -25,28 +25,28 @@ def views() -> Tensor:
     return 50 * torch.randn(3, 3, 63, 63, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
 
 
-def passed(mesh: Mesh, way: str) -> tuple[Tensor, dict[str, Tensor]]:
+def passed(mesh: Mesh, strategy: str) -> tuple[Tensor, dict[str, Tensor]]:
     """The logits of this process's pictures, and the gradients of what it holds made whole."""
-    over = spread(mesh, way, NET)
-    net = AlexNet(NET, 3, over.layout).double().train()
+    over = sharding(mesh, strategy, NET)
+    net = AlexNet(NET, 3, over.model_shard).double().train()
     gradients = Gradients(dict(net.named_parameters()), over)
-    runs = [(0, 2), (2, 1)] if way != "towers" else [(0, 3)]
+    runs = [(0, 2), (2, 1)] if strategy != "towers" else [(0, 3)]
     position, pictures = runs[mesh.replicas.index]
     gradients.clear()
     logits = net.at(7, position, runs)(views()[position : position + pictures])
     gradients.backward((logits * torch.arange(position, position + pictures)[:, None]).square().sum())
     gradients.wait()
-    return logits.detach(), over.whole(gradients)
+    return logits.detach(), over.gather(gradients)
 
 
-@pytest.mark.parametrize("way", ["data", "towers", "hybrid"])
-def test_a_spread_net_is_the_net_forwards_and_backwards(ranks: Ranks, way: str) -> None:
+@pytest.mark.parametrize("strategy", ["data", "towers", "hybrid"])
+def test_a_spread_net_is_the_net_forwards_and_backwards(ranks: Ranks, strategy: str) -> None:
     """Logits, and the gradient of every weight, in training mode: dropout falls on the same units of each picture."""
     alone, expected = whole()
     rooms = reach(flat, torch.float64)
-    found = ranks(2, worked, passed, way, towers=2 if way == "towers" else 1)
+    found = ranks(2, worked, passed, strategy, towers=2 if strategy == "towers" else 1)
     for rank, (logits, gradients) in enumerate(found):
-        own = alone if way == "towers" else alone.split(PICTURES)[rank]
+        own = alone if strategy == "towers" else alone.split(PICTURES)[rank]
         # Both take their sums over maps and pictures in float64, in orders of their own.
         torch.testing.assert_close(logits, own, rtol=0, atol=2 * rooms[0])
         for (name, gradient), room in zip(expected.items(), rooms[1:], strict=True):
@@ -72,7 +72,7 @@ def test_a_tower_draws_its_part_of_the_same_weights(tower: int) -> None:
     net = RECIPES["paper"].net
     assert isinstance(net, Net)
     with torch.device("meta"):
-        shapes = {n: tuple(p.shape) for n, p in AlexNet(net, 0, Layout(2, tower, 2, tower)).named_parameters()}
+        shapes = {n: tuple(p.shape) for n, p in AlexNet(net, 0, ModelShard(2, tower, 2, tower)).named_parameters()}
     assert shapes["conv1.weight"] == (48, 3, 11, 11)
     assert shapes["conv2.weight"] == (128, 48, 5, 5)
     assert shapes["conv3.weight"] == (192, 256, 3, 3)
@@ -81,7 +81,7 @@ def test_a_tower_draws_its_part_of_the_same_weights(tower: int) -> None:
     assert shapes["fc6.weight"] == (2048, 9216)
     assert shapes["fc7.weight"] == (2048, 4096)
     assert shapes["fc8.weight"] == (1000, 4096)
-    one, other = AlexNet(NET, 3), AlexNet(NET, 3, Layout(2, tower, 2, tower))
+    one, other = AlexNet(NET, 3), AlexNet(NET, 3, ModelShard(2, tower, 2, tower))
     for name, part in other.named_parameters():
         weight = one.get_parameter(name)
         first = tower * len(part) if len(part) < len(weight) else 0
@@ -97,15 +97,15 @@ def test_whole_layers_are_what_shape_walk_says() -> None:
         }
 
 
-def totals(mesh: Mesh, way: str) -> Tensor:
-    over = spread(mesh, way, NET)
-    return over.total(torch.ones(2, 3, dtype=torch.float64), ["conv1.weight", "fc6.weight", "fc8.weight"])
+def totals(mesh: Mesh, strategy: str) -> Tensor:
+    over = sharding(mesh, strategy, NET)
+    return over.sum_over_parts(torch.ones(2, 3, dtype=torch.float64), ["conv1.weight", "fc6.weight", "fc8.weight"])
 
 
-@pytest.mark.parametrize(("way", "row"), [("data", [1, 1, 1]), ("towers", [2, 2, 1]), ("hybrid", [1, 2, 2])])
-def test_sums_over_a_layer_reach_over_the_processes_that_share_it(ranks: Ranks, way: str, row: list[int]) -> None:
+@pytest.mark.parametrize(("strategy", "row"), [("data", [1, 1, 1]), ("towers", [2, 2, 1]), ("hybrid", [1, 2, 2])])
+def test_sums_over_a_layer_reach_over_the_processes_that_share_it(ranks: Ranks, strategy: str, row: list[int]) -> None:
     """fc8 is whole on each tower, and the convolutions on each replica: they are not counted twice."""
-    for found in ranks(2, worked, totals, way, towers=2 if way == "towers" else 1):
+    for found in ranks(2, worked, totals, strategy, towers=2 if strategy == "towers" else 1):
         assert found.tolist() == [row, row]
 
 
@@ -113,7 +113,7 @@ def test_sums_over_a_layer_reach_over_the_processes_that_share_it(ranks: Ranks, 
 def test_gradients_of_parts_add_up_in_float32(parts: int) -> None:
     """bfloat16 would lose most of what a late part adds to a large sum."""
     w = torch.ones(4, dtype=torch.bfloat16, requires_grad=True)
-    gradients = Gradients({"w": w}, Spread(), parts)
+    gradients = Gradients({"w": w}, Sharding(), parts)
     for _ in range(2):  # the second step begins anew
         gradients.clear()
         for part in range(parts):
@@ -124,36 +124,36 @@ def test_gradients_of_parts_add_up_in_float32(parts: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "change", "words"),
+    ("strategy", "change", "words"),
     [
         ("towers", {"towers": 1}, "--towers-apart: the recipe's net.towers is 1"),
         ("hybrid", {"hidden": 13, "towers": 1}, "--hybrid: 13 units of fc6 and fc7 are not to be shared by 2"),
     ],
 )
-def test_a_way_that_is_not_for_the_net_is_refused(way: str, change: dict[str, Any], words: str) -> None:
+def test_a_way_that_is_not_for_the_net_is_refused(strategy: str, change: dict[str, Any], words: str) -> None:
     mesh = Mesh(Axis(0, 2), Axis(0, 2))
-    with pytest.raises(UnusableError, match=words):
-        spread(mesh, way, RECIPES["paper"].but(net=change).net)
-    with pytest.raises(UnusableError, match="a way for AlexNet's layers, which a CifarNet lacks"):
-        spread(mesh, way, RECIPES["cifar-18"].net)
+    with pytest.raises(InputError, match=words):
+        sharding(mesh, strategy, RECIPES["paper"].replace(net=change).net)
+    with pytest.raises(InputError, match="a way for AlexNet's layers, which a CifarNet lacks"):
+        sharding(mesh, strategy, RECIPES["cifar-18"].net)
 
 
 def test_a_way_that_there_is_not_is_refused_with_the_nearest() -> None:
-    with pytest.raises(UnusableError, match="no way tower; did you mean towers"):
-        spread(Mesh(), "tower", NET)
+    with pytest.raises(InputError, match="no strategy tower; did you mean towers"):
+        sharding(Mesh(), "tower", NET)
 
 
 def test_one_process_spreads_nothing() -> None:
-    over = spread(Mesh(), "data", NET)
-    assert over.words == "1 process"
+    over = sharding(Mesh(), "data", NET)
+    assert over.description == "1 process"
     tensors = {"fc6.weight": torch.ones(4)}
-    assert over.whole(tensors)["fc6.weight"] is tensors["fc6.weight"]
-    assert build(NET, 0, over.layout).state_dict().keys() == build(NET, 0).state_dict().keys()
+    assert over.gather(tensors)["fc6.weight"] is tensors["fc6.weight"]
+    assert build(NET, 0, over.model_shard).state_dict().keys() == build(NET, 0).state_dict().keys()
 
 
 def sent_before_conv1(mesh: Mesh) -> list[str]:
     """What has set out for the replicas when backward comes to conv1's kernels."""
-    over = spread(mesh, "data", NET)
+    over = sharding(mesh, "data", NET)
     net = AlexNet(NET, 3).double()
     gradients, found = Gradients(dict(net.named_parameters()), over), list[str]()
     net.conv1.weight.register_hook(lambda _: found.extend(gradients.sent))

@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["alexnet.data", "PIL", "tarfile", "zipf
     from alexnet.data.sources import archives
 from tests.faults import pictures, test_archives
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 WORK = Path(tempfile.mkdtemp())
 
@@ -30,10 +30,10 @@ def picture(data: bytes) -> None:
 
 
 def archive(data: bytes) -> None:
-    """Anything but a listing, UnusableError, and for a member UnreadablePicture is a finding, and so is a file."""
+    """Anything but a listing, InputError, and for a member UnreadablePicture is a finding, and so is a file."""
     source = WORK / "x"
     source.write_bytes(data)
-    with contextlib.suppress(UnusableError):
+    with contextlib.suppress(InputError):
         for place in archives.list_files(source, WORK).places.values():
             with contextlib.suppress(limits.UnreadablePicture):
                 assert len(archives.read(place)) == place.size

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.images.limits import UnreadablePicture
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.archives import list_files, read
@@ -32,13 +32,13 @@ MEASURED = """
 import json, sys, time
 from pathlib import Path
 from alexnet.data.sources.archives import list_files
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 def kib(name):
     return int(Path("/proc/self/status").read_text().split(name + ":")[1].split()[0])
 before, started = kib("VmRSS"), time.process_time()
 try:
     said, members = "", len(list_files(Path(sys.argv[1]), Path(sys.argv[2])).places)
-except UnusableError as error:
+except InputError as error:
     said, members = str(error), 0
 print(json.dumps([said, members, (kib("VmHWM") - before) * 1024, time.process_time() - started]))
 """
@@ -188,7 +188,7 @@ def test_every_hostile_archive_is_refused_with_its_member_named(tmp_path: Path, 
         inside = tmp_path / str(number)
         inside.mkdir()
         (inside / "x").write_bytes(data)
-        with pytest.raises(UnusableError) as refused:
+        with pytest.raises(InputError) as refused:
             list_files(inside / "x", inside)
         said = str(refused.value)
         assert words in said, (fault, said)
@@ -201,7 +201,7 @@ def test_every_hostile_archive_is_refused_with_its_member_named(tmp_path: Path, 
 def test_a_zip_that_says_it_goes_on_in_another_file_is_refused(tmp_path: Path, count: Count) -> None:
     """Found by the fuzzer: Python's zipfile raises where it is only asked whether this is a zip."""
     (tmp_path / "x").write_bytes(several_zip())
-    with pytest.raises(UnusableError, match=r"not a whole zip \(zipfiles that span multiple disks are not supported\)"):
+    with pytest.raises(InputError, match=r"not a whole zip \(zipfiles that span multiple disks are not supported\)"):
         list_files(tmp_path / "x", tmp_path)
     count("archive: a zip of several files", injected=1, survived=1)
 
@@ -277,7 +277,7 @@ def test_a_gzip_bomb_stops_at_its_limit_and_leaves_nothing(
         for _ in range(1100 if torture else 40):
             out.write(bytes(1 << 20))
     size = (tmp_path / "x.tar.gz").stat().st_size
-    with pytest.raises(UnusableError, match=f"{size} bytes grow to more than"):
+    with pytest.raises(InputError, match=f"{size} bytes grow to more than"):
         list_files(tmp_path / "x.tar.gz", tmp_path)
     assert os.listdir(tmp_path) == ["x.tar.gz"]
     count("archive: gzip that grows 1,000-fold", injected=1, survived=1)
@@ -369,7 +369,7 @@ def test_damaged_archives_are_listed_refused_or_read_with_a_reason(tmp_path: Pat
         path.write_bytes(data)
         try:
             files = list_files(path, work)
-        except UnusableError as error:
+        except InputError as error:
             said.add(str(error))
         else:
             listed += 1
@@ -388,5 +388,5 @@ def test_damaged_archives_are_listed_refused_or_read_with_a_reason(tmp_path: Pat
 
 def test_folders_within_folders_without_end_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x" / "a/" / ("b/" * 400)).mkdir(parents=True)
-    with pytest.raises(UnusableError, match="deeper than 32 folders"):
+    with pytest.raises(InputError, match="deeper than 32 folders"):
         read_source(tmp_path / "x", tmp_path)

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.lives import Lives
 from tests.trained import Whole, alike, put, resign, training
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.runs import checkpoint
 from alexnet.runs import folder as run
 from alexnet.runs import log as runlog
@@ -24,8 +24,8 @@ def used(folder: Path) -> None:
     _, recipe = run.recipe_of(folder)
     run.environment_of(folder)
     run.classes_of(folder)
-    run.viewer_of(folder, recipe)
-    newest = checkpoint.found(folder)[-1]
+    run.transform_of(folder, recipe)
+    newest = checkpoint.list_checkpoints(folder)[-1]
     checkpoint.read_state(newest, run.identity(folder))
     for name in checkpoint.FILES:
         checkpoint.read_tensors(newest, name)
@@ -34,7 +34,7 @@ def used(folder: Path) -> None:
 def parts(folder: Path) -> list[Path]:
     """The files that `used` reads."""
     own = ("recipe.json", "environment.json", "classes.json", "pictures.safetensors")
-    newest = checkpoint.found(folder)[-1]
+    newest = checkpoint.list_checkpoints(folder)[-1]
     return [folder / name for name in own] + [newest / name for name in (*checkpoint.FILES, "state.json")]
 
 
@@ -42,7 +42,7 @@ def refused(folder: Path, file: Path) -> bool:
     """Whether the run is refused in one line that names the file."""
     try:
         used(folder)
-    except UnusableError as error:
+    except InputError as error:
         return str(file) in str(error) and "\n" not in str(error)
     return False
 
@@ -84,10 +84,10 @@ def test_a_checkpoint_of_another_run_with_the_same_recipe_is_refused(whole: Whol
     environment = json.loads((copy / "environment.json").read_bytes())
     put(copy, "environment.json", json.dumps(environment | {"started": "another day"}).encode())
     run.recipe_of(copy)
-    with pytest.raises(UnusableError, match="00000008 was saved by another run; put back the run's own, or delete it"):
+    with pytest.raises(InputError, match="00000008 was saved by another run; put back the run's own, or delete it"):
         used(copy)
     files = checkpoint.FILES
-    newest, before = reversed(checkpoint.found(whole.run(2)))
+    newest, before = reversed(checkpoint.list_checkpoints(whole.run(2)))
     mixed = shutil.copytree(whole.run(2), copy.with_name("mixed"))
     swaps = 0
     for name in files:
@@ -103,7 +103,7 @@ def test_a_checkpoint_of_another_run_with_the_same_recipe_is_refused(whole: Whol
 def test_a_run_of_a_newer_version_is_refused_as_such(copy: Path, count: Count, name: str) -> None:
     file = next(path for path in parts(copy) if path.name == name)
     resign(file, format=7)
-    with pytest.raises(UnusableError, match=rf"{name} has format 7, of a newer alexnet, and this one reads 1"):
+    with pytest.raises(InputError, match=rf"{name} has format 7, of a newer alexnet, and this one reads 1"):
         used(copy)
     count(f"a {name} of a newer version", injected=1, survived=1)
 
@@ -114,7 +114,7 @@ def test_the_checkpoint_offered_in_place_of_a_damaged_one_is_whole_and_ends_with
     """Of four the newest is damaged, and the one before it too."""
     folder = tmp_path / "run"
     assert lives(*training(store, folder, whole.recipe(2), keep=4)).status == 0
-    good, bad, worse = checkpoint.found(folder)[1:]
+    good, bad, worse = checkpoint.list_checkpoints(folder)[1:]
     for path, name in ((bad, "velocity.safetensors"), (worse, "weights.safetensors")):
         data = (path / name).read_bytes()
         (path / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -132,7 +132,7 @@ def test_the_checkpoint_offered_in_place_of_a_damaged_one_is_whole_and_ends_with
 def test_records_that_are_nonsense_are_refused_in_a_line(
     lives: Lives, store: Path, copy: Path, torture: bool, count: Count
 ) -> None:
-    newest, survived = checkpoint.found(copy)[-1], 0
+    newest, survived = checkpoint.list_checkpoints(copy)[-1], 0
     hostile = [b"", b"{}", b"[]", b"null", b"7", b'"a"', b"[" * 100_000, b"\xff\xfe", b"{" * 10, b"1" * 10_000]
     hostile += [b'{"a":' * 50_000 + b"1" + b"}" * 50_000, b'{"format": 1, "signature": "x"}']
     hostile = hostile if torture else hostile[-2:]
@@ -160,7 +160,7 @@ def test_what_is_no_file_in_a_run_is_not_waited_for(copy: Path, count: Count) ->
             file.write_bytes(good)
     (copy / "log.jsonl").unlink()
     os.mkfifo(copy / "log.jsonl")
-    with pytest.raises(UnusableError, match="no plain file"):
+    with pytest.raises(InputError, match="no plain file"):
         runlog.read(copy)
     injected = 3 * len(parts(copy))
     assert found == injected
@@ -195,22 +195,22 @@ def test_lines_of_a_log_that_are_none_are_left_out_and_said_when_the_run_goes_on
 
 
 def test_a_checkpoint_that_a_training_drops_while_it_is_read_is_not_called_damaged(copy: Path, count: Count) -> None:
-    newest = checkpoint.found(copy)[-1]
+    newest = checkpoint.list_checkpoints(copy)[-1]
     owner = run.identity(copy)
-    checkpoint.drop(newest)
+    checkpoint.remove(newest)
     for reading in (
         lambda: checkpoint.read_tensors(newest, checkpoint.FILES[0]),
         lambda: checkpoint.read_state(newest, owner),
     ):
-        with pytest.raises(UnusableError, match="is gone: a training that goes on"):
+        with pytest.raises(InputError, match="is gone: a training that goes on"):
             reading()
     count("a checkpoint dropped while it is read", injected=2, survived=2)
 
 
 def test_weights_of_a_terabyte_are_damage_and_are_not_read(copy: Path, count: Count) -> None:
     """A hole: it takes no room on the disk, and would take all of the memory."""
-    newest, earlier = reversed(checkpoint.found(copy))
+    newest, earlier = reversed(checkpoint.list_checkpoints(copy))
     os.truncate(newest / "weights.safetensors", 1 << 40)
-    with pytest.raises(UnusableError, match=rf"is damaged; delete {newest} to go on from {earlier.name}"):
+    with pytest.raises(InputError, match=rf"is damaged; delete {newest} to go on from {earlier.name}"):
         checkpoint.load(copy)
     count("weights of a terabyte", injected=1, survived=1)

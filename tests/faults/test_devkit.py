@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.sources import ilsvrc_devkit
 
 savemat = pytest.importorskip("scipy.io").savemat
@@ -65,14 +65,14 @@ ASK = """
 import json, resource, sys
 from pathlib import Path
 from alexnet.data.sources import ilsvrc_devkit as synsets
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 def taken():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before, said = taken(), {}
 for path in sorted(Path(sys.argv[1]).iterdir()):
     try:
         said[path.name] = str(synsets.synsets(path.read_bytes(), Path("kit.tar"), "ILSVRC2012_ID"))
-    except UnusableError as error:
+    except InputError as error:
         said[path.name] = str(error)
 print(json.dumps([said, taken() - before]))
 """
@@ -112,7 +112,7 @@ def test_scipy_that_cannot_be_loaded_is_said_and_not_blamed_on_the_file(
     monkeypatch.delitem(sys.modules, "scipy", raising=False)
     importlib.invalidate_caches()
     words = r"kit.tar needs scipy, which cannot be loaded \(a part of it is missing\); pip install 'alexnet\[ilsvrc\]'"
-    with pytest.raises(UnusableError, match=words):
+    with pytest.raises(InputError, match=words):
         ilsvrc_devkit.synsets(HEADER, Path("kit.tar"), "ILSVRC2012_ID")
 
 
@@ -131,6 +131,6 @@ def test_a_meta_mat_with_a_damaged_byte_is_read_or_refused(torture: bool, count:
             classes, _ = ilsvrc_devkit.synsets(bytes(data), Path("kit.tar"), names[0])
             taken += 1
             assert len(classes) <= len(rows)
-        except UnusableError:
+        except InputError:
             pass
     count("meta.mat with a damaged byte", injected=many, survived=many, figure=f"{taken} read")

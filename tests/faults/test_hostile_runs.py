@@ -36,7 +36,7 @@ def header(value: Any, body: bytes = bytes(64)) -> bytes:
 
 def hostile_weights(run: Path) -> dict[str, bytes]:
     """Files in the place of a run's weights, by what is wrong with them."""
-    whole = (checkpoint.found(run)[-1] / checkpoint.FILES[0]).read_bytes()
+    whole = (checkpoint.list_checkpoints(run)[-1] / checkpoint.FILES[0]).read_bytes()
     right, save = safetensors.torch.load(whole), safetensors.torch.save
     four = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
     return {
@@ -81,7 +81,7 @@ def test_a_pickle_in_the_place_of_any_file_of_a_run_is_never_run(
     tried = 0
     for name in names:
         hostile = shutil.copytree(run, tmp_path / "run")
-        put(hostile, name.removeprefix(f"checkpoints/{checkpoint.found(run)[-1].name}/"), bad)
+        put(hostile, name.removeprefix(f"checkpoints/{checkpoint.list_checkpoints(run)[-1].name}/"), bad)
         picture = pictures / "red" / "00.png"
         for words in (["predict", hostile, picture], ["evaluate", store, hostile], ["report", hostile]):
             with contextlib.suppress(Exception):  # how it is refused is for other tests to say

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.prepare.plan import plan
 from alexnet.data.sources.class_folders import NOTES, PICTURES, SPLITS
 from alexnet.data.sources.clutter import CLUTTER
@@ -62,12 +62,12 @@ def misread(source: Path) -> list[str]:
     """What is wrong with how a folder was taken; empty where it is right, or was refused as promised."""
     try:
         found = read_source(source, source)
-    except UnusableError as error:
+    except InputError as error:
         words = str(error)
         there = {path.name for path in source.rglob("*")} | {str(source), "the source"}
         quoted = any(name in words or ascii(name).strip("'") in words for name in there)
         return [] if quoted and len(words.splitlines()) == 1 else [f"refused without a name: {words}"]
-    work = plan(found, side=32, form=None, val_fraction=None, seed=0)
+    work = plan(found, side=32, format=None, val_fraction=None, seed=0)
     wrong = []
     folders = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_dir()}
     visible = {f for f in folders if not any(p.startswith(".") or p.lower() in CLUTTER for p in f.split("/"))}
@@ -102,7 +102,7 @@ def test_folders_of_any_layout_are_read_rightly_or_refused(tmp_path: Path, tortu
         try:
             read_source(source, source)
             taken += 1
-        except UnusableError:
+        except InputError:
             pass
         shutil.rmtree(source)
     assert 0.1 < taken / total < 0.9

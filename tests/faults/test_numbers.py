@@ -13,12 +13,12 @@ from tests.ranks import Ranks, poisoned
 from tests.trained import Whole, training, weights
 
 from alexnet.config.recipe import Recipe
-from alexnet.core.device import place
-from alexnet.core.errors import FailedError
+from alexnet.core.device import choose_compute
+from alexnet.core.errors import WorkFailed
 from alexnet.distributed.mesh import Mesh
 from alexnet.runs import checkpoint
 from alexnet.runs import log as runlog
-from alexnet.training.setup import Given, begin
+from alexnet.training.setup import TrainOptions, begin
 from alexnet.training.train import loop
 
 Count = Callable[..., None]
@@ -37,7 +37,7 @@ def test_a_rate_too_high_stops_the_run_with_what_to_try_and_nothing_that_is_no_n
         assert ended.status == 1, (rate, ended)
         assert re.search(r"(the loss is (nan|-?inf)|holds? NaN or infinity) at step \d+ ", ended.line)
         assert f"Try --set sgd.rate={rate / 3:.2g} in a new run folder" in ended.line
-        good = [weights(run)] if checkpoint.found(run) else []
+        good = [weights(run)] if checkpoint.list_checkpoints(run) else []
         survived += all(tensor.isfinite().all() for tensors in good for tensor in tensors.values())
     count(f"a rate too high, {precision}", injected=len(rates), survived=survived, figure="stopped at that step")
 
@@ -56,11 +56,11 @@ def test_a_number_that_is_lost_in_training_stops_it_at_that_step_and_is_never_sa
     would show it later, or never (minus infinity before a ReLU). The velocity of a frozen layer is not used.
     """
     if frozen:
-        small = small.but(sgd={"layer_rate": {"conv3": 0.0}})
-    given, where = Given(store, small.but(epochs=40), None, False), place("cpu", "fp32")
+        small = small.replace(sgd={"layer_rate": {"conv3": 0.0}})
+    given, compute = TrainOptions(store, small.replace(epochs=40), None, False), choose_compute("cpu", "fp32")
     run = tmp_path / "run"
     with (
-        begin(Mesh(), given, run, where, "fp32", "data", 1, 1, "none") as training,
+        begin(Mesh(), given, run, compute, "fp32", "data", 1, 1, "none") as training,
         training.log(quiet=True) as log,
     ):
 
@@ -73,10 +73,10 @@ def test_a_number_that_is_lost_in_training_stops_it_at_that_step_and_is_never_sa
         said = r"the loss is (nan|inf) at step 5 \(" if every else "a^"
         if frozen and part == "velocity" and every:
             last, said = 8, "the velocity of conv3.weight holds NaN or infinity at step 8"
-        with pytest.raises(FailedError, match=rf"{said}|conv\d.weight.* holds? NaN or infinity at step {last} \("):
+        with pytest.raises(WorkFailed, match=rf"{said}|conv\d.weight.* holds? NaN or infinity at step {last} \("):
             loop(training, log, poison, every, 2)
         assert training.step == last
-    newest = checkpoint.found(run)[-1]
+    newest = checkpoint.list_checkpoints(run)[-1]
     kept = (checkpoint.read_tensors(newest, name) for name in checkpoint.FILES)
     assert all(tensor.isfinite().all() for tensors in kept for tensor in tensors.values())
     assert all(math.isfinite(line.get("loss", 0.0)) for line in runlog.read(run))
@@ -88,16 +88,16 @@ def test_a_loss_that_is_no_number_stops_the_run_at_its_step(
     store: Path, small: Recipe, tmp_path: Path, count: Count, value: float
 ) -> None:
     """2012 code, convnet.py:138-142: exit on NaN or infinity."""
-    given, where = Given(store, small, None, False), place("cpu", "fp32")
+    given, compute = TrainOptions(store, small, None, False), choose_compute("cpu", "fp32")
     with (
-        begin(Mesh(), given, tmp_path / "run", where, "fp32", "data", 1, 1, "none") as training,
+        begin(Mesh(), given, tmp_path / "run", compute, "fp32", "data", 1, 1, "none") as training,
         training.log(quiet=True) as log,
     ):
         take = training.take
         training.take = lambda *of: replace(take(*of), loss=torch.tensor(value))  # type: ignore[assignment]
-        with pytest.raises(FailedError, match=rf"the loss is {value} at step 0 \(.*; no good epoch has a checkpoint\."):
+        with pytest.raises(WorkFailed, match=rf"the loss is {value} at step 0 \(.*; no good epoch has a checkpoint\."):
             loop(training, log, lambda *_: None, 600, 2)
-    assert not checkpoint.found(tmp_path / "run")
+    assert not checkpoint.list_checkpoints(tmp_path / "run")
     count(f"a loss of {value}", injected=1, survived=1)
 
 
@@ -110,10 +110,10 @@ def test_an_epoch_whose_validation_is_no_number_is_no_checkpoint_and_none_of_its
     A signal in the validation saves before its result is known. What was saved within the epoch stays, to be looked
     at, and says what it is.
     """
-    given, where = Given(store, small.but(epochs=40), None, False), place("cpu", "fp32")
+    given, compute = TrainOptions(store, small.replace(epochs=40), None, False), choose_compute("cpu", "fp32")
     run = tmp_path / "run"
     with (
-        begin(Mesh(), given, run, where, "fp32", "data", 1, 1, "none") as training,
+        begin(Mesh(), given, run, compute, "fp32", "data", 1, 1, "none") as training,
         training.log(quiet=True) as log,
     ):
 
@@ -128,9 +128,12 @@ def test_an_epoch_whose_validation_is_no_number_is_no_checkpoint_and_none_of_its
 
         words = rf"the validation loss of epoch {epoch} is nan at step {4 * epoch} \(.*\); "
         words += f"checkpoint {good}, of the last good epoch, stands" if good else "no good epoch has a checkpoint"
-        with pytest.raises(FailedError, match=words):
+        with pytest.raises(WorkFailed, match=words):
             loop(training, log, astray, 600, 0)
-    assert [path.name for path in checkpoint.found(run)] == [*([good] if good else []), f"{4 * epoch - 1:08d}"]
+    assert [path.name for path in checkpoint.list_checkpoints(run)] == [
+        *([good] if good else []),
+        f"{4 * epoch - 1:08d}",
+    ]
     assert [line["epoch"] for line in runlog.read(run) if line["kind"] == "epoch"] == list(range(1, epoch))
     ended = lives("evaluate", store, run, "--precision", "fp32")
     assert (ended.status, ended.line.partition(":")[0]) == (1, f"{run} gives NaN or infinity for 12 of 12 pictures")
@@ -141,17 +144,17 @@ def test_an_epoch_whose_validation_is_no_number_is_no_checkpoint_and_none_of_its
 
 
 @pytest.mark.parametrize("step", [5, 7])
-@pytest.mark.parametrize("way", ["data", "towers", "hybrid"])
+@pytest.mark.parametrize("strategy", ["data", "towers", "hybrid"])
 def test_a_number_that_one_process_loses_ends_all_with_one_line(
-    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, count: Count, way: str, step: int
+    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, count: Count, strategy: str, step: int
 ) -> None:
     """It is heard a step later, as a signal is, so that no step waits for the question; an epoch's last step waits."""
-    given = (small.but(epochs=40), way, step, -math.inf)
+    given = (small.replace(epochs=40), strategy, step, -math.inf)
     (words, told, at), (_, again, other) = ranks(2, poisoned, store, tmp_path / "run", *given)
     assert re.match(rf"conv\d.weight( and \d more hold| holds) NaN or infinity at step {step + 1} \(", words)
     assert words.count("--set") == 1
     assert (told, again) == (True, False)
     assert at == other == {5: 7, 7: 8}[step]
-    assert [checkpoint.place(path)[0] for path in checkpoint.found(tmp_path / "run")] == [4]
+    assert [checkpoint.step_and_attempt(path)[0] for path in checkpoint.list_checkpoints(tmp_path / "run")] == [4]
     assert [line["epoch"] for line in runlog.read(tmp_path / "run") if line["kind"] == "epoch"] == [1]
     count("-inf in weights of one of two processes", injected=1, survived=1, figure=f"after step {step} at step {at}")

@@ -15,7 +15,7 @@ from tests.prepared import environment
 
 from alexnet.data.images.limits import MOST_MEMORY
 from alexnet.data.sources.archives import Slice, read
-from alexnet.inference.predict import pictures_of
+from alexnet.inference.predict import decode_files
 
 Count = Callable[..., None]
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +117,7 @@ def test_what_is_no_plain_file_is_refused_without_reading(tmp_path: Path, count:
         file.truncate(1 << 40)
     (tmp_path / "gone.jpg").symlink_to("nowhere")
     paths = [Path("/dev/zero"), *sorted(tmp_path.iterdir())]
-    said = {path.name: str(words) for path, words in pictures_of(paths, 32)}
+    said = {path.name: str(words) for path, words in decode_files(paths, 32)}
     assert said["holes.jpg"].startswith("too large: 1099511627776 bytes")
     assert "No such file" in said["gone.jpg"]
     assert {said[name] for name in ("zero", "pipe.jpg", "folder.jpg")} == {"not a plain file"}

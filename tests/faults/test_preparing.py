@@ -17,7 +17,7 @@ from tests.faults.faulty import KILLED, Faulty, calls
 from tests.faults.lives import Ended, Lives
 from tests.prepared import PATIENCE, SIDE, SMALL, begin, end, fingerprint, finished
 
-from alexnet.core.errors import FailedError, UnusableError
+from alexnet.core.errors import InputError, WorkFailed
 from alexnet.data.prepare.prepare import prepare
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
@@ -118,7 +118,7 @@ def attempt(source: Path, store: Path) -> str:
     """What prepare says if it fails."""
     try:
         prepare(source, store, side=SIDE, jobs=1)
-    except (FailedError, UnusableError) as error:
+    except (WorkFailed, InputError) as error:
         return str(error)
     return ""
 

@@ -26,9 +26,9 @@ from tests.trained import alike, past, step
 import alexnet
 from alexnet.cli import main
 from alexnet.config.recipe import Recipe
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.prepare.prepare import prepare
-from alexnet.distributed.mesh import joined
+from alexnet.distributed.mesh import open_mesh
 from alexnet.inference.evaluate import evaluate
 from alexnet.inference.predict import predict
 from alexnet.runs import checkpoint, log
@@ -172,7 +172,7 @@ def free_port() -> int:
 def recipe(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty-four steps: long enough for a signal to come in the midst of them."""
     path = tmp_path_factory.mktemp("recipe") / "small.json"
-    path.write_text(json.dumps(small.but(epochs=16).plain()))
+    path.write_text(json.dumps(small.replace(epochs=16).plain()))
     return path
 
 
@@ -425,7 +425,7 @@ def test_a_damaged_checkpoint_is_refused_once_with_the_one_to_go_on_from(
     store: Path, tmp_path: Path, run: Path
 ) -> None:
     folder = shutil.copytree(run, tmp_path / "run")
-    newest = checkpoint.found(folder)[-1]
+    newest = checkpoint.list_checkpoints(folder)[-1]
     with (newest / "weights.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         last = file.read(1)[0]
@@ -480,5 +480,5 @@ def test_an_environment_that_no_launcher_makes_is_refused(
     for name, value in facts.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(UnusableError, match=words), joined(torch.device("cpu")):
+    with pytest.raises(InputError, match=words), open_mesh(torch.device("cpu")):
         pass

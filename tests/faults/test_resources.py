@@ -35,7 +35,7 @@ def place(store: Path, pictures: Path, small: Recipe, tmp_path: Path) -> Path:
 
 
 def weights(run: Path) -> bytes:
-    return (checkpoint.found(run)[-1] / checkpoint.FILES[0]).read_bytes()
+    return (checkpoint.list_checkpoints(run)[-1] / checkpoint.FILES[0]).read_bytes()
 
 
 def test_one_core_is_enough_and_changes_no_bit(place: Path, run: Path, count: Callable[..., None]) -> None:

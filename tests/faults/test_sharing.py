@@ -13,8 +13,8 @@ from tests.faults.lives import Lives
 from tests.prepared import SIDE, SMALL, begin, end, fingerprint
 from tests.trained import Whole, alike, past, step, training
 
-from alexnet.core.errors import UnusableError
-from alexnet.core.files import locked
+from alexnet.core.errors import InputError
+from alexnet.core.files import lock_file
 from alexnet.runs import folder as runs
 
 Count = Callable[..., None]
@@ -78,12 +78,12 @@ def test_a_second_prepare_on_one_store_is_refused_in_a_line(
     store = tmp_path / "store"
     given = ["prepare", source, store, "--side", str(SIDE), "--jobs", "1"]
     before = len(os.listdir("/proc/self/fd"))
-    with locked(tmp_path / "store.part/.lock", "held"):
+    with lock_file(tmp_path / "store.part/.lock", "held"):
         words = f"alexnet: store '{store}' is being prepared by another process; wait for it, or stop it"
         assert end(begin(given)) == (2, [words])
         for _ in range(3):
-            with pytest.raises(UnusableError, match="held"):
-                locked(tmp_path / "store.part/.lock", "held")
+            with pytest.raises(InputError, match="held"):
+                lock_file(tmp_path / "store.part/.lock", "held")
     assert len(os.listdir("/proc/self/fd")) == before
     assert (tmp_path / "store.part/.lock").exists()
     assert end(begin(given)) == (0, [])

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from alexnet.config.recipe import Recipe
-from alexnet.core.device import place
+from alexnet.core.device import choose_compute
 from alexnet.data.prepare.prepare import prepare
 from alexnet.distributed.mesh import Mesh
 from alexnet.runs import checkpoint
 from alexnet.runs import log as runlog
-from alexnet.training.setup import Given, begin
+from alexnet.training.setup import TrainOptions, begin
 from alexnet.training.train import loop
 
 Count = Callable[..., None]
@@ -67,9 +67,9 @@ def test_a_long_training_keeps_its_memory_its_files_its_log_and_its_pace(
     recipe = Recipe.of(
         {"net": net, "schedule": {"kind": "Steps"}, "sgd": {"batch": BATCH, "rate": 1e-5}, "epochs": epochs}
     )
-    given, where = Given(tiny, recipe, None, False), place("cpu", "fp32")
+    given, compute = TrainOptions(tiny, recipe, None, False), choose_compute("cpu", "fp32")
     with (
-        begin(Mesh(), given, run, where, "fp32", "data", 1, 2, "auto") as training,
+        begin(Mesh(), given, run, compute, "fp32", "data", 1, 2, "auto") as training,
         training.log(quiet=True) as log,
     ):
 
@@ -79,7 +79,7 @@ def test_a_long_training_keeps_its_memory_its_files_its_log_and_its_pace(
 
         loop(training, log, look, 600, 2)
     assert len(samples) == 50
-    assert [checkpoint.place(path)[0] for path in checkpoint.found(run)] == [steps - 250, steps]
+    assert [checkpoint.step_and_attempt(path)[0] for path in checkpoint.list_checkpoints(run)] == [steps - 250, steps]
     early, late = samples[5:10], samples[-5:]  # what comes before is warming up
     first, last = (median(s.megabytes for s in part) for part in (early, late))
     paces = [(b.seconds - a.seconds) / (b.step - a.step) for a, b in pairwise(samples)]
@@ -89,7 +89,7 @@ def test_a_long_training_keeps_its_memory_its_files_its_log_and_its_pace(
     assert last - first < 20, (first, last)
     left_open = max(s.files for s in late) - max(s.files for s in early)
     assert left_open <= 2, [s.files for s in samples]  # one an epoch would be far more
-    assert len(runlog.read(run)) < 2 * epochs + 2 + runlog.seconds(runlog.read(run)) / runlog.LINE_SECONDS
+    assert len(runlog.read(run)) < 2 * epochs + 2 + runlog.total_seconds(runlog.read(run)) / runlog.LINE_SECONDS
     assert slow < 1.5 if torture else slow < 4, paces  # other processes' caches count
     figure = f"{first:.0f} MB, {last:.0f} MB at the end; {left_open} more files open; log {size / 1e6:.2f} MB, "
     figure += f"TensorBoard {board / 1e6:.2f} MB; CPU time a step {slow:.2f} of the beginning's"

@@ -22,7 +22,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from alexnet.cli import main
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.prepare import plan
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store, content_digest, own_checksum, verify
@@ -99,7 +99,7 @@ def refused(store: Path) -> str:
     """The line that refuses the store, in use or, for what only tells of the making, by `verify`."""
     try:
         use(store)
-    except UnusableError as error:
+    except InputError as error:
         with pytest.raises(SystemExit) as end:
             main.main(["verify", str(store)])
         assert end.value.code == 2
@@ -149,7 +149,7 @@ def test_a_shard_that_shrinks_while_it_is_read_is_named(store: Path, count: Call
     for path in store.glob("train/*.bin"):
         os.truncate(path, 100)
     for _ in range(2):
-        with pytest.raises(UnusableError, match=r"train/0000\d\.bin is missing or damaged"):
+        with pytest.raises(InputError, match=r"train/0000\d\.bin is missing or damaged"):
             split.read(np.arange(len(split)))
     count("store: shards cut short in use", injected=1, survived=1)
 
@@ -246,7 +246,7 @@ def test_absurd_values_in_a_meta_that_vouches_for_itself_are_refused_in_a_line(
                 (store / "meta.json").write_text(json.dumps(meta))
             if place in ("digest", "checksum"):
                 (store / "meta.json").write_text(json.dumps(json.loads(whole) | {place: value}))
-            with suppress(UnusableError):
+            with suppress(InputError):
                 use(store)
                 assert place in ("kind", "notes.file", "classes.0.name", "notes") or value == was
             with pytest.raises(SystemExit):
@@ -292,9 +292,9 @@ def test_a_hostile_meta_is_refused_in_a_line(store: Path, count: Callable[..., N
 
 
 def refused_at_once(store: Path) -> str:
-    with pytest.raises(UnusableError) as opened:
+    with pytest.raises(InputError) as opened:
         Store(store)
-    with pytest.raises(UnusableError):
+    with pytest.raises(InputError):
         verify(store)
     return str(opened.value)
 
@@ -311,7 +311,7 @@ def test_what_is_no_file_is_not_waited_for(pair: tuple[Path, Path], tmp_path: Pa
             store = shutil.copytree(pair[0], tmp_path / f"{n}")
             (store / file).unlink()
             make(store / file)
-            with pytest.raises(UnusableError, match=r"meta\.json" if n == 0 else file):
+            with pytest.raises(InputError, match=r"meta\.json" if n == 0 else file):
                 Store(store)
             shutil.rmtree(store)
     count("store: a pipe, folder, device, loop for a file", injected=4 * len(tried), survived=4 * len(tried))
@@ -349,7 +349,7 @@ def test_hostile_tensors_in_a_store_that_vouches_for_them_are_refused_in_a_line(
             before = (store / part["file"]).read_bytes()
             rewrite(store, part, data)
             seal(store, meta)
-            with pytest.raises(UnusableError, match="is missing or damaged"):
+            with pytest.raises(InputError, match="is missing or damaged"):
                 Store(store)
             (store / part["file"]).write_bytes(before)
     count("store: hostile safetensors", injected=2 * len(TENSORS), survived=2 * len(TENSORS))
@@ -361,7 +361,7 @@ def test_names_that_are_none_are_refused_when_they_are_asked_for(store: Path, co
         meta = json.loads((store / "meta.json").read_bytes())
         rewrite(store, meta["splits"]["train"]["names"], lines)
         seal(store, meta)
-        with pytest.raises(UnusableError, match=r"names\.jsonl is missing or damaged"):
+        with pytest.raises(InputError, match=r"names\.jsonl is missing or damaged"):
             use(store)
     count("store: hostile names", injected=len(tried), survived=len(tried))
 
@@ -370,7 +370,7 @@ def test_a_jpeg_store_whose_records_are_other_pictures_is_refused(tmp_path: Path
     """Records of another size, mode or format, and none, each with the checksum that it has."""
     from PIL import Image
 
-    prepare("builtin:60", tmp_path / "store", side=SIDE, form="jpeg", jobs=1)
+    prepare("builtin:60", tmp_path / "store", side=SIDE, format="jpeg", jobs=1)
     store = tmp_path / "store"
     meta = json.loads((store / "meta.json").read_bytes())
     pictures = []
@@ -392,7 +392,7 @@ def test_a_jpeg_store_whose_records_are_other_pictures_is_refused(tmp_path: Path
         before = (store / train["index"]["file"]).read_bytes()
         rewrite(store, changed["splits"]["train"]["index"], save(index))
         seal(store, changed)
-        with pytest.raises(UnusableError, match=r"train/00000\.bin is missing or damaged at picture 0"):
+        with pytest.raises(InputError, match=r"train/00000\.bin is missing or damaged at picture 0"):
             Store(store)["train"].read(np.arange(1))
         (store / train["shards"][0]["file"]).write_bytes(whole)
         (store / train["index"]["file"]).write_bytes(before)

@@ -29,19 +29,19 @@ PLACE = "sp ace é עברית 😀 'q' \"q\" <b>"
 
 def weights(run: Path) -> bytes:
     """The newest weights of a run."""
-    return (checkpoint.found(run)[-1] / checkpoint.FILES[0]).read_bytes()
+    return (checkpoint.list_checkpoints(run)[-1] / checkpoint.FILES[0]).read_bytes()
 
 
 def halfway(run: Path, folder: Path) -> Path:
     """A copy of a finished run that stands one epoch before its end."""
     copy = shutil.copytree(run, folder)
-    shutil.rmtree(checkpoint.found(copy)[-1])
+    shutil.rmtree(checkpoint.list_checkpoints(copy)[-1])
     return copy
 
 
 def chain(small: Recipe, folder: Path) -> list[Sequence[object]]:
     """The words of the whole work, in the folder that it is done in."""
-    (folder / "récipe.json").write_text(json.dumps(small.but(epochs=1).plain()))
+    (folder / "récipe.json").write_text(json.dumps(small.replace(epochs=1).plain()))
     begin = ["train", "st ö", "./-rün", "--recipe", "récipe.json"]
     return [
         ["prepare", "pictures", "st ö", "--side", "64", "--val-fraction", "0.3", "--jobs", "1"], ["verify", "st ö"],
@@ -149,7 +149,7 @@ def test_a_store_and_a_run_that_nobody_may_write_serve_all_that_reads_them(
 ) -> None:
     shelf = closed(shutil.copytree(store, tmp_path / "store"))
     done_run = closed(shutil.copytree(run, tmp_path / "run"))
-    (tmp_path / "small.json").write_text(json.dumps(small.but(epochs=1).plain()))
+    (tmp_path / "small.json").write_text(json.dumps(small.replace(epochs=1).plain()))
     picture = pictures / "red" / "00.png"
     home = {"HOME": str(done_run), "XDG_CACHE_HOME": str(done_run), "TMPDIR": str(tmp_path / "none")}
     works = [

@@ -17,7 +17,7 @@ from tests.faults.lives import state
 from tests.prepared import PATIENCE, SIDE, begin, draw, end, environment, fingerprint, finished
 
 from alexnet.core import process_pool
-from alexnet.core.errors import FailedError
+from alexnet.core.errors import WorkFailed
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
 
@@ -35,17 +35,17 @@ class Stopped(process_pool.Worker):
     stopped: "Stopped | None" = None
 
     def look(self, past: float) -> None:
-        if not Stopped.stopped and self.at().startswith("picture '"):
+        if not Stopped.stopped and self.current_task().startswith("picture '"):
             os.kill(self.process.pid, signal.SIGSTOP)
             while state(self.process.pid) not in "TZ":
                 time.sleep(0.001)
-            if self.at().startswith("picture '"):
-                Stopped.stopped, Stopped.picture = self, self.at()
+            if self.current_task().startswith("picture '"):
+                Stopped.stopped, Stopped.picture = self, self.current_task()
                 if Stopped.number:
                     os.kill(self.process.pid, Stopped.number)
             if not Stopped.stopped or Stopped.number:
                 os.kill(self.process.pid, signal.SIGCONT)
-        super().look(1000 * past if self is Stopped.stopped else 0.0)
+        super().check_progress(1000 * past if self is Stopped.stopped else 0.0)
 
 
 @pytest.mark.parametrize("number", [0, signal.SIGKILL, signal.SIGSEGV], ids=["stuck", "SIGKILL", "SIGSEGV"])
@@ -61,7 +61,7 @@ def test_a_worker_that_dies_or_is_stuck_ends_it_with_the_picture_it_had_in_hand(
             patch.setattr(process_pool, "Worker", Stopped)
             patch.setattr(process_pool, "TICK", 0.002)
             Stopped.number, Stopped.picture, Stopped.stopped = number, "", None
-            with pytest.raises(FailedError) as failed:
+            with pytest.raises(WorkFailed) as failed:
                 prepare(source, store, side=SIDE, jobs=2)
         how = f"was ended by {signal.Signals(number).name}" if number else "has been"
         assert f"a worker process {how} at {Stopped.picture}" in str(failed.value)
@@ -97,7 +97,7 @@ def test_a_slow_compiler_and_a_path_of_python_that_is_a_path_end_no_prepare(
         def look(self, past: float) -> None:
             if compiling := Path(f"{asleep}.{self.process.pid}").exists():
                 slow.add(self.process.pid)
-            super().look(1000 * past if compiling else 0.0)
+            super().check_progress(1000 * past if compiling else 0.0)
 
     monkeypatch.setenv("CXX", str(compiler))
     monkeypatch.delenv("ALEXNET_NATIVE", raising=False)
@@ -123,7 +123,7 @@ def test_a_worker_that_does_not_start_ends_it(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     if "sleep" in body:
         monkeypatch.setattr(process_pool, "PATIENCE", 2.0)
-    with pytest.raises(FailedError, match=words):
+    with pytest.raises(WorkFailed, match=words):
         prepare(source, tmp_path / "store", side=SIDE, jobs=2)
 
 
@@ -212,7 +212,7 @@ def test_another_number_of_jobs_makes_the_same_bytes(
     numbers = (1, 2, 3, 4, 7, None) if torture else (1, 2, None)
     made = []
     for jobs in numbers:
-        prepare(source, tmp_path / str(jobs), side=SIDE, form=form, jobs=jobs)  # type: ignore[arg-type]
+        prepare(source, tmp_path / str(jobs), side=SIDE, format=form, jobs=jobs)  # type: ignore[arg-type]
         made.append(fingerprint(tmp_path / str(jobs)))
     assert made == made[:1] * len(made)
     count(f"prepare --format {form}: another number of jobs", injected=len(numbers) - 1, survived=len(numbers) - 1)

@@ -16,16 +16,16 @@ from PIL import Image
 from alexnet import figures
 from alexnet.config.recipe import Recipe, Views
 from alexnet.config.recipes import RECIPES
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.drawings import draw
-from alexnet.data.transforms import Viewer
+from alexnet.data.transforms import Transform
 from alexnet.figures.confusion import counted, mistakes, worst
 from alexnet.figures.feature_maps import strongest
 from alexnet.figures.tower_statistics import NOISE, by_chance, colours, measured, orientations
 from alexnet.figures.views_and_dropout import place_in_words
 from alexnet.models.build import build
-from alexnet.models.layer_table import walk
+from alexnet.models.layer_table import layers_of
 from alexnet.training.train import train
 
 
@@ -86,7 +86,7 @@ def test_top5_error_is_not_drawn_where_it_is_always_zero() -> None:
 
 
 def test_an_empty_log_has_no_curves() -> None:
-    with pytest.raises(UnusableError, match="no step"):
+    with pytest.raises(InputError, match="no step"):
         figures.curves([], 10)
 
 
@@ -153,7 +153,7 @@ def test_a_finished_run_has_every_figure(run: Path, tmp_path: Path) -> None:
 
 def test_a_cifar_run_has_every_figure(pictures: Path, tmp_path: Path) -> None:
     """Of one tower, without dropout, and with layers of another kind."""
-    recipe = RECIPES["cifar-13"].but(net={"kernels": (4, 4), "local": (4, 4)}, epochs=1)
+    recipe = RECIPES["cifar-13"].replace(net={"kernels": (4, 4), "local": (4, 4)}, epochs=1)
     prepare(pictures, tmp_path / "store", side=32, val_fraction=0.29, jobs=1)
     train(tmp_path / "store", tmp_path / "run", recipe, precision="fp32", quiet=True)
     written, missing = figures.draw(tmp_path / "run", tmp_path / "figures")
@@ -177,7 +177,7 @@ def test_why_a_figure_is_missing_is_told(run: Path, tmp_path: Path) -> None:
 
 def test_without_its_store_a_run_keeps_what_needs_none(store: Path, small: Recipe, tmp_path: Path) -> None:
     moved = shutil.copytree(store, tmp_path / "store")
-    train(moved, tmp_path / "run", small.but(epochs=1), precision="fp32", quiet=True)
+    train(moved, tmp_path / "run", small.replace(epochs=1), precision="fp32", quiet=True)
     shutil.rmtree(moved)
     written, missing = figures.draw(tmp_path / "run", tmp_path / "figures")
     assert {path.stem for path in written} == {"architecture", "curves", "kernels"}
@@ -188,14 +188,14 @@ def test_another_store_in_the_place_of_the_runs_is_not_drawn(
     store: Path, pictures: Path, small: Recipe, tmp_path: Path
 ) -> None:
     moved = shutil.copytree(store, tmp_path / "store")
-    train(moved, tmp_path / "run", small.but(epochs=1), precision="fp32", quiet=True)
+    train(moved, tmp_path / "run", small.replace(epochs=1), precision="fp32", quiet=True)
     shutil.rmtree(moved)
     prepare(pictures, moved, side=64, val_fraction=0.5, jobs=1)
     assert "its digest differs" in figures.draw(tmp_path / "run", tmp_path / "figures", ["top5"])[1]["top5"]
 
 
 def test_a_figure_of_another_name_is_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="no figure loss; there are architecture, curves"):
+    with pytest.raises(InputError, match="no figure loss; there are architecture, curves"):
         figures.draw(run, tmp_path / "figures", ["loss"])
     assert not (tmp_path / "figures").exists()
 
@@ -206,7 +206,7 @@ def test_every_figure_has_a_caption() -> None:
 
 
 def test_a_folder_without_a_run_has_no_figures(tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="neither a run nor a study"):
+    with pytest.raises(InputError, match="neither a run nor a study"):
         figures.draw(tmp_path, tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
 
@@ -221,7 +221,7 @@ def test_a_study_has_figure_1_once_its_relu_tanh_is_finished(small: Recipe, tmp_
         (folder / "recipe.json").write_text(json.dumps({"name": f"relu-tanh, {arm}", "recipe": recipe}))
         (folder / "log.jsonl").write_text(json.dumps(epoch(1)) + "\n" + json.dumps(epoch(4)) + "\n")
     (study / "study.json").write_text('{"store": "/made/up", "store_digest": "0"}')
-    with pytest.raises(UnusableError, match="has no finished relu-tanh"):
+    with pytest.raises(InputError, match="has no finished relu-tanh"):
         figures.draw(study, out)
     arms = {arm: {"runs": [folder.relative_to(study).as_posix()]} for arm, folder in runs.items()}
     (study / "relu-tanh.json").write_text(json.dumps({"arms": arms}))
@@ -245,7 +245,7 @@ def test_the_architecture_has_every_layer_with_the_weights_of_the_live_net(name:
         assert child in texts
         assert f"{sum(p.numel() for p in module.parameters()):,}" in texts
     towers = getattr(net.net, "towers", 1)
-    for layer in walk(net.net)[:-1]:
+    for layer in layers_of(net.net)[:-1]:
         size = f"{layer.maps // towers} × {layer.side}²" if layer.side > 1 else f"{layer.maps // towers:,}"
         assert layer.name.startswith("pool") or texts.count(size) >= towers
 
@@ -427,8 +427,8 @@ def test_views_and_masks_are_drawn_beside_their_means() -> None:
 
 @pytest.mark.parametrize(("margin", "places"), [(32, 10), (0, 2)])
 def test_every_view_has_a_place_of_its_own(margin: int, places: int) -> None:
-    viewer = Viewer(Views(), 32, torch.zeros(32 + margin, 32 + margin, 3), torch.zeros(3, 3))
-    names = [place_in_words(top, left, mirrored, margin) for top, left, mirrored in viewer.places()]
+    transform = Transform(Views(), 32, torch.zeros(32 + margin, 32 + margin, 3), torch.zeros(3, 3))
+    names = [place_in_words(top, left, mirrored, margin) for top, left, mirrored in transform.places()]
     assert len(set(names)) == places
     assert names[places // 2 - 1 if margin == 0 else 2] == ("whole" if margin == 0 else "centre")
 

@@ -13,9 +13,9 @@ from tests.rounding import gamma, reach
 
 from alexnet import AlexNet
 from alexnet.config.recipe import Net, Views
-from alexnet.core.device import place
-from alexnet.core.errors import UnusableError
-from alexnet.data.transforms import Viewer
+from alexnet.core.device import choose_compute
+from alexnet.core.errors import InputError
+from alexnet.data.transforms import Transform
 from alexnet.inference.evaluate import errors, probabilities, shares_of, wilson
 
 
@@ -113,34 +113,34 @@ def test_the_shares_sum_to_one(weights: list[float] | None, runs: int, shares: l
     ids=str,
 )
 def test_weights_that_are_no_shares_are_refused(weights: list[float], runs: int) -> None:
-    with pytest.raises(UnusableError, match="--weights"):
+    with pytest.raises(InputError, match="--weights"):
         shares_of(weights, runs)
 
 
-def small() -> tuple[AlexNet, Viewer, torch.Tensor]:
-    """A viewer, five pictures, and a net whose logits differ from view to view by about one."""
+def small() -> tuple[AlexNet, Transform, torch.Tensor]:
+    """A transform, five pictures, and a net whose logits differ from view to view by about one."""
     net = Net(input=40, sizes=(5, 3, 3, 3, 3), stride=2, classes=4, kernels=(4, 4, 4, 4, 4), hidden=8, std=(0.1,) * 8)
     random = np.random.default_rng(0)
     mean = torch.from_numpy(random.uniform(100, 140, (48, 48, 3)).astype(np.float32))
     images = torch.from_numpy(random.integers(0, 256, (5, 48, 48, 3), np.uint8))
-    model, viewer = AlexNet(net).eval(), Viewer(Views(), 40, mean, torch.eye(3))
+    model, transform = AlexNet(net).eval(), Transform(Views(), 40, mean, torch.eye(3))
     with torch.no_grad():
-        logits = torch.stack([model(view) for view in viewer.ten(images)])
+        logits = torch.stack([model(view) for view in transform.ten_crop(images)])
         model.fc8.weight.div_(logits.std(0).mean())
-        model.fc8.bias.sub_(model(viewer.centre(images)).mean(0))
-    return model, viewer, images
+        model.fc8.bias.sub_(model(transform.center_crop(images)).mean(0))
+    return model, transform, images
 
 
 @pytest.mark.parametrize("mean", ["place", "centre"])
 def test_ten_views_average_probabilities_and_not_logits(mean: Any) -> None:
     """Section 4.1: "averaging the predictions made by the network's softmax layer on the ten patches"."""
     net, given, images = small()
-    viewer = Viewer(Views(mean=mean), 40, given.mean, given.components)
+    transform = Transform(Views(mean=mean), 40, given.mean, given.components)
     wide = copy.deepcopy(net).double()
 
     def averages() -> list[torch.Tensor]:
         """Those of the ten views and of the central one, by the formula in float64; and that of the logits."""
-        logits = torch.stack([wide(view) for view in viewer.ten(images, torch.float64)])
+        logits = torch.stack([wide(view) for view in transform.ten_crop(images, torch.float64)])
         each = logits.exp() / logits.exp().sum(2, keepdim=True)
         mean = logits.mean(0)
         return [each.mean(0), each[2], mean.exp() / mean.exp().sum(1, keepdim=True)]
@@ -149,7 +149,7 @@ def test_ten_views_average_probabilities_and_not_logits(mean: Any) -> None:
         ten, central, plain = averages()
         of_ten, of_central, _ = reach(averages)  # float32: two views' logits differ by one, and pass on its roundings
     assert (plain - ten).abs().max() > 100 * of_ten  # what is to be told apart
-    centre, found = probabilities(net, viewer, images, place("cpu", "fp32"), 10)
+    centre, found = probabilities(net, transform, images, choose_compute("cpu", "fp32"), 10)
     np.testing.assert_allclose(found, ten, rtol=0, atol=of_ten)
-    for one in (centre, *probabilities(net, viewer, images, place("cpu", "fp32"), 1)):
+    for one in (centre, *probabilities(net, transform, images, choose_compute("cpu", "fp32"), 1)):
         np.testing.assert_allclose(one, central, rtol=0, atol=of_central)

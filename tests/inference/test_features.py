@@ -9,8 +9,8 @@ import torch
 from tests.rounding import gamma, reach
 
 from alexnet.config.recipes import RECIPES
-from alexnet.core.device import place
-from alexnet.core.errors import UnusableError
+from alexnet.core.device import choose_compute
+from alexnet.core.errors import InputError
 from alexnet.data.store import Store
 from alexnet.inference import features
 from alexnet.runs import checkpoint
@@ -30,7 +30,7 @@ def damaged(pictures: Path, tmp_path: Path) -> list[Path]:
 def exactly(run: Path, split: Any, layer: str) -> tuple[np.ndarray, float]:
     """A layer's output for each picture of a split, in float64, and how far float32 may be from it in any batch."""
     net = checkpoint.load(run).double()
-    views = net.viewer.centre(torch.from_numpy(split.read(np.arange(len(split)))), torch.float64)
+    views = net.transform.center_crop(torch.from_numpy(split.read(np.arange(len(split)))), torch.float64)
 
     def put_out() -> list[torch.Tensor]:
         return [net.features(views, layer)]
@@ -95,13 +95,13 @@ def test_written_features_of_a_store_are_those_in_memory(store: Path, run: Path,
 
 
 def test_nothing_is_written_where_the_work_fails(store: Path, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match=r"no layer fc9; this net has conv1, .*fc8"):
+    with pytest.raises(InputError, match=r"no layer fc9; this net has conv1, .*fc8"):
         features.write_features(run, store, tmp_path / "out", "fc9", **FP32)
     (tmp_path / "no.png").write_bytes(b"")
     found = features.write_features(run, tmp_path / "no.png", tmp_path / "out", **FP32)
     assert len(found.errors) == 1
     assert not list(tmp_path.glob("*out*"))
-    with pytest.raises(UnusableError, match="a folder that exists"):
+    with pytest.raises(InputError, match="a folder that exists"):
         features.write_features(run, store, tmp_path / "none" / "out", **FP32)
 
 
@@ -132,10 +132,10 @@ def test_of_pictures_equally_far_the_first_in_the_store_comes_first(
     """Whatever the batches: features that take few values make ties."""
     monkeypatch.setattr(features, "BATCH", batch)
     split = Store(store)["train"]
-    monkeypatch.setattr(features, "put_out", lambda net, layer, images, where: coarse(images))
-    where = place("cpu", "fp32")
+    monkeypatch.setattr(features, "put_out", lambda net, layer, images, compute: coarse(images))
+    compute = choose_compute("cpu", "fp32")
     queries = coarse(torch.from_numpy(split.read(np.array([4, 20]))))
-    ids, apart = features.nearest(checkpoint.load(run), "", split, queries, 9, where)
+    ids, apart = features.nearest(checkpoint.load(run), "", split, queries, 9, compute)
     rows = coarse(torch.from_numpy(split.read(np.arange(len(split))))).numpy()
     for query, found, distances in zip(queries.numpy(), ids, apart, strict=True):
         far = np.linalg.norm(rows - query, axis=1)
@@ -177,13 +177,13 @@ def test_what_cannot_be_compared_is_refused(run: Path, store: Path, pictures: Pa
     from alexnet.data.prepare.prepare import prepare
 
     prepare(pictures, tmp_path / "small", side=32, val_fraction=0.29, jobs=1)
-    with pytest.raises(UnusableError, match=r"takes 64-pixel pictures.*has 32"):
+    with pytest.raises(InputError, match=r"takes 64-pixel pictures.*has 32"):
         features.similar(run, tmp_path / "small", pictures / "red/00.png", **FP32)
-    with pytest.raises(UnusableError, match="--split train; only a store"):
+    with pytest.raises(InputError, match="--split train; only a store"):
         features.features(run, pictures, split="train", **FP32)
-    with pytest.raises(UnusableError, match="no split 'test'"):
+    with pytest.raises(InputError, match="no split 'test'"):
         features.features(run, store, split="test", **FP32)
-    with pytest.raises(UnusableError, match="does not exist"):
+    with pytest.raises(InputError, match="does not exist"):
         features.features(run, tmp_path / "none.png", **FP32)
-    with pytest.raises(UnusableError, match="--top 0"):
+    with pytest.raises(InputError, match="--top 0"):
         features.similar(run, store, pictures / "red/00.png", 0, **FP32)

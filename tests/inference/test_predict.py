@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.sources.recognise import read_source
-from alexnet.inference.predict import files, pictures_of
+from alexnet.inference.predict import decode_files, list_pictures
 
 
 @pytest.fixture
@@ -37,13 +37,13 @@ def photographs(tmp_path: Path) -> Path:
 def test_a_folder_stands_for_the_files_that_preparing_would_look_at(photographs: Path) -> None:
     splits = read_source(photographs, photographs).splits
     prepared = sorted(photographs / picture.name for split in splits.values() for picture in split)
-    assert sorted(files(photographs)) == prepared
+    assert sorted(list_pictures(photographs)) == prepared
     assert len(prepared) == 6 + 6 + 4
-    assert files([photographs / "dog", photographs / "cat/a.JPG"])[-1] == photographs / "cat/a.JPG"
+    assert list_pictures([photographs / "dog", photographs / "cat/a.JPG"])[-1] == photographs / "cat/a.JPG"
 
 
 def test_what_is_in_a_folder_and_cannot_be_read_is_named_with_the_reason(photographs: Path) -> None:
-    said = {path.name: picture for path, picture in pictures_of(files(photographs / "dog"), 32)}
+    said = {path.name: picture for path, picture in decode_files(list_pictures(photographs / "dog"), 32)}
     refused = {name: words for name, words in said.items() if isinstance(words, str)}
     assert refused == {
         "gone.jpg": "No such file or directory",
@@ -56,5 +56,5 @@ def test_what_is_in_a_folder_and_cannot_be_read_is_named_with_the_reason(photogr
 def test_a_folder_without_a_picture_is_refused(inside: str | None, tmp_path: Path) -> None:
     if inside:
         (tmp_path / inside).write_bytes(b"\0\0\0\x18ftypheic" if inside == "a.heic" else b"words")
-    with pytest.raises(UnusableError, match="holds no picture"):
-        files(tmp_path)
+    with pytest.raises(InputError, match="holds no picture"):
+        list_pictures(tmp_path)

@@ -14,8 +14,8 @@ from torch import Tensor
 from alexnet import AlexNet
 from alexnet.config.recipe import LRN, Net, WithinMap
 from alexnet.config.recipes import RECIPES
-from alexnet.core.errors import UnusableError
-from alexnet.models.layer_table import walk
+from alexnet.core.errors import InputError
+from alexnet.models.layer_table import layers_of
 from alexnet.ops.dropout import dropout
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -214,7 +214,7 @@ def test_the_full_net_computes_what_the_paper_prints(full: dict[str, AlexNet], n
 )
 def test_a_small_net_computes_what_the_paper_prints(shape: dict[str, Any], source: bool) -> None:
     """Sections 3.1 to 3.5 and 4.2."""
-    model = build(RECIPES["paper"].but(net=SMALL).but(net=(SOURCE if source else {}) | shape).net).eval()  # type: ignore[arg-type]
+    model = build(RECIPES["paper"].replace(net=SMALL).replace(net=(SOURCE if source else {}) | shape).net).eval()  # type: ignore[arg-type]
     assert_layers(model, pictures(model.net, 2))
 
 
@@ -233,7 +233,11 @@ def test_training_computes_the_same_but_for_the_masks() -> None:
 def test_the_gradient_is_the_slope(source: bool, training: bool, activation: str) -> None:
     """Backpropagation against finite steps along a random direction of every parameter and of the input."""
     std = (0.03,) + (0.1,) * 7 if activation == "relu" else (0.001, 0.5, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0)  # not saturated
-    net = RECIPES["paper"].but(net=SMALL).but(net=(SOURCE if source else {}) | {"activation": activation, "std": std})
+    net = (
+        RECIPES["paper"]
+        .replace(net=SMALL)
+        .replace(net=(SOURCE if source else {}) | {"activation": activation, "std": std})
+    )
     assert isinstance(net.net, Net)
     model = build(net.net).train(training)
     random = np.random.default_rng(1)
@@ -288,7 +292,7 @@ def test_single_weights_have_their_own_slopes() -> None:
 @pytest.mark.parametrize("source", [False, True], ids=["paper", "source"])
 def test_the_towers_never_mix_before_conv3(source: bool) -> None:
     """Section 3.2: tower 0's pool2 does not know tower 1's conv1 or conv2; conv3 sees both."""
-    net = RECIPES["paper"].but(net=SMALL).but(net=SOURCE if source else {}).net
+    net = RECIPES["paper"].replace(net=SMALL).replace(net=SOURCE if source else {}).net
     assert isinstance(net, Net)
     model = build(net).eval()
     x = pictures(net, 2)
@@ -373,7 +377,7 @@ def test_a_layers_weights_do_not_depend_on_the_other_layers() -> None:
     ]
     one = AlexNet(SMALL).state_dict()
     for change, touched in changes:
-        net = RECIPES["paper"].but(net=SMALL).but(net=change).net
+        net = RECIPES["paper"].replace(net=SMALL).replace(net=change).net
         assert isinstance(net, Net)
         for name, value in AlexNet(net).state_dict().items():
             assert (name.split(".")[0] in touched) == (value.shape != one[name].shape) or name.endswith("bias")
@@ -394,7 +398,7 @@ def test_no_two_layers_begin_alike() -> None:
 
 @pytest.mark.parametrize("source", [False, True], ids=["paper", "source"])
 def test_features_are_found_by_the_names_of_the_layers(source: bool) -> None:
-    net = RECIPES["paper"].but(net=SMALL).but(net=SOURCE if source else {}).net
+    net = RECIPES["paper"].replace(net=SMALL).replace(net=SOURCE if source else {}).net
     assert isinstance(net, Net)
     model = build(net).eval()
     x = pictures(net, 2)
@@ -406,7 +410,7 @@ def test_features_are_found_by_the_names_of_the_layers(source: bool) -> None:
 @pytest.mark.parametrize("layer", ["relu8", "conv6", "", "within2", "Conv1"])
 def test_a_layer_that_is_not_there_is_refused_with_the_names_that_are(layer: str) -> None:
     model = build(SMALL)
-    with pytest.raises(UnusableError, match=r"conv1.*pool5.*fc8"):
+    with pytest.raises(InputError, match=r"conv1.*pool5.*fc8"):
         model.features(pictures(SMALL, 1), layer)
 
 
@@ -442,7 +446,7 @@ def test_a_share_of_the_batch_drops_what_the_whole_batch_drops() -> None:
 @pytest.mark.parametrize("p", [0.5, 0.2, 0.0])
 def test_testing_multiplies_fc6_and_fc7_by_one_minus_p(p: float) -> None:
     """Section 4.2: "At test time, we use all the neurons but multiply their outputs by 0.5"."""
-    net = RECIPES["paper"].but(net=SMALL).but(net={"dropout": p}).net
+    net = RECIPES["paper"].replace(net=SMALL).replace(net={"dropout": p}).net
     assert isinstance(net, Net)
     model, x = build(net).eval(), pictures(SMALL, 2)
     for i in (6, 7):
@@ -466,10 +470,10 @@ def test_dropout_in_training_has_the_mean_of_testing() -> None:
 
 @pytest.mark.parametrize("shape", OTHERS, ids=str)
 def test_other_nets_weigh_what_the_walk_says(shape: dict[str, Any]) -> None:
-    net = RECIPES["paper"].but(net=SMALL).but(net=shape).net
+    net = RECIPES["paper"].replace(net=SMALL).replace(net=shape).net
     assert isinstance(net, Net)
     model = AlexNet(net)
-    weights = {layer.name: layer.weights for layer in walk(net) if layer.weights}
+    weights = {layer.name: layer.weights for layer in layers_of(net) if layer.weights}
     assert [name for name, _ in model.named_children()] == list(weights) == list(net.layers)
     for name, layer in model.named_children():
         assert sum(p.numel() for p in layer.parameters()) == weights[name]
@@ -477,7 +481,7 @@ def test_other_nets_weigh_what_the_walk_says(shape: dict[str, Any]) -> None:
 
 def test_towers_that_do_not_talk_see_nothing_of_each_other() -> None:
     """Net 150 of the 2012 log: what tower 1 begins with changes nothing in tower 0 before fc8."""
-    net = RECIPES["paper"].but(net=SMALL).but(net={"talk": False}).net
+    net = RECIPES["paper"].replace(net=SMALL).replace(net={"talk": False}).net
     assert isinstance(net, Net)
     model, x = build(net).eval(), pictures(net, 1)
     before = dict(model.walk(x))
@@ -502,5 +506,5 @@ def test_a_layer_starts_alike_whichever_others_there_are() -> None:
     "shape", [{"without": (2,)}, {"without": (3, 4, 5)}, {"without": (3, 3)}, {"conv6": 7}, {"conv6": -2}], ids=str
 )
 def test_a_net_that_cannot_be_is_refused(shape: dict[str, Any]) -> None:
-    with pytest.raises(UnusableError, match=r"recipe net\."):
-        RECIPES["paper"].but(net=shape)
+    with pytest.raises(InputError, match=r"recipe net\."):
+        RECIPES["paper"].replace(net=shape)

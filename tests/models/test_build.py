@@ -16,20 +16,20 @@ from torch import Tensor, nn
 from alexnet import AlexNet
 from alexnet.config.recipe import CifarNet, MlpNet
 from alexnet.config.recipes import RECIPES
-from alexnet.models.build import Network, build
+from alexnet.models.build import AnyModel, build
 from alexnet.ops import cpu, cpu_build
 from alexnet.runs import checkpoint
 
 MLP = MlpNet(input=8, classes=3, hidden=(6, 5), std=(0.1, 0.1, 0.1))
 
 
-def narrow(name: str, **changes: Any) -> Network:
+def narrow(name: str, **changes: Any) -> AnyModel:
     """The net of a recipe, so narrow that it computes at once, in testing."""
-    net = RECIPES[name].but(net={"kernels": (8,) * 5, "hidden": 16, "classes": 3, "std": (0.1,) * 8} | changes).net
+    net = RECIPES[name].replace(net={"kernels": (8,) * 5, "hidden": 16, "classes": 3, "std": (0.1,) * 8} | changes).net
     return build(net, seed=1).eval()
 
 
-KINDS: dict[str, Callable[[], Network]] = {
+KINDS: dict[str, Callable[[], AnyModel]] = {
     "tiny": lambda: narrow("tiny"),
     "tanh": lambda: narrow("tiny", activation="tanh"),
     "logistic": lambda: narrow("tiny", activation="logistic"),
@@ -40,12 +40,12 @@ KINDS: dict[str, Callable[[], Network]] = {
 }
 
 
-def views(net: Network, n: int = 2) -> Tensor:
+def views(net: AnyModel, n: int = 2) -> Tensor:
     return 50 * torch.randn(n, 3, net.net.input, net.net.input, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(params=KINDS)
-def net(request: pytest.FixtureRequest) -> Network:
+def net(request: pytest.FixtureRequest) -> AnyModel:
     return KINDS[request.param]()
 
 
@@ -60,7 +60,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             yield value
 
 
-def test_a_net_is_pickled_copied_and_saved_whole_before_it_is_used_and_after(net: Network) -> None:
+def test_a_net_is_pickled_copied_and_saved_whole_before_it_is_used_and_after(net: AnyModel) -> None:
     """As any torch.nn.Module is; one that is trained counts its steps for dropout, and the copy goes on with them."""
     x = views(net)
     for _ in range(2):
@@ -76,20 +76,20 @@ def test_a_net_is_pickled_copied_and_saved_whole_before_it_is_used_and_after(net
 
 
 def test_a_trained_net_reaches_a_process_of_its_own_and_answers_there_the_same(run: Path) -> None:
-    """By multiprocessing's spawn, with its classes and its viewer."""
+    """By multiprocessing's spawn, with its classes and its transform."""
     net = checkpoint.load(run)
     x = views(net)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         logits, classes, side = pool.submit(answer, net, x).result(timeout=120)
     with torch.no_grad():
         assert torch.equal(torch.from_numpy(logits), net(x))
-    assert (classes, side) == (net.classes, net.viewer.side)
+    assert (classes, side) == (net.classes, net.transform.side)
 
 
-def answer(net: Network, x: Tensor) -> tuple[Any, Any, int]:
+def answer(net: AnyModel, x: Tensor) -> tuple[Any, Any, int]:
     torch.set_num_threads(1)
     with torch.no_grad():
-        return net(x).numpy(), net.classes, net.viewer.side
+        return net(x).numpy(), net.classes, net.transform.side
 
 
 @pytest.mark.filterwarnings("ignore")  # of tracing itself, deprecated
@@ -143,7 +143,7 @@ HEADS: dict[str, Callable[[int], nn.Module]] = {
 
 @pytest.mark.parametrize("pictures", [1, 2])
 @pytest.mark.parametrize("head", HEADS)
-def test_another_module_may_stand_in_the_place_of_the_last_layer(net: Network, head: str, pictures: int) -> None:
+def test_another_module_may_stand_in_the_place_of_the_last_layer(net: AnyModel, head: str, pictures: int) -> None:
     """For features, or for other classes."""
     name, x = net.net.layers[-1], views(net, pictures)
     seen = dict(net.walk(x))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from alexnet.config.recipe import LRN, CifarNet, Net, WithinMap
 from alexnet.config.recipes import RECIPES
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import build
 from alexnet.models.cifar import Cifar, Local, pool
@@ -182,7 +182,7 @@ def test_these_nets_have_nothing_random_inside() -> None:
 
 
 def test_a_layer_that_is_not_there_is_refused_with_the_names_that_are() -> None:
-    with pytest.raises(UnusableError, match=r"conv1.*local4.*fc"):
+    with pytest.raises(InputError, match=r"conv1.*local4.*fc"):
         Cifar(net_of("cifar-13")).features(torch.zeros(1, 3, 24, 24), "norm1")
 
 

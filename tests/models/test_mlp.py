@@ -15,7 +15,7 @@ from alexnet import figures
 from alexnet.config.recipe import MlpNet, Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core import rng
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.distributed.strategy import refusal
 from alexnet.inference import features
 from alexnet.models import layer_table
@@ -137,7 +137,7 @@ def test_the_shape_walk_counts_what_the_net_holds(hidden: tuple[int, ...]) -> No
     net = MlpNet(input=5, classes=3, hidden=hidden, std=(0.1,) * (len(hidden) + 1))
     model = build(net, 0)
     assert isinstance(model, Mlp)
-    table = layer_table.walk(net)
+    table = layer_table.layers_of(net)
     assert [layer.name for layer in table] == list(net.layers) == [name for name, _ in model.named_children()]
     for layer in table:
         held = model.get_submodule(layer.name)
@@ -150,13 +150,16 @@ def test_the_shape_walk_counts_what_the_net_holds(hidden: tuple[int, ...]) -> No
 
 @pytest.mark.parametrize("layer", ["relu3", "conv1", "fc4", ""])
 def test_a_layer_that_is_not_there_is_refused_with_the_names_that_are(layer: str) -> None:
-    with pytest.raises(UnusableError, match=r"fc1, relu1, drop1, fc2.*fc3"):
+    with pytest.raises(InputError, match=r"fc1, relu1, drop1, fc2.*fc3"):
         made().features(views(1), layer)
 
 
-@pytest.mark.parametrize("way", ["towers", "hybrid"])
-def test_only_replicas_are_for_it(way: str) -> None:
-    assert refusal(NET, way, 2, 8) == f"{way}: a way for AlexNet's layers, which a MlpNet lacks; only data is for it"
+@pytest.mark.parametrize("strategy", ["towers", "hybrid"])
+def test_only_replicas_are_for_it(strategy: str) -> None:
+    assert (
+        refusal(NET, strategy, 2, 8)
+        == f"{strategy}: a way for AlexNet's layers, which a MlpNet lacks; only data is for it"
+    )
     assert refusal(NET, "data", 2, 8) == ""
 
 
@@ -164,11 +167,11 @@ def test_only_replicas_are_for_it(way: str) -> None:
 def recipe() -> Recipe:
     """Four steps an epoch, the last one smaller."""
     net = MlpNet(input=56, classes=3, hidden=(8, 6), std=(0.002, 0.3, 0.3))
-    return RECIPES["tiny"].but(net=net, sgd={"batch": 8, "rate": 0.001}, views={"share": 2}, epochs=2)
+    return RECIPES["tiny"].replace(net=net, sgd={"batch": 8, "rate": 0.001}, views={"share": 2}, epochs=2)
 
 
 def weights(run: Path) -> dict[str, Tensor]:
-    return checkpoint.read_tensors(checkpoint.found(run)[-1], checkpoint.FILES[0])
+    return checkpoint.read_tensors(checkpoint.list_checkpoints(run)[-1], checkpoint.FILES[0])
 
 
 def test_a_run_stopped_and_resumed_or_spread_over_replicas_is_the_uninterrupted_run_of_one(

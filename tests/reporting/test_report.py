@@ -10,7 +10,7 @@ from tests.trained import resign
 
 from alexnet import figures
 from alexnet.config.recipe import Recipe
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.reporting.report import report
 from alexnet.studies import run as study
 from alexnet.studies.claims import ALL
@@ -157,7 +157,7 @@ def test_a_run_folder_can_be_reported_by_itself(out: Path) -> None:
 @pytest.mark.parametrize("name", ["empty", "missing"])
 def test_a_folder_without_runs_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnusableError, match=f"no run in .*{name}"):
+    with pytest.raises(InputError, match=f"no run in .*{name}"):
         report(tmp_path / name)
 
 
@@ -165,7 +165,7 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path, name: str) -> None:
 def decided(store: Path, small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder below which a study has decided three claims, one epoch a run."""
     out = tmp_path_factory.mktemp("decided")
-    brief, names = small.but(epochs=1), ["momentum", "ten-views", "ensemble"]
+    brief, names = small.replace(epochs=1), ["momentum", "ten-views", "ensemble"]
     study.study(names, store, out / "deep" / "st", brief, seeds=2, precision="fp32", workers=1, quiet=True)
     return out
 
@@ -187,7 +187,7 @@ def racing(out: Path, small: Recipe, errors: dict[str, list[list[float]]]) -> No
     (out / "race" / "study.json").write_text(json.dumps({"store": "/made/up", "store_digest": "0"}))
     for arm, of_seeds in errors.items():
         for seed, epochs in enumerate(of_seeds):
-            recipe = small.but(net={"classes": 10}, seed=seed).plain()
+            recipe = small.replace(net={"classes": 10}, seed=seed).plain()
             recipe["net"]["activation"] = arm
             run = out / "race" / "runs" / f"{arm}{seed}-fp32"
             run.mkdir(parents=True)
@@ -252,7 +252,7 @@ def test_the_rows_of_a_table_2_study_stand_beneath_their_models(studied: Path) -
     assert "18.21 % ours, mean of 2 nets: top-1 50.0 % , top-5 25.0 % 30 pictures of 3 classes" in words
     assert "15.3 % ours, averaged: 5 CNN, 2 CNN*: top-1 25.0 % , top-5 12.5 % 30 pictures of 3 classes" in words
     (folder / "table-2.json").write_text('{"rows": [{"model": "1 CNN"}]}')
-    with pytest.raises(UnusableError, match=r"table-2\.json is not what alexnet study writes"):
+    with pytest.raises(InputError, match=r"table-2\.json is not what alexnet study writes"):
         report(studied)
 
 
@@ -296,7 +296,7 @@ def test_a_report_changes_nothing_in_a_study_and_can_be_written_into_it(studied:
 
 def test_a_result_that_no_study_wrote_is_refused_in_one_line(studied: Path) -> None:
     (studied / "deep" / "st" / "lrn.json").write_text('{"claim": "lrn"}')
-    with pytest.raises(UnusableError, match=r"lrn\.json is not what alexnet study writes") as refused:
+    with pytest.raises(InputError, match=r"lrn\.json is not what alexnet study writes") as refused:
         report(studied)
     assert "\n" not in str(refused.value)
 

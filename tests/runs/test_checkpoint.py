@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from alexnet.core.errors import FailedError, UnusableError
+from alexnet.core.errors import InputError, WorkFailed
 from alexnet.runs import checkpoint
 from alexnet.runs.checkpoint import State
 
@@ -38,19 +38,19 @@ def test_channels_last_weights_are_stored_in_the_pinned_order(tmp_path: Path) ->
 def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4):
         saved(tmp_path, step, keep=2)
-    assert [p.name for p in checkpoint.found(tmp_path)] == ["00000003", "00000004"]
+    assert [p.name for p in checkpoint.list_checkpoints(tmp_path)] == ["00000003", "00000004"]
     saved(tmp_path, 5, keep=0)
-    assert len(checkpoint.found(tmp_path)) == 3
+    assert len(checkpoint.list_checkpoints(tmp_path)) == 3
 
 
 def test_the_same_step_saved_again_stands_beside_the_first_and_is_the_newer(tmp_path: Path) -> None:
     """Never replaced in place: a kill between two renames would leave neither."""
     first, second = saved(tmp_path, 3), saved(tmp_path, 3)
-    assert checkpoint.found(tmp_path) == [first, second]
+    assert checkpoint.list_checkpoints(tmp_path) == [first, second]
     assert checkpoint.read_state(second, "abc").step == 3
-    assert checkpoint.found(tmp_path) == [first, second]
+    assert checkpoint.list_checkpoints(tmp_path) == [first, second]
     third = saved(tmp_path, 4)
-    assert checkpoint.found(tmp_path) == [second, third]
+    assert checkpoint.list_checkpoints(tmp_path) == [second, third]
 
 
 def test_what_a_killed_save_left_is_cleared_by_the_next(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
         whole = (path / name).read_bytes()
         for place in range(0, len(whole), 7):
             (path / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-            with pytest.raises(UnusableError, match=f"{name} is damaged"):
+            with pytest.raises(InputError, match=f"{name} is damaged"):
                 checkpoint.read_tensors(path, name)
         (path / name).write_bytes(whole)
 
@@ -75,7 +75,7 @@ def test_a_state_that_was_edited_is_found_and_an_earlier_checkpoint_offered(tmp_
     path = saved(tmp_path, 4)
     file = path / "state.json"
     file.write_text(file.read_text().replace('"step": 4', '"step": 5'))
-    with pytest.raises(UnusableError, match=r"state\.json is damaged; delete .*00000004 to go on from 00000003"):
+    with pytest.raises(InputError, match=r"state\.json is damaged; delete .*00000004 to go on from 00000003"):
         checkpoint.read_state(path, "abc")
 
 
@@ -86,12 +86,12 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(tmp_path: Pa
     path = saved(tmp_path, 4)
     (path / name).unlink()
     (path / name).symlink_to(path / name)  # which root too cannot open
-    with pytest.raises(UnusableError, match=f"{name} cannot be read: .*; mend that, it may be whole"):
+    with pytest.raises(InputError, match=f"{name} cannot be read: .*; mend that, it may be whole"):
         checkpoint.read_tensors(path, name if name in checkpoint.FILES else checkpoint.FILES[0])
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="was saved by another run; put back the run's own, or delete it"):
+    with pytest.raises(InputError, match="was saved by another run; put back the run's own, or delete it"):
         checkpoint.read_state(saved(tmp_path, 3), "xyz")
 
 
@@ -101,7 +101,7 @@ def test_a_full_disk_while_saving_leaves_the_earlier_checkpoint_and_no_rubbish(t
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-        with pytest.raises(FailedError, match=r"cannot save step 4 in .*File too large; earlier checkpoints stand"):
+        with pytest.raises(WorkFailed, match=r"cannot save step 4 in .*File too large; earlier checkpoints stand"):
             saved(tmp_path, 4)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -113,7 +113,7 @@ def test_a_full_disk_while_saving_leaves_the_earlier_checkpoint_and_no_rubbish(t
 def test_an_unfinished_checkpoint_is_not_seen(tmp_path: Path) -> None:
     saved(tmp_path, 3)
     shutil.copytree(tmp_path / "checkpoints" / "00000003", tmp_path / "checkpoints" / ".00000004.part")
-    assert [p.name for p in checkpoint.found(tmp_path)] == ["00000003"]
+    assert [p.name for p in checkpoint.list_checkpoints(tmp_path)] == ["00000003"]
 
 
 def test_files_have_the_rights_that_the_umask_gives(tmp_path: Path) -> None:
@@ -126,10 +126,10 @@ def test_files_have_the_rights_that_the_umask_gives(tmp_path: Path) -> None:
 def test_load_gives_the_trained_net_in_eval_mode(run: Path) -> None:
     net = checkpoint.load(run)
     assert not net.training
-    stored = checkpoint.read_tensors(checkpoint.found(run)[-1], checkpoint.FILES[0])
+    stored = checkpoint.read_tensors(checkpoint.list_checkpoints(run)[-1], checkpoint.FILES[0])
     assert all(torch.equal(w, stored[n]) for n, w in net.state_dict().items())
 
 
 def test_load_refuses_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match=r"is not a run: it has no recipe\.json"):
+    with pytest.raises(InputError, match=r"is not a run: it has no recipe\.json"):
         checkpoint.load(tmp_path)

@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from alexnet.config.overrides import described
+from alexnet.config.overrides import describe
 from alexnet.config.recipe import Late, MlpNet, Net, Recipe
 from alexnet.config.recipes import RECIPES
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.models.build import build
-from alexnet.models.layer_table import walk
+from alexnet.models.layer_table import layers_of
 from alexnet.studies import claims
 from alexnet.studies.claim import MEASURES, Claim
 from alexnet.studies.claims import CLAIMS
@@ -39,7 +39,7 @@ MAY_DIFFER = {
 
 
 def differing(a: Recipe, b: Recipe) -> set[str]:
-    one, two = ({n: v for n, v, _ in described(r)} for r in (a, b))
+    one, two = ({n: v for n, v, _ in describe(r)} for r in (a, b))
     return {n for n in one.keys() | two.keys() if one.get(n) != two.get(n)}
 
 
@@ -93,20 +93,20 @@ def test_every_claim_of_the_issue_is_there() -> None:
 
 
 def weights(recipe: Recipe) -> int:
-    return sum(layer.weights for layer in walk(recipe.net))
+    return sum(layer.weights for layer in layers_of(recipe.net))
 
 
 @pytest.mark.parametrize("classes", [10, 50])
 @pytest.mark.parametrize("name", ["tiny", "source", "cifar-13"])
 def test_convolutions_and_full_layers_have_as_many_weights_and_pass_on_as_much(name: str, classes: int) -> None:
-    base = RECIPES[name].but(net={"classes": classes})
+    base = RECIPES[name].replace(net={"classes": classes})
     convolutional, full = claims.arms(CLAIMS["fc-conv"], base).values()
     assert convolutional == base
     assert isinstance(full.net, MlpNet)
     assert weights(full) == pytest.approx(weights(base), rel=0.005)
     width = full.net.hidden[0]
     assert full.net.hidden == (width, width)
-    others = [weights(full.but(net={"hidden": (w, w)})) for w in (width - 1, width + 1)]
+    others = [weights(full.replace(net={"hidden": (w, w)})) for w in (width - 1, width + 1)]
     assert abs(weights(full) - weights(base)) <= min(abs(other - weights(base)) for other in others)
     shared = (base.net.input, classes, base.net.activation)
     assert (full.net.input, full.net.classes, full.net.activation) == shared
@@ -120,15 +120,13 @@ def test_convolutions_and_full_layers_have_as_many_weights_and_pass_on_as_much(n
 
 
 def test_decays_of_layers_that_the_full_net_lacks_are_left_out() -> None:
-    base = RECIPES["cifar-13"].but(sgd={"layer_decay": {"fc": 0.1}})
+    base = RECIPES["cifar-13"].replace(sgd={"layer_decay": {"fc": 0.1}})
     assert claims.arms(CLAIMS["fc-conv"], base)["fully connected"].sgd.layer_decay == {}
 
 
 def test_a_base_that_no_full_net_matches_in_weights_is_refused() -> None:
-    for recipe in (RECIPES["demo"], RECIPES["tiny"].but(net=MlpNet(56), late=Late())):
-        with pytest.raises(
-            UnusableError, match="claim fc-conv needs two nets of as many weights: the base's"
-        ) as refused:
+    for recipe in (RECIPES["demo"], RECIPES["tiny"].replace(net=MlpNet(56), late=Late())):
+        with pytest.raises(InputError, match="claim fc-conv needs two nets of as many weights: the base's") as refused:
             claims.arms(CLAIMS["fc-conv"], recipe)
         assert "\n" not in str(refused.value)
 
@@ -140,13 +138,13 @@ def test_the_factorial_of_init_has_all_its_corners() -> None:
 
 
 def test_a_recipe_that_a_claim_cannot_use_is_refused() -> None:
-    with pytest.raises(UnusableError, match="relu-tanh has a recipe of its own"):
+    with pytest.raises(InputError, match="relu-tanh has a recipe of its own"):
         claims.base(CLAIMS["relu-tanh"], 32, RECIPES["cifar-18"])
-    with pytest.raises(UnusableError, match="overlap is about AlexNet's layers, which a CifarNet lacks"):
+    with pytest.raises(InputError, match="overlap is about AlexNet's layers, which a CifarNet lacks"):
         claims.base(CLAIMS["overlap"], 32, RECIPES["cifar-13"])
 
 
 def test_pools_with_and_without_overlap_put_out_as_much_on_little_pictures() -> None:
     _, base = claims.base(CLAIMS["overlap"], 32, None)
-    sides = [[layer.side for layer in walk(r.net)] for r in claims.arms(CLAIMS["overlap"], base).values()]
+    sides = [[layer.side for layer in layers_of(r.net)] for r in claims.arms(CLAIMS["overlap"], base).values()]
     assert sides[0] == sides[1]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.config.recipe import Recipe
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.studies import cost
 from alexnet.studies.claims import CLAIMS
 
@@ -23,5 +23,5 @@ def test_the_list_says_what_each_claim_costs(store: Path, small: Recipe, run: Pa
     (row,) = cost.listing(["lrn"], store, tmp_path, small, seeds=2)
     assert row["rate_is"] == "measured in OUT"
     assert row["multiply_adds"] == 3 * 3 * 2 * 3 * 30 * cost.forward(small)
-    with pytest.raises(UnusableError, match="no claim lnr"):
+    with pytest.raises(InputError, match="no claim lnr"):
         cost.listing(["lnr"])

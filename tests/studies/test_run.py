@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from alexnet.config.recipe import Recipe
-from alexnet.core.errors import FailedError, StoppedError, UnusableError
+from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
 from alexnet.inference.evaluate import evaluate
-from alexnet.models.layer_table import walk
+from alexnet.models.layer_table import layers_of
 from alexnet.runs import folder as run
 from alexnet.runs import log
 from alexnet.runs.folder import recipe_of
@@ -31,7 +31,7 @@ QUICK: dict[str, Any] = {"precision": "fp32", "workers": 1, "quiet": True}
 @pytest.fixture(scope="module")
 def brief(small: Recipe) -> Recipe:
     """One epoch of a net that trains in a moment."""
-    return small.but(epochs=1)
+    return small.replace(epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +96,14 @@ def test_full_layers_are_held_against_convolutions_at_equal_weights(little: Path
     assert None not in found["expects"][0]["differences"]
     recipes = [recipe_of(out / found["arms"][arm]["runs"][0])[1] for arm in ("convolutional", "fully connected")]
     assert {recipe.net.classes for recipe in recipes} == {len(Store(little).classes)}
-    convolutional, full = (sum(layer.weights for layer in walk(recipe.net)) for recipe in recipes)
+    convolutional, full = (sum(layer.weights for layer in layers_of(recipe.net)) for recipe in recipes)
     assert full == pytest.approx(convolutional, rel=0.005)
 
 
 def test_an_interrupted_study_goes_on(
     store: Path, small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, longer = tmp_path / "out", small.but(epochs=30)
+    out, longer = tmp_path / "out", small.replace(epochs=30)
     handlers = signal.getsignal(signal.SIGTERM)
 
     def stop() -> None:
@@ -113,7 +113,7 @@ def test_an_interrupted_study_goes_on(
 
     thread = threading.Thread(target=stop, daemon=True)
     thread.start()
-    with pytest.raises(StoppedError, match=r"saved at step \d+ of 120 .*; the same command goes on") as stopped:
+    with pytest.raises(Stopped, match=r"saved at step \d+ of 120 .*; the same command goes on") as stopped:
         study.study(["ten-views"], store, out, longer, seeds=1, **QUICK)
     thread.join()
     assert stopped.value.signal == signal.SIGTERM
@@ -150,7 +150,7 @@ def test_figure_1_ends_at_its_training_error_or_says_that_it_did_not(
 def test_a_training_ends_at_a_training_error_and_its_resumption_knows(
     store: Path, small: Recipe, tmp_path: Path
 ) -> None:
-    folder, easy = tmp_path / "run", small.but(epochs=4)
+    folder, easy = tmp_path / "run", small.replace(epochs=4)
     train(store, folder, easy, until=1.0, precision="fp32", quiet=True)
     assert epochs_of(folder) == [1]
     train(store, folder, resume=True, until=1.0, precision="fp32", quiet=True)
@@ -168,7 +168,7 @@ def test_a_run_that_fails_leaves_its_claim_not_shown_and_the_others_go_on(
 ) -> None:
     def failing(*args: object, **kw: object) -> object:
         if "larger" in str(kw["name"]):
-            raise FailedError("the loss is nan at step 3")
+            raise WorkFailed("the loss is nan at step 3")
         return train(*args, **kw)  # type: ignore[arg-type]
 
     monkeypatch.setattr(study, "train", failing)
@@ -214,7 +214,7 @@ def test_a_pre_trained_net_starts_from_its_own_seeds_first_training(
 
 
 def test_a_store_of_no_more_classes_is_not_for_training_on_first(two: Path, brief: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match=r"--pretrain-on .* has 2 classes .* must have more than 2 classes"):
+    with pytest.raises(InputError, match=r"--pretrain-on .* has 2 classes .* must have more than 2 classes"):
         study.study(["pretrain"], two, tmp_path / "out", brief, pretrain_on=two, **QUICK)
 
 
@@ -225,7 +225,7 @@ def test_crossing_interpolates_between_epochs() -> None:
 
 
 def test_all_leaves_out_what_cannot_be_decided_and_says_why(store: Path, brief: Recipe) -> None:
-    plans, left = plan.planned(["all"], Store(store), brief, 2, None)
+    plans, left = plan.plan_all(["all"], Store(store), brief, 2, None)
     names = {plan.claim.name for plan in plans}
     assert names == {n for n, c in CLAIMS.items() if not c.base} - {"fc-conv", "pretrain"}
     assert any("fc-conv needs two nets of as many weights" in words for words in left)
@@ -248,26 +248,26 @@ def test_all_leaves_out_what_cannot_be_decided_and_says_why(store: Path, brief: 
 def test_what_cannot_be_decided_is_refused_before_anything_is_trained(
     store: Path, tmp_path: Path, claim: str, recipe: str | None, seeds: int, words: str
 ) -> None:
-    with pytest.raises(UnusableError, match=words) as refused:
+    with pytest.raises(InputError, match=words) as refused:
         study.study([claim, "ten-views"], store, tmp_path / "out", recipe, seeds=seeds, **QUICK)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_arms_that_are_the_same_under_a_recipe_are_refused(store: Path, small: Recipe, tmp_path: Path) -> None:
-    free = small.but(sgd={"decay": 0.0, "bias_decay": 0.0})
-    with pytest.raises(UnusableError, match="its arms none and decay are the same net"):
+    free = small.replace(sgd={"decay": 0.0, "bias_decay": 0.0})
+    with pytest.raises(InputError, match="its arms none and decay are the same net"):
         study.study(["decay"], store, tmp_path / "out", free, **QUICK)
 
 
 def test_views_without_room_for_crops_are_refused(little: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="claim crops is about crops, and views of 32 pixels leave no room"):
+    with pytest.raises(InputError, match="claim crops is about crops, and views of 32 pixels leave no room"):
         study.study(["crops"], little, tmp_path / "out", "cifar-18", **QUICK)
 
 
 def test_a_store_with_nothing_held_out_is_refused(pictures: Path, tmp_path: Path) -> None:
     prepare(pictures, tmp_path / "store", side=64, val_fraction=0, jobs=1)
-    with pytest.raises(UnusableError, match="has no val split"):
+    with pytest.raises(InputError, match="has no val split"):
         study.study(["lrn"], tmp_path / "store", tmp_path / "out", **QUICK)
 
 
@@ -275,9 +275,9 @@ def test_a_folder_of_another_store_or_of_other_things_is_refused(
     store: Path, little: Path, brief: Recipe, tmp_path: Path
 ) -> None:
     out = study.home(tmp_path / "out", Store(little))
-    with pytest.raises(UnusableError, match=re.escape(f"folder {out} holds studies of store {little}")):
+    with pytest.raises(InputError, match=re.escape(f"folder {out} holds studies of store {little}")):
         study.study(["momentum"], store, out, brief, **QUICK)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(UnusableError, match="exists and holds no studies; name another folder"):
+    with pytest.raises(InputError, match="exists and holds no studies; name another folder"):
         study.study(["momentum"], store, tmp_path / "mine", brief, **QUICK)

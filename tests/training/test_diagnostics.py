@@ -8,10 +8,10 @@ from torch import Tensor
 
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
-from alexnet.training.diagnostics import Watch, not_a_number, plateau
+from alexnet.training.diagnostics import LossMonitor, not_a_number, plateau
 
-PAPER = RECIPES["paper"].but(net={"classes": 10})
-SOURCE = RECIPES["source"].but(net={"classes": 10})
+PAPER = RECIPES["paper"].replace(net={"classes": 10})
+SOURCE = RECIPES["source"].replace(net={"classes": 10})
 CHANCE = math.log(10)
 WINDOW = 100
 
@@ -22,10 +22,10 @@ def inputs(std: float, n: int = 8) -> Tensor:
 
 def told(recipe: Recipe, losses: list[float], std: float = 60.0, pictures: int = 8) -> list[str]:
     """All lines that these losses bring out."""
-    watch, lines = Watch(recipe), list[str]()
+    watch, lines = LossMonitor(recipe), list[str]()
     logits = torch.from_numpy(np.random.default_rng(1).normal(0, 1e-4, (pictures, 10)))
     for loss in losses:
-        lines += watch.see(loss, inputs(std, pictures), logits)
+        lines += watch.update(loss, inputs(std, pictures), logits)
     return lines
 
 
@@ -48,7 +48,7 @@ def test_it_is_told_when_it_begins_later_too() -> None:
 
 def test_small_inputs_are_named_as_the_likeliest_cause() -> None:
     """The initial weights of section 5 are meant for raw 0-255 pixels: 1/58 of them leaves the net flat."""
-    lines = told(PAPER.but(views={"scale": 1 / 58}), flat(WINDOW), std=1.0)
+    lines = told(PAPER.replace(views={"scale": 1 / 58}), flat(WINDOW), std=1.0)
     assert "input scale" in lines[1]
     assert "views.scale=1" in lines[1]
     assert not any("input scale" in line for line in told(PAPER, flat(WINDOW), std=60.0))
@@ -60,9 +60,9 @@ def test_each_other_cause_is_named_where_it_holds_and_only_there() -> None:
     for recipe, named in (
         (SOURCE, ()),
         (PAPER, ("initial weights",)),
-        (SOURCE.but(net={"ones": []}), ("biases:",)),
-        (SOURCE.but(sgd={"rate": 1e-5}), ("rate:",)),
-        (SOURCE.but(sgd={"rate": 1.0}), ("rate:",)),
+        (SOURCE.replace(net={"ones": []}), ("biases:",)),
+        (SOURCE.replace(sgd={"rate": 1e-5}), ("rate:",)),
+        (SOURCE.replace(sgd={"rate": 1.0}), ("rate:",)),
     ):
         text = "\n".join(plateau(recipe, 100, 60.0, 1e-3))
         assert tuple(word for word in words if word in text) == named
@@ -82,11 +82,11 @@ def test_a_loss_that_falls_through_ln_classes_is_not_told() -> None:
 
 def test_a_last_batch_of_one_picture_does_not_swallow_the_words() -> None:
     """An epoch's last batch may hold one picture, and then no deviation between pictures is to be had."""
-    watch, logits = Watch(PAPER), torch.zeros(8, 10)
+    watch, logits = LossMonitor(PAPER), torch.zeros(8, 10)
     lines = list[str]()
     for step, loss in enumerate(flat(2 * WINDOW)):
         n = 1 if step == WINDOW - 1 else 8
-        lines += watch.see(loss, inputs(60.0, n), logits[:n])
+        lines += watch.update(loss, inputs(60.0, n), logits[:n])
     assert lines
 
 

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.store import Store
 from alexnet.models.build import build
 from alexnet.runs import checkpoint
 from alexnet.runs import folder as run
-from alexnet.training.finetune import start
+from alexnet.training.finetune import plan_start
 from alexnet.training.train import train
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
-    return checkpoint.read_tensors(checkpoint.found(folder)[-1], checkpoint.FILES[0])
+    return checkpoint.read_tensors(checkpoint.list_checkpoints(folder)[-1], checkpoint.FILES[0])
 
 
 def test_layers_that_do_not_learn_are_the_other_runs_to_the_bit(
@@ -30,7 +30,7 @@ def test_layers_that_do_not_learn_are_the_other_runs_to_the_bit(
 ) -> None:
     """Taken, frozen: those of the run; taken, slow: near; fresh: those that the seed draws."""
     rates = {"conv1": 0.0, "conv2": 0.0, "fc7": 0.1, "fc8": 0.0}
-    recipe = small.but(sgd={"layer_rate": rates}, epochs=1, seed=4)
+    recipe = small.replace(sgd={"layer_rate": rates}, epochs=1, seed=4)
     train(two, tmp_path / "tuned", recipe, start=run, precision="fp32", quiet=True)
     before, after = weights(run), weights(tmp_path / "tuned")
     for layer in ("conv1", "conv2"):
@@ -38,18 +38,18 @@ def test_layers_that_do_not_learn_are_the_other_runs_to_the_bit(
     for layer in ("conv3", "fc7"):
         moved = (after[f"{layer}.weight"] - before[f"{layer}.weight"]).norm()
         assert 0 < moved < 0.5 * before[f"{layer}.weight"].norm()
-    fresh = build(recipe.but(net={"classes": 2}).net, 4).state_dict()
+    fresh = build(recipe.replace(net={"classes": 2}).net, 4).state_dict()
     assert after["fc8.weight"].shape[0] == 2
     assert torch.equal(after["fc8.weight"], fresh["fc8.weight"])
 
 
 def test_the_recipe_says_what_was_taken(run: Path, store: Path, two: Path, small: Recipe, tmp_path: Path) -> None:
-    train(two, tmp_path / "tuned", small.but(epochs=1), start=run, layers=["conv1"], precision="fp32", quiet=True)
+    train(two, tmp_path / "tuned", small.replace(epochs=1), start=run, layers=["conv1"], precision="fp32", quiet=True)
     _, recipe = recipe_of(tmp_path / "tuned")
     assert recipe.start is not None
     assert (recipe.start.recipe, recipe.start.store) == (small.digest, Store(store).digest)
     assert (recipe.start.step, recipe.start.layers) == (12, ("conv1",))
-    assert recipe.digest != recipe.but(start=None).digest
+    assert recipe.digest != recipe.replace(start=None).digest
 
 
 def recipe_of(folder: Path) -> tuple[str, Recipe]:
@@ -59,16 +59,16 @@ def recipe_of(folder: Path) -> tuple[str, Recipe]:
 def test_the_last_layer_is_taken_where_the_classes_are_the_same(
     run: Path, store: Path, two: Path, small: Recipe
 ) -> None:
-    assert start(run, small, Store(store)).layers == small.net.layers
-    assert start(run, small, Store(two)).layers == small.net.layers[:-1]
-    wider = small.but(net={"hidden": 32})
-    assert start(run, wider, Store(store)).layers == ("conv1", "conv2", "conv3", "conv4", "conv5")
+    assert plan_start(run, small, Store(store)).layers == small.net.layers
+    assert plan_start(run, small, Store(two)).layers == small.net.layers[:-1]
+    wider = small.replace(net={"hidden": 32})
+    assert plan_start(run, wider, Store(store)).layers == ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
 def test_one_that_is_stopped_before_its_first_checkpoint_starts_from_the_same(
     run: Path, two: Path, small: Recipe, tmp_path: Path
 ) -> None:
-    recipe = small.but(epochs=1)
+    recipe = small.replace(epochs=1)
     train(two, tmp_path / "whole", recipe, start=run, precision="fp32", quiet=True)
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut/checkpoints")
@@ -78,8 +78,17 @@ def test_one_that_is_stopped_before_its_first_checkpoint_starts_from_the_same(
 
 
 def test_towers_apart_start_from_the_same(ranks: Ranks, run: Path, two: Path, small: Recipe, tmp_path: Path) -> None:
-    for processes, way in ((1, "data"), (2, "towers")):
-        ranks(processes, trained, two, tmp_path / way, small.but(epochs=1), start=run, precision="fp64", way=way)
+    for processes, strategy in ((1, "data"), (2, "towers")):
+        ranks(
+            processes,
+            trained,
+            two,
+            tmp_path / strategy,
+            small.replace(epochs=1),
+            start=run,
+            precision="fp64",
+            strategy=strategy,
+        )
     one, apart = weights(tmp_path / "data"), weights(tmp_path / "towers")
     # Sums over maps come in another order.
     assert all((one[n] - apart[n]).abs().max() < TOLERANCE["fp64"] * one[n].abs().max() for n in one)
@@ -93,7 +102,7 @@ def test_towers_apart_start_from_the_same(ranks: Ranks, run: Path, two: Path, sm
         ({"recipe": RECIPES["tiny"], "layers": ["conv1"]}, "its weights are 48 x 3 x 5 x 5 here and 8 x 3 x 5 x 5"),
         ({"start": None, "layers": ["conv1"]}, "--layers conv1: layers of which run. Add --from RUN"),
         ({"start": "nowhere"}, "nowhere"),
-        ({"start": None, "recipe": RECIPES["tiny"].but(start={"recipe": "0123456789ab"})}, "say where with --from"),
+        ({"start": None, "recipe": RECIPES["tiny"].replace(start={"recipe": "0123456789ab"})}, "say where with --from"),
     ],
     ids=["no such layer", "other classes", "another shape", "no run", "a run that is not there", "no place"],
 )  # fmt: skip
@@ -101,27 +110,27 @@ def test_what_cannot_be_started_from_is_refused(
     run: Path, two: Path, small: Recipe, tmp_path: Path, given: dict[str, Any], words: str
 ) -> None:
     ways: dict[str, Any] = {"recipe": small, "start": run, "quiet": True} | given
-    with pytest.raises(UnusableError, match=words):
+    with pytest.raises(InputError, match=words):
         train(two, tmp_path / "run", **ways)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_goes_on_only_as_it_was_begun(run: Path, two: Path, small: Recipe, tmp_path: Path) -> None:
-    folder, recipe = tmp_path / "tuned", small.but(epochs=1)
+    folder, recipe = tmp_path / "tuned", small.replace(epochs=1)
     train(two, folder, recipe, start=run, precision="fp32", quiet=True)
     train(two, folder, recipe, start=run, resume=True, quiet=True)
-    with pytest.raises(UnusableError, match=r"was begun from .*; leave it out"):
+    with pytest.raises(InputError, match=r"was begun from .*; leave it out"):
         train(two, folder, recipe, start=folder, resume=True, quiet=True)
-    with pytest.raises(UnusableError, match=r"--layers conv1: run .* began with conv1 conv2"):
+    with pytest.raises(InputError, match=r"--layers conv1: run .* began with conv1 conv2"):
         train(two, folder, recipe, start=run, layers=["conv1"], resume=True, quiet=True)
 
 
 def test_a_run_whose_weights_are_gone_is_named(run: Path, two: Path, small: Recipe, tmp_path: Path) -> None:
     first, folder = tmp_path / "first", tmp_path / "tuned"
     shutil.copytree(run, first)
-    train(two, folder, small.but(epochs=1), start=first, precision="fp32", quiet=True)
+    train(two, folder, small.replace(epochs=1), start=first, precision="fp32", quiet=True)
     shutil.rmtree(folder / "checkpoints")
-    newest = checkpoint.found(first)[-1]
+    newest = checkpoint.list_checkpoints(first)[-1]
     newest.rename(newest.with_name("00000099"))
-    with pytest.raises(UnusableError, match="no longer has the checkpoint of step 12"):
+    with pytest.raises(InputError, match="no longer has the checkpoint of step 12"):
         train(two, folder, resume=True, quiet=True)

@@ -20,7 +20,7 @@ from alexnet.config.recipe import Plateau, Recipe, Sgd, Steps
 from alexnet.config.recipes import RECIPES
 from alexnet.training import schedule
 from alexnet.training.optimizer import Momentum
-from alexnet.training.schedule import Rates
+from alexnet.training.schedule import LearningRates
 
 LAYERS = {"conv1": (3, 4), "conv2": (4, 3), "fc": (3, 2)}
 
@@ -40,7 +40,7 @@ def gradients(net: nn.Module, step: int) -> dict[str, Tensor]:
     return {name: torch.from_numpy(random.normal(0, 1, p.shape)) for name, p in net.named_parameters()}
 
 
-def by_loops(net: nn.Module, sgd: Sgd, plan: list[Rates]) -> dict[str, list[float]]:
+def by_loops(net: nn.Module, sgd: Sgd, plan: list[LearningRates]) -> dict[str, list[float]]:
     """Section 5: v <- 0.9 v - 0.0005 e w - e dL/dw, then w <- w + v, one number after the other.
 
     2012 code, weights.cu:148: where e is 0 nothing happens, to the velocity neither. You et al. 2017: a weight
@@ -70,7 +70,7 @@ def by_loops(net: nn.Module, sgd: Sgd, plan: list[Rates]) -> dict[str, list[floa
     return out
 
 
-def updated(net: nn.Module, sgd: Sgd, plan: list[Rates]) -> dict[str, list[float]]:
+def updated(net: nn.Module, sgd: Sgd, plan: list[LearningRates]) -> dict[str, list[float]]:
     momentum = Momentum(net, sgd)
     for step, rates in enumerate(plan):
         momentum.step(rates, gradients(net, step))
@@ -93,8 +93,11 @@ def updated(net: nn.Module, sgd: Sgd, plan: list[Rates]) -> dict[str, list[float
 )
 def test_the_update_is_the_printed_one_across_a_drop_of_the_rate(sgd: Sgd) -> None:
     """Section 5, ten steps with a drop by ten in the middle and conv1 on its own rate for the last."""
-    plan = [Rates(sgd.rate, sgd.bias_rate)] * 5 + [Rates(sgd.rate / 10, sgd.bias_rate / 5)] * 3
-    plan += [Rates(sgd.rate / 10, sgd.bias_rate / 10, conv1=1e-5), Rates(sgd.rate / 10, sgd.bias_rate / 10, conv1=0.0)]
+    plan = [LearningRates(sgd.rate, sgd.bias_rate)] * 5 + [LearningRates(sgd.rate / 10, sgd.bias_rate / 5)] * 3
+    plan += [
+        LearningRates(sgd.rate / 10, sgd.bias_rate / 10, conv1=1e-5),
+        LearningRates(sgd.rate / 10, sgd.bias_rate / 10, conv1=0.0),
+    ]
     expected, found = by_loops(small(), sgd, plan), updated(small(), sgd, plan)
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-13, atol=1e-15, err_msg=name)
@@ -116,7 +119,7 @@ def test_torch_sgd_is_the_same_at_a_constant_rate_and_differs_after_a_drop() -> 
     sgd = Sgd()
     constant, dropped = [0.01] * 8, [0.01] * 4 + [0.001] * 4
     for rates, same in ((constant, True), (dropped, False)):
-        ours, theirs = updated(small(), sgd, [Rates(r, r) for r in rates]), with_torch(sgd, rates)
+        ours, theirs = updated(small(), sgd, [LearningRates(r, r) for r in rates]), with_torch(sgd, rates)
         for name, values in ours.items():
             if same:
                 np.testing.assert_allclose(values, theirs[name], rtol=1e-12, atol=1e-14)
@@ -128,11 +131,11 @@ def test_a_rate_of_zero_leaves_parameter_and_velocity_wholly_alone() -> None:
     """2012 code, weights.cu:148: no coasting on the momentum and no decay; and it goes on where it stood."""
     net = small()
     momentum = Momentum(net, Sgd(decay=0.1))
-    momentum.step(Rates(0.01, 0.01), gradients(net, 0))
+    momentum.step(LearningRates(0.01, 0.01), gradients(net, 0))
     parameters = {name: p.detach().clone() for name, p in net.named_parameters()}
     velocity = {name: v.clone() for name, v in momentum.velocity.items()}
     assert all(v.any() for v in velocity.values())
-    momentum.step(Rates(0.01, 0.01, conv1=0.0), gradients(net, 1))
+    momentum.step(LearningRates(0.01, 0.01, conv1=0.0), gradients(net, 1))
     for name, p in net.named_parameters():
         alone = name.startswith("conv1.")
         assert torch.equal(p, parameters[name]) == alone
@@ -142,9 +145,9 @@ def test_a_rate_of_zero_leaves_parameter_and_velocity_wholly_alone() -> None:
 def test_conv1s_rate_never_rises_when_it_is_slowed() -> None:
     """2012 log: "conv1 -> 1e-5", where the others stood at 1e-4."""
     momentum = Momentum(small(), Sgd())
-    assert momentum.settings("conv1.weight", Rates(1e-4, 1e-3, 1e-5))[0] == 1e-5
-    assert momentum.settings("conv1.weight", Rates(1e-6, 1e-3, 1e-5))[0] == 1e-6
-    assert momentum.settings("conv2.weight", Rates(1e-4, 1e-3, 1e-5))[0] == 1e-4
+    assert momentum.settings("conv1.weight", LearningRates(1e-4, 1e-3, 1e-5))[0] == 1e-5
+    assert momentum.settings("conv1.weight", LearningRates(1e-6, 1e-3, 1e-5))[0] == 1e-6
+    assert momentum.settings("conv2.weight", LearningRates(1e-4, 1e-3, 1e-5))[0] == 1e-4
 
 
 def test_the_net_computes_with_the_weights_themselves_where_they_are_of_the_asked_dtype() -> None:
@@ -157,7 +160,7 @@ def test_the_net_computes_with_the_weights_themselves_where_they_are_of_the_aske
         (single, torch.bfloat16, False),
     ):
         momentum = Momentum(net, Sgd(), dtype)
-        momentum.step(Rates(0.1, 0.1), {name: g.to(dtype) for name, g in gradients(net, 0).items()})
+        momentum.step(LearningRates(0.1, 0.1), {name: g.to(dtype) for name, g in gradients(net, 0).items()})
         for name, p in net.named_parameters():
             seen = momentum.seen[name]
             assert (seen is p) == own
@@ -170,7 +173,7 @@ def test_the_net_computes_with_the_weights_themselves_where_they_are_of_the_aske
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_gradients_may_be_of_another_dtype_and_layout_than_the_weights(dtype: torch.dtype, lars: float | None) -> None:
     """What counts is their value: those of a float32 net in half precision are the same numbers in float32."""
-    sgd, rates = Sgd(decay=0.1, lars=lars), Rates(0.5, 0.5)
+    sgd, rates = Sgd(decay=0.1, lars=lars), LearningRates(0.5, 0.5)
     weight = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (6, 4, 3, 3)))
     nets = [nn.Sequential(OrderedDict(conv2=nn.Conv2d(4, 6, 3))) for _ in range(2)]
     for net in nets:
@@ -186,7 +189,7 @@ def test_gradients_may_be_of_another_dtype_and_layout_than_the_weights(dtype: to
 
 def test_lars_leaves_the_rule_of_the_biases() -> None:
     """You et al. 2017 scale the layers' weights; here the biases' rate is the recipe's, with LARS or without."""
-    plan = [Rates(0.01, 0.02)] * 3
+    plan = [LearningRates(0.01, 0.02)] * 3
     with_lars, without = (updated(small(), Sgd(bias_decay=0.1, lars=eta), plan) for eta in (0.02, None))
     for name, values in with_lars.items():
         assert (values == without[name]) == name.endswith(".bias"), name
@@ -198,7 +201,7 @@ def test_lars_makes_the_first_step_a_given_part_of_the_weights_whatever_the_grad
         net = small()
         before = {name: p.detach().clone() for name, p in net.named_parameters()}
         given = {name: g * scale for name, g in gradients(net, 0).items()}
-        Momentum(net, Sgd(decay=0.0, lars=0.001)).step(Rates(2.0, 0.0), given)
+        Momentum(net, Sgd(decay=0.0, lars=0.001)).step(LearningRates(2.0, 0.0), given)
         for name in (f"{layer}.weight" for layer in LAYERS):
             change = (net.get_parameter(name).detach() - before[name]).norm()
             assert float(change / before[name].norm()) == pytest.approx(0.002, rel=1e-9)
@@ -212,8 +215,8 @@ def test_lars_changes_nothing_where_a_norm_says_nothing(decay: float) -> None:
         one.get_parameter("conv1.weight").data.zero_()
     given = gradients(net, 0)
     given["fc.weight"] = torch.zeros_like(given["fc.weight"])
-    Momentum(net, Sgd(decay=decay, lars=0.001)).step(Rates(0.1, 0.1), given)
-    Momentum(plain, Sgd(decay=decay)).step(Rates(0.1, 0.1), given)
+    Momentum(net, Sgd(decay=decay, lars=0.001)).step(LearningRates(0.1, 0.1), given)
+    Momentum(plain, Sgd(decay=decay)).step(LearningRates(0.1, 0.1), given)
     assert torch.equal(net.get_parameter("conv1.weight"), plain.get_parameter("conv1.weight"))
     fc, start = net.get_parameter("fc.weight"), small().get_parameter("fc.weight")
     # With decay the formula has a value: eta |w| / (decay |w|), and so w shrinks by the part rate eta.
@@ -236,7 +239,7 @@ def test_the_trust_of_a_large_layer_is_right_to_five_digits() -> None:
 
 def test_parts_of_a_layer_that_sum_their_squares_move_as_the_whole() -> None:
     """Two processes with half the rows each, as a tower has; fc is held whole by both."""
-    sgd, plan = Sgd(decay=0.1, lars=0.02), [Rates(2.0, 0.1)] * 4
+    sgd, plan = Sgd(decay=0.1, lars=0.02), [LearningRates(2.0, 0.1)] * 4
     halves = {"conv1": [slice(0, 2), slice(2, 4)], "conv2": [slice(0, 1), slice(1, 3)], "fc": [slice(0, 2)] * 2}
     whole, first, second = small(), cut(small(), halves, 0), cut(small(), halves, 1)
     told: list[list[str]] = []
@@ -281,9 +284,9 @@ def test_no_norm_is_asked_for_without_lars() -> None:
         raise AssertionError(names)
 
     net = small()
-    Momentum(net, Sgd(), total=refuse).step(Rates(0.01, 0.01), gradients(net, 0))
+    Momentum(net, Sgd(), total=refuse).step(LearningRates(0.01, 0.01), gradients(net, 0))
     with pytest.raises(AssertionError, match=r"fc\.weight"):
-        Momentum(net, Sgd(lars=0.001), total=refuse).step(Rates(0.01, 0.01), gradients(net, 0))
+        Momentum(net, Sgd(lars=0.001), total=refuse).step(LearningRates(0.01, 0.01), gradients(net, 0))
 
 
 def plateaus_by_stretches(errors: list[float], patience: int) -> int:
@@ -313,7 +316,7 @@ def test_the_rate_falls_by_ten_at_each_plateau_and_three_times_at_most() -> None
     flat: list[float] = [0.5]
     found = []
     for _ in range(1 + 6 * paper.schedule.patience):
-        found.append(schedule.rates(paper, len(flat) / 90, flat))
+        found.append(schedule.learning_rates(paper, len(flat) / 90, flat))
         flat.append(0.5)
     weights = [rates.weights for rates in found]
     p = paper.schedule.patience
@@ -344,7 +347,7 @@ def test_patience_shrinks_with_the_epochs_asked_for() -> None:
 @pytest.mark.parametrize("name", ["source", "source-145", "cifar-11"])
 def test_steps_fall_at_the_same_fractions_whatever_the_length(name: str, per_epoch: int, epochs: int) -> None:
     """The first step that lies at or past at / of of the run has the lower rate, the one before it has not."""
-    recipe = RECIPES[name].but(epochs=epochs)
+    recipe = RECIPES[name].replace(epochs=epochs)
     steps, total = recipe.schedule, epochs * per_epoch
     assert isinstance(steps, Steps)
     for kind, at, factor, start in (
@@ -353,13 +356,13 @@ def test_steps_fall_at_the_same_fractions_whatever_the_length(name: str, per_epo
     ):
         falls = [math.ceil(Fraction(a) / steps.of * total) for a in at]
         for step in {s for fall in falls for s in (fall - 1, fall, fall + 1) if 0 <= s < total} | {0, total - 1}:
-            rates = schedule.rates(recipe, step / total, [])
+            rates = schedule.learning_rates(recipe, step / total, [])
             expected = start / factor ** sum(fall <= step for fall in falls)
             assert getattr(rates, kind) == pytest.approx(expected), f"{kind} at step {step} of {total}"
 
 
-def at(recipe: Recipe, epoch: float) -> Rates:
-    return schedule.rates(recipe, epoch / recipe.schedule.of, [])
+def at(recipe: Recipe, epoch: float) -> LearningRates:
+    return schedule.learning_rates(recipe, epoch / recipe.schedule.of, [])
 
 
 def test_the_rates_of_net_170_are_its_logs() -> None:
@@ -373,7 +376,7 @@ def test_the_rates_of_net_170_are_its_logs() -> None:
 
 def test_rates_grow_evenly_from_a_tenth_while_the_schedule_warms_up() -> None:
     """Not the paper's. Epochs of `of`: 4 of 80; drops count as ever, and weights and biases warm alike."""
-    warm = RECIPES["source"].but(schedule=Steps(at=(2.0, 40.0), bias_at=(60.0,), of=80, warm=4.0), epochs=10)
+    warm = RECIPES["source"].replace(schedule=Steps(at=(2.0, 40.0), bias_at=(60.0,), of=80, warm=4.0), epochs=10)
     cases = [
         (0.0, 0.1, 1.0), (1.0, 0.325, 1.0), (2.0, 0.55, 0.1), (3.0, 0.775, 0.1), (3.999, 0.999775, 0.1),
         (4.0, 1.0, 0.1), (39.0, 1.0, 0.1), (41.0, 1.0, 0.01), (79.0, 1.0, 0.01),
@@ -387,7 +390,7 @@ def test_rates_grow_evenly_from_a_tenth_while_the_schedule_warms_up() -> None:
 def test_without_a_warm_up_the_first_rate_is_the_recipes() -> None:
     for name, recipe in RECIPES.items():
         cold = 0.1 if name == "large" else 1.0
-        found = schedule.rates(recipe, 0.0, [])
+        found = schedule.learning_rates(recipe, 0.0, [])
         assert (found.weights, found.biases) == (recipe.sgd.rate * cold, recipe.sgd.bias_rate * cold), name
 
 
@@ -403,20 +406,20 @@ def test_colour_noise_stops_when_the_2012_logs_say() -> None:
     cases: list[tuple[str, float]] = [("source-145", 67.0), ("source", 68.0)]
     for name, off in cases:
         of = RECIPES[name].schedule.of
-        assert schedule.colour_on(RECIPES[name], (off - 0.01) / of)
-        assert not schedule.colour_on(RECIPES[name], off / of)
+        assert schedule.colour_noise_on(RECIPES[name], (off - 0.01) / of)
+        assert not schedule.colour_noise_on(RECIPES[name], off / of)
         shorter: dict[str, Any] = {"epochs": 10}
-        assert not schedule.colour_on(RECIPES[name].but(**shorter), off / of)
-    assert schedule.colour_on(RECIPES["paper"], 1.0)
+        assert not schedule.colour_noise_on(RECIPES[name].replace(**shorter), off / of)
+    assert schedule.colour_noise_on(RECIPES["paper"], 1.0)
 
 
 def test_velocities_are_taken_over_from_a_checkpoint() -> None:
     first, second = small(), small()
     one, other = Momentum(first, Sgd()), Momentum(second, Sgd())
-    one.step(Rates(0.01, 0.01), gradients(first, 0))
+    one.step(LearningRates(0.01, 0.01), gradients(first, 0))
     second.load_state_dict(first.state_dict())
     other.load({name: v.clone() for name, v in one.velocity.items()})
     for net, momentum in ((first, one), (second, other)):
-        momentum.step(Rates(0.01, 0.01), gradients(net, 1))
+        momentum.step(LearningRates(0.01, 0.01), gradients(net, 1))
     for p, q in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(p, q)

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from alexnet.config.recipe import Net, Recipe
 from alexnet.config.recipes import RECIPES
-from alexnet.core.device import Place
+from alexnet.core.device import Compute
 from alexnet.data.loader import Batch
-from alexnet.data.transforms import Viewer
-from alexnet.models.build import Network, build
+from alexnet.data.transforms import Transform
+from alexnet.models.build import AnyModel, build
 from alexnet.training import schedule
 from alexnet.training.optimizer import Momentum
-from alexnet.training.schedule import Rates
-from alexnet.training.step import Captured, Outcome, Step
+from alexnet.training.schedule import LearningRates
+from alexnet.training.step import CudaGraphStep, Step, StepResult
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ def narrow(name: str) -> Recipe:
     recipe = RECIPES[name]
     if not isinstance(recipe.net, Net):
         return recipe
-    return recipe.but(net={"kernels": (16, 16, 16, 16, 16), "hidden": 32, "classes": 10, "input": 63}, epochs=2)
+    return recipe.replace(net={"kernels": (16, 16, 16, 16, 16), "hidden": 32, "classes": 10, "input": 63}, epochs=2)
 
 
 def batch_of(recipe: Recipe, pictures: int = 6, step: int = 5) -> Batch:
@@ -40,13 +40,13 @@ def batch_of(recipe: Recipe, pictures: int = 6, step: int = 5) -> Batch:
     return Batch(step, 3, 32, torch.arange(40, 40 + pictures), images, torch.arange(pictures) % 10)
 
 
-def made(recipe: Recipe, precision: str) -> tuple[Network, Viewer, Momentum, Place, int]:
+def made(recipe: Recipe, precision: str) -> tuple[AnyModel, Transform, Momentum, Compute, int]:
     """What a step consists of."""
-    where = Place(CPU, precision)
-    net = where.hold(build(recipe.net, 0)).train()
+    compute = Compute(CPU, precision)
+    net = compute.hold(build(recipe.net, 0)).train()
     side = 64 if isinstance(recipe.net, Net) else 32
-    viewer = Viewer(recipe.views, recipe.net.input, torch.full((side, side, 3), 120.0), 20 * torch.eye(3))
-    return net, viewer, Momentum(net, recipe.sgd, where.dtype), where, recipe.seed
+    transform = Transform(recipe.views, recipe.net.input, torch.full((side, side, 3), 120.0), 20 * torch.eye(3))
+    return net, transform, Momentum(net, recipe.sgd, compute.dtype), compute, recipe.seed
 
 
 def maker(recipe: Recipe, precision: str) -> Step:
@@ -67,11 +67,11 @@ def test_computing_with_rounded_copies_is_autocast_to_the_bit(name: str) -> None
     fast = maker(recipe, "bf16")
     plain = copy.deepcopy(fast.net)
     momentum = Momentum(plain, recipe.sgd)
-    rates = schedule.rates(recipe, 0.0, ())
+    rates = schedule.learning_rates(recipe, 0.0, ())
     for number in range(3):
         batch = batch_of(recipe, step=number)
         outcome = fast(batch, rates, True)
-        views = fast.viewer.training(batch.images, batch.ids, seed=recipe.seed, epoch=3, first=32)
+        views = fast.transform.augment(batch.images, batch.ids, seed=recipe.seed, epoch=3, first=32)
         with torch.autocast("cpu", torch.bfloat16):
             logits = plain.at(number)(views)
         loss = F.cross_entropy(logits.float(), batch.labels)
@@ -96,7 +96,7 @@ def test_a_place_in_tensors_is_the_place_in_numbers(precision: str) -> None:
     """What a captured graph reads from the device: step, epoch and place in the epoch, for dropout and views."""
     recipe = narrow("source")
     numbers, tensors = maker(recipe, precision), maker(recipe, precision)
-    rates = schedule.rates(recipe, 0.0, ())
+    rates = schedule.learning_rates(recipe, 0.0, ())
     for step in (0, 1, 2**33 + 1):
         batch = replace(batch_of(recipe), step=step)
         one = numbers(batch, rates, True)
@@ -110,7 +110,7 @@ def test_a_place_in_tensors_is_the_place_in_numbers(precision: str) -> None:
 @pytest.mark.parametrize("name", ["source", "paper"])
 def test_the_gradient_of_the_views_is_never_computed(name: str) -> None:
     """Nothing asks for it: a fifth of the multiply-adds of conv1's three passes, and the largest activations."""
-    outcome = maker(narrow(name), "fp32")(batch_of(narrow(name)), schedule.rates(narrow(name), 0.0, ()), True)
+    outcome = maker(narrow(name), "fp32")(batch_of(narrow(name)), schedule.learning_rates(narrow(name), 0.0, ()), True)
     assert not outcome.views.requires_grad
     assert outcome.views.grad is None
 
@@ -119,8 +119,8 @@ class Graph:
     """Stands in for a CUDA graph: what is captured does not happen, and each replay does it, into the same outputs."""
 
     capturing: "Graph | None" = None
-    again: Callable[[], Outcome]
-    made: Outcome
+    again: Callable[[], StepResult]
+    made: StepResult
 
     def __init__(self, graph: "Graph | None" = None, capture_error_mode: str = "") -> None:
         self.graph = graph
@@ -142,7 +142,7 @@ class Recorded(Step):
 
     captures = replays = 0
 
-    def of(self, *given: Any) -> Outcome:
+    def of(self, *given: Any) -> StepResult:
         graph = Graph.capturing
         if graph is None:
             return super().of(*given)
@@ -153,7 +153,7 @@ class Recorded(Step):
         for t, value in zip(held, before, strict=True):
             t.data.copy_(value)
 
-        def again() -> Outcome:
+        def again() -> StepResult:
             self.replays += 1
             return super(Recorded, self).of(*given)
 
@@ -188,14 +188,14 @@ def test_steps_by_captured_graphs_are_the_steps_to_the_bit() -> None:
     Each kind of step gets a graph for each size of batch that comes more than three times: 8 pictures under each of the
     three kinds, and 5 under the first.
     """
-    recipe = narrow("source").but(views={"share": 2})  # so that a batch's place in its epoch counts
+    recipe = narrow("source").replace(views={"share": 2})  # so that a batch's place in its epoch counts
     plain, recorded = maker(recipe, "fp64"), Recorded(*made(recipe, "fp64"))
-    captured = Captured(recorded)
+    captured = CudaGraphStep(recorded)
     for number in range(40):
         whole = batch_of(recipe, 5 if number % 4 == 3 else 8, number)
         ids, images = whole.ids + number, whole.images.roll(number, 1)
         batch = Batch(number, number // 4, 8 * (number % 4), ids, images, ids % 10)
-        rates, colour = Rates(1e-4 if number < 20 else 1e-5, 2e-4), number < 30
+        rates, colour = LearningRates(1e-4 if number < 20 else 1e-5, 2e-4), number < 30
         one, other = plain(batch, rates, colour), captured(batch, rates, colour)
         assert (other.step, other.pictures, other.rate) == (number, len(batch.ids), rates.weights)
         for name in ("loss", "wrong", "finite", "views", "logits"):

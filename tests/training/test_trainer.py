@@ -14,13 +14,13 @@ from tests.trained import alike
 from alexnet.cli.main import main
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
-from alexnet.core.device import place
-from alexnet.core.errors import FailedError, UnusableError
+from alexnet.core.device import choose_compute
+from alexnet.core.errors import InputError, WorkFailed
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
 from alexnet.runs import checkpoint, log
 from alexnet.runs import folder as run_folder
-from alexnet.training.setup import Given, begin
+from alexnet.training.setup import TrainOptions, begin
 from alexnet.training.train import train
 
 # Initial weights for a net this narrow: 0.01 is meant for the fan-in of the real one.
@@ -41,11 +41,11 @@ def test_a_run_is_a_folder_that_predicts_without_the_store(run: Path, store: Pat
     net = checkpoint.load(run)
     assert list(net.classes) == ["blue", "green", "red"]
     pictures = torch.from_numpy(Store(store)["val"].read(torch.arange(12).numpy()))
-    assert net(net.viewer.centre(pictures)).shape == (12, 3)
+    assert net(net.transform.center_crop(pictures)).shape == (12, 3)
 
 
 def test_a_small_net_learns_three_colours(store: Path, small: Recipe, tmp_path: Path) -> None:
-    longer = small.but(net=LIVELY, sgd=FAST, epochs=15)
+    longer = small.replace(net=LIVELY, sgd=FAST, epochs=15)
     final = train(store, tmp_path / "run", longer, precision="fp32", quiet=True)
     assert final.errors.top1 <= 0.1
     line = log.read(tmp_path / "run")[-1]
@@ -79,19 +79,19 @@ def test_tensorboard_has_the_numbers_of_the_log(run: Path) -> None:
 
 
 def test_an_existing_run_folder_is_refused(run: Path, store: Path, small: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="exists; add --resume"):
+    with pytest.raises(InputError, match="exists; add --resume"):
         train(store, run, small, quiet=True)
     (tmp_path / "mine.txt").write_text("not a run")
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(UnusableError, match="link exists; name another folder"):
+    with pytest.raises(InputError, match="link exists; name another folder"):
         train(store, tmp_path / "link", small, quiet=True)
-    with pytest.raises(UnusableError, match="exists; name another folder"):
+    with pytest.raises(InputError, match="exists; name another folder"):
         train(store, tmp_path, small, resume=True, quiet=True)
 
 
 def test_resuming_with_another_recipe_names_the_field(run: Path, store: Path, small: Recipe) -> None:
-    with pytest.raises(UnusableError, match=r"sgd\.rate was 0\.002, now 0\.5"):
-        train(store, run, small.but(sgd={"rate": 0.5}), resume=True, quiet=True)
+    with pytest.raises(InputError, match=r"sgd\.rate was 0\.002, now 0\.5"):
+        train(store, run, small.replace(sgd={"rate": 0.5}), resume=True, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_resuming_with_another_recipe_names_the_field(run: Path, store: Path, sm
 def test_resuming_with_another_recipe_names_the_option(
     run: Path, store: Path, small: Recipe, change: dict[str, Any], option: str
 ) -> None:
-    with pytest.raises(UnusableError) as refused:
-        train(store, run, small.but(**change), resume=True, quiet=True)
+    with pytest.raises(InputError) as refused:
+        train(store, run, small.replace(**change), resume=True, quiet=True)
     assert f"resume it without {option}" in str(refused.value)
 
 
@@ -116,8 +116,8 @@ def test_more_epochs_of_a_finished_run_are_to_be_had_by_the_command_that_is_name
     run: Path, store: Path, small: Recipe, tmp_path: Path
 ) -> None:
     """Their rates are those of a run of their own: the schedule's proportions are of all epochs."""
-    with pytest.raises(UnusableError) as refused:
-        train(store, run, small.but(epochs=5), resume=True, quiet=True)
+    with pytest.raises(InputError) as refused:
+        train(store, run, small.replace(epochs=5), resume=True, quiet=True)
     words, _, command = str(refused.value).partition(": alexnet ")
     assert "epochs was 3, now 5; resume it without --epochs, or go on from its weights in another folder" in words
     assert "--recipe" not in words
@@ -129,7 +129,7 @@ def test_more_epochs_of_a_finished_run_are_to_be_had_by_the_command_that_is_name
     begun = run_folder.recipe_of(tmp_path / "more")[1]
     assert begun.start is not None
     assert begun.start.step == 12
-    assert begun.but(start=None) == small.but(epochs=2)
+    assert begun.replace(start=None) == small.replace(epochs=2)
 
 
 def test_resuming_without_a_checkpoint_says_that_it_begins_anew_and_why(
@@ -145,31 +145,31 @@ def test_resuming_without_a_checkpoint_says_that_it_begins_anew_and_why(
         assert said.count(f"{folder} {why}: nothing is resumed, and training begins anew") == 1
         assert alike(folder, run)
     train(store, cut, small, resume=True, precision="fp32")
-    train(store, tmp_path / "new", small.but(epochs=1), precision="fp32")
+    train(store, tmp_path / "new", small.replace(epochs=1), precision="fp32")
     assert "begins anew" not in capsys.readouterr().err
 
 
 def test_resuming_in_another_precision_is_refused(run: Path, store: Path, small: Recipe) -> None:
-    with pytest.raises(UnusableError, match="begun in fp32"):
+    with pytest.raises(InputError, match="begun in fp32"):
         train(store, run, small, resume=True, precision="bf16", quiet=True)
 
 
 def test_a_recipe_whose_views_do_not_fit_the_store_is_refused(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match=r"source takes views of 224 pixels, and store .* holds pictures of 64"):
+    with pytest.raises(InputError, match=r"source takes views of 224 pixels, and store .* holds pictures of 64"):
         train(store, tmp_path / "run", "source", quiet=True)
-    with pytest.raises(UnusableError, match="cifar-18 takes views of 32 pixels"):  # it would see the centre alone
+    with pytest.raises(InputError, match="cifar-18 takes views of 32 pixels"):  # it would see the centre alone
         train(store, tmp_path / "run", "cifar-18", quiet=True)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_net_too_large_for_the_memory_leaves_no_run_behind(store: Path, small: Recipe, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="allocate memory"):
-        train(store, tmp_path / "run", small.but(net={"hidden": 10**12}), quiet=True)
+        train(store, tmp_path / "run", small.replace(net={"hidden": 10**12}), quiet=True)
     assert not (tmp_path / "run").exists()
 
 
 def test_two_trainings_cannot_share_a_run(run: Path, store: Path) -> None:
-    with run_folder.locked(run), pytest.raises(UnusableError, match="is being trained by another process"):
+    with run_folder.locked(run), pytest.raises(InputError, match="is being trained by another process"):
         train(store, run, resume=True, quiet=True)
 
 
@@ -178,33 +178,31 @@ def test_a_run_with_an_altered_part_is_refused_by_its_name(run: Path, tmp_path: 
     altered = shutil.copytree(run, tmp_path / "run")
     with (altered / file).open("ab") as part:
         part.write(b" ")
-    with pytest.raises(UnusableError, match=f"{file} is missing or was altered"):
+    with pytest.raises(InputError, match=f"{file} is missing or was altered"):
         run_folder.trusted(altered, file)
     if file != "environment.json":
-        with pytest.raises(UnusableError, match=f"{file} is missing or was altered"):
+        with pytest.raises(InputError, match=f"{file} is missing or was altered"):
             checkpoint.load(altered)
 
 
 def test_weights_that_are_no_numbers_are_never_saved(store: Path, small: Recipe, tmp_path: Path) -> None:
     """A loss may be a number and the update that follows it not."""
-    given, where = Given(store, small, None, False), place("cpu", "fp32")
-    with begin(Mesh(), given, tmp_path / "run", where, "fp32", "data", 1, 1, "none") as training:
+    given, compute = TrainOptions(store, small, None, False), choose_compute("cpu", "fp32")
+    with begin(Mesh(), given, tmp_path / "run", compute, "fp32", "data", 1, 1, "none") as training:
         with torch.no_grad():
             next(training.net.parameters()).fill_(math.nan)
-        with pytest.raises(FailedError, match=r"conv1\.weight holds NaN or infinity at step 0"):
+        with pytest.raises(WorkFailed, match=r"conv1\.weight holds NaN or infinity at step 0"):
             training.save(2)
-    assert checkpoint.found(tmp_path / "run") == []
+    assert checkpoint.list_checkpoints(tmp_path / "run") == []
 
 
 def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_checkpoint(
     store: Path, small: Recipe, tmp_path: Path
 ) -> None:
-    wild = small.but(sgd={"rate": 1e6, "bias_rate": 1e6})
-    with pytest.raises(
-        FailedError, match=r"(the loss is (nan|inf)|holds? NaN or infinity) at step \d+ \(rate 1e\+06, "
-    ):
+    wild = small.replace(sgd={"rate": 1e6, "bias_rate": 1e6})
+    with pytest.raises(WorkFailed, match=r"(the loss is (nan|inf)|holds? NaN or infinity) at step \d+ \(rate 1e\+06, "):
         train(store, tmp_path / "run", wild, precision="fp32", quiet=True)
-    for kept in checkpoint.found(tmp_path / "run"):
+    for kept in checkpoint.list_checkpoints(tmp_path / "run"):
         weights = checkpoint.read_tensors(kept, checkpoint.FILES[0])
         assert all(torch.isfinite(w).all() for w in weights.values())
 
@@ -212,7 +210,9 @@ def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_chec
 def test_a_loss_at_the_logarithm_of_the_classes_is_diagnosed(
     store: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flat = small.but(net={"std": (1e-5,) * 8}, views={"scale": 1 / 58}, sgd={"rate": 1e-6, "bias_rate": 0.0}, epochs=26)
+    flat = small.replace(
+        net={"std": (1e-5,) * 8}, views={"scale": 1 / 58}, sgd={"rate": 1e-6, "bias_rate": 0.0}, epochs=26
+    )
     train(store, tmp_path / "run", flat, precision="fp32")
     told = capsys.readouterr().err
     assert f"stayed at or above ln(3) = {math.log(3):.3f} for 100 steps" in told
@@ -221,7 +221,7 @@ def test_a_loss_at_the_logarithm_of_the_classes_is_diagnosed(
 
 def test_plateaus_end_the_run_before_its_last_epoch(store: Path, small: Recipe, tmp_path: Path) -> None:
     recipe = RECIPES["paper"].schedule
-    dead = small.but(sgd={"rate": 0.0, "bias_rate": 0.0}, schedule=recipe, epochs=30)
+    dead = small.replace(sgd={"rate": 0.0, "bias_rate": 0.0}, schedule=recipe, epochs=30)
     train(store, tmp_path / "run", dead, precision="fp32", quiet=True)
     epochs = [line for line in log.read(tmp_path / "run") if line["kind"] == "epoch"]
     # patience is 5 of 90 epochs, so 2 of 30: no error is better than the first, and every second epoch is a plateau
@@ -229,7 +229,7 @@ def test_plateaus_end_the_run_before_its_last_epoch(store: Path, small: Recipe, 
 
 
 def test_late_switches_freeze_conv1_and_end_the_colour_noise(store: Path, small: Recipe, tmp_path: Path) -> None:
-    late = small.but(late={"conv1_frozen": 0.0})
+    late = small.replace(late={"conv1_frozen": 0.0})
     train(store, tmp_path / "run", late, precision="fp32", quiet=True)
     from alexnet.models.build import build
 
@@ -241,7 +241,7 @@ def test_late_switches_freeze_conv1_and_end_the_colour_noise(store: Path, small:
 def test_eight_pictures_can_be_learned_by_heart(store: Path, small: Recipe, tmp_path: Path) -> None:
     still = {"crops": False, "mirror": False, "colour": 0.0, "share": 1}
     late, steady = {"conv1_frozen": None}, {"kind": "Steps"}
-    plain = small.but(net=LIVELY | {"dropout": 0.0}, sgd=FAST, views=still, schedule=steady, late=late, epochs=25)
+    plain = small.replace(net=LIVELY | {"dropout": 0.0}, sgd=FAST, views=still, schedule=steady, late=late, epochs=25)
     train(store, tmp_path / "run", plain, precision="fp32", quiet=True)
     last = [line for line in log.read(tmp_path / "run") if line["kind"] == "epoch"][-1]
     assert last["train_error"] == 0

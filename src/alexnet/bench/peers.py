@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
-from alexnet.core.device import Place
-from alexnet.data.store import packed
+from alexnet.core.device import Compute
+from alexnet.data.store import pack
 
 
 class Stock(nn.Sequential):
@@ -45,14 +45,14 @@ def stock_norm(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device)
     return lambda: torch.autograd.grad(norm(x.float()).to(dtype), x, g)
 
 
-def stock_learner(batch: int, where: Place) -> Callable[[], object]:
+def stock_learner(batch: int, compute: Compute) -> Callable[[], object]:
     """A training step of the stock net on ready views: fp32 on a CPU, and on a GPU as precise as ours."""
     net = RECIPES["source"].net
     assert isinstance(net, Net)
-    views = 60 * torch.randn(batch, 3, net.input, net.input, device=where.device)
-    labels = torch.randint(0, net.classes, (batch,), device=where.device)
-    narrow = where.device.type == "cuda" and where.precision == "bf16"
-    return stock_step(Stock(net).to(where.device), F.pad(views, (0, 3, 0, 3)), labels, narrow)
+    views = 60 * torch.randn(batch, 3, net.input, net.input, device=compute.device)
+    labels = torch.randint(0, net.classes, (batch,), device=compute.device)
+    narrow = compute.device.type == "cuda" and compute.precision == "bf16"
+    return stock_step(Stock(net).to(compute.device), F.pad(views, (0, 3, 0, 3)), labels, narrow)
 
 
 def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> Callable[[], object]:
@@ -81,7 +81,7 @@ def pillow_square(data: bytes) -> np.ndarray:
 
 def recoded(data: bytes) -> bytes:
     """A file as a JPEG store holds it, 256 x 256."""
-    return packed(pillow_square(data), "jpeg")
+    return pack(pillow_square(data), "jpeg")
 
 
 def per_picture(data: bytes, mean: Tensor, random: torch.Generator) -> Tensor:

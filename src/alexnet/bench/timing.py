@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from alexnet.core.device import Place, keep_pages
+from alexnet.core.device import Compute, keep_pages
 from alexnet.runs import environment
 
 Work = Callable[[], object]
@@ -41,31 +41,31 @@ class Line:
 class Clock:
     """How time is taken: CPU time on one thread, which other programs hardly disturb, or wall time on all."""
 
-    where: Place
+    compute: Compute
     threads: int
 
     @property
     def name(self) -> str:
         """Such as "1 thread, CPU time"."""
-        if self.where.device.type == "cuda":
+        if self.compute.device.type == "cuda":
             return "wall time"
         return "1 thread, CPU time" if self.threads == 1 else f"{self.threads} threads, wall time"
 
     @property
     def machine(self) -> str:
         """What it was measured on."""
-        if self.where.device.type == "cuda":
-            return torch.cuda.get_device_name(self.where.device)
+        if self.compute.device.type == "cuda":
+            return torch.cuda.get_device_name(self.compute.device)
         return f"{environment.processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
 
     @property
     def calls(self) -> int:
         """Calls to a reading: on a GPU so many that launching the first and waiting for the last count little."""
-        return 50 if self.where.device.type == "cuda" else 1
+        return 50 if self.compute.device.type == "cuda" else 1
 
     def seconds(self, work: Work, calls: int = 1) -> float:
         """What one of so many calls takes; the device is waited for after the last."""
-        one_thread = self.threads == 1 and self.where.device.type == "cpu"
+        one_thread = self.threads == 1 and self.compute.device.type == "cpu"
         now = time.process_time if one_thread else time.perf_counter
         self.wait()
         start = now()
@@ -76,8 +76,8 @@ class Clock:
 
     def wait(self) -> None:
         """Until the device has done what it was given."""
-        if self.where.device.type == "cuda":
-            torch.cuda.synchronize(self.where.device)
+        if self.compute.device.type == "cuda":
+            torch.cuda.synchronize(self.compute.device)
 
     def medians(self, works: Sequence[Work], rounds: int, calls: int = 1) -> list[float]:
         """The median seconds of a call of each, in turns after calls that do not count; malloc keeps freed pages."""
@@ -126,8 +126,8 @@ def products_per_second(clock: Clock, dtype: torch.dtype, rounds: int = 5, size:
 
     Its side is 2048 on a CPU, and 8192 on a GPU, which does one of 2048 about as fast as it is launched.
     """
-    size = size or (8192 if clock.where.device.type == "cuda" else 2048)
-    a, b = (torch.randn(size, size, device=clock.where.device).to(dtype) for _ in range(2))
+    size = size or (8192 if clock.compute.device.type == "cuda" else 2048)
+    a, b = (torch.randn(size, size, device=clock.compute.device).to(dtype) for _ in range(2))
     torch.set_num_threads(clock.threads)
     torch.mm(a, b)
     return size**3 / min(clock.seconds(lambda: torch.mm(a, b), clock.calls) for _ in range(rounds))
@@ -135,7 +135,7 @@ def products_per_second(clock: Clock, dtype: torch.dtype, rounds: int = 5, size:
 
 def bytes_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> float:
     """Bytes read and written a second in copying: what bounds operations that compute little."""
-    a = torch.empty(size, dtype=torch.uint8, device=clock.where.device)
+    a = torch.empty(size, dtype=torch.uint8, device=clock.compute.device)
     b = torch.empty_like(a)
     torch.set_num_threads(clock.threads)
     b.copy_(a.fill_(1))
@@ -144,6 +144,6 @@ def bytes_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> floa
 
 def bytes_read_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> float:
     """Bytes read a second in summing: what bounds a pass over weights."""
-    a = torch.ones(size // 4, device=clock.where.device)
+    a = torch.ones(size // 4, device=clock.compute.device)
     torch.set_num_threads(clock.threads)
     return size / min(clock.seconds(a.sum, clock.calls) for _ in range(rounds))

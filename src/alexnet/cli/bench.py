@@ -9,7 +9,7 @@ from cyclopts.validators import Number
 
 from alexnet.cli.console import percent, show_json, table
 from alexnet.cli.options import Device, Json, Positive, Precision, Rate, Settings, chosen, number
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 
 def bench(
@@ -109,12 +109,15 @@ def plan(
     from alexnet.distributed import estimate
 
     if batch and per_replica:
-        raise UnusableError(f"--batch is {batch} and --per-replica is {per_replica}; give one of them")
+        raise InputError(f"--batch is {batch} and --per-replica is {per_replica}; give one of them")
     value = chosen(recipe, set_, epochs=epochs)
     if size := batch or per_replica:
-        value = value.but(sgd={"batch": size})
-    device, link = estimate.gpu(gpu, value.net, precision, rate, at_batch), estimate.link(network, latency)
-    found = estimate.outlook(
+        value = value.replace(sgd={"batch": size})
+    device, link = (
+        estimate.find_device(gpu, value.net, precision, rate, at_batch),
+        estimate.parse_link(network, latency),
+    )
+    found = estimate.forecast(
         value, replicas, device, link, precision, weak=bool(per_replica), input=input, pictures=pictures
     )
     if json_:
@@ -141,11 +144,28 @@ def show_plan(title: str, found: Any) -> None:
     """What training on many devices is predicted to take, each way, where more stop paying, and the small print."""
     rows = []
     for p in found.plans:
-        rows.append([
-            p.way, f"{p.processes:,}", f"{1e3 * p.step:.3g}", f"{1e3 * p.network:.3g}", f"{p.sent_each / 1e6:,.1f}",
-            f"{p.rate:,.0f}", percent(p.efficiency), f"{p.hours:.3g}", p.limit,
-        ])  # fmt: skip
-    heads = ["way", "processes", "ms a step", "waiting for the network", "MB each sends", "pictures/s", "efficiency"]
+        rows.append(
+            [
+                p.strategy,
+                f"{p.processes:,}",
+                f"{1e3 * p.step:.3g}",
+                f"{1e3 * p.network:.3g}",
+                f"{p.sent_each / 1e6:,.1f}",
+                f"{p.rate:,.0f}",
+                percent(p.efficiency),
+                f"{p.hours:.3g}",
+                p.limit,
+            ]
+        )
+    heads = [
+        "strategy",
+        "processes",
+        "ms a step",
+        "waiting for the network",
+        "MB each sends",
+        "pictures/s",
+        "efficiency",
+    ]
     table(title, [*heads, "hours", "most goes to"], rows)
     for line in (*found.refused.values(), *found.stops, *found.notes):
         print(line)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from alexnet.core.launch import speaker
-from alexnet.core.text import harmless
+from alexnet.core.launch import rank_that_speaks
+from alexnet.core.text import escape_control
 
 LONGEST = 2000  # characters of a complaint
 
@@ -22,10 +22,14 @@ def show_evaluation(found: Any, as_json: bool) -> None:
     for e in (found.errors, found.one_view) if found.errors.views > 1 else (found.errors,):
         low, high = e.top1_interval
         bottom, top = e.top5_interval
-        rows.append([
-            f"{e.views} view{'s' * (e.views > 1)}", f"{percent(e.top1)}  ({percent(low)} to {percent(high)})",
-            f"{percent(e.top5)}  ({percent(bottom)} to {percent(top)})", f"{e.nats:.4f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"{e.views} view{'s' * (e.views > 1)}",
+                f"{percent(e.top1)}  ({percent(low)} to {percent(high)})",
+                f"{percent(e.top5)}  ({percent(bottom)} to {percent(top)})",
+                f"{e.nats:.4f}",
+            ]
+        )
     title = (
         f"{found.errors.images} pictures, {len(found.runs)} run{'s' * (len(found.runs) > 1)}; error with 95 % interval"
     )
@@ -39,12 +43,12 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> No
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=Text(harmless(title)) if title else None, box=box.SIMPLE_HEAD, title_justify="left")
+    made = Table(title=Text(escape_control(title)) if title else None, box=box.SIMPLE_HEAD, title_justify="left")
     for i, head in enumerate(heads):
         number = i > 0 and all(row[i][:1].isdigit() or not row[i] for row in rows)
         made.add_column(head, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(harmless(cell)) for cell in row))
+        made.add_row(*(Text(escape_control(cell)) for cell in row))
     wide = None if sys.stdout.isatty() else 200  # a pipe has no width to fit
     Console(highlight=False, width=wide).print(made)
 
@@ -56,7 +60,7 @@ def bar(what: str, unit: str, quiet: bool = False) -> Iterator[Callable[[int, in
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    shown = console.is_terminal and not quiet and not speaker()
+    shown = console.is_terminal and not quiet and not rank_that_speaks()
     columns = (
         TextColumn(what),
         TimeRemainingColumn(),
@@ -81,7 +85,7 @@ def show_json(value: Any) -> None:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(value, indent=1, default=str)
-    print("\n".join(map(harmless, text.split("\n"))))
+    print("\n".join(map(escape_control, text.split("\n"))))
 
 
 def percent(rate: float) -> str:
@@ -94,16 +98,16 @@ def complain_of(failures: Iterable[tuple[str, str]]) -> int:
     status = 0
     for name, reason in failures:
         status = 1
-        if speaker() == 0:
+        if rank_that_speaks() == 0:
             complain(f"{name}: {reason}")
     return status
 
 
 def complain(words: str) -> None:
     """One plain line on standard error; of the processes that a launcher has started, all but the first name theirs."""
-    rank = speaker()
+    rank = rank_that_speaks()
     here = f"rank {rank}: " if rank and not words.startswith("rank ") else ""
-    line = harmless(" ".join(words.split()))
+    line = escape_control(" ".join(words.split()))
     if len(line) > LONGEST:  # what would do stands at the end
         line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     try:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from alexnet.cli.console import bar, show_json, table
 from alexnet.cli.options import Json, number
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 
 def prepare(
@@ -56,14 +56,14 @@ def prepare(
             source,
             store,
             side=side,
-            form=format,
+            format=format,
             val_fraction=val_fraction,
             jobs=jobs,
             ignore=ignore or (),
             progress=progress,
         )
     if json_:
-        show_json(vars(summary))
+        show_json(vars(summary) | {"form": summary.format})
     else:
         show_summary(summary)
 
@@ -82,7 +82,7 @@ def verify(store: Path, /) -> None:
 
     damaged = verify(store)
     if damaged:
-        raise UnusableError(f"store {store} is damaged: {', '.join(damaged)}; prepare it again")
+        raise InputError(f"store {store} is damaged: {', '.join(damaged)}; prepare it again")
     print(f"{store} is intact, digest {Store(store).digest}")
 
 
@@ -92,7 +92,7 @@ MOST_CLASSES = 20  # that are shown one by one
 def show_summary(made: Any) -> None:
     """Print what preparing did: pictures by split and class, and how many were not taken as they are."""
     rows = [[f"{split} pictures", f"{n:,}"] for split, n in made.pictures.items()]
-    rows += [["classes", f"{made.classes:,}"], ["pixels a side, format", f"{made.side}, {made.form}"]]
+    rows += [["classes", f"{made.classes:,}"], ["pixels a side, format", f"{made.side}, {made.format}"]]
     rows += [[f"converted: {reason}", f"{n:,}"] for reason, n in made.converted.items()]
     rows += [[f"refused: {reason}", f"{n:,}"] for reason, n in made.refused.items()]
     rows += [["files in no class", f"{made.ignored:,}"]] if made.ignored else []

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.cli.console import bar
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.prepare.prepare import prepare
 from alexnet.figures import draw
 from alexnet.reporting.report import report
@@ -18,14 +18,14 @@ PICTURES = 1500
 def demo(out: Path, quiet: bool = False, leave: bool = False) -> dict[str, Any]:
     """Everything, into the folder `out`; what an earlier, interrupted demo has done is kept.
 
-    `leave`: as train takes it. Raises UnusableError where `out` is no folder.
+    `leave`: as train takes it. Raises InputError where `out` is no folder.
 
     Returns {"top1": ten-view top-1 error 0..1, "seconds", "report": path of the page}.
     """
     begun = time.monotonic()
     store, trained = out / "store", out / "run"
     if out.exists() and not out.is_dir():
-        raise UnusableError(f"{out} is no folder; name another")
+        raise InputError(f"{out} is no folder; name another")
     out.mkdir(parents=True, exist_ok=True)
     if not store.exists():
         with bar("draw and prepare", "pictures", quiet) as progress:

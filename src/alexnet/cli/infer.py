@@ -15,7 +15,7 @@ from alexnet.cli.options import (
     Top,
     Workers,
 )
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 
 def evaluate(
@@ -55,9 +55,17 @@ def evaluate(
 
     with bar("evaluate", "pictures", quiet=json_) as progress:
         found = evaluate(
-            store, run, views=views, split=split, weights=weights or None, save=save, device=device,
-            precision=precision, workers=workers, progress=progress,
-        )  # fmt: skip
+            store,
+            run,
+            views=views,
+            split=split,
+            weights=weights or None,
+            save=save,
+            device=device,
+            precision=precision,
+            workers=workers,
+            progress=progress,
+        )
     show_evaluation(found, json_)
 
 
@@ -93,7 +101,7 @@ def predict(
     from alexnet.inference.predict import predict
 
     if json_ and csv_:
-        raise UnusableError("--json and --csv exclude each other; give one")
+        raise InputError("--json and --csv exclude each other; give one")
     with bar("predict", "pictures", quiet=json_ or csv_) as progress:
         answers = predict(run, image, top=top, views=views, device=device, precision=precision, progress=progress)
     if json_:
@@ -206,9 +214,17 @@ def similar(
 
     with bar("compare", "pictures", quiet=json_) as progress:
         answers = similar(
-            run, store, image, top, split=split, layer=layer, device=device, precision=precision, workers=workers,
+            run,
+            store,
+            image,
+            top,
+            split=split,
+            layer=layer,
+            device=device,
+            precision=precision,
+            workers=workers,
             progress=progress,
-        )  # fmt: skip
+        )
     if json_:
         show_json(answers)
     else:

@@ -11,8 +11,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 from alexnet.cli import bench, data, infer, model, studies, train
 from alexnet.cli.console import complain
-from alexnet.core.errors import FailedError, StoppedError, UnusableError
-from alexnet.core.launch import launch, speaker
+from alexnet.core.errors import InputError, Stopped, WorkFailed
+from alexnet.core.launch import launch, rank_that_speaks
 from alexnet.version import __version__
 
 WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)  # whatever becomes of the disk
@@ -51,20 +51,20 @@ def open_streams() -> None:
 
 
 def check_place() -> None:
-    """Raise UnusableError where the working folder was deleted: Intel's MKL would end the process."""
+    """Raise InputError where the working folder was deleted: Intel's MKL would end the process."""
     try:
         os.getcwd()
     except FileNotFoundError:
-        raise UnusableError("the working folder is gone; change to another") from None
+        raise InputError("the working folder is gone; change to another") from None
 
 
 def check_words(tokens: Sequence[str]) -> None:
-    """Raise UnusableError for a word that is empty, as an unset variable of a shell leaves it: "" would be a path."""
+    """Raise InputError for a word that is empty, as an unset variable of a shell leaves it: "" would be a path."""
     for before, word in zip(["alexnet", *tokens], tokens, strict=False):
         if not word or (word.startswith("--") and word.endswith("=")):
-            raise UnusableError(f"an empty word follows {before}; give it a value" if not word else f"{word} is empty")
+            raise InputError(f"an empty word follows {before}; give it a value" if not word else f"{word} is empty")
         if "\0" in word or not _encodes(word):
-            raise UnusableError(f"{word!r} has a character that no name can have")
+            raise InputError(f"{word!r} has a character that no name can have")
 
 
 def _encodes(word: str) -> bool:
@@ -75,16 +75,16 @@ def _encodes(word: str) -> bool:
 
 
 def check_shared(tokens: Sequence[str]) -> None:
-    """Raise UnusableError for a verb that several processes would do each for itself."""
+    """Raise InputError for a verb that several processes would do each for itself."""
     if tokens and tokens[0].isalpha() and tokens[0] in app and tokens[0] not in ("train", "evaluate", "predict"):
-        raise UnusableError(f"alexnet {tokens[0]} runs in one process; start it without torchrun")
+        raise InputError(f"alexnet {tokens[0]} runs in one process; start it without torchrun")
 
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 2 wrong usage or unusable input, 129, 130 or 143 stopped."""
     code, stuck = 0, False
     open_streams()
-    leads = speaker() == 0
+    leads = rank_that_speaks() == 0
     if not leads:  # of the processes that a launcher has started, the first alone speaks
         sys.stdout = io.StringIO()
     for stream in (sys.stdout, sys.stderr):
@@ -98,12 +98,12 @@ def main(tokens: Sequence[str] | None = None) -> None:
             check_shared(words)
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0
         sys.stdout.flush()
-    except (CycloptsError, UnusableError, FailedError) as error:
+    except (CycloptsError, InputError, WorkFailed) as error:
         if not getattr(error, "elsewhere", False):
             complain(str(error))
-        code = 1 if isinstance(error, FailedError) else 2
+        code = 1 if isinstance(error, WorkFailed) else 2
         stuck = getattr(error, "stuck", False)
-    except StoppedError as error:
+    except Stopped as error:
         if leads:
             complain(str(error))
         code = 128 + error.signal

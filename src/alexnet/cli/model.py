@@ -14,10 +14,10 @@ def summary(recipe: str = "paper", /, *, set_: Settings = (), json_: Json = Fals
     recipe
         Name of a recipe, or a JSON file.
     """
-    from alexnet.models.layer_table import notes, walk
+    from alexnet.models.layer_table import layers_of, notes
 
     value = chosen(recipe, set_)
-    layers = walk(value.net)
+    layers = layers_of(value.net)
     totals = {n: sum(getattr(layer, n) for layer in layers) for n in ("weights", "units", "multiply_adds")}
     if json_:
         rows = [vars(layer) | {"units": layer.units} for layer in layers]
@@ -46,10 +46,10 @@ def recipe(name: str = "source", /, *, set_: Settings = (), json_: Json = False)
         Name of a recipe (paper, source, source-145, batch-256, large, one-gpu, cifar-13, cifar-11, cifar-18, tiny,
         demo) or a JSON file.
     """
-    from alexnet.config.overrides import described
+    from alexnet.config.overrides import describe
 
     value = chosen(name, set_)
     if json_:
         show_json({"name": name, "digest": value.digest, "recipe": value.plain()})
     else:
-        table(f"{name} {value.digest}", ["field", "value", "section: words"], [list(r) for r in described(value)])
+        table(f"{name} {value.digest}", ["field", "value", "section: words"], [list(r) for r in describe(value)])

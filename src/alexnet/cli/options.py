@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from alexnet.core.errors import UnusableError
-from alexnet.core.text import cut
+from alexnet.core.errors import InputError
+from alexnet.core.text import shorten
 
 if TYPE_CHECKING:
     from alexnet.config.recipe import Recipe
@@ -35,7 +35,7 @@ def whole(_: object, tokens: Sequence[Token]) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{cut(text)!r} is not a whole number") from None
+        raise ValueError(f"{shorten(text)!r} is not a whole number") from None
 
 
 def number(least: int, most: int) -> Any:
@@ -51,10 +51,10 @@ NotNegative = Annotated[int, number(0, 1_000_000_000)]
 Rate = Annotated[float, Parameter(validator=Number(gte=0.001, lte=1e12))]
 
 
-def way_of(towers_apart: bool, hybrid: bool) -> str:
-    """How the net is to lie over the processes: one of launch.WAYS."""
+def strategy_of(towers_apart: bool, hybrid: bool) -> str:
+    """How the net is to lie over the processes: one of distributed.strategy.STRATEGIES."""
     if towers_apart and hybrid:
-        raise UnusableError("--towers-apart and --hybrid exclude each other; give one")
+        raise InputError("--towers-apart and --hybrid exclude each other; give one")
     return "towers" if towers_apart else "hybrid" if hybrid else "data"
 
 
@@ -63,4 +63,4 @@ def chosen(name: str, settings: Sequence[str], **changes: int | None) -> "Recipe
     from alexnet.config.recipes import named, override
 
     value = override(named(name), list(settings))
-    return value.but(**{n: v for n, v in changes.items() if v is not None})
+    return value.replace(**{n: v for n, v in changes.items() if v is not None})

@@ -15,7 +15,7 @@ from alexnet.cli.options import (
     Workers,
     number,
 )
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 
 def show_claims(rows: Sequence[Any], as_json: bool) -> None:
@@ -41,11 +41,16 @@ def show_studies(found: Sequence[Any], as_json: bool) -> None:
         for e in result["expects"]:
             low, high = e["low"], e["high"]
             few = e["needed"]
-            rows.append([
-                f"{e['measure']}: {e['more']} against {e['than'] or e['less']}{'' if e['judged'] else ' (beside)'}",
-                amount(e["mean"], e), "" if low is None else f"{amount(low, e)} to {amount(high, e)}",
-                amount(e["paper"], e), e["verdict"], "" if few is None or e["verdict"] != "not shown" else f"{few}",
-            ])  # fmt: skip
+            rows.append(
+                [
+                    f"{e['measure']}: {e['more']} against {e['than'] or e['less']}{'' if e['judged'] else ' (beside)'}",
+                    amount(e["mean"], e),
+                    "" if low is None else f"{amount(low, e)} to {amount(high, e)}",
+                    amount(e["paper"], e),
+                    e["verdict"],
+                    "" if few is None or e["verdict"] != "not shown" else f"{few}",
+                ]
+            )
         heads = ["larger", "by", "95 % interval", "paper", "verdict", "seeds needed"]
         table(f"{result['claim']}: {result['verdict']}; {result['scale']}, {result['seeds']} seeds", heads, rows)
         for note in result["notes"]:
@@ -109,25 +114,35 @@ def study(
     """
 
     if list_:
-        from alexnet.core.device import place
+        from alexnet.core.device import choose_compute
         from alexnet.studies.cost import listing
 
-        place(device, precision)
+        choose_compute(device, precision)
         if pretrain_on and store is None:
-            raise UnusableError(f"--pretrain-on {pretrain_on}: name the STORE that its nets go on with")
+            raise InputError(f"--pretrain-on {pretrain_on}: name the STORE that its nets go on with")
         show_claims(listing([name], store, out, recipe, seeds=seeds, epochs=epochs, pretrain_on=pretrain_on), json_)
         return 0
     if store is None or out is None:
-        raise UnusableError("study needs STORE and OUT; or give --list")
+        raise InputError("study needs STORE and OUT; or give --list")
     from alexnet.runs.log import console
     from alexnet.studies.run import study
 
     speak = console()
     found = study(
-        [name], store, out, recipe, seeds=seeds, epochs=epochs, device=device, precision=precision, workers=workers,
-        pretrain_on=pretrain_on, quiet=json_, say=lambda words: None if json_ else speak.print(words, markup=False),
+        [name],
+        store,
+        out,
+        recipe,
+        seeds=seeds,
+        epochs=epochs,
+        device=device,
+        precision=precision,
+        workers=workers,
+        pretrain_on=pretrain_on,
+        quiet=json_,
+        say=lambda words: None if json_ else speak.print(words, markup=False),
         leave=True,
-    )  # fmt: skip
+    )
     show_studies(found, json_)
     return 1 if any(result["failed"] for result in found) else 0
 

@@ -18,9 +18,9 @@ from alexnet.cli.options import (
     Workers,
     chosen,
     number,
-    way_of,
+    strategy_of,
 )
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 
 def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
@@ -125,16 +125,30 @@ def train(
 
     value, begun = None, run if resume and is_run(run) else from_
     if begun is from_ and from_ and not is_run(from_):
-        raise UnusableError(f"--from {from_}: there is no run; name a folder that alexnet train made")
+        raise InputError(f"--from {from_}: there is no run; name a folder that alexnet train made")
     if recipe or set_ or epochs is not None or seed is not None or freeze:
         value = chosen(recipe or (str(begun / "recipe.json") if begun else "source"), set_, epochs=epochs, seed=seed)
-        value = value.but(sgd={"layer_rate": dict.fromkeys(freeze, 0.0)})
+        value = value.replace(sgd={"layer_rate": dict.fromkeys(freeze, 0.0)})
         if begun is from_ and not recipe:
-            value = value.but(start=None)
+            value = value.replace(start=None)
     final = train(
-        store, run, value, name=recipe or ("" if from_ else "source"), start=from_, layers=layers,
-        resume=resume, device=device, precision=precision, workers=workers,
-        cache=cache, save_every=save_every, keep=keep, way=way_of(towers_apart, hybrid), accumulate=accumulate,
-        timeout=timeout, quiet=json_, leave=True,
-    )  # fmt: skip
+        store,
+        run,
+        value,
+        name=recipe or ("" if from_ else "source"),
+        start=from_,
+        layers=layers,
+        resume=resume,
+        device=device,
+        precision=precision,
+        workers=workers,
+        cache=cache,
+        save_every=save_every,
+        keep=keep,
+        strategy=strategy_of(towers_apart, hybrid),
+        accumulate=accumulate,
+        timeout=timeout,
+        quiet=json_,
+        leave=True,
+    )
     show_evaluation(final, json_)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Any, Literal, Union
 
-from alexnet.core.errors import UnusableError
-from alexnet.core.text import cut
+from alexnet.core.errors import InputError
+from alexnet.core.text import shorten
 
 MOST = 2**53  # of whole numbers: these are floats as well
 
@@ -29,12 +29,12 @@ def note(default: Any, words: str, later: bool = False) -> Any:
 
 
 def check(holds: bool, name: str, value: object, wanted: str) -> None:
-    """Raise UnusableError where a field does not hold what it must."""
+    """Raise InputError where a field does not hold what it must."""
     if not holds:
-        raise UnusableError(f"recipe {name} is {show(value)}; it must be {wanted}")
+        raise InputError(f"recipe {name} is {show(value)}; it must be {wanted}")
 
 
-def vary(value: Any, changes: Mapping[str, Any], place: str) -> Any:
+def apply_changes(value: Any, changes: Mapping[str, Any], place: str) -> Any:
     """`value`, a frozen dataclass, with some fields changed; a mapping reaches what is inside a field."""
     fields = {f.name: f for f in dataclasses.fields(value)}
     hints = typing.get_type_hints(type(value))
@@ -42,17 +42,17 @@ def vary(value: Any, changes: Mapping[str, Any], place: str) -> Any:
     for name, change in changes.items():
         full = f"{place}{name}"
         if name not in fields:
-            raise UnusableError(unknown(full, name, list(fields), place))
+            raise InputError(unknown_name(full, name, list(fields), place))
         now = getattr(value, name)
         if isinstance(change, Mapping) and dataclasses.is_dataclass(now) and "kind" not in change:
-            new[name] = vary(now, change, f"{full}.")
+            new[name] = apply_changes(now, change, f"{full}.")
         else:
             whole = now | dict(change) if isinstance(change, Mapping) and isinstance(now, dict) else change
-            new[name] = typed(whole, hints[name], full)
+            new[name] = from_plain(whole, hints[name], full)
     return dataclasses.replace(value, **new)
 
 
-def described(value: Any) -> Iterator[tuple[str, str, str]]:
+def describe(value: Any) -> Iterator[tuple[str, str, str]]:
     """Every value as (name, value, section or reason), in order."""
 
     def walk(value: Any, place: str) -> Iterator[tuple[str, str, str]]:
@@ -62,46 +62,46 @@ def described(value: Any) -> Iterator[tuple[str, str, str]]:
                 yield f"{place}{f.name}", type(inner).__name__, f.metadata["note"]
                 yield from walk(inner, f"{place}{f.name}.")
             else:
-                yield f"{place}{f.name}", json.dumps(plain(inner)), f.metadata["note"]
+                yield f"{place}{f.name}", json.dumps(to_plain(inner)), f.metadata["note"]
 
     return walk(value, "")
 
 
-def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+def differing_names(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """The names under which two mappings hold other values, or only one holds any."""
     return [name for name in dict.fromkeys((*one, *other)) if one.get(name) != other.get(name)]
 
 
 def check_path(value: Any, names: list[str]) -> None:
-    """Raise UnusableError where a dotted name leads through something that has no fields."""
+    """Raise InputError where a dotted name leads through something that has no fields."""
     for i, name in enumerate(names):
         if isinstance(value, dict) and i == len(names) - 1:
             return
         if not dataclasses.is_dataclass(value):
-            raise UnusableError(
+            raise InputError(
                 f"recipe {'.'.join(names[:i])} is {show(value)} and has no field {name}; set it as a whole"
             )
         fields = [f.name for f in dataclasses.fields(value)]
         if name not in fields:
-            raise UnusableError(unknown(".".join(names[: i + 1]), name, fields, "".join(n + "." for n in names[:i])))
+            raise InputError(unknown_name(".".join(names[: i + 1]), name, fields, "".join(n + "." for n in names[:i])))
         value = getattr(value, name)
 
 
-def plain(value: Any, later: bool = True) -> Any:
+def to_plain(value: Any, later: bool = True) -> Any:
     """`value` as JSON's own types; a dataclass says which it is under "kind".
 
     Without `later`, fields that came later are left out where they hold their default.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         shown = [f for f in dataclasses.fields(value) if later or not (f.metadata["later"] and _unset(value, f))]
-        return {"kind": type(value).__name__} | {f.name: plain(getattr(value, f.name), later) for f in shown}
+        return {"kind": type(value).__name__} | {f.name: to_plain(getattr(value, f.name), later) for f in shown}
     if isinstance(value, (tuple, list)):
-        return [plain(v, later) for v in value]
+        return [to_plain(v, later) for v in value]
     return value
 
 
-def typed(value: Any, hint: Any, place: str) -> Any:
-    """`value`, from JSON or Python, as the field's type; raises UnusableError naming the field."""
+def from_plain(value: Any, hint: Any, place: str) -> Any:
+    """`value`, from JSON or Python, as the field's type; raises InputError naming the field."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) or _is_union(hint) else (hint,)
     if any(dataclasses.is_dataclass(o) and type(value) is o for o in options):
         return value
@@ -116,10 +116,10 @@ def typed(value: Any, hint: Any, place: str) -> Any:
             return _scalar(value, option)
         except TypeError:
             continue
-    raise UnusableError(f"recipe {place or 'file'} is {show(value)}; it must be {_words(options)}")
+    raise InputError(f"recipe {place or 'file'} is {show(value)}; it must be {_words(options)}")
 
 
-def read(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """The JSON value `text`; raises ValueError for anything else, one name given twice, and a nesting too deep."""
     try:
         return json.loads(text, object_pairs_hook=_once)
@@ -145,16 +145,16 @@ def _record(value: Mapping[str, Any], options: list[Any], place: str) -> Any:
     kinds = [o.__name__ for o in options]
     kind = value.get("kind", kinds[0])
     if kind not in kinds:
-        raise UnusableError(f"recipe {place}.kind is {show(kind)}; it must be {' or '.join(kinds)}")
+        raise InputError(f"recipe {place}.kind is {show(kind)}; it must be {' or '.join(kinds)}")
     base = options[kinds.index(kind)]()
     changes = {n: v for n, v in value.items() if n != "kind"}
     prefix = f"{place}." if place else ""
     fields = {f.name for f in dataclasses.fields(base)}
     for name in changes:
         if name not in fields:
-            raise UnusableError(unknown(f"{prefix}{name}", name, sorted(fields), prefix))
+            raise InputError(unknown_name(f"{prefix}{name}", name, sorted(fields), prefix))
     hints = typing.get_type_hints(type(base))
-    return dataclasses.replace(base, **{n: typed(v, hints[n], f"{prefix}{n}") for n, v in changes.items()})
+    return dataclasses.replace(base, **{n: from_plain(v, hints[n], f"{prefix}{n}") for n, v in changes.items()})
 
 
 def _scalar(value: Any, hint: Any) -> Any:
@@ -204,7 +204,7 @@ def _words(options: tuple[Any, ...]) -> str:
     return " or ".join(words)
 
 
-def unknown(full: str, name: str, known: list[str], place: str, what: str = "recipe field") -> str:
+def unknown_name(full: str, name: str, known: list[str], place: str, what: str = "recipe field") -> str:
     """The line for a name that does not exist, with the nearest one that does."""
     near = difflib.get_close_matches(name, known, 1, 0.5)
     hint = f"did you mean {place}{near[0]}?" if near else f"there are {', '.join(known)}"
@@ -213,4 +213,4 @@ def unknown(full: str, name: str, known: list[str], place: str, what: str = "rec
 
 def show(value: Any) -> str:
     """`value` as it stands in a message, cut to 80 characters."""
-    return cut(repr(value) if isinstance(value, str) else json.dumps(plain(value), default=repr))
+    return shorten(repr(value) if isinstance(value, str) else json.dumps(to_plain(value), default=repr))

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, cast
 
 from alexnet.config import overrides
 from alexnet.config.overrides import check, note
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -330,32 +330,34 @@ class Recipe:
         for field, layers in (named | {"start.layers": self.start.layers if self.start else ()}).items():
             for name in layers:
                 if name not in self.net.layers:
-                    raise UnusableError(overrides.unknown(f"{field}.{name}", name, list(self.net.layers), f"{field}."))
+                    raise InputError(
+                        overrides.unknown_name(f"{field}.{name}", name, list(self.net.layers), f"{field}.")
+                    )
         check(
             self.views.crops or self.views.share == 1, "views.share", self.views.share, "1 where views.crops is false"
         )
 
-    def but(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> Self:
         """This recipe with some fields changed; a mapping reaches the fields inside a field.
 
-        Raises UnusableError naming the field, its value and what would do.
+        Raises InputError naming the field, its value and what would do.
         """
-        return cast(Self, overrides.vary(self, changes, ""))
+        return cast(Self, overrides.apply_changes(self, changes, ""))
 
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that identify the recipe."""
         same = Recipe.of(self.plain())  # 1 and 1.0 are the same rate
-        text = json.dumps(overrides.plain(same, later=False), sort_keys=True)
+        text = json.dumps(overrides.to_plain(same, later=False), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def plain(self) -> dict[str, Any]:
         """The recipe as JSON's own types; `Recipe.of` reads it back."""
-        return cast(dict[str, Any], overrides.plain(self))
+        return cast(dict[str, Any], overrides.to_plain(self))
 
     @classmethod
     def of(cls, plain: Any) -> Self:
-        """The recipe that `plain` was made from; raises UnusableError for anything else."""
+        """The recipe that `plain` was made from; raises InputError for anything else."""
         if not isinstance(plain, dict):
-            raise UnusableError(f"a recipe is a JSON object; this is {overrides.show(plain)}")
-        return cast(Self, overrides.typed(plain, cls, ""))
+            raise InputError(f"a recipe is a JSON object; this is {overrides.show(plain)}")
+        return cast(Self, overrides.from_plain(plain, cls, ""))

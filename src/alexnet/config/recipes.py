@@ -5,13 +5,13 @@ from typing import Any
 
 from alexnet.config import overrides
 from alexnet.config.recipe import LRN, CifarNet, Late, Recipe, Sgd, Steps, Views, WithinMap
-from alexnet.core.errors import UnusableError
-from alexnet.core.text import cut
+from alexnet.core.errors import InputError
+from alexnet.core.text import shorten
 
 paper = Recipe()
 
 # Net 145's layers with net 170's automatic schedule: rates fall by 250 in all, in three equal steps.
-source = paper.but(
+source = paper.replace(
     net={"lrn": {"share": True}, "lrn1_first": True, "within": WithinMap()}
     | {"std": (0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)},
     views={"share": 32, "colour_shrink": True, "mean": "centre"},
@@ -22,23 +22,23 @@ source = paper.but(
 )
 
 # The contest run itself: what its author did by hand, at the epochs he wrote down.
-source_145 = source.but(
+source_145 = source.replace(
     schedule=Steps(at=(25.0, 51.0, 79.0), of=91),
     late={"colour_off": 67.0, "conv1_slow": 67.0, "conv1_frozen": 72.0},
     epochs=91,
 )
 
 # The same notes on net 170 at twice the batch and twice the rates: it "matches #170 exactly".
-batch_256 = source.but(sgd={"batch": 256, "rate": 0.02, "bias_rate": 0.04})
+batch_256 = source.replace(sgd={"batch": 256, "rate": 0.02, "bias_rate": 0.04})
 
 # Not the paper's: batch 1,024 and up, for many devices at once. Trust coefficient, rate (2 at batch 1,024; 10 at 4,096)
 # and warm-up are those that You, Gitman & Ginsburg (2017) published for AlexNet. Their rate then falls as
 # (1 - progress)^2, on average to a third; source's steps, kept here, average 0.30. They scale the biases' rate as the
 # weights'; here it stays source's, which did as well in a small trial as one eight times as high: that is ours.
-large = source.but(sgd={"batch": 1024, "rate": 2.0, "lars": 0.001}, schedule={"warm": 5.0})
+large = source.replace(sgd={"batch": 1024, "rate": 2.0, "lars": 0.001}, schedule={"warm": 5.0})
 
 # Section 3.2's comparison: half the kernels, but conv5 and the fully connected layers kept whole.
-one_gpu = paper.but(net={"towers": 1, "kernels": (48, 128, 192, 192, 256)})
+one_gpu = paper.replace(net={"towers": 1, "kernels": (48, 128, 192, 192, 256)})
 
 cifar_views = {"share": 1, "colour": 0.0, "mean": "centre"}
 
@@ -53,12 +53,12 @@ cifar_13 = Recipe(
 )
 
 # The published pair differs in more than the norm: local3 has twice the maps and fc's decay is 0.01.
-cifar_11 = cifar_13.but(
+cifar_11 = cifar_13.replace(
     net={"norm": LRN(n=9, k=1.0, alpha=1e-3, share=True), "local": (64, 32)},
     sgd={"layer_decay": {"fc": 0.01}},
 )
 
-cifar_18 = cifar_13.but(
+cifar_18 = cifar_13.replace(
     net=CifarNet(
         input=32,
         kernels=(32, 32, 64),
@@ -79,7 +79,7 @@ cifar_18 = cifar_13.but(
 # 27, 13 and 6 units a side where the large net's are 55, 27, 13 and 6; halving the widths as well leaves a twentieth of
 # the multiply-adds. Initial weights grow as the inputs of a unit shrink, so that a layer passes on what the 2012 net's
 # does (std times the root of the inputs).
-tiny = source.but(
+tiny = source.replace(
     net={"input": 56, "sizes": (5, 5, 3, 3, 3), "stride": 2, "kernels": (48, 128, 192, 192, 128), "hidden": 1024}
     | {"std": (0.022, 0.014, 0.042, 0.042, 0.042, 0.028, 0.02, 0.02)},
     epochs=60,
@@ -87,7 +87,7 @@ tiny = source.but(
 
 # The main job's net: two towers and the real 224-pixel path, narrow enough to train in about a minute. Its layers see
 # a fifth of the inputs or fewer, so their initial weights are larger, to pass on as much as the large net's do.
-demo = source.but(
+demo = source.replace(
     net={"kernels": (16, 32, 48, 48, 32), "hidden": 256, "within": None}
     | {"std": (0.01, 0.05, 0.05, 0.05, 0.05, 0.03, 0.05, 0.03)},
     sgd={"batch": 16, "rate": 0.005, "bias_rate": 0.01},
@@ -123,15 +123,15 @@ def named(name: str) -> Recipe:
                 data = file.read(LARGEST + 1)
             if len(data) > LARGEST:
                 raise ValueError(f"it has more than {LARGEST:,} bytes, and no recipe has")
-            plain = overrides.read(data.decode("utf-8-sig"))
+            plain = overrides.parse_json(data.decode("utf-8-sig"))
         except (OSError, ValueError) as error:
-            raise UnusableError(
+            raise InputError(
                 f"recipe file {name} cannot be read: {getattr(error, 'strerror', None) or error}"
             ) from None
         if isinstance(plain, dict) and isinstance(plain.get("recipe"), dict):  # a run's recipe.json
             plain = plain["recipe"]
         return Recipe.of(plain)
-    raise UnusableError(overrides.unknown(name, name, list(RECIPES), "", what="recipe"))
+    raise InputError(overrides.unknown_name(name, name, list(RECIPES), "", what="recipe"))
 
 
 def override(recipe: Recipe, settings: list[str]) -> Recipe:
@@ -139,14 +139,14 @@ def override(recipe: Recipe, settings: list[str]) -> Recipe:
     for setting in settings:
         path, equals, written = setting.partition("=")
         if not equals or not path:
-            raise UnusableError(f"--set {cut(setting)}: write it as name=value, for example net.lrn.n=3")
+            raise InputError(f"--set {shorten(setting)}: write it as name=value, for example net.lrn.n=3")
         try:
-            change: Any = overrides.read(written)
+            change: Any = overrides.parse_json(written)
         except ValueError:  # no JSON, or a number of thousands of digits
             change = written
         names = path.split(".")
         overrides.check_path(recipe, names)
         for name in reversed(names):
             change = {name: change}
-        recipe = recipe.but(**change)
+        recipe = recipe.replace(**change)
     return recipe

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.core.launch import launch
 
 Module = TypeVar("Module", bound=torch.nn.Module)
@@ -18,7 +18,7 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp64")
 
 
 @dataclass(frozen=True)
-class Place:
+class Compute:
     """A device and a precision."""
 
     device: torch.device
@@ -53,10 +53,10 @@ class Place:
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
 
-def place(device: str = "auto", precision: str = "auto") -> Place:
+def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
     """The device of that name, or the best there is; bf16 where the hardware has it, unless told otherwise."""
     if precision not in PRECISIONS:
-        raise UnusableError(f"--precision {precision}; it must be {', '.join(PRECISIONS)}")
+        raise InputError(f"--precision {precision}; it must be {', '.join(PRECISIONS)}")
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if name == "cuda" and launch().world > 1:
         name = f"cuda:{launch().local}"  # each process of a machine has its own
@@ -70,17 +70,17 @@ def place(device: str = "auto", precision: str = "auto") -> Place:
     except (RuntimeError, AssertionError):
         have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
         advice = "; each process of a machine takes its own, so start no more than there are" if name != device else ""
-        raise UnusableError(f"--device {name} is not to be had here; there is {have}{advice}") from None
+        raise InputError(f"--device {name} is not to be had here; there is {have}{advice}") from None
     if precision == "auto":
         precision = "bf16" if has_bf16(chosen) else "fp32"
     if precision == "tf32" and chosen.type != "cuda":
-        raise UnusableError(f"--precision tf32 on {chosen}: only CUDA devices have it; give fp32, bf16 or auto")
+        raise InputError(f"--precision tf32 on {chosen}: only CUDA devices have it; give fp32, bf16 or auto")
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)  # streams and graphs are the current device's
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # sums of products in float32
         torch.backends.cudnn.benchmark = True  # the shapes stay; the first steps find the fastest convolutions
-    return Place(chosen, precision)
+    return Compute(chosen, precision)
 
 
 def enter(device: torch.device) -> None:

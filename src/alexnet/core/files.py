@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 FORMAT = 1  # of the JSON records that are signed
 LARGEST = 1 << 30  # bytes of a file that is read whole
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, which is at `path` in the end, or not at all where something is raised meanwhile."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -37,14 +37,14 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
 def write(path: Path, pieces: Iterable[bytes]) -> str:
     """Write a file whole or not at all; returns its SHA-256."""
     total = hashlib.sha256()
-    with whole(path) as file:
+    with atomic_file(path) as file:
         for piece in pieces:
             file.write(piece)
             total.update(piece)
     return total.hexdigest()
 
 
-def contents(path: Path, most: int = LARGEST) -> bytes:
+def read_bytes(path: Path, most: int = LARGEST) -> bytes:
     """The bytes of a file; raises OSError, also for a pipe or a device, which may never end, and for more bytes."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -82,7 +82,7 @@ def json_bytes(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
-def parsed(data: bytes) -> Any:
+def parse_json(data: bytes) -> Any:
     """The value of a JSON file's bytes; raises ValueError where they are none, or nested beyond all use."""
     try:
         return json.loads(data)
@@ -90,7 +90,7 @@ def parsed(data: bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def signed(record: dict[str, Any]) -> dict[str, Any]:
+def sign(record: dict[str, Any]) -> dict[str, Any]:
     """A record with its format and a checksum over all of it: against bits that turn, not against people."""
     record = {"format": FORMAT} | record
     return record | {"signature": checksum(record)}
@@ -99,9 +99,9 @@ def signed(record: dict[str, Any]) -> dict[str, Any]:
 def read_signed(path: Path) -> dict[str, Any]:
     """A record that `signed` made, without what it added; one of before there were formats too.
 
-    Raises OSError, ValueError where a bit of it has changed, and UnusableError for one of a newer alexnet.
+    Raises OSError, ValueError where a bit of it has changed, and InputError for one of a newer alexnet.
     """
-    record = parsed(contents(path))
+    record = parse_json(read_bytes(path))
     if not isinstance(record, dict):
         raise ValueError("no record")
     signature = record.pop("signature", None)
@@ -109,7 +109,7 @@ def read_signed(path: Path) -> dict[str, Any]:
         raise ValueError("altered")
     form = record.pop("format", FORMAT)
     if form != FORMAT:
-        raise UnusableError(f"{path} has format {form}, of a newer alexnet, and this one reads {FORMAT}; install that")
+        raise InputError(f"{path} has format {form}, of a newer alexnet, and this one reads {FORMAT}; install that")
     return record
 
 
@@ -118,10 +118,10 @@ def checksum(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
-def locked(path: Path, words: str) -> IO[bytes]:
+def lock_file(path: Path, words: str) -> IO[bytes]:
     """Hold the file at `path`, made where it is missing, until what is returned is closed or this process ends.
 
-    The system lets go however the process ends, so that a file left behind holds nobody up. Raises UnusableError with
+    The system lets go however the process ends, so that a file left behind holds nobody up. Raises InputError with
     `words` while another process holds it, or where the file system has no locks; OSError where there can be no file.
     """
     for _ in range(100):  # it is removed again and again only where another process starts and ends as often
@@ -132,13 +132,13 @@ def locked(path: Path, words: str) -> IO[bytes]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UnusableError(words) from None
+                raise InputError(words) from None
             except OSError as error:
-                raise UnusableError(
+                raise InputError(
                     f"{path.parent} lies on a file system without locks ({error.strerror}), where two processes could "
                     "work at once; take another, or mount it with flock"
                 ) from None
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 closing.pop_all()
                 return file
-    raise UnusableError(words)
+    raise InputError(words)

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 Share = tuple[int, int]  # (number, of how many)
 
@@ -20,7 +20,7 @@ class Launch:
     store_stays: bool = False  # whether the processes meet in a store that the launcher keeps from start to start
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the one that prints and writes."""
         return self.rank == 0
 
@@ -34,20 +34,20 @@ def launch() -> Launch:
     for name, value in given.items():
         if not value.isdecimal() or len(value) > 9:
             said = f"{name} is {value[:80]!r} in the environment"
-            raise UnusableError(f"{said}; a launcher such as torchrun sets a number")
+            raise InputError(f"{said}; a launcher such as torchrun sets a number")
     rank, world, local, restarts, beside = (int(given[name]) for name in names)
     if rank >= world:
-        raise UnusableError(f"RANK is {rank} and WORLD_SIZE {world} in the environment; ranks are 0 to WORLD_SIZE - 1")
+        raise InputError(f"RANK is {rank} and WORLD_SIZE {world} in the environment; ranks are 0 to WORLD_SIZE - 1")
     return Launch(
         rank, world, local, restarts, max(beside, 1), os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     )
 
 
-def speaker() -> int:
+def rank_that_speaks() -> int:
     """The rank of this process as one that speaks: 0, who does, also where the environment makes no sense."""
     try:
         return launch().rank
-    except UnusableError:
+    except InputError:
         return 0
 
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
-from alexnet.core.errors import FailedError
+from alexnet.core.errors import WorkFailed
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -25,17 +25,17 @@ TICK = 0.5  # seconds between two looks at what each has in hand
 ROOM = 4096  # bytes to say it in
 
 
-class Spread(Protocol):
+class ParallelMap(Protocol):
     """Like `map`, in any order."""
 
     def __call__(self, function: Callable[[T], U], tasks: Iterable[T], /) -> Iterable[U]: ...
 
 
 @contextmanager
-def workers(jobs: int | None, folder: Path) -> Iterator[Spread]:
+def process_pool(jobs: int | None, folder: Path) -> Iterator[ParallelMap]:
     """What applies a function to each task, giving results as they come: here for 1, or in `jobs` other processes.
 
-    None: one a core. `folder` has room for a file of a few kB without a name. Raises FailedError for a process that
+    None: one a core. `folder` has room for a file of a few kB without a name. Raises WorkFailed for a process that
     cannot be started, that dies, or that has one thing in hand (`hold`) for longer than PATIENCE; here there is no such
     limit.
     """
@@ -43,23 +43,23 @@ def workers(jobs: int | None, folder: Path) -> Iterator[Spread]:
         yield map
         return
     try:
-        crew = Crew(jobs or cores(), folder)
+        crew = ProcessPool(jobs or available_cores(), folder)
     except OSError as error:
-        raise FailedError(f"cannot start other processes at {folder}: {error.strerror or error}") from None
+        raise WorkFailed(f"cannot start other processes at {folder}: {error.strerror or error}") from None
     try:
-        yield crew.spread
+        yield crew.map
     finally:
         crew.end()
 
 
-class Crew:
+class ProcessPool:
     """Processes that wait for tasks. They need neither semaphores nor shared memory: /dev/shm may be tiny."""
 
     def __init__(self, jobs: int, folder: Path) -> None:
         self.jobs, self.workers = jobs, list[Worker]()
         self.notes: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed at the end
 
-    def spread(self, function: Callable[[T], U], tasks: Iterable[T], /) -> Iterator[U]:
+    def map(self, function: Callable[[T], U], tasks: Iterable[T], /) -> Iterator[U]:
         """See Spread."""
         left = list(tasks)[::-1]
         while len(self.workers) < min(self.jobs, len(left)):
@@ -77,7 +77,7 @@ class Crew:
             if (past := time.monotonic() - looked) >= TICK:
                 looked += past
                 for worker in busy.values():
-                    worker.look(min(past, 2 * TICK))  # no more: this process may have been stopped meanwhile
+                    worker.check_progress(min(past, 2 * TICK))  # no more: this process may have been stopped meanwhile
 
     def end(self) -> None:
         """Each file is there whole or not at all, so that they can be ended anywhere."""
@@ -101,14 +101,14 @@ class Worker:
             self.link, theirs = Pipe()
             with theirs:
                 self.process = subprocess.Popen(
-                    python("alexnet.core.process_pool", "work", theirs.fileno(), notes, self.place),
+                    python_command("alexnet.core.process_pool", "work", theirs.fileno(), notes, self.place),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), notes),
                     start_new_session=True,  # Ctrl-C in a terminal is not theirs
                 )
         except OSError as error:
-            raise FailedError(
+            raise WorkFailed(
                 f"cannot start process {number + 1} of {of}: {error.strerror or error}; "
                 "run the same command again with fewer jobs"
             ) from None
@@ -133,34 +133,35 @@ class Worker:
         if kind == "done":
             yield value
 
-    def look(self, past: float) -> None:
-        """Raise FailedError if the process has had the same thing in hand for too long; `past`: since the last look."""
+    def check_progress(self, past: float) -> None:
+        """Raise WorkFailed if the process has had the same thing in hand for too long; `past`: since the last look."""
         seen = os.pread(self.notes, ROOM, self.place)
         self.past = self.past + past if seen == self.seen else 0.0
         self.seen = seen
-        if self.past > PATIENCE and self.at():
-            raise FailedError(
-                f"a worker process has been at {self.at()} for over {PATIENCE:.0f} s; what is done is kept: run the "
-                "same command again to go on; if it comes to the same again, see to its disk, or take it out"
+        if self.past > PATIENCE and self.current_task():
+            raise WorkFailed(
+                f"a worker process has been at {self.current_task()} for over {PATIENCE:.0f} s; what is done is kept: "
+                "run the same command again to go on; if it comes to the same again, see to its disk, or take it out"
             )
 
-    def at(self) -> str:
+    def current_task(self) -> str:
         """What the process has in hand."""
         return os.pread(self.notes, ROOM, self.place).split(b"\n")[0].strip(b"\0").decode(errors="replace")
 
-    def _dead(self) -> FailedError:
+    def _dead(self) -> WorkFailed:
         try:
             status = self.process.wait(5)
         except subprocess.TimeoutExpired:
             status = 0
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else "ended"
-        return FailedError(
-            f"a worker process {how} at {self.at() or 'no picture'}; what is done is kept: run the same command again "
-            "to go on, with fewer jobs if memory is short; if it comes to the same again, take that out of the source"
+        return WorkFailed(
+            f"a worker process {how} at {self.current_task() or 'no picture'}; what is done is kept: run the same "
+            "command again to go on, with fewer jobs if memory is short; if it comes to the same again, take that out "
+            "of the source"
         )
 
 
-def python(module: str, function: str, *own: object) -> list[str]:
+def python_command(module: str, function: str, *own: object) -> list[str]:
     """The command of a process that calls a function of a module with these values, which are JSON.
 
     It finds the modules that this process does, and none in its working folder, and ends when this one does. The
@@ -173,7 +174,7 @@ def python(module: str, function: str, *own: object) -> list[str]:
     return [sys.executable, "-P", "-X", f"utf8={sys.flags.utf8_mode}", "-c", code, given]
 
 
-def leave_with(parent: int) -> None:
+def exit_with_parent(parent: int) -> None:
     """End this process soon after the one that started it, which cannot say so if it is killed."""
 
     def watch() -> None:
@@ -187,25 +188,25 @@ def leave_with(parent: int) -> None:
 _own: tuple[int, int] | None = None  # in a worker: the file of notes, and where its own lies
 
 
-def work(link: int, notes: int, place: int) -> None:
+def worker_main(link: int, notes: int, place: int) -> None:
     """What a worker does: the tasks that come over `link`, one after the other, until no more can come."""
     global _own
     _own = notes, place
     with Connection(link) as parent, suppress(EOFError, ConnectionError):
         answer: tuple[str, Any] = ("ready", None)
         while True:
-            hold("")
+            set_current_task("")
             parent.send(answer)
             function, task = parent.recv()
             try:
                 answer = "done", function(task)
             except Exception as error:
-                if not isinstance(error, FailedError):
+                if not isinstance(error, WorkFailed):
                     error.add_note(f"in a worker process: {traceback.format_exc()}")
                 answer = "failed", error
 
 
-def hold(words: str) -> None:
+def set_current_task(words: str) -> None:
     """Note what this process has in hand from now on, in a line; empty for nothing that has a limit of time."""
     if _own is not None:
         _note(*_own, words)
@@ -216,6 +217,6 @@ def _note(notes: int, place: int, words: str) -> None:
         os.pwrite(notes, words.encode(errors="backslashreplace")[: ROOM - 1] + b"\n", place)
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,8 +10,8 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from alexnet.core.errors import StoppedError
-from alexnet.core.launch import speaker
+from alexnet.core.errors import Stopped
+from alexnet.core.launch import rank_that_speaks
 
 AGAIN = {
     signal.SIGINT: "; press Ctrl-C again to stop without saving",
@@ -35,9 +35,12 @@ class Signals:
     """
 
     def __init__(
-        self, hear: Callable[[int], int] = int, same: float = 0.0, leave: bool = False,
+        self,
+        hear: Callable[[int], int] = int,
+        same: float = 0.0,
+        leave: bool = False,
         doing: str = "saving after this step",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.hear, self.same, self.leave, self.doing = hear, same, leave, doing
         self.say: Callable[[str], None] = lambda words: None
         self.caught, self.since, self.insisted, self.over = 0, 0.0, False, False
@@ -104,17 +107,17 @@ class Signals:
         raise KeyboardInterrupt
 
     def poll(self, *_: object) -> None:
-        """Raise StoppedError if a signal came."""
+        """Raise Stopped if a signal came."""
         if self.insisted and not self.over:  # two came during one operation, and as one to the handler
             self.insist(self.caught)
         if number := self.hear(self.caught):
-            raise StoppedError(f"stopped by {signal.Signals(number).name}", number)
+            raise Stopped(f"stopped by {signal.Signals(number).name}", number)
 
 
 def leave(number: int) -> None:
     """End this process at once, whatever its threads are in, with a line if there is a console that takes it."""
     with suppress(OSError, ValueError):
-        if speaker() == 0 and select.select([], [2], [], 0)[1]:
+        if rank_that_speaks() == 0 and select.select([], [2], [], 0)[1]:
             os.write(
                 2, f"alexnet: stopped at once by a second {signal.Signals(number).name}, without saving\n".encode()
             )

@@ -4,14 +4,14 @@ import json
 import re
 
 # Of a terminal: the control characters, and those that turn the direction of what follows them.
-COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-def harmless(words: str) -> str:
+def escape_control(words: str) -> str:
     """`words` with an escape such as \\u001b for what a terminal would obey and not show: a file's name may hold it."""
-    return COMMANDS.sub(lambda found: json.dumps(found[0])[1:-1], words)
+    return CONTROL.sub(lambda found: json.dumps(found[0])[1:-1], words)
 
 
-def cut(text: str) -> str:
+def shorten(text: str) -> str:
     """`text`, or its beginning where it has more than 80 characters."""
     return text if len(text) <= 80 else text[:77] + "..."

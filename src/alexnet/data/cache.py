@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from alexnet.core.device import enter
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.core.launch import launch
-from alexnet.core.process_pool import cores
+from alexnet.core.process_pool import available_cores
 from alexnet.data.store import Split
 
 CACHES = ("auto", "device", "ram", "none")
@@ -27,7 +27,7 @@ class Pictures:
     `none` for raw pictures, which the system keeps in memory anyway, and `ram` for JPEGs if they take less than a third
     of it. On a CPU `device` is `ram`. `kept` says which of the three it is. Whatever it is, the pictures are the same.
 
-    Raises UnusableError for another word, and for pictures that do not fit where they are asked to be.
+    Raises InputError for another word, and for pictures that do not fit where they are asked to be.
     """
 
     def __init__(self, split: Split, device: torch.device, cache: str = "none") -> None:
@@ -46,7 +46,7 @@ class Pictures:
     def take(self, ids: np.ndarray) -> Tensor:
         """The pictures numbered `ids`: uint8 (len(ids), side, side, 3) on the device. Threads may take at once.
 
-        Raises UnusableError as Split.read does.
+        Raises InputError as Split.read does.
         """
         if self.kept == "device":
             return self.images.index_select(0, self.send(ids))
@@ -76,7 +76,7 @@ class Pictures:
             self.split.read(ids, pinned.numpy())
             images[first : first + each].copy_(pinned, non_blocking=True)
 
-        with ThreadPoolExecutor(cores(), "cache", enter, (self.device,)) as pool:
+        with ThreadPoolExecutor(available_cores(), "cache", enter, (self.device,)) as pool:
             list(pool.map(load, range(0, len(self), each)))
         return images
 
@@ -84,7 +84,7 @@ class Pictures:
 def chosen(split: Split, device: torch.device, cache: str) -> str:
     """Where the split's pictures will be kept: "device" (never a CPU), "ram" or "none"; raises as Pictures does."""
     if cache not in CACHES:
-        raise UnusableError(f"--cache {cache}; it must be {', '.join(CACHES)}")
+        raise InputError(f"--cache {cache}; it must be {', '.join(CACHES)}")
     need, free = len(split) * split.side**2 * 3, available()
     if device.type == "cuda" and cache in ("auto", "device"):
         there = torch.cuda.mem_get_info(device)[0]
@@ -93,7 +93,7 @@ def chosen(split: Split, device: torch.device, cache: str) -> str:
         if cache == "device" or 2 * need < there:
             return "device"
     if cache == "auto":
-        return "ram" if split.form == "jpeg" and 3 * need < free else "none"
+        return "ram" if split.format == "jpeg" and 3 * need < free else "none"
     if cache == "none":
         return "none"
     if need > free:
@@ -116,7 +116,7 @@ def available() -> int:
     return min(found) // launch().beside
 
 
-def _too_large(cache: str, need: int, where: str, free: int, instead: str) -> UnusableError:
-    return UnusableError(
+def _too_large(cache: str, need: int, where: str, free: int, instead: str) -> InputError:
+    return InputError(
         f"--cache {cache}: the pictures need {need / 1e9:.1f} GB, and {where} {free / 1e9:.1f} GB free; take {instead}"
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from alexnet.core import rng
 from alexnet.core.device import enter
-from alexnet.core.errors import FailedError
+from alexnet.core.errors import WorkFailed
 from alexnet.core.launch import Share, bounds
 from alexnet.data.cache import Pictures
 from alexnet.data.store import Split
@@ -52,7 +52,7 @@ def steps(pictures: int, batch: int) -> int:
 class Batches(Iterator[Batch]):
     """Batches in turn; `waited` is how many seconds those who took them have been kept waiting so far.
 
-    What the readers raise comes out of `next`, and FailedError where they have been silent for STALLED seconds. Closed,
+    What the readers raise comes out of `next`, and WorkFailed where they have been silent for STALLED seconds. Closed,
     or no longer held, it reads no further.
     """
 
@@ -137,7 +137,7 @@ def _read_ahead(split: Split | Pictures, plan: Iterator[Planned], device: torch.
                     yield _result(waiting.popleft())
             while waiting:
                 yield _result(waiting.popleft())
-        except FailedError as error:
+        except WorkFailed as error:
             stuck = error.stuck
             raise
         except KeyboardInterrupt:  # while it waits for a reader, which may be stuck
@@ -156,6 +156,6 @@ def _result(future: Future[Batch]) -> Batch:
     for _ in range(LOOKS):  # a process that was stopped (Ctrl-Z) and goes on has waited through one of them at most
         if wait([future], STALLED / LOOKS).done:
             return future.result()
-    error = FailedError(f"no picture has come for {STALLED:g} s: see whether the store's disk answers, then go on")
+    error = WorkFailed(f"no picture has come for {STALLED:g} s: see whether the store's disk answers, then go on")
     error.stuck = True
     raise error

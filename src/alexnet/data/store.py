@@ -19,11 +19,11 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from alexnet.core.errors import UnusableError
-from alexnet.core.files import checksum, digest, parsed
+from alexnet.core.errors import InputError
+from alexnet.core.files import checksum, digest, parse_json
 from alexnet.data.images.decode import FAST, unpack_jpeg
 
-Form = Literal["raw", "jpeg"]
+Format = Literal["raw", "jpeg"]
 FORMAT = 1
 SIDES = range(8, 4097)
 MOST_OPEN = 128  # ILSVRC has thousands of shards
@@ -50,13 +50,13 @@ def labels(classes: Sequence[Class]) -> list[str]:
 
 
 class Split:
-    """The pictures of one split: `side` and `form` as the store's, `labels` (int64), `names`, and `read`.
+    """The pictures of one split: `side` and `format` as the store's, `labels` (int64), `names`, and `read`.
 
     A store's pictures are numbered from 0 in the order of label and name. Threads may share a split.
     """
 
-    def __init__(self, folder: Path, side: int, form: Form, classes: int, meta: dict[str, Any]) -> None:
-        self.side, self.form, self._folder = side, form, folder
+    def __init__(self, folder: Path, side: int, format: Format, classes: int, meta: dict[str, Any]) -> None:
+        self.side, self.format, self._folder = side, format, folder
         index = load(_trusted(folder, meta["index"]))
         self.labels: np.ndarray = index["labels"]
         self._crc32: np.ndarray = index["crc32"]
@@ -82,7 +82,7 @@ class Split:
                 or self._sizes[first:last].sum() != shard["bytes"]
             ):
                 raise ValueError("the sizes differ")
-        if form == "raw" and (self._sizes != side * side * 3).any():
+        if format == "raw" and (self._sizes != side * side * 3).any():
             raise ValueError("the sizes are not the side's")
         self._checked = np.zeros(len(self.labels), bool)
         self._file = lru_cache(_most_open())(_File)
@@ -95,7 +95,7 @@ class Split:
         """Each picture's name in its source."""
         data = _trusted(self._folder, self._names)
         try:
-            names: list[str] = parsed(b"[" + b",".join(data.splitlines()) + b"]")
+            names: list[str] = parse_json(b"[" + b",".join(data.splitlines()) + b"]")
         except ValueError:
             names = []
         if len(names) != len(self) or not all(isinstance(name, str) for name in names):
@@ -105,7 +105,7 @@ class Split:
     def read(self, ids: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The pictures numbered `ids`: uint8, len(ids) x side x side x 3, into `out` where it is given.
 
-        Raises UnusableError for a picture whose bytes are no longer those that were stored; each picture's CRC-32 is
+        Raises InputError for a picture whose bytes are no longer those that were stored; each picture's CRC-32 is
         checked the first time that it is read here.
         """
         ids = np.asarray(ids)
@@ -113,12 +113,15 @@ class Split:
             out = np.empty((len(ids), self.side, self.side, 3), np.uint8)
         shards = np.searchsorted(self._starts, ids, side="right") - 1
         places = zip(
-            shards.tolist(), self._begins[ids].tolist(), self._sizes[ids].tolist(), self._checked[ids].tolist(),
+            shards.tolist(),
+            self._begins[ids].tolist(),
+            self._sizes[ids].tolist(),
+            self._checked[ids].tolist(),
             strict=True,
-        )  # fmt: skip
+        )
         for row, (shard, begin, size, checked) in enumerate(places):
             # Raw pixels are read to where they are wanted.
-            straight = self.form == "raw" and out[row].flags.c_contiguous
+            straight = self.format == "raw" and out[row].flags.c_contiguous
             record = out[row].reshape(-1) if straight else np.empty(size, np.uint8)
             self._read(int(ids[row]), shard, begin, record)
             if not checked:
@@ -126,7 +129,7 @@ class Split:
             if straight:
                 continue
             try:
-                unpack(record, self.form, out[row])
+                unpack(record, self.format, out[row])
             except MemoryError:
                 raise
             except Exception:  # the checksum is right, so that someone made it so; for what Pillow raises see decode
@@ -151,7 +154,7 @@ class Split:
             raise self._damaged(number, shard)
         self._checked[number] = True
 
-    def _damaged(self, number: int, shard: int) -> UnusableError:
+    def _damaged(self, number: int, shard: int) -> InputError:
         file = self._shards[shard].relative_to(self._folder).as_posix()
         return _damage(self._folder, file, f" at picture {number} ({self.names[number]!r})")
 
@@ -162,7 +165,7 @@ class Store:
     `mean` is float32, side x side x 3, RGB in 0..255 (section 2); the colour components are of section 4.1, largest
     first, the eigenvectors as columns. `digest` identifies the content, wherever it lies.
 
-    Opening reads no picture. It raises UnusableError where a file is missing, of another size or, but for the shards,
+    Opening reads no picture. It raises InputError where a file is missing, of another size or, but for the shards,
     of other content; `verify` looks at those too.
     """
 
@@ -171,12 +174,12 @@ class Store:
         meta = _meta(self.path)
         try:
             self.side: int = meta["side"]
-            self.form: Form = meta["form"]
+            self.format: Format = meta["form"]
             self.kind: str = meta["kind"]
             self.digest: str = meta["digest"]
             self.classes = tuple(Class(**record) for record in meta["classes"])
             self.splits = {
-                name: Split(self.path, self.side, self.form, len(self.classes), part)
+                name: Split(self.path, self.side, self.format, len(self.classes), part)
                 for name, part in meta["splits"].items()
             }
             statistics = load(_trusted(self.path, meta["statistics"]))
@@ -185,10 +188,13 @@ class Store:
             self.eigenvalues: np.ndarray = statistics["eigenvalues"]
             self.eigenvectors: np.ndarray = statistics["eigenvectors"]
             if [(statistics[name].dtype.name, statistics[name].shape) for name in sorted(statistics)] != [
-                ("float64", (3, 3)), ("float64", (3,)), ("float64", (3, 3)), ("float32", (self.side, self.side, 3))
-            ]:  # fmt: skip
+                ("float64", (3, 3)),
+                ("float64", (3,)),
+                ("float64", (3, 3)),
+                ("float32", (self.side, self.side, 3)),
+            ]:
                 raise ValueError("statistics of another shape")
-        except UnusableError:
+        except InputError:
             raise
         except OSError as error:
             raise _unreadable(self.path, error) from None
@@ -202,14 +208,14 @@ class Store:
 
     def __getitem__(self, split: str) -> Split:
         if split not in self.splits:
-            raise UnusableError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}")
+            raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}")
         return self.splits[split]
 
 
 def verify(path: str | Path) -> list[str]:
     """The files of the store at `path` that are missing or altered, by their SHA-256; empty for a whole store.
 
-    Raises UnusableError where meta.json itself cannot be believed.
+    Raises InputError where meta.json itself cannot be believed.
     """
     path = Path(path)
     return [part["file"] for part in _files(_meta(path)) if _sha256(path / part["file"]) != part["sha256"]]
@@ -229,18 +235,18 @@ def own_checksum(meta: dict[str, Any]) -> str:
     return checksum({key: value for key, value in meta.items() if key != "checksum"})
 
 
-def packed(picture: np.ndarray, form: Form) -> bytes:
+def pack(picture: np.ndarray, format: Format) -> bytes:
     """A picture (uint8, side x side x 3) as a store's record: its bytes, or a JPEG of quality 90 with 4:2:0 colour."""
-    if form == "raw":
+    if format == "raw":
         return picture.tobytes()
     out = io.BytesIO()
     Image.fromarray(picture).save(out, "JPEG", quality=90, subsampling="4:2:0")
     return out.getvalue()
 
 
-def unpack(record: np.ndarray, form: Form, out: np.ndarray, fast: bool = FAST) -> np.ndarray:
+def unpack(record: np.ndarray, format: Format, out: np.ndarray, fast: bool = FAST) -> np.ndarray:
     """A store's record (uint8) as its picture, in `out` (uint8, side x side x 3); `fast`: as decode's."""
-    if form == "raw":
+    if format == "raw":
         out[...] = record.reshape(out.shape)
     elif not (fast and unpack_jpeg(record, "RGB", out)):
         with Image.open(io.BytesIO(record.data), formats=("JPEG",)) as image:
@@ -278,18 +284,18 @@ def _meta(path: Path) -> dict[str, Any]:
     try:
         if file.exists() and not (file.is_file() and file.stat().st_size <= MOST_META):
             raise _damage(path, "meta.json")
-        meta: dict[str, Any] = parsed(file.read_bytes())
+        meta: dict[str, Any] = parse_json(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        raise UnusableError(f"{path} is not a store: it holds no meta.json; make one with 'alexnet prepare'") from None
+        raise InputError(f"{path} is not a store: it holds no meta.json; make one with 'alexnet prepare'") from None
     except OSError as error:
         raise _unreadable(file, error) from None
-    except UnusableError:
+    except InputError:
         raise
     except ValueError:
         raise _damage(path, "meta.json") from None
     try:
         if type(meta["format"]) is int and meta["format"] > FORMAT:
-            raise UnusableError(
+            raise InputError(
                 f"{path} is a store of format {str(meta['format'])[:20]}, made by a newer alexnet; this one reads "
                 f"format {FORMAT}: upgrade it"
             )
@@ -311,7 +317,7 @@ def _sound(meta: dict[str, Any]) -> bool:
         and meta["format"] == FORMAT
         and type(meta["side"]) is int
         and meta["side"] in SIDES
-        and meta["form"] in get_args(Form)
+        and meta["form"] in get_args(Format)
         and {"train"} <= meta["splits"].keys() <= {"train", "val", "test"}
         and all(type(value) is int and 0 <= value < 1 << 60 for value in counts)
         and all(INSIDE.fullmatch(part["file"]) and SHA256.fullmatch(part["sha256"]) for part in _files(meta))
@@ -349,12 +355,12 @@ def _sha256(path: Path) -> str | None:
         raise _unreadable(path, error) from None
 
 
-def _damage(folder: Path, file: str, place: str = "") -> UnusableError:
-    return UnusableError(
+def _damage(folder: Path, file: str, place: str = "") -> InputError:
+    return InputError(
         f"{folder / file} is missing or damaged{place}; 'alexnet verify {folder}' lists what is, then prepare it again"
     )
 
 
-def _unreadable(path: Path, error: OSError) -> UnusableError:
+def _unreadable(path: Path, error: OSError) -> InputError:
     """Not to be read now, which says nothing about its content."""
-    return UnusableError(f"{path} cannot be read: {error.strerror or error}; mend that, its content may be whole")
+    return InputError(f"{path} cannot be read: {error.strerror or error}; mend that, its content may be whole")

@@ -11,7 +11,7 @@ from alexnet.ops import crop
 
 
 @dataclass(frozen=True)
-class Viewer:
+class Transform:
     """What a net needs to take pictures: the size of a view, the mean image and the colour components.
 
     mean: (side, side, 3) float32. components: (3, 3), a column for each principal component of the training pictures'
@@ -19,7 +19,7 @@ class Viewer:
     """
 
     views: Views
-    input: int
+    size: int
     mean: Tensor
     components: Tensor
 
@@ -31,13 +31,13 @@ class Viewer:
     @property
     def margin(self) -> int:
         """How far a view can move in a picture: 32 for 224 in 256."""
-        return self.side - self.input
+        return self.side - self.size
 
-    def to(self, device: torch.device) -> "Viewer":
+    def to(self, device: torch.device) -> "Transform":
         """The same on another device."""
-        return Viewer(self.views, self.input, self.mean.to(device), self.components.to(device))
+        return Transform(self.views, self.size, self.mean.to(device), self.components.to(device))
 
-    def training(
+    def augment(
         self,
         images: Tensor,
         ids: Tensor,
@@ -65,21 +65,21 @@ class Viewer:
         shift, factor = None, views.scale
         if colour and views.colour:
             alpha = views.colour * rng.normals(rng.words(seed, "colour", ids, epoch))[:, :3]
-            shift = along(alpha, self.components)
+            shift = colour_shift(alpha, self.components)
             if views.colour_shrink:
                 factor /= 1 + views.colour
-        return self.cut(images, top, left, mirrored, shift, factor, dtype)
+        return self.crop(images, top, left, mirrored, shift, factor, dtype)
 
-    def centre(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    def center_crop(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """The central view: uint8 (N, side, side, 3) -> `dtype` (N, 3, input, input)."""
-        return self.test(images, [(self.margin // 2, self.margin // 2, False)], dtype)[0]
+        return self.crops_at(images, [(self.margin // 2, self.margin // 2, False)], dtype)[0]
 
-    def ten(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    def ten_crop(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """The corners and the centre, then their mirrors: `dtype` (10, N, 3, input, input) (section 4.1).
 
         Where a view is the whole picture there are two: it and its mirror.
         """
-        return self.test(images, self.places(), dtype)
+        return self.crops_at(images, self.places(), dtype)
 
     def places(self) -> list[tuple[int, int, bool]]:
         """(top, left, mirrored) of the ten views."""
@@ -87,30 +87,38 @@ class Viewer:
         five = [(0, 0), (0, d), (d // 2, d // 2), (d, 0), (d, d)] if d else [(0, 0)]
         return [(top, left, mirrored) for mirrored in (False, True) for top, left in five]
 
-    def test(self, images: Tensor, places: list[tuple[int, int, bool]], dtype: torch.dtype = torch.float32) -> Tensor:
+    def crops_at(
+        self, images: Tensor, places: list[tuple[int, int, bool]], dtype: torch.dtype = torch.float32
+    ) -> Tensor:
         """Views at given places of all pictures: `dtype` (places, N, 3, input, input)."""
         n, device = len(images), images.device
         stack = []
         for top, left, mirrored in places:
             here = torch.full((n,), top, device=device), torch.full((n,), left, device=device)
             flips = torch.full((n,), mirrored, device=device)
-            stack.append(self.cut(images, *here, flips, None, self.views.scale, dtype))
+            stack.append(self.crop(images, *here, flips, None, self.views.scale, dtype))
         inputs = torch.cat(stack)
         return inputs.view(len(places), n, *inputs.shape[1:])
 
-    def cut(
-        self, images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, shift: Tensor | None, factor: float,
+    def crop(
+        self,
+        images: Tensor,
+        top: Tensor,
+        left: Tensor,
+        mirrored: Tensor,
+        shift: Tensor | None,
+        factor: float,
         dtype: torch.dtype,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Crops minus their mean, plus a shift of colour (N, 3), times a factor: `dtype` (N, 3, input, input).
 
         The mean is each pixel's own, or that of the central crop wherever the crop lies and unmirrored, as in 2012.
         """
         place = self.views.mean == "place"
-        return crop.cut(images, top, left, mirrored, self.mean, self.input, place, shift, factor, dtype)
+        return crop.cut(images, top, left, mirrored, self.mean, self.size, place, shift, factor, dtype)
 
 
-def along(alpha: Tensor, components: Tensor) -> Tensor:
+def colour_shift(alpha: Tensor, components: Tensor) -> Tensor:
     """The colours alpha (N, 3) along components (3, 3), one a column: float64 (N, 3).
 
     A sum per picture: the bits of a matrix product's row may depend on how many rows there are.
@@ -119,9 +127,11 @@ def along(alpha: Tensor, components: Tensor) -> Tensor:
     return a[:, :1] * c[:, 0] + a[:, 1:2] * c[:, 1] + a[:, 2:] * c[:, 2]
 
 
-def viewer(recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenvectors: torch.Tensor) -> Viewer:
-    """A viewer with the recipe's reading of the colour components (section 4.1)."""
+def make_transform(
+    recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenvectors: torch.Tensor
+) -> Transform:
+    """A transform with the recipe's reading of the colour components (section 4.1)."""
     length = eigenvalues.clamp(min=0)
     if recipe.views.colour_scale == "deviation":
         length = length.sqrt()
-    return Viewer(recipe.views, recipe.net.input, mean.float(), (eigenvectors * length).float())
+    return Transform(recipe.views, recipe.net.input, mean.float(), (eigenvectors * length).float())

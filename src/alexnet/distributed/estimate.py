@@ -15,9 +15,9 @@ from itertools import pairwise
 
 from alexnet.config import overrides
 from alexnet.config.recipe import AnyNet, Net, Recipe
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.core.launch import bounds
-from alexnet.distributed.strategy import WAYS, refusal
+from alexnet.distributed.strategy import STRATEGIES, refusal
 from alexnet.models import layer_table
 
 BYTES = {"bf16": 2, "tf32": 4, "fp32": 4}  # of a number on the wire and in activations
@@ -46,34 +46,39 @@ class Part:
     reduced: int = 0  # to sum its weights' gradients over the replicas
 
 
-def parts(net: AnyNet, way: str, replicas: int, batch: int, bytes_: int) -> list[Part]:
-    """The layers that have weights, as they lie over the processes; raises UnusableError where they cannot."""
-    if words := refusal(net, way, replicas, batch):
-        raise UnusableError(words)
-    p, n, e, share, layers = replicas, batch, bytes_, -(-batch // replicas), layer_table.walk(net)
-    towers = net.towers if isinstance(net, Net) and way == "towers" else 1
+def parts(net: AnyNet, strategy: str, replicas: int, batch: int, bytes_: int) -> list[Part]:
+    """The layers that have weights, as they lie over the processes; raises InputError where they cannot."""
+    if words := refusal(net, strategy, replicas, batch):
+        raise InputError(words)
+    p, n, e, share, layers = replicas, batch, bytes_, -(-batch // replicas), layer_table.layers_of(net)
+    towers = net.towers if isinstance(net, Net) and strategy == "towers" else 1
     found = []
     for seen, layer in zip([None, *layers], layers, strict=False):
         if not layer.weights:
             continue
         inputs = seen.maps * seen.side**2 if seen else 0
         full = layer.name.startswith("fc")
-        owned = way == "hybrid" and full  # by units, and for the pictures of all
+        owned = strategy == "hybrid" and full  # by units, and for the pictures of all
         between = p if owned else towers if isinstance(net, Net) and layer.name in net.meet else 1
         split = p if owned else towers if layer.name != "fc8" else 1
         maps, pictures, joined = -(-layer.maps // split), n if owned else share, (between - 1) * n * inputs * e
         weights = layer.weights * maps // layer.maps
-        found.append(Part(
-            layer.name, layer.multiply_adds * maps / layer.maps * pictures, maps * layer.side**2 * pictures, weights,
-            gradients=2 if seen else 1,
-            hops=between - 1,
-            # Pictures are gathered before fc6, and every replica's travel at the size of the largest share.
-            before=p * (p - 1) * share * inputs * e if owned and layer.name == "fc6" else joined,
-            # Towers that all hold fc8 all have the whole gradient of what goes in.
-            after=joined if split > 1 else 0,
-            across=logits(layer.maps, p, n) * e if owned and layer.name == "fc8" else 0,
-            reduced=0 if owned else 2 * (p - 1) * towers * weights * e,
-        ))  # fmt: skip
+        found.append(
+            Part(
+                layer.name,
+                layer.multiply_adds * maps / layer.maps * pictures,
+                maps * layer.side**2 * pictures,
+                weights,
+                gradients=2 if seen else 1,
+                hops=between - 1,
+                # Pictures are gathered before fc6, and every replica's travel at the size of the largest share.
+                before=p * (p - 1) * share * inputs * e if owned and layer.name == "fc6" else joined,
+                # Towers that all hold fc8 all have the whole gradient of what goes in.
+                after=joined if split > 1 else 0,
+                across=logits(layer.maps, p, n) * e if owned and layer.name == "fc8" else 0,
+                reduced=0 if owned else 2 * (p - 1) * towers * weights * e,
+            )
+        )
     return found
 
 
@@ -83,9 +88,9 @@ def logits(classes: int, replicas: int, batch: int) -> int:
     return sum((batch - n) * c for n, c in zip(pictures, own, strict=True))
 
 
-def traffic(net: AnyNet, way: str, replicas: int, batch: int, bytes_: int) -> dict[str, int]:
+def traffic(net: AnyNet, strategy: str, replicas: int, batch: int, bytes_: int) -> dict[str, int]:
     """Bytes that all processes together send in one training step, by what for."""
-    held = parts(net, way, replicas, batch, bytes_)
+    held = parts(net, strategy, replicas, batch, bytes_)
     sent = {f"join {part.name}": part.before + part.after for part in held if part.before}
     if across := held[-1].across:
         sent["logits"] = 2 * across
@@ -93,7 +98,7 @@ def traffic(net: AnyNet, way: str, replicas: int, batch: int, bytes_: int) -> di
 
 
 @dataclass(frozen=True)
-class Device:
+class DeviceModel:
     """What a device does in a second: `products` by precision in FLOP/s, of which it reaches a `share`, and bytes.
 
     `launch`: seconds that a layer takes forward, and for each gradient, however few pictures there are. `pace`:
@@ -121,13 +126,13 @@ class Device:
         return sum(self.launch + UPDATE * part.weights / self.memory for part in held)
 
 
-def vendors(name: str, memory: float, **products: float) -> Device:
+def vendors(name: str, memory: float, **products: float) -> DeviceModel:
     """A device that nobody measured, by what its maker says of it."""
     origin = (
         f"its maker's figures, products times {SHARE:g} and bytes times {REACH:g}, which is assumed and not measured: "
     )
     origin += "a factor of 3 is possible; --rate takes a measured rate"
-    return Device(name, products, REACH * memory, SHARE, 1e-5, origin)
+    return DeviceModel(name, products, REACH * memory, SHARE, 1e-5, origin)
 
 
 DEVICES = {
@@ -141,37 +146,37 @@ DEVICES = {
 }
 
 
-def rated(net: AnyNet, precision: str, rate: float, batch: int, device: Device | None = None) -> Device:
+def calibrated(net: AnyNet, precision: str, rate: float, batch: int, device: DeviceModel | None = None) -> DeviceModel:
     """The device that takes a step on `batch` pictures at `rate` pictures/s, alone, as `alexnet bench step` prints it.
 
     What does not grow with the batch stays as `device` has it; without one nothing is known to be so.
     """
-    known = device or Device("the measured device", dict.fromkeys(BYTES, 1e12))
-    fixed, grown = (alone(net, replace(known, pace=pace), precision, batch) for pace in (0.0, 1.0))
+    known = device or DeviceModel("the measured device", dict.fromkeys(BYTES, 1e12))
+    fixed, grown = (seconds_alone(net, replace(known, pace=pace), precision, batch) for pace in (0.0, 1.0))
     if not (rate > 0 and batch / rate > fixed):
         least = f"less than {batch / fixed:,.0f}: weights and launches alone take the rest" if fixed else "more than 0"
-        raise UnusableError(f"--rate of {known.name} at batch {batch} is {rate:g} pictures/s; it must be {least}")
+        raise InputError(f"--rate of {known.name} at batch {batch} is {rate:g} pictures/s; it must be {least}")
     origin = f"measured, {rate:g} pictures/s at batch {batch}"
     return replace(known, pace=(batch / rate - fixed) / (grown - fixed), origin=origin)
 
 
-def gpu(name: str | None, net: AnyNet, precision: str, rate: float | None, batch: int | None) -> Device:
+def find_device(name: str | None, net: AnyNet, precision: str, rate: float | None, batch: int | None) -> DeviceModel:
     """The device of that name (H200 if there is neither name nor rate), at the rate that was measured, if it was."""
     if (rate is None) != (batch is None):
-        raise UnusableError(f"--rate is {rate} and --at-batch is {batch}; give both or neither")
+        raise InputError(f"--rate is {rate} and --at-batch is {batch}; give both or neither")
     name = name or ("H200" if rate is None else None)
     if name and name not in DEVICES:
         near = difflib.get_close_matches(name.upper(), DEVICES, 1, 0.5)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UnusableError(f"no GPU {name}; {hint}there are {', '.join(DEVICES)}, and --rate alone is for any other")
+        raise InputError(f"no GPU {name}; {hint}there are {', '.join(DEVICES)}, and --rate alone is for any other")
     known = DEVICES[name] if name else None
     if known and precision not in known.products:
-        raise UnusableError(f"{name} has no products in {precision}; give --precision {' or '.join(known.products)}")
-    return known if known and rate is None else rated(net, precision, rate or 0.0, batch or 1, known)
+        raise InputError(f"{name} has no products in {precision}; give --precision {' or '.join(known.products)}")
+    return known if known and rate is None else calibrated(net, precision, rate or 0.0, batch or 1, known)
 
 
 @dataclass(frozen=True)
-class Network:
+class Link:
     """What a process sends: `bandwidth` bytes/s, after `latency` seconds for each hop."""
 
     name: str
@@ -183,20 +188,20 @@ class Network:
         return hops * self.latency + bytes_ / self.bandwidth
 
 
-def link(text: str, microseconds: float = 10.0) -> Network:
+def parse_link(text: str, microseconds: float = 10.0) -> Link:
     """The network that a text names: 400Gb in bits, 6GB/s in bytes, or NVLink (of H100 and H200, one direction)."""
     found = re.fullmatch(r"(\d+\.?\d*)(Gb|GB/s)", {"NVLink": "450GB/s"}.get(text, text))
     bandwidth = float(found[1]) * (1e9 if found[2] == "GB/s" else 1e9 / 8) if found else 0.0
     if not bandwidth:
-        raise UnusableError(f"network {overrides.show(text)} is not known; write it as 400Gb, 6GB/s or NVLink")
-    return Network(text, bandwidth, microseconds * 1e-6)
+        raise InputError(f"network {overrides.show(text)} is not known; write it as 400Gb, 6GB/s or NVLink")
+    return Link(text, bandwidth, microseconds * 1e-6)
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepEstimate:
     """What a way of training comes to. `step` is the sum of the next four, in seconds."""
 
-    way: str
+    strategy: str
     replicas: int
     processes: int
     batch: int
@@ -213,28 +218,45 @@ class Plan:
     limit: str  # what takes most
 
 
-def predict(
-    recipe: Recipe, way: str, replicas: int, device: Device, network: Network, precision: str, *,
-    batch: int | None = None, input: float | None = None, pictures: int = PICTURES,
-) -> Plan:  # fmt: skip
+def estimate_step(
+    recipe: Recipe,
+    strategy: str,
+    replicas: int,
+    device: DeviceModel,
+    network: Link,
+    precision: str,
+    *,
+    batch: int | None = None,
+    input: float | None = None,
+    pictures: int = PICTURES,
+) -> StepEstimate:
     """One way of training. `batch` is of all replicas together; `input`: pictures/s that a process can be fed."""
     net, lone, batch = recipe.net, recipe.sgd.batch, batch or recipe.sgd.batch
-    sent = traffic(net, way, replicas, batch, BYTES[precision])
-    held = parts(net, way, replicas, batch, BYTES[precision])
-    processes = replicas * (net.towers if way == "towers" and isinstance(net, Net) else 1)
+    sent = traffic(net, strategy, replicas, batch, BYTES[precision])
+    held = parts(net, strategy, replicas, batch, BYTES[precision])
+    processes = replicas * (net.towers if strategy == "towers" and isinstance(net, Net) else 1)
     taken = timeline(held, device, network, precision, replicas, processes)
     step = max(sum(taken.values()), -(-batch // replicas) / input if input else 0.0)
     taken["input"] = step - sum(taken.values())
-    rate, single = batch / step, lone / max(alone(net, device, precision, lone), lone / input if input else 0.0)
-    return Plan(
-        way, replicas, processes, batch, step, **taken, sent=sent, sent_each=sum(sent.values()) / processes, rate=rate,
-        efficiency=rate / processes / single, hours=recipe.epochs * math.ceil(pictures / batch) * step / 3600,
+    rate, single = batch / step, lone / max(seconds_alone(net, device, precision, lone), lone / input if input else 0.0)
+    return StepEstimate(
+        strategy,
+        replicas,
+        processes,
+        batch,
+        step,
+        **taken,
+        sent=sent,
+        sent_each=sum(sent.values()) / processes,
+        rate=rate,
+        efficiency=rate / processes / single,
+        hours=recipe.epochs * math.ceil(pictures / batch) * step / 3600,
         limit=max(taken, key=lambda name: taken[name]),
-    )  # fmt: skip
+    )
 
 
 def timeline(
-    held: list[Part], device: Device, network: Network, precision: str, replicas: int, processes: int
+    held: list[Part], device: DeviceModel, network: Link, precision: str, replicas: int, processes: int
 ) -> dict[str, float]:
     """Seconds of a step: compute, what compute waits for the network, and the update."""
 
@@ -253,77 +275,96 @@ def timeline(
     return {"compute": sum(map(sum, times)), "network": waited + max(free - now, 0.0), "update": device.update(held)}
 
 
-def alone(net: AnyNet, device: Device, precision: str, batch: int) -> float:
+def seconds_alone(net: AnyNet, device: DeviceModel, precision: str, batch: int) -> float:
     """Seconds of a step of one device on its own."""
     whole = parts(net, "data", 1, batch, BYTES[precision])
     return sum(sum(device.seconds(part, precision)) for part in whole) + device.update(whole)
 
 
 @dataclass(frozen=True)
-class Stop:
+class ScalingLimit:
     """Where a way stops paying: twice as many processes as `pays` are less than PAYS times as fast."""
 
-    way: str
+    strategy: str
     pays: int
     tried: int
-    fastest: Plan
+    fastest: StepEstimate
 
     def __str__(self) -> str:
         end = f"a doubling makes it less than {PAYS} times as fast" if self.pays < self.tried else "no more were tried"
         many, best = f"{self.pays} process{'es' * (self.pays > 1)}", self.fastest
         fastest = f"fastest with {best.processes}, {best.rate:,.0f} pictures/s and {best.hours:.3g} hours"
-        return f"{self.way} pays up to {many} ({end}); {fastest}"
+        return f"{self.strategy} pays up to {many} ({end}); {fastest}"
 
 
-def stops(way: str, plan: Callable[[str, int], Plan], most: int = 1024) -> Stop:
+def scaling_limit(strategy: str, plan: Callable[[str, int], StepEstimate], most: int = 1024) -> ScalingLimit:
     """Doublings from one device alone up to `most` replicas; `plan` predicts a way with so many."""
-    plans, replicas = [plan("data", 1)], 1 if way == "towers" else 2
+    plans, replicas = [plan("data", 1)], 1 if strategy == "towers" else 2
     while replicas <= most:
         try:
-            plans.append(plan(way, replicas))
-        except UnusableError:  # no batch, or layer, to be split further
+            plans.append(plan(strategy, replicas))
+        except InputError:  # no batch, or layer, to be split further
             break
         replicas *= 2
     last = next((few for few, many in pairwise(plans) if many.rate < PAYS * few.rate), plans[-1])
-    return Stop(way, last.processes, plans[-1].processes, max(plans, key=lambda plan: plan.rate))
+    return ScalingLimit(strategy, last.processes, plans[-1].processes, max(plans, key=lambda plan: plan.rate))
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Forecast:
     """All ways beside each other; `refused` says why the net cannot be trained in the others."""
 
-    plans: list[Plan]
-    stops: list[Stop]
+    plans: list[StepEstimate]
+    stops: list[ScalingLimit]
     refused: dict[str, str]
     notes: list[str]
 
 
-def outlook(
-    recipe: Recipe, replicas: int, device: Device, network: Network, precision: str, *, weak: bool = False,
-    input: float | None = None, pictures: int = PICTURES,
-) -> Outlook:  # fmt: skip
+def forecast(
+    recipe: Recipe,
+    replicas: int,
+    device: DeviceModel,
+    network: Link,
+    precision: str,
+    *,
+    weak: bool = False,
+    input: float | None = None,
+    pictures: int = PICTURES,
+) -> Forecast:
     """Every way that the recipe's net can be trained. `weak`: the recipe's batch is one replica's, not that of all.
 
-    Raises UnusableError if there is none.
+    Raises InputError if there is none.
     """
 
     def batch(replicas: int) -> int:
         return recipe.sgd.batch * (replicas if weak else 1)
 
-    def plan(way: str, replicas: int) -> Plan:
-        return predict(
-            recipe, way, replicas, device, network, precision, batch=batch(replicas), input=input, pictures=pictures
+    def plan(strategy: str, replicas: int) -> StepEstimate:
+        return estimate_step(
+            recipe,
+            strategy,
+            replicas,
+            device,
+            network,
+            precision,
+            batch=batch(replicas),
+            input=input,
+            pictures=pictures,
         )
 
-    refused = {way: words for way in WAYS if (words := refusal(recipe.net, way, replicas, batch(replicas)))}
-    able = [way for way in WAYS if way not in refused]
+    refused = {
+        strategy: words
+        for strategy in STRATEGIES
+        if (words := refusal(recipe.net, strategy, replicas, batch(replicas)))
+    }
+    able = [way for way in STRATEGIES if way not in refused]
     if not able:
-        raise UnusableError(refused["data"])
-    ends = [stops(way, plan) for way in able]
-    return Outlook([plan(way, replicas) for way in able], ends, refused, notes(device, network, weak))
+        raise InputError(refused["data"])
+    ends = [scaling_limit(strategy, plan) for strategy in able]
+    return Forecast([plan(way, replicas) for way in able], ends, refused, notes(device, network, weak))
 
 
-def notes(device: Device, network: Network, weak: bool) -> list[str]:
+def notes(device: DeviceModel, network: Link, weak: bool) -> list[str]:
     """What the figures rest on, and what they leave out."""
     words = [
         "Bytes are exact: gradients and joins of a step, without the protocol's own and a few numbers of agreement.",

@@ -23,7 +23,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from alexnet.config import overrides
-from alexnet.core.errors import FailedError, StoppedError, UnusableError
+from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import Share, bounds, launch
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Axis:
         """Which share of what they divide is this process's."""
         return self.index, self.size
 
-    def sum(self, x: Tensor, what: str) -> dist.Work | None:
+    def all_reduce(self, x: Tensor, what: str) -> dist.Work | None:
         """Begin to replace x by the sum of everyone's; done when what is returned has been waited for.
 
         x lies in memory in the same order everywhere, maps last or not.
@@ -58,7 +58,7 @@ class Axis:
         dense = x if x.is_contiguous() else x.permute(0, 2, 3, 1)
         return dist.all_reduce(dense, group=self.group, async_op=True)
 
-    def gather(self, x: Tensor, dim: int, what: str, sizes: Sequence[int] = ()) -> Tensor:
+    def all_gather(self, x: Tensor, dim: int, what: str, sizes: Sequence[int] = ()) -> Tensor:
         """Everyone's x side by side along `dim`; where they differ in size there, `sizes` says how."""
         if self.size == 1:
             return x
@@ -75,7 +75,7 @@ class Axis:
             parts = [part.narrow(dim, 0, size) for part, size in zip(parts, sizes, strict=True)]
         return back(torch.cat(parts, dim))
 
-    def scatter_sum(self, x: Tensor, dim: int, what: str, sizes: Sequence[int] = ()) -> Tensor:
+    def reduce_scatter(self, x: Tensor, dim: int, what: str, sizes: Sequence[int] = ()) -> Tensor:
         """This process's part along `dim` of the sum of everyone's x: what `gather` is backwards."""
         if self.size == 1:
             return x
@@ -83,9 +83,9 @@ class Axis:
         pieces = x.split(list(sizes) or x.shape[dim] // self.size, dim)
         own = pieces[self.index].shape
         # Summed in the order of the processes, whoever holds the part.
-        return back(torch.stack(self.exchange(pieces, [own] * self.size, what)).sum(0))
+        return back(torch.stack(self.all_to_all(pieces, [own] * self.size, what)).sum(0))
 
-    def exchange(self, pieces: Sequence[Tensor], shapes: Sequence[Sequence[int]], what: str) -> list[Tensor]:
+    def all_to_all(self, pieces: Sequence[Tensor], shapes: Sequence[Sequence[int]], what: str) -> list[Tensor]:
         """Give each process its piece, and get one of the given shape from each."""
         sent = torch.cat([piece.reshape(-1) for piece in pieces])
         counts = [math.prod(shape) for shape in shapes]
@@ -102,7 +102,7 @@ class Mesh:
         self.replicas, self.towers, self.everyone = replicas or Axis(), towers or Axis(), everyone or Axis()
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes and speaks."""
         return self.everyone.index == 0
 
@@ -110,41 +110,41 @@ class Mesh:
         """Bytes that this process has sent for the net's sake, by what for."""
         return self.replicas.sent + self.towers.sent
 
-    def tell(self, value: Any) -> list[Any]:
+    def all_gather_json(self, value: Any) -> list[Any]:
         """Everyone's value, which is JSON."""
         if self.everyone.size == 1:
             return [value]
         said = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
-        sizes = [int(n) for n in self.everyone.gather(torch.tensor([len(said)]), 0, "words")]
-        words = self.everyone.gather(said, 0, "words", sizes).split(sizes)
+        sizes = [int(n) for n in self.everyone.all_gather(torch.tensor([len(said)]), 0, "words")]
+        words = self.everyone.all_gather(said, 0, "words", sizes).split(sizes)
         return [json.loads(bytes(w.tolist())) for w in words]
 
-    def together(self, act: Callable[[], T]) -> T:
+    def run_on_all(self, act: Callable[[], T]) -> T:
         """What `act` gives here, once it has succeeded in every process; else all raise, and rank 0 says whose reasons.
 
-        Raises UnusableError or FailedError as `act` did, the former where both happened.
+        Raises InputError or WorkFailed as `act` did, the former where both happened.
         """
         if self.everyone.size == 1:
             return act()
         made, failure = None, None
         try:
             made = act()
-        except (UnusableError, FailedError) as error:
-            failure = [isinstance(error, UnusableError), str(error)]
+        except (InputError, WorkFailed) as error:
+            failure = [isinstance(error, InputError), str(error)]
         except OSError as error:
             failure = [False, f"{error.filename}: {error.strerror}" if error.filename else str(error)]
-        failures = {rank: told for rank, told in enumerate(self.tell(failure)) if told}
+        failures = {rank: told for rank, told in enumerate(self.all_gather_json(failure)) if told}
         if failures:
             self.refuse(failures)
         return made  # type: ignore[return-value]
 
     @contextmanager
-    def same(self) -> Iterator[None]:
+    def raise_once(self) -> Iterator[None]:
         """What fails in here fails in every process alike, which they need not tell each other: rank 0 says it."""
         try:
             yield
-        except (UnusableError, FailedError) as error:
-            error.elsewhere = not self.leads
+        except (InputError, WorkFailed) as error:
+            error.elsewhere = not self.is_main
             raise
 
     def refuse(self, failures: dict[int, list[Any]]) -> None:
@@ -154,42 +154,42 @@ class Mesh:
             words = reasons.pop()
         else:
             words = "; ".join(f"rank {rank}: {text}" for rank, (_, text) in failures.items())
-        error = (UnusableError if any(usage for usage, _ in failures.values()) else FailedError)(words)
-        error.elsewhere = not self.leads
+        error = (InputError if any(usage for usage, _ in failures.values()) else WorkFailed)(words)
+        error.elsewhere = not self.is_main
         raise error
 
-    def alike(self, facts: dict[str, Any]) -> None:
-        """Raise UnusableError, naming rank and difference, unless all processes have the same facts."""
-        first, *others = self.tell(facts)
+    def check_equal(self, facts: dict[str, Any]) -> None:
+        """Raise InputError, naming rank and difference, unless all processes have the same facts."""
+        first, *others = self.all_gather_json(facts)
         different = {
             rank: [True, f"{name} is {told.get(name)!r}, and {first.get(name)!r} on rank 0; start all alike"]
             for rank, told in enumerate(others, 1)
-            for name in overrides.differing(first, told)[:1]
+            for name in overrides.differing_names(first, told)[:1]
         }
         if different:
             self.refuse(different)
 
-    def settled(self, what: str, see: Callable[[], Any]) -> Any:
+    def wait_until_equal(self, what: str, see: Callable[[], Any]) -> Any:
         """What all see alike on a disk that they share, which may show one machine later what another has written.
 
-        Raises what `see` does, in all of them, and UnusableError, with rank and difference, where they do not within
+        Raises what `see` does, in all of them, and InputError, with rank and difference, where they do not within
         `SHARED_DISK` seconds.
         """
         for _ in range(LOOKS):
-            seen, *others = self.tell(self.together(see))
+            seen, *others = self.all_gather_json(self.run_on_all(see))
             if all(other == seen for other in others):
                 return seen
             time.sleep(SHARED_DISK / LOOKS)
-        seen = self.together(see)
-        self.alike({f"{what}, on a disk that all share,": seen})
+        seen = self.run_on_all(see)
+        self.check_equal({f"{what}, on a disk that all share,": seen})
         return seen
 
-    def hear(self) -> "Heard":
+    def max_async(self) -> "LaggedMax":
         """A number that all will agree on, again and again."""
-        return Heard(self.everyone)
+        return LaggedMax(self.everyone)
 
 
-class Heard:
+class LaggedMax:
     """The largest of the numbers that all processes name, one call later, so that nobody waits; at once if alone."""
 
     def __init__(self, axis: Axis) -> None:
@@ -213,10 +213,10 @@ class Heard:
 
 
 @contextmanager
-def joined(device: torch.device, towers: int = 1, timeout: float = TIMEOUT) -> Iterator[Mesh]:
+def open_mesh(device: torch.device, towers: int = 1, timeout: float = TIMEOUT) -> Iterator[Mesh]:
     """The mesh of all processes that the launcher has started, world / towers x towers; one process is a mesh too.
 
-    Raises FailedError where a peer is lost, or is not heard of for `timeout` seconds.
+    Raises WorkFailed where a peer is lost, or is not heard of for `timeout` seconds.
     """
     facts = launch()
     if facts.world == 1:
@@ -225,27 +225,29 @@ def joined(device: torch.device, towers: int = 1, timeout: float = TIMEOUT) -> I
         return
     kind, wait = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timedelta(seconds=timeout)
     try:
-        dist.init_process_group(kind, timeout=wait, store=store(wait), rank=facts.rank, world_size=facts.world)
+        dist.init_process_group(
+            kind, timeout=wait, store=rendezvous_store(wait), rank=facts.rank, world_size=facts.world
+        )
         try:
-            mesh = arranged(device, towers, timeout)
+            mesh = build_mesh(device, towers, timeout)
             yield mesh
-            mesh.tell("done")  # nobody leaves before all have what they need of him
+            mesh.all_gather_json("done")  # nobody leaves before all have what they need of him
         except BaseException:
             if device.type == "cpu":  # NCCL would wait here for peers that may be no more
                 dist.destroy_process_group()
             raise
         dist.destroy_process_group()
-    except (UnusableError, FailedError, StoppedError):
+    except (InputError, WorkFailed, Stopped):
         raise
     except RuntimeError as error:
-        if words := lost(error):
-            raise FailedError(f"rank {facts.rank} of {facts.world}: {words}") from None
+        if words := lost_peer(error):
+            raise WorkFailed(f"rank {facts.rank} of {facts.world}: {words}") from None
         raise
 
 
-def store(wait: timedelta) -> Store:
+def rendezvous_store(wait: timedelta) -> Store:
     """Where the processes of this start of the job find each other."""
-    found, meetings = met(os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT"), wait)
+    found, meetings = rendezvous_once(os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT"), wait)
     found.set_timeout(wait)
     # The store outlives a meeting, and a launcher's a start, and with it the addresses of processes that are no more.
     facts = launch()
@@ -253,26 +255,26 @@ def store(wait: timedelta) -> Store:
     return PrefixStore(f"{start}meeting {next(meetings)}", found)
 
 
-def met(address: str | None, port: str | None, wait: timedelta) -> tuple[Store, Iterator[int]]:
+def rendezvous_once(address: str | None, port: str | None, wait: timedelta) -> tuple[Store, Iterator[int]]:
     """The store at an address, and the numbers of the meetings there: the first process serves it to all of them."""
     if (address, port) not in STORES:
         try:
             found, *_ = next(rendezvous("env://", timeout=wait))
         except ValueError as error:
-            raise UnusableError(f"{error}; start the processes with torchrun") from None
+            raise InputError(f"{error}; start the processes with torchrun") from None
         STORES[address, port] = found, itertools.count()
     return STORES[address, port]
 
 
-def arranged(device: torch.device, towers: int, timeout: float = TIMEOUT) -> Mesh:
+def build_mesh(device: torch.device, towers: int, timeout: float = TIMEOUT) -> Mesh:
     """The processes that are there as world / towers x towers."""
     everyone = Axis(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
     everyones = Mesh(everyone=everyone)
-    everyones.alike({"towers in processes of their own": towers})
-    with everyones.same():
+    everyones.check_equal({"towers in processes of their own": towers})
+    with everyones.raise_once():
         check_towers(towers, everyone.size)
         if device.type == "cuda":
-            check_devices(everyones.tell([socket.gethostname(), str(device)]))
+            check_devices(everyones.all_gather_json([socket.gethostname(), str(device)]))
     ranks = torch.arange(everyone.size).view(-1, towers)
     names = ("replicas", "towers")
     # Made here, and not by the mesh, which would have each group wait for half an hour whatever the timeout.
@@ -285,23 +287,21 @@ def arranged(device: torch.device, towers: int, timeout: float = TIMEOUT) -> Mes
 
 
 def check_towers(towers: int, world: int) -> None:
-    """Raise UnusableError unless so many processes make whole replicas."""
+    """Raise InputError unless so many processes make whole replicas."""
     if world % towers:
         there = "there is one process" if world == 1 else f"there are {world} processes"
         advice = f"start it with torchrun --nproc-per-node {towers}, or a multiple of that"
-        raise UnusableError(f"--towers-apart: {there}, and each replica takes {towers}; {advice}")
+        raise InputError(f"--towers-apart: {there}, and each replica takes {towers}; {advice}")
 
 
 def check_devices(places: list[list[str]]) -> None:
-    """Raise UnusableError where two processes are to share a device, which NCCL cannot."""
+    """Raise InputError where two processes are to share a device, which NCCL cannot."""
     for rank, (host, device) in enumerate(places):
         if (first := places.index([host, device])) < rank:
-            raise UnusableError(
-                f"ranks {first} and {rank} both take {device} of {host}; leave --device out, or say cuda"
-            )
+            raise InputError(f"ranks {first} and {rank} both take {device} of {host}; leave --device out, or say cuda")
 
 
-def lost(error: RuntimeError) -> str:
+def lost_peer(error: RuntimeError) -> str:
     """In words, if this is how torch.distributed says that a peer does not answer; else nothing."""
     text = str(error)
     advice = "the last checkpoint stands: see what the others said, and go on with --resume"

@@ -15,118 +15,128 @@ from torch import Tensor
 
 from alexnet.config import overrides
 from alexnet.config.recipe import AnyNet, Net
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.core.launch import bounds
 from alexnet.distributed.mesh import Axis, Mesh
-from alexnet.distributed.strategy import WAYS
+from alexnet.distributed.strategy import STRATEGIES
 from alexnet.models.alexnet import outputs
-from alexnet.models.shard import Layout, own, unchanged
+from alexnet.models.shard import ModelShard, own, unchanged
 
 
 @dataclass(frozen=True)
-class Spread:
+class Sharding:
     """A way for a net to lie over a mesh.
 
     `split`: for each layer of which no process has all, the outputs of the whole and the processes that share it.
     """
 
-    way: str = "data"
+    strategy: str = "data"
     mesh: Mesh = field(default_factory=Mesh)
-    layout: Layout = field(default_factory=Layout)
+    model_shard: ModelShard = field(default_factory=ModelShard)
     split: Mapping[str, tuple[int, Axis]] = field(default_factory=dict)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Which processes there are."""
         replicas, towers = self.mesh.replicas.size, self.mesh.towers.size
-        if self.way == "data":
+        if self.strategy == "data":
             return f"{replicas} process{'es' * (replicas > 1)}"
-        if self.way == "towers":
+        if self.strategy == "towers":
             return f"{replicas} x {towers} processes, towers apart"
         return f"{replicas} process{'es' * (replicas > 1)}, fully connected layers shared out"
 
-    def whole(self, tensors: Mapping[str, Tensor], what: str = "whole") -> dict[str, Tensor]:
+    def gather(self, tensors: Mapping[str, Tensor], what: str = "whole") -> dict[str, Tensor]:
         """Tensors named as in a state_dict, with what the other processes hold of them: all take part in it."""
         return {name: self._gathered(name, tensor, what) for name, tensor in tensors.items()}
 
-    def part(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def shard(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What of whole tensors this process holds."""
         parts = {}
         for name, tensor in tensors.items():
-            first, end = self.layout.part(layer(name), len(tensor))
+            first, end = self.model_shard.bounds_of(layer_of(name), len(tensor))
             parts[name] = tensor[first:end]
         return parts
 
-    def total(self, squares: Tensor, names: Sequence[str]) -> Tensor:
+    def sum_over_parts(self, squares: Tensor, names: Sequence[str]) -> Tensor:
         """Sums over the units of layers, a column for each layer named, with those that other processes hold."""
         if not self.split:
             return squares
         _, axis = next(iter(self.split.values()))
         shared = squares.clone()
-        if work := axis.sum(shared, "norms"):
+        if work := axis.all_reduce(shared, "norms"):
             work.wait()
-        apart = torch.tensor([layer(name) in self.split for name in names], device=squares.device)
+        apart = torch.tensor([layer_of(name) in self.split for name in names], device=squares.device)
         return torch.where(apart, shared, squares)
 
     def _gathered(self, name: str, tensor: Tensor, what: str) -> Tensor:
-        if layer(name) not in self.split:
+        if layer_of(name) not in self.split:
             return tensor
-        outputs, axis = self.split[layer(name)]
-        return axis.gather(tensor.detach(), 0, what, [end - first for first, end in bounds(outputs, axis.size)])
+        outputs, axis = self.split[layer_of(name)]
+        return axis.all_gather(tensor.detach(), 0, what, [end - first for first, end in bounds(outputs, axis.size)])
 
 
-def spread(mesh: Mesh, way: str, net: AnyNet) -> Spread:
-    """How the net lies over the mesh; raises UnusableError where that way is not for it."""
-    if way not in WAYS:
-        raise UnusableError(overrides.unknown(way, way, list(WAYS), "", what="way"))
-    if way == "data":
-        return Spread(way, mesh)
+def sharding(mesh: Mesh, strategy: str, net: AnyNet) -> Sharding:
+    """How the net lies over the mesh; raises InputError where that way is not for it."""
+    if strategy not in STRATEGIES:
+        raise InputError(overrides.unknown_name(strategy, strategy, list(STRATEGIES), "", what="strategy"))
+    if strategy == "data":
+        return Sharding(strategy, mesh)
     if not isinstance(net, Net):
         lacking = type(net).__name__
-        raise UnusableError(f"--{flag(way)}: a way for AlexNet's layers, which a {lacking} lacks; leave it out")
-    if way == "towers":
+        raise InputError(f"--{option_of(strategy)}: a way for AlexNet's layers, which a {lacking} lacks; leave it out")
+    if strategy == "towers":
         if net.towers != mesh.towers.size:
-            raise UnusableError(f"--{flag(way)}: the recipe's net.towers is {net.towers}; it must be 2")
+            raise InputError(f"--{option_of(strategy)}: the recipe's net.towers is {net.towers}; it must be 2")
         axis = mesh.towers
         first = net.layers[2]  # where the towers first meet, if they do before fc8
-        layout = Layout(
-            axis.size, axis.index, axis.size, axis.index,
+        layout = ModelShard(
+            axis.size,
+            axis.index,
+            axis.size,
+            axis.index,
             conv3=partial(join, axis, f"join {first}") if net.talk else unchanged,
             conv6=partial(join, axis, "join conv6") if net.talk else unchanged,
             fc6=(lambda x, _: join(axis, "join fc6", x)) if net.talk else own,
             fc7=partial(join, axis, "join fc7") if net.talk else unchanged,
             # Every process has all of fc8, and with it all of the gradient for what goes in.
             fc8=partial(join, axis, "join fc8", alike=True),
-        )  # fmt: skip
-        return Spread(way, mesh, layout, {name: (n, axis) for name, n in outputs(net).items() if name != "fc8"})
+        )
+        return Sharding(strategy, mesh, layout, {name: (n, axis) for name, n in outputs(net).items() if name != "fc8"})
     axis = mesh.replicas
     if not net.talk:
-        raise UnusableError(f"--{flag(way)}: net.talk is false, and towers that do not meet are not shared by units")
+        raise InputError(
+            f"--{option_of(strategy)}: net.talk is false, and towers that do not meet are not shared by units"
+        )
     if net.hidden % axis.size:
-        raise UnusableError(f"--{flag(way)}: {net.hidden} units of fc6 and fc7 are not to be shared by {axis.size}")
-    layout = Layout(
-        units=axis.size, unit=axis.index, fc8_apart=True, gathers=True,
+        raise InputError(
+            f"--{option_of(strategy)}: {net.hidden} units of fc6 and fc7 are not to be shared by {axis.size}"
+        )
+    layout = ModelShard(
+        units=axis.size,
+        unit=axis.index,
+        fc8_apart=True,
+        gathers=True,
         fc6=lambda x, runs: join(axis, "join fc6", x, 0, [n for _, n in runs]),
         fc7=partial(join, axis, "join fc7"),
         fc8=partial(join, axis, "join fc8"),
         out=lambda x, runs: logits(axis, x, [n for _, n in runs], net.classes),
-    )  # fmt: skip
-    return Spread(way, mesh, layout, {name: (n, axis) for name, n in outputs(net).items() if name.startswith("fc")})
+    )
+    return Sharding(
+        strategy, mesh, layout, {name: (n, axis) for name, n in outputs(net).items() if name.startswith("fc")}
+    )
 
 
-def layer(name: str) -> str:
+def layer_of(name: str) -> str:
     """The layer that a parameter such as "conv1.bias" is of."""
     return name.split(".")[0]
 
 
-def flag(way: str) -> str:
+def option_of(strategy: str) -> str:
     """The option that asks for a way."""
-    return {"towers": "towers-apart"}.get(way, way)
+    return {"towers": "towers-apart"}.get(strategy, strategy)
 
 
-def join(
-    axis: Axis, what: str, x: Tensor, dim: int = 1, sizes: Sequence[int] = (), *, alike: bool = False
-) -> Tensor:  # fmt: skip
+def join(axis: Axis, what: str, x: Tensor, dim: int = 1, sizes: Sequence[int] = (), *, alike: bool = False) -> Tensor:
     """The maps (or units) of all towers, of which this process has x; or the pictures of all replicas (section 3.2)."""
     return Join.apply(x, axis, dim, what, sizes, alike)  # type: ignore[no-untyped-call]
 
@@ -148,7 +158,7 @@ class Join(torch.autograd.Function):
         ctx.given = axis, dim, what, sizes, alike, x.shape[dim]
         if axis.size == 1:
             return x.view_as(x)
-        return axis.gather(x, dim, what, sizes)
+        return axis.all_gather(x, dim, what, sizes)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -168,7 +178,7 @@ class Logits(torch.autograd.Function):
         if axis.size == 1:
             return x.view_as(x)
         own = pictures[axis.index]
-        return torch.cat(axis.exchange(x.split(list(pictures)), [(own, n) for n in shares], "logits"), 1)
+        return torch.cat(axis.all_to_all(x.split(list(pictures)), [(own, n) for n in shares], "logits"), 1)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -186,15 +196,15 @@ class Gradients(Mapping[str, Tensor]):
     ends it. Parts are added up in float32 at least; the sum travels in the type of the gradient.
     """
 
-    def __init__(self, seen: Mapping[str, Tensor], spread: Spread, parts: int = 1) -> None:
+    def __init__(self, seen: Mapping[str, Tensor], sharding: Sharding, parts: int = 1) -> None:
         self.seen, self.parts, self.to_come = seen, parts, 0
         self.parts_sum: dict[str, Tensor] = {}
         self.sent: dict[str, Tensor] = {}
         self.works: list[dist.Work | None] = []
         for name, w in seen.items():
             # A layer that the replicas share out has seen all pictures already.
-            shared = spread.layout.gathers and layer(name) in spread.split
-            axis = Axis() if shared else spread.mesh.replicas
+            shared = sharding.model_shard.gathers and layer_of(name) in sharding.split
+            axis = Axis() if shared else sharding.mesh.replicas
             if parts > 1 or axis.size > 1:
                 w.register_post_accumulate_grad_hook(partial(self._made, name, axis))
 
@@ -228,7 +238,7 @@ class Gradients(Mapping[str, Tensor]):
             gradient = self.parts_sum[name]
         if self.to_come == 0:
             self.sent[name] = gradient if axis.size == 1 else gradient.to(w.dtype)
-            self.works.append(axis.sum(self.sent[name], "gradients"))
+            self.works.append(axis.all_reduce(self.sent[name], "gradients"))
 
     def __getitem__(self, name: str) -> Tensor:
         if name in self.sent:

@@ -17,9 +17,27 @@ from alexnet.figures.top5 import top5
 from alexnet.figures.views_and_dropout import chances
 
 __all__ = [
-    "CAPTIONS", "NAMES", "QUICK", "architecture", "chances", "confusion", "curves", "draw", "figure_1", "kernels",
-    "maps", "neighbours", "of_run", "of_study", "reached", "reading", "rendered", "save", "top5", "training_errors",
-]  # fmt: skip
+    "CAPTIONS",
+    "NAMES",
+    "QUICK",
+    "architecture",
+    "chances",
+    "confusion",
+    "curves",
+    "draw",
+    "figure_1",
+    "kernels",
+    "maps",
+    "neighbours",
+    "of_run",
+    "of_study",
+    "reached",
+    "reading",
+    "rendered",
+    "save",
+    "top5",
+    "training_errors",
+]
 
 
 def draw(
@@ -27,7 +45,7 @@ def draw(
 ) -> tuple[list[Path], dict[str, str]]:
     """Write the figures of a run to the folder `out`; returns the files, a PNG and an SVG each, and why any is missing.
 
-    `names` chooses among NAMES; `progress` is of_run's. Of a study it is figure 1. Raises UnusableError as of_run and
+    `names` chooses among NAMES; `progress` is of_run's. Of a study it is figure 1. Raises InputError as of_run and
     of_study do.
     """
     from alexnet.runs.folder import is_run

@@ -4,25 +4,25 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from alexnet.config.recipe import Net
-from alexnet.figures.style import INK, SMALL, SOFT, TEXT, TOWERS, sheet, title
+from alexnet.figures.style import INK, SMALL, SOFT, TEXT, TOWERS, new_figure, title
 from alexnet.models import layer_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from alexnet.models.build import Network
-from alexnet.figures.run_data import Subject
+    from alexnet.models.build import AnyModel
+from alexnet.figures.run_data import RunData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from alexnet.models.build import Network
+    from alexnet.models.build import AnyModel
 
 APART = 1.25  # of the towers' middles from the figure's
 
 
-def architecture(net: "Network") -> "Figure":
+def architecture(net: "AnyModel") -> "Figure":
     """The layers as boxes as high as their maps' sides and as wide as their number, of two towers above each other.
 
     Where the input of a layer comes from both towers the lines cross; the last layer belongs to neither. All numbers
@@ -30,11 +30,11 @@ def architecture(net: "Network") -> "Figure":
     """
     from matplotlib.lines import Line2D
 
-    layers = layer_table.walk(net.net)
+    layers = layer_table.layers_of(net.net)
     shown = [layer for layer in layers if not layer.name.startswith("pool")]
     pools = {layer.name[4:]: layer for layer in layers if layer.name.startswith("pool")}
     towers = getattr(net.net, "towers", 1)
-    figure = sheet(max(7.5, 1.42 * (len(shown) + 1)), 6.6 if towers > 1 else 4.8)
+    figure = new_figure(max(7.5, 1.42 * (len(shown) + 1)), 6.6 if towers > 1 else 4.8)
     axes = figure.subplots()
     axes.set_axis_off()
     high = APART + 1.1 if towers > 1 else 1.25
@@ -45,10 +45,9 @@ def architecture(net: "Network") -> "Figure":
     for x, layer in enumerate(shown, 1):
         parts = towers if x < len(shown) else 1
         middles = [APART, -APART] if parts == 2 else [0.0]
-        rows.append([
-            _box(axes, x, y, layer.maps // parts, layer.side, net.net.input, TOWERS[i])
-            for i, y in enumerate(middles)
-        ])  # fmt: skip
+        rows.append(
+            [_box(axes, x, y, layer.maps // parts, layer.side, net.net.input, TOWERS[i]) for i, y in enumerate(middles)]
+        )
         _lines(axes, rows[-2], rows[-1], meets(net, layer.name))
     for x, column in enumerate(
         [["input", "kernels", "then", "weights"], *(said(net, layer, pools) for layer in shown)]
@@ -56,24 +55,34 @@ def architecture(net: "Network") -> "Figure":
         for line, words in enumerate(column):
             name, heading = line == 0, line > 0 and x == 0
             axes.text(
-                x, -high - 0.02 - 0.235 * line, words, ha="center", va="top", fontsize=TEXT if name else SMALL,
-                weight="bold" if name else "normal", style="italic" if heading else "normal",
+                x,
+                -high - 0.02 - 0.235 * line,
+                words,
+                ha="center",
+                va="top",
+                fontsize=TEXT if name else SMALL,
+                weight="bold" if name else "normal",
+                style="italic" if heading else "normal",
                 color=INK if name or (line == 3 and x) else SOFT,
-            )  # fmt: skip
+            )
     if towers > 1:
         for tower, y in enumerate((APART, -APART)):
             axes.text(-0.5, y, f"tower {tower}", rotation=90, ha="center", va="center", fontsize=TEXT, color=INK)
         marks = [Line2D([], [], color=INK, lw=1.2), Line2D([], [], color=INK, lw=1.6, ls=(0, (4, 2)))]
         axes.legend(
-            marks, ["within a tower", "from the other tower"], loc="upper right", frameon=False, fontsize=SMALL,
+            marks,
+            ["within a tower", "from the other tower"],
+            loc="upper right",
+            frameon=False,
+            fontsize=SMALL,
             bbox_to_anchor=(1, 1.03),
-        )  # fmt: skip
+        )
     weights, adds = (sum(getattr(layer, n) for layer in layers) for n in ("weights", "multiply_adds"))
     title(figure, f"{weights:,} weights, {sum(layer.units for layer in layers):,} units, {_large(adds)} multiply-adds")
     return figure
 
 
-def said(net: "Network", layer: layer_table.Layer, pools: dict[str, layer_table.Layer]) -> list[str]:
+def said(net: "AnyModel", layer: layer_table.Layer, pools: dict[str, layer_table.Layer]) -> list[str]:
     """What stands beneath a layer: its name, its kernels, what follows it, its weights."""
     number = layer.name.lstrip("abcdefghijklmnopqrstuvwxyz")
     kernel = _window(layer)
@@ -90,7 +99,7 @@ def said(net: "Network", layer: layer_table.Layer, pools: dict[str, layer_table.
     return [layer.name, what, ", ".join(after), f"{layer.weights:,}"]
 
 
-def follows(net: "Network", number: str) -> list[str]:
+def follows(net: "AnyModel", number: str) -> list[str]:
     """What follows a convolution beside its activation, "norm" and "pool", in its order."""
     from alexnet.models import cifar
 
@@ -102,7 +111,7 @@ def follows(net: "Network", number: str) -> list[str]:
     return [*norm, *(["pool"] if number in ("1", "2", "5") else [])]
 
 
-def meets(net: "Network", layer: str) -> bool:
+def meets(net: "AnyModel", layer: str) -> bool:
     """Whether every output of a layer sees all of its input, of both towers where there are two."""
     return not isinstance(net.net, Net) or layer_table.groups(net.net, layer) == 1
 
@@ -141,12 +150,19 @@ def _lines(
             if other and not joined:
                 continue
             axes.annotate(
-                "", (x - half - 0.03, y), (x0 + half0 + 0.05, y0), zorder=1,
+                "",
+                (x - half - 0.03, y),
+                (x0 + half0 + 0.05, y0),
+                zorder=1,
                 arrowprops={
-                    "arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0, "lw": 1.6 if other else 1.2,
+                    "arrowstyle": "-|>",
+                    "color": INK,
+                    "shrinkA": 0,
+                    "shrinkB": 0,
+                    "lw": 1.6 if other else 1.2,
                     "linestyle": (0, (4, 2)) if other else "-",
                 },
-            )  # fmt: skip
+            )
 
 
 def _window(layer: layer_table.Layer) -> tuple[int, int] | None:
@@ -159,7 +175,7 @@ def _large(number: int) -> str:
     return f"{number / 1e9:.2f} billion" if number >= 1e9 else f"{number / 1e6:.1f} million"
 
 
-def draw_architecture(subject: Subject) -> "Figure":
+def draw_architecture(subject: RunData) -> "Figure":
     """Figure 2, of the run's recipe."""
     import torch
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,11 +15,11 @@ from alexnet.figures.conv1_kernels import draw_kernels
 from alexnet.figures.feature_maps import draw_maps
 from alexnet.figures.learning_curves import TRAINING, draw_curves
 from alexnet.figures.neighbours import draw_neighbours
-from alexnet.figures.run_data import Progress, Subject
+from alexnet.figures.run_data import Progress, RunData
 from alexnet.figures.top5 import draw_top5
 from alexnet.figures.views_and_dropout import draw_chances
 
-DRAWN: Mapping[str, Callable[[Subject], "Figure"]] = {
+DRAWN: Mapping[str, Callable[[RunData], "Figure"]] = {
     "architecture": draw_architecture,
     "curves": draw_curves,
     "kernels": draw_kernels,
@@ -84,18 +84,18 @@ def of_run(
 ) -> dict[str, "Figure | str"]:
     """Figures of a run by name, of NAMES; where one cannot be drawn, the reason.
 
-    `progress` follows the pass over all training pictures that "neighbours" makes. Raises UnusableError if the folder
+    `progress` follows the pass over all training pictures that "neighbours" makes. Raises InputError if the folder
     is not a run, or there is no such figure.
     """
-    subject = Subject(run, progress)
+    subject = RunData(run, progress)
     for name in names:
         if name not in DRAWN:
-            raise UnusableError(f"no figure {name}; there are {', '.join(NAMES)}")
+            raise InputError(f"no figure {name}; there are {', '.join(NAMES)}")
     return {name: _or_reason(DRAWN[name], subject) for name in names}
 
 
-def _or_reason(drawn: Callable[[Subject], "Figure"], subject: Subject) -> "Figure | str":
+def _or_reason(drawn: Callable[[RunData], "Figure"], subject: RunData) -> "Figure | str":
     try:
         return drawn(subject)
-    except UnusableError as reason:
+    except InputError as reason:
         return str(reason)

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexnet.figures.style import INK, SMALL, SOFT, TEXT, sheet, short, title
+from alexnet.figures.style import INK, SMALL, SOFT, TEXT, new_figure, short, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-from alexnet.figures.run_data import Subject, evenly
+from alexnet.figures.run_data import RunData, evenly_spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,16 +32,22 @@ def confusion(truth: np.ndarray, said: np.ndarray, classes: Sequence[str], of: i
     table = np.c_[inside, 100 - inside.sum(1)] if rest else inside
     names = [short(classes[i], 15) for i in rows]
 
-    figure = sheet(12, 6.6)
+    figure = new_figure(12, 6.6)
     axes, words = figure.subplots(1, 2, width_ratios=[2, 1])
     axes.imshow(table, cmap="Greys", vmin=0, vmax=130, aspect="auto")
     for y, x in np.ndindex(*table.shape):
         if table[y, x] >= 0.5:
             right = x < len(rows) and y == x
             axes.text(
-                x, y, f"{table[y, x]:.0f}", ha="center", va="center", fontsize=SMALL,
-                weight="bold" if right else "normal", color="white" if table[y, x] > 65 else INK,
-            )  # fmt: skip
+                x,
+                y,
+                f"{table[y, x]:.0f}",
+                ha="center",
+                va="center",
+                fontsize=SMALL,
+                weight="bold" if right else "normal",
+                color="white" if table[y, x] > 65 else INK,
+            )
     across = [*names, "others"] if rest else names
     axes.set_xticks(range(len(across)), across, rotation=45, ha="right", rotation_mode="anchor", fontsize=SMALL)
     axes.set_yticks(range(len(names)), names, fontsize=SMALL)
@@ -90,8 +96,8 @@ def mistakes(counts: np.ndarray, most: int) -> list[tuple[int, int, int, int]]:
 HELD_OUT = 1000  # held-out pictures in the confusion, at least; ten a class where there are many
 
 
-def draw_confusion(subject: Subject) -> "Figure":
+def draw_confusion(subject: RunData) -> "Figure":
     """The held-out split's worst classes."""
     split = subject.held_out
-    ids = evenly(max(HELD_OUT, 10 * len(subject.names)), len(split))
-    return confusion(split.labels[ids], subject.guesses(split, ids), subject.names, len(split))
+    ids = evenly_spaced(max(HELD_OUT, 10 * len(subject.names)), len(split))
+    return confusion(split.labels[ids], subject.predicted(split, ids), subject.names, len(split))

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, foot, sheet
+from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, footnote, new_figure
 from alexnet.figures.tower_statistics import NOISE, measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-from alexnet.figures.run_data import Subject
+from alexnet.figures.run_data import RunData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +24,7 @@ def kernels(weight: np.ndarray, towers: int) -> "Figure":
     canvas, starts, tall = tiles(weight, towers)
     wide = 11.5
     high = max(1.5, min(6.0, wide * canvas.shape[0] / canvas.shape[1]))
-    figure = sheet(12, high + 4.4)
+    figure = new_figure(12, high + 4.4)
     top, below = figure.subplots(2, 1, height_ratios=[high, 3.2])
     top.imshow(canvas, interpolation="nearest")
     top.set_xticks([])
@@ -54,7 +54,7 @@ def kernels(weight: np.ndarray, towers: int) -> "Figure":
     below.grid(color=PALE, linewidth=0.8)
     below.set_axisbelow(True)
     below.legend(fontsize=SMALL, loc="upper right", ncols=2, framealpha=1, edgecolor="none")
-    foot(figure, found.words())
+    footnote(figure, found.words())
     return figure
 
 
@@ -79,7 +79,7 @@ def _scaled(kernel: np.ndarray) -> np.ndarray:
     return (kernel - low) / (high - low) if high > low else np.full_like(kernel, 0.5)
 
 
-def draw_kernels(subject: Subject) -> "Figure":
+def draw_kernels(subject: RunData) -> "Figure":
     """Figure 3."""
-    subject.convolves()
+    subject.check_convolutional()
     return kernels(subject.net.state_dict()["conv1.weight"].float().cpu().numpy(), subject.towers)

@@ -10,23 +10,23 @@ if TYPE_CHECKING:
 
 from typing import TYPE_CHECKING
 
-from alexnet.figures.run_data import Subject, evenly
-from alexnet.figures.style import INK, SMALL, TEXT, sheet
+from alexnet.figures.run_data import RunData, evenly_spaced
+from alexnet.figures.style import INK, SMALL, TEXT, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw_maps(subject: Subject) -> "Figure":
+def draw_maps(subject: RunData) -> "Figure":
     """What each layer's maps make of the picture in the middle of the held-out split."""
     import torch
 
-    subject.convolves()
-    net, where = subject.net, subject.where
-    (picture,) = subject.held_out.read(evenly(1, len(subject.held_out)))
-    with torch.inference_mode(), where.arithmetic():
-        images = torch.from_numpy(picture[None]).to(where.device)
-        walk = list(net.walk(net.viewer.centre(images, where.dtype)))
+    subject.check_convolutional()
+    net, compute = subject.net, subject.compute
+    (picture,) = subject.held_out.read(evenly_spaced(1, len(subject.held_out)))
+    with torch.inference_mode(), compute.arithmetic():
+        images = torch.from_numpy(picture[None]).to(compute.device)
+        walk = list(net.walk(net.transform.center_crop(images, compute.dtype)))
     active = [(name, x[0].float().cpu().numpy()) for name, x in walk if name.startswith("relu") and x.ndim == 4]
     layers = [(f"conv{name[4:]}" if f"conv{name[4:]}" in dict(walk) else f"local{name[4:]}", x) for name, x in active]
     return maps(picture, layers, subject.towers)
@@ -39,7 +39,7 @@ def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], towers: 
     with its number and scaled on its own; white is the strongest.
     """
     columns = 2 * each
-    figure = sheet(12, 1.13 * len(layers) + 0.4)
+    figure = new_figure(12, 1.13 * len(layers) + 0.4)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[2.1, columns])[0]
     shown = left.subplots()
     shown.set_axis_off()
@@ -63,13 +63,25 @@ def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], towers: 
                 continue
             a.imshow(values[order[here]], cmap="gray", interpolation="nearest", vmin=min(0, values.min()))
             a.text(
-                0.03, 0.95, str(order[here]), transform=a.transAxes, va="top", fontsize=9, color="white",
+                0.03,
+                0.95,
+                str(order[here]),
+                transform=a.transAxes,
+                va="top",
+                fontsize=9,
+                color="white",
                 bbox={"facecolor": "black", "edgecolor": "none", "pad": 1.2},
-            )  # fmt: skip
+            )
         axes[0].text(
-            -0.12, 0.5, f"{name}\n{values.shape[1]}²", transform=axes[0].transAxes, ha="right", va="center",
-            fontsize=SMALL, color=INK,
-        )  # fmt: skip
+            -0.12,
+            0.5,
+            f"{name}\n{values.shape[1]}²",
+            transform=axes[0].transAxes,
+            ha="right",
+            va="center",
+            fontsize=SMALL,
+            color=INK,
+        )
     if towers > 1:
         for tower in range(towers):
             grid[0, tower * (each + 1)].set_title(f"tower {tower}", loc="left", fontsize=TEXT, color=INK)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alexnet.core.errors import UnusableError
-from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, TRUE, foot, sheet
+from alexnet.core.errors import InputError
+from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, TRUE, footnote, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-from alexnet.figures.run_data import Subject, evenly
+from alexnet.figures.run_data import RunData, evenly_spaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,13 +27,13 @@ def curves(log: Sequence[Mapping[str, Any]], classes: int, training_error: float
 
     Chance is ln(classes) and 1 - 1 / classes. Training is measured in passing, with dropout and random views;
     validation with one central view; `training_error` is that of the end on training pictures seen as validation sees
-    them. A dotted line marks where the rate falls. Raises UnusableError for a log that holds neither steps nor epochs.
+    them. A dotted line marks where the rate falls. Raises InputError for a log that holds neither steps nor epochs.
     """
     epochs = [line for line in log if line["kind"] == "epoch"]
     ends = {line["step"] for line in epochs}  # an epoch's last batch may be a few pictures, which say little
     steps = [line for line in log if line["kind"] == "step" and line["step"] not in ends]
     if not epochs and not steps:
-        raise UnusableError("no step has been logged yet")
+        raise InputError("no step has been logged yet")
     # Lines of steps come every ten seconds: in a short run they are coarser than the epochs' own means.
     if len(steps) > len(epochs):
         training = [(s["epoch"], s["loss"], s["error"]) for s in steps]
@@ -41,7 +41,7 @@ def curves(log: Sequence[Mapping[str, Any]], classes: int, training_error: float
         training = [(e["epoch"], e["train_loss"], e["train_error"]) for e in epochs]
     validation = [(e["epoch"], e["nats"], e["top1"], e["top5"]) for e in epochs]
 
-    figure = sheet(12, 6.4)
+    figure = new_figure(12, 6.4)
     loss, error = figure.subplots(1, 2)
     loss.axhline(math.log(classes), color=SOFT, dashes=(6, 3), linewidth=1.2, label=f"chance, ln {classes:,}")
     _line(loss, training, 1, "training", color=SOFT, linewidth=1.3)
@@ -71,16 +71,22 @@ def curves(log: Sequence[Mapping[str, Any]], classes: int, training_error: float
         for epoch, rate in _drops([*steps, *epochs]):
             axes.axvline(epoch, color=SOFT, linestyle=":", linewidth=1.2)
             axes.annotate(
-                f"rate {rate:.2g}", (epoch, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
-                textcoords="offset points", ha="center", fontsize=9, color=SOFT,
-            )  # fmt: skip
+                f"rate {rate:.2g}",
+                (epoch, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+                color=SOFT,
+            )
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.tick_params(labelsize=TEXT)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color=PALE, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.legend(frameon=False, fontsize=SMALL)
-    foot(figure, reading(log, classes, training_error))
+    footnote(figure, reading(log, classes, training_error))
     return figure
 
 
@@ -147,15 +153,15 @@ def _drops(lines: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
 TRAINING = 500  # training pictures seen as validation sees them, for the curves
 
 
-def draw_curves(subject: Subject) -> "Figure":
+def draw_curves(subject: RunData) -> "Figure":
     """The log, with the training error as validation would see it where net and store are at hand."""
     from alexnet.runs import log
     from alexnet.runs.folder import classes_of
 
     try:
         split = subject.store["train"]
-        ids = evenly(TRAINING, len(split))
-        error = float(np.mean(subject.guesses(split, ids) != split.labels[ids]))
-    except UnusableError:
+        ids = evenly_spaced(TRAINING, len(split))
+        error = float(np.mean(subject.predicted(split, ids) != split.labels[ids]))
+    except InputError:
         error = None
     return curves(log.read(subject.run), len(classes_of(subject.run)), error)

@@ -10,27 +10,27 @@ if TYPE_CHECKING:
 
 from typing import TYPE_CHECKING
 
-from alexnet.figures.run_data import Subject, evenly
-from alexnet.figures.style import INK, SMALL, TEXT, sheet, short
+from alexnet.figures.run_data import RunData, evenly_spaced
+from alexnet.figures.style import INK, SMALL, TEXT, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from alexnet.figures.style import _below
+from alexnet.figures.style import caption_below
 
 QUERIES, NEAREST = 6, 6
 
 
-def draw_neighbours(subject: Subject) -> "Figure":
+def draw_neighbours(subject: RunData) -> "Figure":
     """Figure 4, right: held-out pictures and the nearest of all training pictures."""
     import torch
 
-    from alexnet.inference.features import last_hidden, nearest, put_out
+    from alexnet.inference.features import extract, last_hidden, nearest
 
-    net, where, train = subject.net, subject.where, subject.store["train"]
-    ids = evenly(QUERIES, len(subject.held_out))
+    net, compute, train = subject.net, subject.compute, subject.store["train"]
+    ids = evenly_spaced(QUERIES, len(subject.held_out))
     pictures, layer = subject.held_out.read(ids), last_hidden(subject.net)
-    queries = put_out(net, layer, torch.from_numpy(pictures).to(where.device), where)
-    near, apart = nearest(net, layer, train, queries, NEAREST, where, progress=subject.progress)
+    queries = extract(net, layer, torch.from_numpy(pictures).to(compute.device), compute)
+    near, apart = nearest(net, layer, train, queries, NEAREST, compute, progress=subject.progress)
     found = train.read(near.ravel()).reshape(*near.shape, *pictures.shape[1:])
     names = [[subject.names[label] for label in row] for row in train.labels[near]]
     return neighbours(pictures, [subject.names[label] for label in subject.held_out.labels[ids]], found, names, apart)
@@ -47,7 +47,7 @@ def neighbours(
     from matplotlib.patches import Rectangle
 
     count, each = found.shape[:2]
-    figure = sheet(1.62 * (each + 1) + 0.7, 2.02 * count + 0.3)
+    figure = new_figure(1.62 * (each + 1) + 0.7, 2.02 * count + 0.3)
     grid = figure.subplots(count, each + 2, squeeze=False, width_ratios=[1, 0.16, *[1] * each])
     side = queries.shape[1]
     for row in range(count):
@@ -57,13 +57,13 @@ def neighbours(
             axes.set_axis_off()
             axes.imshow(queries[row] if column == 0 else found[row, column - 1])
             if column == 0:
-                _below(axes, short(asked[row], 16), weight="bold", fontsize=SMALL)
+                caption_below(axes, short(asked[row], 16), weight="bold", fontsize=SMALL)
                 line, style = 3, "solid"
             else:
                 name = names[row][column - 1]
                 other = name != asked[row]
                 words = f"{short(name, 16)}\n{distances[row, column - 1]:.3g}"
-                _below(axes, words, style="italic" if other else "normal", fontsize=SMALL)
+                caption_below(axes, words, style="italic" if other else "normal", fontsize=SMALL)
                 line, style = 3 * other, "dashed"
             corner = (-0.5, -0.5)
             frame = Rectangle(corner, side, side, fill=False, edgecolor=INK, clip_on=False, lw=line, ls=style)

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexnet.core.errors import UnusableError
-from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, sheet
+from alexnet.core.errors import InputError
+from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, new_figure
 from alexnet.studies.claim import UNTIL
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Errors = Mapping[str, Mapping[int, Sequence[float]]]  # by arm and seed: before 
 def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
     """What the runs of a study's `relu-tanh` logged, the chance they began from first; it need not be finished.
 
-    Once the study has its result, only the runs that this names count. Raises UnusableError where there are none.
+    Once the study has its result, only the runs that this names count. Raises InputError where there are none.
     """
     from alexnet.runs import log
     from alexnet.runs.folder import is_run, read_json
@@ -40,19 +40,19 @@ def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
         if str(record["name"]).startswith(NAME) and net["activation"] in found and epochs:
             found[net["activation"]][record["recipe"]["seed"]] = [1 - 1 / net["classes"], *epochs]
     if not any(found.values()):
-        raise UnusableError(f"no run of {NAME} in {study} has finished an epoch")
+        raise InputError(f"no run of {NAME} in {study} has finished an epoch")
     return found
 
 
 def of_study(folder: Path) -> "Figure":
-    """Figure 1 of a study's folder; raises UnusableError where it holds no study, or none of `relu-tanh` that ended."""
+    """Figure 1 of a study's folder; raises InputError where it holds no study, or none of `relu-tanh` that ended."""
     if not (folder / "study.json").is_file():
-        raise UnusableError(
+        raise InputError(
             f"{folder} is neither a run nor a study: it has no recipe.json and no study.json; name a folder that "
             "alexnet train or alexnet study made"
         )
     if not (folder / f"{NAME}.json").is_file():
-        raise UnusableError(
+        raise InputError(
             f"study {folder} has no finished {NAME}, which figure 1 is of; run alexnet study {NAME} STORE {folder}"
         )
     return figure_1(training_errors(folder))
@@ -60,7 +60,7 @@ def of_study(folder: Path) -> "Figure":
 
 def figure_1(errors: Errors) -> "Figure":
     """Training error by epoch: ReLU solid, tanh dashed; a thin line a seed, and a thick one for their mean."""
-    figure = sheet(9, 6)
+    figure = new_figure(9, 6)
     axes = figure.subplots()
     end = max((len(e) - 1 for of_seeds in errors.values() for e in of_seeds.values()), default=1)
     for arm, of_seeds in errors.items():
@@ -74,9 +74,15 @@ def figure_1(errors: Errors) -> "Figure":
         axes.plot([], linewidth=2.4, label=f"{WORDS[arm]} ({seeds})", **STYLES[arm])
     axes.axhline(100 * UNTIL, color=INK, linewidth=1, linestyle=":")
     axes.annotate(
-        f"{100 * UNTIL:.0f} %", (0, 100 * UNTIL), xycoords=("axes fraction", "data"), xytext=(6, 4),
-        textcoords="offset points", ha="left", fontsize=SMALL, color=INK,
-    )  # fmt: skip
+        f"{100 * UNTIL:.0f} %",
+        (0, 100 * UNTIL),
+        xycoords=("axes fraction", "data"),
+        xytext=(6, 4),
+        textcoords="offset points",
+        ha="left",
+        fontsize=SMALL,
+        color=INK,
+    )
     axes.set(ylim=(0, 75), xlim=(0, end))
     axes.set_xlabel("epoch", fontsize=TEXT)
     axes.set_ylabel("training error (%)", fontsize=TEXT)

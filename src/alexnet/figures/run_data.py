@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 if TYPE_CHECKING:
     from alexnet.config.recipe import Recipe
-    from alexnet.core.device import Place
+    from alexnet.core.device import Compute
     from alexnet.data.store import Split, Store
-    from alexnet.models.build import Network
+    from alexnet.models.build import AnyModel
 
 PANEL = 8  # pictures in a top-5 panel
 BATCH = 50
 Progress = Callable[[int, int], None]
 
 
-class Subject:
-    """A run to be drawn; what is read or computed is so once, and raises UnusableError where it cannot be."""
+class RunData:
+    """A run to be drawn; what is read or computed is so once, and raises InputError where it cannot be."""
 
     def __init__(self, run: Path, progress: Progress) -> None:
         from alexnet.runs.folder import recipe_of
@@ -30,28 +30,28 @@ class Subject:
         self.recipe: Recipe = recipe_of(run)[1]
 
     @cached_property
-    def where(self) -> "Place":
+    def compute(self) -> "Compute":
         """The best device there is."""
-        from alexnet.core.device import place
+        from alexnet.core.device import choose_compute
 
-        return place()
+        return choose_compute()
 
     @cached_property
-    def net(self) -> "Network":
+    def net(self) -> "AnyModel":
         """The trained net, on the device."""
-        from alexnet.inference.predict import serving
+        from alexnet.inference.predict import load_for_inference
 
-        return serving(self.run, self.where)
+        return load_for_inference(self.run, self.compute)
 
     @property
     def towers(self) -> int:
         """Two, or one."""
         return int(getattr(self.recipe.net, "towers", 1))
 
-    def convolves(self) -> None:
-        """Raise UnusableError where the net has no convolutions."""
+    def check_convolutional(self) -> None:
+        """Raise InputError where the net has no convolutions."""
         if "conv1" not in self.recipe.net.layers:
-            raise UnusableError("a net of fully connected layers alone has neither kernels nor maps to show")
+            raise InputError("a net of fully connected layers alone has neither kernels nor maps to show")
 
     @cached_property
     def store(self) -> "Store":
@@ -62,7 +62,7 @@ class Subject:
         known = environment_of(self.run)
         store = Store(known["store"])
         if store.digest != known["store_digest"]:
-            raise UnusableError(f"{store.path} is not the store that the run was trained on; its digest differs")
+            raise InputError(f"{store.path} is not the store that the run was trained on; its digest differs")
         return store
 
     @cached_property
@@ -77,7 +77,7 @@ class Subject:
 
         return labels(self.store.classes)
 
-    def guesses(self, split: "Split", ids: np.ndarray) -> np.ndarray:
+    def predicted(self, split: "Split", ids: np.ndarray) -> np.ndarray:
         """The likeliest class of some pictures, from one view."""
         import torch
 
@@ -85,12 +85,12 @@ class Subject:
 
         said = []
         for first in range(0, len(ids), BATCH):
-            images = torch.from_numpy(split.read(ids[first : first + BATCH])).to(self.where.device)
-            said.append(probabilities(self.net, self.net.viewer, images, self.where, 1)[0].argmax(1).cpu().numpy())
+            images = torch.from_numpy(split.read(ids[first : first + BATCH])).to(self.compute.device)
+            said.append(probabilities(self.net, self.net.transform, images, self.compute, 1)[0].argmax(1).cpu().numpy())
         return np.concatenate(said)
 
 
-def evenly(count: int, of: int) -> np.ndarray:
+def evenly_spaced(count: int, of: int) -> np.ndarray:
     """Numbers that lie evenly across a split, so across the classes too: none is picked by result."""
     count = min(count, of)
     return (2 * np.arange(count) + 1) * of // (2 * count)

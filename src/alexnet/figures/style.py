@@ -22,7 +22,7 @@ TOWERS = ("#dbe6f3", "#f6e3c5")  # of light and dark on a grey print: both pale,
 LARGE, TEXT, SMALL = 15, 13, 11  # points: a sheet is about 12 inches wide, as a slide is
 
 
-def sheet(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
     """An empty figure that no window and no global state knows of; sizes in inches."""
     from matplotlib.figure import Figure
 
@@ -34,7 +34,7 @@ def title(figure: "Figure", words: str) -> None:
     figure.suptitle(words, x=0.012, ha="left", fontsize=LARGE, weight="bold", color=INK, parse_math=False)
 
 
-def foot(figure: "Figure", words: str, across: int = 118) -> None:
+def footnote(figure: "Figure", words: str, across: int = 118) -> None:
     """Sentences under a figure, broken into lines."""
     lines = "\n".join(textwrap.fill(line, across) for line in words.splitlines())
     figure.supxlabel(lines, x=0.012, ha="left", fontsize=TEXT, color=INK, parse_math=False, linespacing=1.35)
@@ -54,20 +54,19 @@ def save(figure: "Figure", path: Path) -> list[Path]:
     return [png, svg]
 
 
-def rendered(figure: "Figure", form: Literal["png", "svg"], dots: int = 150) -> bytes:
+def rendered(figure: "Figure", format: Literal["png", "svg"], dots: int = 150) -> bytes:
     """The figure as a file's bytes, with no date in it; `dots` an inch."""
     import matplotlib
 
     out = io.BytesIO()
-    metadata = {"Software": None} if form == "png" else {"Date": None}
+    metadata = {"Software": None} if format == "png" else {"Date": None}
     # The identifiers in an SVG are random without a salt.
     with matplotlib.rc_context({"svg.hashsalt": "alexnet"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a class name in a script that the font lacks shows as boxes
-        figure.savefig(out, format=form, dpi=dots, metadata=metadata)
+        figure.savefig(out, format=format, dpi=dots, metadata=metadata)
     return out.getvalue()
 
 
-def _below(axes: "Axes", words: str, **style: Any) -> None:
-    axes.text(
-        0.5, -0.03, words, transform=axes.transAxes, ha="center", va="top", color=INK, parse_math=False, **style
-    )  # fmt: skip
+def caption_below(axes: "Axes", words: str, **style: Any) -> None:
+    """Write a caption under a picture."""
+    axes.text(0.5, -0.03, words, transform=axes.transAxes, ha="center", va="top", color=INK, parse_math=False, **style)

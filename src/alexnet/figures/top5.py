@@ -10,22 +10,22 @@ if TYPE_CHECKING:
 
 from typing import TYPE_CHECKING
 
-from alexnet.figures.run_data import PANEL, Subject, evenly
-from alexnet.figures.style import FALSE, INK, SMALL, TEXT, TRUE, sheet, short
+from alexnet.figures.run_data import PANEL, RunData, evenly_spaced
+from alexnet.figures.style import FALSE, INK, SMALL, TEXT, TRUE, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from alexnet.figures.style import _below
+from alexnet.figures.style import caption_below
 
 
-def draw_top5(subject: Subject) -> "Figure":
+def draw_top5(subject: RunData) -> "Figure":
     """Figure 4, left."""
     from alexnet.inference.predict import predict_arrays
 
     split = subject.held_out
-    ids = evenly(PANEL, len(split))
+    ids = evenly_spaced(PANEL, len(split))
     pictures = split.read(ids)
-    ranked = predict_arrays(subject.net, pictures, top=5, where=subject.where)
+    ranked = predict_arrays(subject.net, pictures, top=5, compute=subject.compute)
     return top5(pictures, [subject.names[label] for label in split.labels[ids]], ranked)
 
 
@@ -40,7 +40,7 @@ def top5(pictures: np.ndarray, truths: Sequence[str], predictions: Sequence[Sequ
     """
     across = min(ACROSS, len(pictures))
     down = -(-len(pictures) // across)
-    figure = sheet(2.9 * across + 0.4, 4.9 * down)
+    figure = new_figure(2.9 * across + 0.4, 4.9 * down)
     grid = figure.subplots(2 * down, across, squeeze=False, height_ratios=[2, 1.6] * down)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -48,13 +48,18 @@ def top5(pictures: np.ndarray, truths: Sequence[str], predictions: Sequence[Sequ
         row, column = 2 * (number // across), number % across
         shown, bars = grid[row, column], grid[row + 1, column]
         shown.imshow(picture)
-        _below(shown, short(truth, 24), weight="bold", fontsize=TEXT)
+        caption_below(shown, short(truth, 24), weight="bold", fontsize=TEXT)
         for place, (name, probability) in enumerate(ranked):
             right = name == truth
             bars.barh(
-                place + 0.22, probability, height=0.34, color=TRUE if right else FALSE, linewidth=0,
-                hatch="/////" if right else None, edgecolor="white" if right else FALSE,
-            )  # fmt: skip
+                place + 0.22,
+                probability,
+                height=0.34,
+                color=TRUE if right else FALSE,
+                linewidth=0,
+                hatch="/////" if right else None,
+                edgecolor="white" if right else FALSE,
+            )
             bold = "bold" if right else "normal"
             words = {"y": place - 0.01, "va": "bottom", "fontsize": SMALL, "color": INK, "weight": bold}
             bars.text(x=0.02, s=short(name, 22), parse_math=False, **words)

@@ -32,9 +32,10 @@ class Specialisation:
         parts = [
             f"Mean {name}: tower 0 {means[0]:.2f}, tower 1 {means[1]:.2f} (p {_chance(p)})."
             for name, means, p in (
-                ("colour", self.colours, self.p_colour), ("orientation", self.orientations, self.p_orientation),
+                ("colour", self.colours, self.p_colour),
+                ("orientation", self.orientations, self.p_orientation),
             )
-        ]  # fmt: skip
+        ]
         apart = [n for n, p in (("colour", self.p_colour), ("orientation", self.p_orientation)) if p < LEVEL]
         verdict = f"The towers differ in {' and '.join(apart)}." if apart else "No sign that the towers specialise."
         return " ".join([*parts, verdict])

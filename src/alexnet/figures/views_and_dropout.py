@@ -10,30 +10,30 @@ if TYPE_CHECKING:
 
 from typing import TYPE_CHECKING
 
-from alexnet.figures.run_data import PANEL, Subject, evenly
-from alexnet.figures.style import FALSE, INK, SMALL, SOFT, TEXT, TRUE, sheet, short
+from alexnet.figures.run_data import PANEL, RunData, evenly_spaced
+from alexnet.figures.style import FALSE, INK, SMALL, SOFT, TEXT, TRUE, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from alexnet.figures.style import _below
+from alexnet.figures.style import caption_below
 
 MASKS = 50  # of dropout
 
 
-def draw_chances(subject: Subject) -> "Figure":
+def draw_chances(subject: RunData) -> "Figure":
     """Views and dropout masks, for the picture of the top-5 panel that the net is least sure of."""
     import torch
 
-    net, where, split = subject.net, subject.where, subject.held_out
-    ids = evenly(PANEL, len(split))
+    net, compute, split = subject.net, subject.compute, subject.held_out
+    ids = evenly_spaced(PANEL, len(split))
     labels = torch.from_numpy(split.labels[ids])
-    with torch.inference_mode(), where.arithmetic():
-        images = torch.from_numpy(split.read(ids)).to(where.device)
-        views = net.viewer.ten(images, where.dtype)
+    with torch.inference_mode(), compute.arithmetic():
+        images = torch.from_numpy(split.read(ids)).to(compute.device)
+        views = net.transform.ten_crop(images, compute.dtype)
         each = torch.softmax(net(views.flatten(0, 1)).float(), 1).view(*views.shape[:2], -1).cpu()
         true = each[:, torch.arange(len(ids)), labels]  # views, pictures
         one = int((true.mean(0) - 0.5).abs().argmin())
-        whole = net.viewer.centre(images[one : one + 1], where.dtype)
+        whole = net.transform.center_crop(images[one : one + 1], compute.dtype)
         masks: list[float] = []
         if getattr(net.net, "dropout", 0):
             try:
@@ -42,7 +42,9 @@ def draw_chances(subject: Subject) -> "Figure":
                 net.eval()
             masks = torch.softmax(many.float(), 1)[:, labels[one]].tolist()
         unhidden = float(torch.softmax(net(whole).float(), 1)[0, labels[one]])
-    names = [place_in_words(top, left, mirrored, net.viewer.margin) for top, left, mirrored in net.viewer.places()]
+    names = [
+        place_in_words(top, left, mirrored, net.transform.margin) for top, left, mirrored in net.transform.places()
+    ]
     seen = list(zip(names, true[:, one].tolist(), strict=True))
     return chances(split.read(ids[one : one + 1])[0], subject.names[labels[one]], seen, masks, unhidden)
 
@@ -62,19 +64,24 @@ def chances(
     `views` holds (where the view lies, probability); `masks` are probabilities with half of the units left out at
     random, empty for a net without dropout; `whole` is that with all units, multiplied by what was kept in training.
     """
-    figure = sheet(12, 5.2)
+    figure = new_figure(12, 5.2)
     grid = figure.subplots(1, 3 if masks else 2, width_ratios=[1.25, 2, 1.5] if masks else [1, 2])
     shown, bars = grid[0], grid[1]
     shown.set_axis_off()
     shown.imshow(picture)
-    _below(shown, short(truth, 22), weight="bold", fontsize=TEXT)
+    caption_below(shown, short(truth, 22), weight="bold", fontsize=TEXT)
     values = [100 * p for _, p in views]
     white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     places = range(len(values))
     mirrored = [name.endswith("mirrored") for name, _ in views]
     bars.barh(
-        places, values, height=0.62, color=[FALSE if m else SOFT for m in mirrored], edgecolor=INK, linewidth=0.8,
-    )  # fmt: skip
+        places,
+        values,
+        height=0.62,
+        color=[FALSE if m else SOFT for m in mirrored],
+        edgecolor=INK,
+        linewidth=0.8,
+    )
     for place, value in zip(places, values, strict=True):
         bars.text(
             min(value, 88) + 1.2, place, f"{value:.0f} %", va="center", fontsize=SMALL, color=INK, zorder=4, bbox=white

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.core.device import Place, place
-from alexnet.core.errors import FailedError, UnusableError
+from alexnet.core.device import Compute, choose_compute
+from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import write
 from alexnet.data.cache import Pictures
 from alexnet.data.loader import batches_in_order, steps
 from alexnet.data.store import Split, Store, labels
-from alexnet.data.transforms import Viewer
-from alexnet.distributed.mesh import Mesh, joined
-from alexnet.models.build import Network
+from alexnet.data.transforms import Transform
+from alexnet.distributed.mesh import Mesh, open_mesh
+from alexnet.models.build import AnyModel
 from alexnet.runs import checkpoint
 
 Forward = Callable[[Tensor], Tensor]  # views to logits
@@ -83,24 +83,32 @@ def evaluate(
     """Errors of the runs' averaged probabilities on every picture of the split, each counted once.
 
     `weights` of the runs, equal if None; `save` keeps the probabilities (.npz: probabilities, labels, names).
-    Raises UnusableError for runs that do not fit the store or each other, and FailedError where their probabilities are
+    Raises InputError for runs that do not fit the store or each other, and WorkFailed where their probabilities are
     no numbers.
     """
     folders = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
-    where = place(device, precision)
-    with joined(where.device) as mesh:
-        return evaluated(
-            mesh, store, folders, views=views, split=split, weights=weights, where=where, workers=workers, save=save,
+    compute = choose_compute(device, precision)
+    with open_mesh(compute.device) as mesh:
+        return evaluate_on_mesh(
+            mesh,
+            store,
+            folders,
+            views=views,
+            split=split,
+            weights=weights,
+            compute=compute,
+            workers=workers,
+            save=save,
             progress=progress,
-        )  # fmt: skip
+        )
 
 
-def evaluated(
+def evaluate_on_mesh(
     mesh: Mesh,
     store: str | Path | Store,
     folders: Sequence[Path],
     *,
-    where: Place,
+    compute: Compute,
     workers: int,
     progress: Callable[[int, int], None],
     split: str,
@@ -111,47 +119,50 @@ def evaluated(
     """As `evaluate`, by all processes of a mesh: each takes its share of the batches, and has the whole answer."""
 
     # A run may be in training, and a disk may show it to one machine later than to another: all take the same nets.
-    named = mesh.settled(
+    named = mesh.wait_until_equal(
         f"newest checkpoint of {', '.join(map(str, folders))}", lambda: [checkpoint.newest(f) for f in folders]
     )
 
-    def ready() -> tuple[Store, list[float], list[Network], Split]:
+    def ready() -> tuple[Store, list[float], list[AnyModel], Split]:
         check_views(views)
         if not folders:
-            raise UnusableError("no run to evaluate; name one or more")
+            raise InputError("no run to evaluate; name one or more")
         if save and (Path(save).suffix != ".npz" or not Path(save).parent.is_dir() or Path(save).is_dir()):
-            raise UnusableError(f"--save {save}; give it a name that ends in .npz, in a folder that exists")
+            raise InputError(f"--save {save}; give it a name that ends in .npz, in a folder that exists")
         opened = store if isinstance(store, Store) else Store(store)
         shares = shares_of(weights, len(folders))
-        nets = [where.serve(checkpoint.load(f, name)) for f, (name, _) in zip(folders, named, strict=True)]
+        nets = [compute.serve(checkpoint.load(f, name)) for f, (name, _) in zip(folders, named, strict=True)]
         for folder, net in zip(folders, nets, strict=True):
-            fits(opened, folder, net)
+            check_classes(opened, folder, net)
         return opened, shares, nets, opened[split]
 
-    store, shares, nets, pictures = mesh.together(ready)
-    mesh.alike({"store digest": store.digest, "pictures": len(pictures), "views": views, "runs": shares})
+    store, shares, nets, pictures = mesh.run_on_all(ready)
+    mesh.check_equal({"store digest": store.digest, "pictures": len(pictures), "views": views, "runs": shares})
     one = np.zeros((len(pictures), len(store.classes)), np.float32)
     many = np.zeros_like(one)
-    taken = [net.viewer.to(where.device) for net in nets]
-    for first, images in in_order(pictures, where, workers, BATCH if views == 1 else BATCH // 4, mesh, progress):
+    taken = [net.transform.to(compute.device) for net in nets]
+    for first, images in in_order(pictures, compute, workers, BATCH if views == 1 else BATCH // 4, mesh, progress):
         rows = slice(first, first + len(images))
-        for net, viewer, share in zip(nets, taken, shares, strict=True):
-            centre, mean = probabilities(net, viewer, images, where, views)
+        for net, transform, share in zip(nets, taken, shares, strict=True):
+            centre, mean = probabilities(net, transform, images, compute, views)
             one[rows] += share * centre.cpu().numpy()
             many[rows] += share * mean.cpu().numpy()
-    one, many = known(one, mesh), known(many, mesh)
+    one, many = sum_rows(one, mesh), sum_rows(many, mesh)
     if lost := int((~np.isfinite(many)).any(1).sum()):
-        with mesh.same():
-            raise FailedError(
+        with mesh.raise_once():
+            raise WorkFailed(
                 f"{' or '.join(map(str, folders))} gives NaN or infinity for {lost} of {len(pictures)} pictures: its "
                 "training went astray before this checkpoint; train again with a smaller --set sgd.rate"
             )
     count = views if views == 1 else max(len(v.places()) for v in taken)
     result = Evaluation(
-        errors(many, pictures.labels, count), errors(one, pictures.labels, 1), many, pictures.labels,
+        errors(many, pictures.labels, count),
+        errors(one, pictures.labels, 1),
+        many,
+        pictures.labels,
         tuple(str(f) for f in folders),
-    )  # fmt: skip
-    if save and mesh.leads:
+    )
+    if save and mesh.is_main:
         file = io.BytesIO()
         np.savez(file, probabilities=many, labels=pictures.labels, names=np.array(list(pictures.names)))
         write(Path(save), [file.getvalue()])
@@ -159,30 +170,35 @@ def evaluated(
 
 
 def check_views(views: int) -> None:
-    """Raise UnusableError for a number of views that is neither one nor ten."""
+    """Raise InputError for a number of views that is neither one nor ten."""
     if views not in (1, 10):
-        raise UnusableError(f"--views {views}; it must be 1 or 10")
+        raise InputError(f"--views {views}; it must be 1 or 10")
 
 
 def validate(
     forward: Forward,
-    viewer: Viewer,
+    transform: Transform,
     pictures: Pictures,
     classes: int,
-    where: Place,
+    compute: Compute,
     workers: int,
     mesh: Mesh,
     progress: Callable[[int, int], None],
 ) -> Errors:
     """The errors of a net in training, with the central view."""
     rows = np.zeros((len(pictures), classes), np.float32)
-    for first, images in in_order(pictures, where, workers, BATCH, mesh, progress):
-        rows[first : first + len(images)] = probabilities(forward, viewer, images, where, 1)[0].cpu().numpy()
-    return errors(known(rows, mesh), pictures.split.labels, 1)
+    for first, images in in_order(pictures, compute, workers, BATCH, mesh, progress):
+        rows[first : first + len(images)] = probabilities(forward, transform, images, compute, 1)[0].cpu().numpy()
+    return errors(sum_rows(rows, mesh), pictures.split.labels, 1)
 
 
 def in_order(
-    pictures: Split | Pictures, where: Place, workers: int, batch: int, mesh: Mesh, progress: Callable[[int, int], None]
+    pictures: Split | Pictures,
+    compute: Compute,
+    workers: int,
+    batch: int,
+    mesh: Mesh,
+    progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, Tensor]]:
     """(place of the first, uint8 pictures) of this process's share of the batches of a split.
 
@@ -190,25 +206,29 @@ def in_order(
     often in each.
     """
     share = mesh.everyone.share
-    with closing(batches_in_order(pictures, batch, device=where.device, workers=workers, share=share)) as batches:
+    with closing(batches_in_order(pictures, batch, device=compute.device, workers=workers, share=share)) as batches:
         for turn in range(steps(steps(len(pictures), batch), share[1])):
             if found := next(batches, None):
                 yield found.first, found.images
             progress(min((turn + 1) * batch * share[1], len(pictures)), len(pictures))
 
 
-def known(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
+def sum_rows(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
     """An array of which each process has filled some rows, and left the others 0, with all of them filled."""
-    if work := mesh.everyone.sum(torch.from_numpy(rows), "rows"):
+    if work := mesh.everyone.all_reduce(torch.from_numpy(rows), "rows"):
         work.wait()
     return rows
 
 
 @torch.inference_mode()
-def probabilities(forward: Forward, viewer: Viewer, images: Tensor, where: Place, views: int) -> tuple[Tensor, Tensor]:
+def probabilities(
+    forward: Forward, transform: Transform, images: Tensor, compute: Compute, views: int
+) -> tuple[Tensor, Tensor]:
     """Softmax of the central view, and its mean over all views: (N, classes) float32 each."""
-    inputs = viewer.centre(images, where.dtype)[None] if views == 1 else viewer.ten(images, where.dtype)
-    with where.arithmetic():
+    inputs = (
+        transform.center_crop(images, compute.dtype)[None] if views == 1 else transform.ten_crop(images, compute.dtype)
+    )
+    with compute.arithmetic():
         logits = forward(inputs.flatten(0, 1))
     each = torch.softmax(logits.float(), 1).view(*inputs.shape[:2], -1)
     middle = 0 if len(each) < 10 else 2  # of the corners and the centre, then their mirrors
@@ -240,21 +260,21 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
     if weights is None:
         return [1 / runs] * runs
     if len(weights) != runs or not all(w >= 0 for w in weights) or not 0 < sum(weights) < math.inf:
-        raise UnusableError(f"--weights {list(weights)}; give one number, 0 or more, for each of the {runs} runs")
+        raise InputError(f"--weights {list(weights)}; give one number, 0 or more, for each of the {runs} runs")
     return [w / sum(weights) for w in weights]
 
 
-def takes(store: Store, folder: str | Path, net: Network) -> None:
-    """Raise UnusableError unless the run's net takes pictures of the store's size."""
-    if net.viewer.side != store.side:
-        raise UnusableError(f"run {folder} takes {net.viewer.side}-pixel pictures; store {store.path} has {store.side}")
+def check_side(store: Store, folder: str | Path, net: AnyModel) -> None:
+    """Raise InputError unless the run's net takes pictures of the store's size."""
+    if net.transform.side != store.side:
+        raise InputError(f"run {folder} takes {net.transform.side}-pixel pictures; store {store.path} has {store.side}")
 
 
-def fits(store: Store, folder: Path, net: Network) -> None:
-    """Raise UnusableError unless the run's net was made for pictures and classes like the store's."""
+def check_classes(store: Store, folder: Path, net: AnyModel) -> None:
+    """Raise InputError unless the run's net was made for pictures and classes like the store's."""
     names = labels(store.classes)
-    takes(store, folder, net)
+    check_side(store, folder, net)
     if list(net.classes) != names:
         one = next((f"{a} / {b}" for a, b in zip(net.classes, names, strict=False) if a != b), None)
         counts = f"{len(net.classes)} and {len(names)} classes" + (f", first difference {one}" if one else "")
-        raise UnusableError(f"run {folder} and store {store.path} differ in their classes: {counts}")
+        raise InputError(f"run {folder} and store {store.path} differ in their classes: {counts}")

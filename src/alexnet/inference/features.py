@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.core.device import Place, place
-from alexnet.core.errors import UnusableError
+from alexnet.core.device import Compute, choose_compute
+from alexnet.core.errors import InputError
 from alexnet.core.files import json_bytes, write
 from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Split, Store, labels
-from alexnet.inference.evaluate import takes
-from alexnet.inference.predict import files, pictures_of, serving
+from alexnet.inference.evaluate import check_side
+from alexnet.inference.predict import decode_files, list_pictures, load_for_inference
 from alexnet.models import cifar
 from alexnet.models.alexnet import AlexNet
-from alexnet.models.build import Network
+from alexnet.models.build import AnyModel
 from alexnet.models.mlp import Mlp
 from alexnet.runs.folder import recipe_of
 
@@ -56,21 +56,21 @@ def features(
 
     "fc7" is before the activation and "relu7" after it; "drop7" is what fc8 gets, halved as in testing. Files that
     cannot be read have their reason in `errors` and no row. The values lie in the new file `keep` (.npy) instead of
-    memory where it is given. Raises UnusableError if the run, the store or the layer cannot be used.
+    memory where it is given. Raises InputError if the run, the store or the layer cannot be used.
     """
-    where = place(device, precision)
-    net = serving(run, where)
+    compute = choose_compute(device, precision)
+    net = load_for_inference(run, compute)
     if not is_store(source):
         if split:
-            raise UnusableError(f"--split {split}; only a store has splits, leave it out for files")
+            raise InputError(f"--split {split}; only a store has splits, leave it out for files")
         assert not isinstance(source, Store)
-        return _of_files(net, files(source), layer, where, keep, progress)
+        return _of_files(net, list_pictures(source), layer, compute, keep, progress)
     store = source if isinstance(source, Store) else Store(source)  # type: ignore[arg-type]
-    takes(store, run, net)
+    check_side(store, run, net)
     part = store[split or store.held_out]
     known = labels(store.classes)
-    seen = (batch.images for batch in batches_in_order(part, BATCH, device=where.device, workers=workers))
-    values = _filled(len(part), (put_out(net, layer, images, where) for images in seen), keep, progress)
+    seen = (batch.images for batch in batches_in_order(part, BATCH, device=compute.device, workers=workers))
+    values = _filled(len(part), (extract(net, layer, images, compute) for images in seen), keep, progress)
     return Features(values, part.names, [known[label] for label in part.labels], {})
 
 
@@ -81,7 +81,7 @@ def write_features(run: str | Path, source: Source, out: Path, layer: str = "fc7
     """
     base = out.with_suffix("") if out.suffix == ".npy" else out
     if not base.parent.is_dir() or not base.name:
-        raise UnusableError(f"{out} cannot be written; name a file in a folder that exists")
+        raise InputError(f"{out} cannot be written; name a file in a folder that exists")
     array, names = base.with_name(f"{base.name}.npy"), base.with_name(f"{base.name}.json")
     part = array.with_name(f".{array.name}.part")
     try:
@@ -97,7 +97,9 @@ def write_features(run: str | Path, source: Source, out: Path, layer: str = "fc7
                 "layer": layer,
                 "shape": list(found.values.shape),
             }
-            facts |= {"precision": place(options.get("device", "auto"), options.get("precision", "auto")).precision}
+            facts |= {
+                "precision": choose_compute(options.get("device", "auto"), options.get("precision", "auto")).precision
+            }
             facts |= {"names": found.names, "classes": found.labels, "errors": found.errors}
             os.replace(part, array)
             write(names, [json_bytes(facts)])
@@ -122,39 +124,42 @@ def similar(
     """The `count` pictures of a split that are nearest to each picture, nearest first (figure 4, right).
 
     Each picture gives {"image", "neighbours": [{"name", "class", "number", "distance"}]}, or {"image", "error"} if it
-    cannot be read. The distance is that of `layer`, the last hidden one unless given. Raises UnusableError if the run,
+    cannot be read. The distance is that of `layer`, the last hidden one unless given. Raises InputError if the run,
     the store or a path cannot be used.
     """
     if count < 1:
-        raise UnusableError(f"--top {count}; it must be 1 or more")
-    where = place(device, precision)
-    net = serving(run, where)
+        raise InputError(f"--top {count}; it must be 1 or more")
+    compute = choose_compute(device, precision)
+    net = load_for_inference(run, compute)
     opened = store if isinstance(store, Store) else Store(store)
-    takes(opened, run, net)
+    check_side(opened, run, net)
     part, known = opened[split], labels(opened.classes)
-    paths = files(images)
+    paths = list_pictures(images)
     layer = layer or last_hidden(net)
-    asked = _of_files(net, paths, layer, where)
+    asked = _of_files(net, paths, layer, compute)
     answers: dict[str, dict[str, Any]] = {name: {"image": name, "error": e} for name, e in asked.errors.items()}
     if asked.names:
         queries = torch.from_numpy(asked.values)
-        ids, distances = nearest(net, layer, part, queries, count, where, workers, progress)
+        ids, distances = nearest(net, layer, part, queries, count, compute, workers, progress)
         for name, numbers, apart in zip(asked.names, ids.tolist(), distances.tolist(), strict=True):
-            answers[name] = {"image": name, "neighbours": [
-                {"name": part.names[i], "class": known[part.labels[i]], "number": i, "distance": d}
-                for i, d in zip(numbers, apart, strict=True)
-            ]}  # fmt: skip
+            answers[name] = {
+                "image": name,
+                "neighbours": [
+                    {"name": part.names[i], "class": known[part.labels[i]], "number": i, "distance": d}
+                    for i, d in zip(numbers, apart, strict=True)
+                ],
+            }
     return [answers[str(path)] for path in paths]
 
 
 @torch.inference_mode()
 def nearest(
-    net: Network,
+    net: AnyModel,
     layer: str,
     split: Split,
     queries: Tensor,
     count: int,
-    where: Place,
+    compute: Compute,
     workers: int = 2,
     progress: Progress = lambda done, of: None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -163,11 +168,11 @@ def nearest(
     `queries` are what `layer` put out for some pictures. Sums are float64, of differences and not of products, so
     nothing cancels; of pictures equally far the first in the store comes first.
     """
-    wanted = queries.flatten(1).to(where.device, torch.float64)
-    ids = torch.empty((len(wanted), 0), dtype=torch.int64, device=where.device)
+    wanted = queries.flatten(1).to(compute.device, torch.float64)
+    ids = torch.empty((len(wanted), 0), dtype=torch.int64, device=compute.device)
     distances = wanted.new_empty((len(wanted), 0))
-    for batch in batches_in_order(split, BATCH, device=where.device, workers=workers):
-        there = put_out(net, layer, batch.images, where).flatten(1).double()
+    for batch in batches_in_order(split, BATCH, device=compute.device, workers=workers):
+        there = extract(net, layer, batch.images, compute).flatten(1).double()
         apart = torch.cdist(wanted, there, compute_mode="donot_use_mm_for_euclid_dist")
         distances, ids = torch.cat((distances, apart), 1), torch.cat((ids, batch.ids.expand(len(wanted), -1)), 1)
         order = torch.argsort(distances, dim=1, stable=True)[:, :count]
@@ -177,13 +182,13 @@ def nearest(
 
 
 @torch.inference_mode()
-def put_out(net: Network, layer: str, images: Tensor, where: Place) -> Tensor:
+def extract(net: AnyModel, layer: str, images: Tensor, compute: Compute) -> Tensor:
     """What a layer puts out, float32, for the central views of uint8 pictures (N, side, side, 3) on the device."""
-    with where.arithmetic():
-        return net.features(net.viewer.centre(images, where.dtype), layer).float()
+    with compute.arithmetic():
+        return net.features(net.transform.center_crop(images, compute.dtype), layer).float()
 
 
-def last_hidden(net: Network) -> str:
+def last_hidden(net: AnyModel) -> str:
     """The layer that section 6.1 compares pictures by: the last hidden one's activations, 4096 of them in AlexNet."""
     if isinstance(net, Mlp):
         return f"relu{len(net.net.hidden)}"
@@ -196,23 +201,27 @@ def is_store(source: Source) -> bool:
 
 
 def _of_files(
-    net: Network, paths: Sequence[Path], layer: str, where: Place, keep: Path | None = None,
+    net: AnyModel,
+    paths: Sequence[Path],
+    layer: str,
+    compute: Compute,
+    keep: Path | None = None,
     progress: Progress = lambda done, of: None,
-) -> Features:  # fmt: skip
+) -> Features:
     names: list[str] = []
     errors: dict[str, str] = {}
 
     def found() -> Iterator[Tensor]:
         for first in range(0, len(paths), BATCH):
             pictures = []
-            for path, picture in pictures_of(paths[first : first + BATCH], net.viewer.side):
+            for path, picture in decode_files(paths[first : first + BATCH], net.transform.side):
                 if isinstance(picture, str):
                     errors[str(path)] = picture
                 else:
                     pictures.append(picture)
                     names.append(str(path))
             if pictures:
-                yield put_out(net, layer, torch.from_numpy(np.stack(pictures)).to(where.device), where)
+                yield extract(net, layer, torch.from_numpy(np.stack(pictures)).to(compute.device), compute)
 
     values = _filled(len(paths), found(), keep, progress)
     return Features(values, names, None, errors)

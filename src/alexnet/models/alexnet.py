@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from alexnet.config.recipe import Net
 from alexnet.models import layer_table
-from alexnet.models.layers import ACTIVATIONS, initialise, last, named
-from alexnet.models.shard import Layout, Runs
+from alexnet.models.layers import ACTIVATIONS, initialise, last_output, output_of
+from alexnet.models.shard import ModelShard, Runs
 from alexnet.ops.dropout import dropout
 from alexnet.ops.linear import linear
 from alexnet.ops.norm import Relu, pooled_norm, response_norm, within_map_norm
@@ -41,18 +41,18 @@ class AlexNet(nn.Module):
     fc7: nn.Linear
     fc8: nn.Linear
     classes: Sequence[str] = ()  # names of the outputs, and
-    viewer: Any = None  # what makes inputs of pictures: given by `alexnet.load`
+    transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
 
-    def __init__(self, net: Net | None = None, seed: int = 0, layout: Layout | None = None) -> None:
+    def __init__(self, net: Net | None = None, seed: int = 0, layout: ModelShard | None = None) -> None:
         super().__init__()
-        self.net, self.layout = net, layout = net or Net(), layout or Layout()
+        self.net, self.shard = net, layout = net or Net(), layout or ModelShard()
         self.seed, self.position = seed, 0
         self.runs: Runs = ()
         self.step: int | Tensor = 0
         self.activate = ACTIVATIONS[net.activation]
-        side = next(layer.side for layer in layer_table.walk(net) if layer.name == "pool5")
+        side = next(layer.side for layer in layer_table.layers_of(net) if layer.name == "pool5")
         whole = outputs(net)
-        self.held = {name: layout.part(name, n) for name, n in whole.items()}
+        self.held = {name: layout.bounds_of(name, n) for name, n in whole.items()}
         size = {name: end - first for name, (first, end) in self.held.items()}
         self.towers = net.towers // layout.towers
         self.overhang = layer_table.overhang(net.input, net.sizes[0], net.stride)
@@ -64,19 +64,23 @@ class AlexNet(nn.Module):
                 seen //= layout.towers
             with warnings.catch_warnings():  # more processes than classes: some hold none of fc8
                 warnings.filterwarnings("ignore", "Initializing zero-element")
-                self.add_module(name, (
-                    nn.Conv2d(3, size[name], sizes[name], net.stride) if name == "conv1"
-                    else nn.Conv2d(seen, size[name], sizes[name], padding=sizes[name] // 2, groups=groups)
-                    if name.startswith("conv")
-                    else nn.Linear(seen // groups, size[name])
-                ))  # fmt: skip
+                self.add_module(
+                    name,
+                    (
+                        nn.Conv2d(3, size[name], sizes[name], net.stride)
+                        if name == "conv1"
+                        else nn.Conv2d(seen, size[name], sizes[name], padding=sizes[name] // 2, groups=groups)
+                        if name.startswith("conv")
+                        else nn.Linear(seen // groups, size[name])
+                    ),
+                )
             seen = whole[name] * (side * side if name == net.layers[-4] else 1)
         self.middle = [name for name in net.layers if name in ("conv3", "conv4", "conv5")]
         initialise(self, net.initial, seed, {n: (first, whole[n]) for n, (first, _) in self.held.items()})
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of the views x (N, 3, input, input)."""
-        logits = last(self.walk(x, each=False))
+        logits = last_output(self.walk(x, each=False))
         if self.training:
             self.step = self.step + 1
         return logits
@@ -84,10 +88,10 @@ class AlexNet(nn.Module):
     def features(self, x: Tensor, layer: str) -> Tensor:
         """What `layer` puts out for the views x: "conv5", "relu5", "pool5", "fc7", "relu7"...
 
-        "fc7" is before the activation and "relu7" after it, whatever the activation. Raises UnusableError for a name
+        "fc7" is before the activation and "relu7" after it, whatever the activation. Raises InputError for a name
         that this net does not have.
         """
-        return named(self.walk(x), layer)
+        return output_of(self.walk(x), layer)
 
     def walk(self, x: Tensor, each: bool = True) -> Iterator[tuple[str, Tensor]]:
         """Every layer's output with its name, from conv1 to fc8.
@@ -102,7 +106,7 @@ class AlexNet(nn.Module):
         yield "conv2", x
         for name, made in self.block(x, 2, each):
             yield name, made
-        x = self.layout.conv3(made)
+        x = self.shard.conv3(made)
         for name in self.middle:
             x = self.get_submodule(name)(x)
             yield name, x
@@ -111,24 +115,24 @@ class AlexNet(nn.Module):
         x = self.pool(x)
         yield "pool5", x
         if self.net.conv6:
-            x = self.conv6(self.layout.conv6(x))
+            x = self.conv6(self.shard.conv6(x))
             yield "conv6", x
             x = self.activate(x)
             yield "relu_conv6", x
 
-        x = self.full(self.layout.fc6(x, self.runs).flatten(1), "fc6")
+        x = self.full(self.shard.fc6(x, self.runs).flatten(1), "fc6")
         yield "fc6", x
         x = self.activate(x)
         yield "relu6", x
         x = self.drop(x, "fc6")
         yield "drop6", x
-        x = self.full(self.layout.fc7(x), "fc7")
+        x = self.full(self.shard.fc7(x), "fc7")
         yield "fc7", x
         x = self.activate(x)
         yield "relu7", x
         x = self.drop(x, "fc7")
         yield "drop7", x
-        yield "fc8", self.layout.out(self.full(self.layout.fc8(x), "fc8"), self.runs)
+        yield "fc8", self.shard.out(self.full(self.shard.fc8(x), "fc8"), self.runs)
 
     def full(self, x: Tensor, name: str) -> Tensor:
         """A fully connected layer; each tower's units see their own tower's alone where towers do not meet."""
@@ -178,7 +182,7 @@ class AlexNet(nn.Module):
             return x * (1 - self.net.dropout)
         if not self.net.dropout:
             return x
-        runs = self.runs if self.layout.gathers else ((self.position, len(x)),)
+        runs = self.runs if self.shard.gathers else ((self.position, len(x)),)
         parts = x.split([pictures for _, pictures in runs])
         left = [
             dropout(part, self.net.dropout, self.seed, layer, self.step, position, self.held[layer][0])

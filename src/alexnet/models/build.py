@@ -4,12 +4,12 @@ from alexnet.config.recipe import AnyNet, CifarNet, Net
 from alexnet.models.alexnet import AlexNet
 from alexnet.models.cifar import Cifar
 from alexnet.models.mlp import Mlp
-from alexnet.models.shard import Layout
+from alexnet.models.shard import ModelShard
 
-Network = AlexNet | Cifar | Mlp
+AnyModel = AlexNet | Cifar | Mlp
 
 
-def build(net: AnyNet, seed: int, layout: Layout | None = None) -> Network:
+def build(net: AnyNet, seed: int, layout: ModelShard | None = None) -> AnyModel:
     """The net that a recipe describes, or what a layout has of it, with its initial weights."""
     if isinstance(net, Net):
         return AlexNet(net, seed, layout)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from alexnet.config.recipe import LRN, CifarNet
 from alexnet.models import layer_table
-from alexnet.models.layers import ACTIVATIONS, initialise, last, named
+from alexnet.models.layers import ACTIVATIONS, initialise, last_output, output_of
 from alexnet.models.shard import Runs
 from alexnet.ops.norm import response_norm, within_map_norm
 
@@ -33,7 +33,7 @@ class Cifar(nn.Module):
     """Input N x 3 x 24 x 24 (or 32) float, raw RGB minus mean; output N x 10 logits."""
 
     classes: Sequence[str] = ()  # names of the outputs, and
-    viewer: Any = None  # what makes inputs of pictures: given by `alexnet.load`
+    transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
 
     def __init__(self, net: CifarNet | None = None, seed: int = 0) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Cifar(nn.Module):
         seen, side = 3, net.input
         for i, maps in enumerate(net.kernels, 1):
             self.add_module(f"conv{i}", nn.Conv2d(seen, maps, 5, padding=2))
-            seen, side = maps, layer_table.moved(side, 3, 2)
+            seen, side = maps, layer_table.output_side(side, 3, 2)
         for i, maps in enumerate(net.local, len(net.kernels) + 1):
             self.add_module(f"local{i}", Local(side, seen, maps))
             seen = maps
@@ -51,14 +51,14 @@ class Cifar(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of the views x (N, 3, input, input)."""
-        return last(self.walk(x))
+        return last_output(self.walk(x))
 
     def features(self, x: Tensor, layer: str) -> Tensor:
         """What `layer` puts out for the views x: "conv1", "relu1", "pool1", "norm1"...
 
-        Raises UnusableError for a name that this net does not have.
+        Raises InputError for a name that this net does not have.
         """
-        return named(self.walk(x), layer)
+        return output_of(self.walk(x), layer)
 
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Every layer's output with its name, in order."""

@@ -24,24 +24,24 @@ class Layer:
         return self.maps * self.side**2 if self.weights else 0
 
 
-def moved(width: int, size: int, stride: int, padding: int = 0) -> int:
+def output_side(width: int, size: int, stride: int, padding: int = 0) -> int:
     """(W + 2P - F) / S + 1, rounded up: windows may hang over the right and bottom border by less than a stride."""
     return math.ceil((width + 2 * padding - size) / stride) + 1
 
 
 def overhang(width: int, size: int, stride: int, padding: int = 0) -> int:
     """How many columns of zeros the last window of `moved` needs past the border (3 for 224, 11, 4)."""
-    return (moved(width, size, stride, padding) - 1) * stride + size - width - 2 * padding
+    return (output_side(width, size, stride, padding) - 1) * stride + size - width - 2 * padding
 
 
 def formula(width: int, size: int, stride: int, padding: int = 0) -> str:
     """The size formula worked out in words."""
-    side, over = moved(width, size, stride, padding), overhang(width, size, stride, padding)
+    side, over = output_side(width, size, stride, padding), overhang(width, size, stride, padding)
     end = f", {over} zero columns over the edge" if over else ""
     return f"({width} + 2*{padding} - {size})/{stride} + 1 = {side}{end}"
 
 
-def walk(net: AnyNet) -> list[Layer]:
+def layers_of(net: AnyNet) -> list[Layer]:
     """All layers that change the shape, first to last."""
     if isinstance(net, Net):
         return alexnet_walk(net)
@@ -99,12 +99,12 @@ def mlp_walk(net: MlpNet) -> list[Layer]:
 
 
 def _shared(name: str, side: int, seen: int, maps: int, size: int, stride: int, padding: int, groups: int) -> Layer:
-    out, fan_in = moved(side, size, stride, padding), seen // groups * size * size
+    out, fan_in = output_side(side, size, stride, padding), seen // groups * size * size
     return Layer(name, formula(side, size, stride, padding), maps, out, maps * (fan_in + 1), out * out * maps * fan_in)
 
 
 def _pool(name: str, side: int, maps: int, size: int) -> Layer:
-    return Layer(name, formula(side, size, 2), maps, moved(side, size, 2))
+    return Layer(name, formula(side, size, 2), maps, output_side(side, size, 2))
 
 
 def _full(name: str, inputs: int, outputs: int, groups: int = 1) -> Layer:
@@ -114,7 +114,7 @@ def _full(name: str, inputs: int, outputs: int, groups: int = 1) -> Layer:
 
 def notes(net: AnyNet) -> list[str]:
     """What a reader of the paper would stumble over in this net's numbers."""
-    conv1 = walk(net)[0]
+    conv1 = layers_of(net)[0]
     if not isinstance(net, Net) or conv1.units != 290_400:
         return []
     return [

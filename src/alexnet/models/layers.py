@@ -8,24 +8,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.core import rng
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh, "logistic": torch.sigmoid}
 
 
-def last(layers: Iterator[tuple[str, Tensor]]) -> Tensor:
+def last_output(layers: Iterator[tuple[str, Tensor]]) -> Tensor:
     """The output of the last layer of a walk; the others are let go on the way."""
     return deque(layers, maxlen=1)[0][1]
 
 
-def named(layers: Iterator[tuple[str, Tensor]], layer: str) -> Tensor:
-    """The output of one layer of a walk; raises UnusableError, with the names there are, for another name."""
+def output_of(layers: Iterator[tuple[str, Tensor]], layer: str) -> Tensor:
+    """The output of one layer of a walk; raises InputError, with the names there are, for another name."""
     names = []
     for name, x in layers:
         if name == layer:
             return x
         names.append(name)
-    raise UnusableError(f"no layer {layer}; this net has {', '.join(names)}")
+    raise InputError(f"no layer {layer}; this net has {', '.join(names)}")
 
 
 def initialise(

@@ -7,7 +7,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from alexnet.config.recipe import MlpNet
-from alexnet.models.layers import ACTIVATIONS, initialise, last, named
+from alexnet.models.layers import ACTIVATIONS, initialise, last_output, output_of
 from alexnet.models.shard import Runs
 from alexnet.ops.dropout import dropout
 from alexnet.ops.linear import linear
@@ -22,7 +22,7 @@ class Mlp(nn.Module):
     """
 
     classes: Sequence[str] = ()  # names of the outputs, and
-    viewer: Any = None  # what makes inputs of pictures: given by `alexnet.load`
+    transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
 
     def __init__(self, net: MlpNet | None = None, seed: int = 0) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of the views x (N, 3, input, input)."""
-        logits = last(self.walk(x))
+        logits = last_output(self.walk(x))
         if self.training:
             self.step = self.step + 1
         return logits
@@ -45,10 +45,10 @@ class Mlp(nn.Module):
     def features(self, x: Tensor, layer: str) -> Tensor:
         """What `layer` puts out for the views x: "fc1", "relu1", "drop1", "fc2"...
 
-        "fc1" is before the activation and "relu1" after it, whatever the activation. Raises UnusableError for a name
+        "fc1" is before the activation and "relu1" after it, whatever the activation. Raises InputError for a name
         that this net does not have.
         """
-        return named(self.walk(x), layer)
+        return output_of(self.walk(x), layer)
 
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Every layer's output with its name, in order."""

@@ -21,7 +21,7 @@ def own(x: Tensor, runs: Runs) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ModelShard:
     """What of a net a process holds, and how it comes by what the others hold; as it stands it holds all (section 3.2).
 
     The maps of conv1 to conv5 are shared out to `towers` processes, of which it is number `tower`; the units of fc6
@@ -41,7 +41,7 @@ class Layout:
     out: Callable[[Tensor, Runs], Tensor] = own  # and the logits of this process's pictures
     gathers: bool = False  # whether fc6 and what follows see the pictures of all replicas
 
-    def part(self, layer: str, outputs: int) -> tuple[int, int]:
+    def bounds_of(self, layer: str, outputs: int) -> tuple[int, int]:
         """Which of a layer's outputs are held: from the first to before the second number."""
         of, number = (self.towers, self.tower) if layer.startswith("conv") else (self.units, self.unit)
         if layer == "fc8" and not self.fc8_apart:

@@ -63,9 +63,17 @@ def product(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 
 
 def cut(
-    images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, mean: Tensor, size: int, place: bool,
-    shift: Tensor | None, factor: float, dtype: torch.dtype,
-) -> Tensor:  # fmt: skip
+    images: Tensor,
+    top: Tensor,
+    left: Tensor,
+    mirrored: Tensor,
+    mean: Tensor,
+    size: int,
+    place: bool,
+    shift: Tensor | None,
+    factor: float,
+    dtype: torch.dtype,
+) -> Tensor:
     """As plain.cut, in one pass."""
     n, side = images.shape[:2]
     views = torch.empty(n, size, size, 3, dtype=dtype, device=images.device)
@@ -76,9 +84,7 @@ def cut(
     return views.permute(0, 3, 1, 2)
 
 
-def kept(
-    rows: int, units: int, quad: int, position: int, step: int, seed: int, purpose: int, least: int
-) -> Tensor:  # fmt: skip
+def kept(rows: int, units: int, quad: int, position: int, step: int, seed: int, purpose: int, least: int) -> Tensor:
     """bool (rows, units): whether the unit's Philox word is at least `least`, as ops.dropout says it.
 
     Column 0 is unit 4 * quad of the layer.

@@ -7,9 +7,17 @@ from alexnet.ops.dispatch import best
 
 
 def cut(
-    images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, mean: Tensor, size: int, place: bool,
-    shift: Tensor | None, factor: float, dtype: torch.dtype,
-) -> Tensor:  # fmt: skip
+    images: Tensor,
+    top: Tensor,
+    left: Tensor,
+    mirrored: Tensor,
+    mean: Tensor,
+    size: int,
+    place: bool,
+    shift: Tensor | None,
+    factor: float,
+    dtype: torch.dtype,
+) -> Tensor:
     """(pixel - mean + shift) * factor: uint8 (N, side, side, 3) -> `dtype` (N, 3, size, size), channels-last.
 
     top, left int64 (N,) and mirrored bool (N,) say where each crop lies. mean (side, side, 3) is taken there and

@@ -10,9 +10,7 @@ from alexnet.ops import cpu
 from alexnet.ops.dispatch import best
 
 
-def dropout(
-    x: Tensor, p: float, seed: int, layer: str, step: int | Tensor, position: int, unit: int = 0
-) -> Tensor:  # fmt: skip
+def dropout(x: Tensor, p: float, seed: int, layer: str, step: int | Tensor, position: int, unit: int = 0) -> Tensor:
     """x (N, units) with each unit set to zero with probability p and the rest left as they are.
 
     The mask is a function of (seed, layer, step, position in the global batch, unit in the whole layer): row 0 of x is

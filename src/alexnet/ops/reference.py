@@ -107,9 +107,17 @@ def check_finite(w: Tensor, finite: Tensor) -> None:
 
 
 def cut(
-    images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, mean: Tensor, size: int, place: bool,
-    shift: Tensor | None, factor: float, dtype: torch.dtype,
-) -> Tensor:  # fmt: skip
+    images: Tensor,
+    top: Tensor,
+    left: Tensor,
+    mirrored: Tensor,
+    mean: Tensor,
+    size: int,
+    place: bool,
+    shift: Tensor | None,
+    factor: float,
+    dtype: torch.dtype,
+) -> Tensor:
     """As crop.cut says."""
     along = torch.arange(size, device=images.device)
     ys = top[:, None] + along

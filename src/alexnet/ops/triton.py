@@ -430,7 +430,7 @@ def cut(
     images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, mean: Tensor, size: int, place: bool,
     shift: Tensor | None, factor: float, dtype: torch.dtype,
 ) -> Tensor:  # fmt: skip
-    """((crop - mean) + shift) * factor, (N, 3, size, size) in channels-last memory: `Viewer.training` in one pass.
+    """((crop - mean) + shift) * factor, (N, 3, size, size) in channels-last memory: `Transform.augment` in one pass.
 
     images: uint8 (N, side, side, 3). top, left: int64 (N,). mirrored: bool (N,). mean: float32 (side, side, 3), taken
     where the crop lies and mirrored with it if `place`, else that of the central crop. shift: float32 (N, 3), or none.

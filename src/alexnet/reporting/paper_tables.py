@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Row:
+class PaperRow:
     """A row of table 1 or 2: the model, the paper's cells, the 2012 log's, what ours is measured by in `study`."""
 
     model: str
@@ -22,7 +22,7 @@ class Table:
     title: str
     words: str
     heads: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[PaperRow, ...]
 
 
 TABLES = (
@@ -31,10 +31,10 @@ TABLES = (
         "Errors on the test set of ILSVRC-2010.",
         ("top-1", "top-5"),
         (
-            Row("Sparse coding", ("47.1 %", "28.2 %")),
-            Row("SIFT + FVs", ("45.7 %", "25.7 %")),
-            Row("CNN", ("37.5 %", "17.0 %"), ("37.47 %", "17.00 %"), "ten-views", ("top1", "top5"), runs=True),
-            Row(
+            PaperRow("Sparse coding", ("47.1 %", "28.2 %")),
+            PaperRow("SIFT + FVs", ("45.7 %", "25.7 %")),
+            PaperRow("CNN", ("37.5 %", "17.0 %"), ("37.47 %", "17.00 %"), "ten-views", ("top1", "top5"), runs=True),
+            PaperRow(
                 "CNN, one view (section 4.1)", ("39.0 %", "18.3 %"), ("39.02 %", "18.30 %"), "ten-views",
                 ("one_top1", "one_top5"),
             ),
@@ -45,16 +45,16 @@ TABLES = (
         "Errors on ILSVRC-2012. A star: pre-trained on the whole of ImageNet, Fall 2011.",
         ("top-1, val", "top-5, val", "top-5, test"),
         (
-            Row("SIFT + FVs", ("–", "–", "26.2 %")),
-            Row(
+            PaperRow("SIFT + FVs", ("–", "–", "26.2 %")),
+            PaperRow(
                 "1 CNN", ("40.7 %", "18.2 %", "–"), ("40.66 %", "18.21 %"), "ensemble", ("top1", "top5"), runs=True
             ),
-            Row(
+            PaperRow(
                 "5 CNNs", ("38.1 %", "16.4 %", "16.4 %"), study="ensemble",
                 measures=("ensemble_top1", "ensemble_top5"),
             ),
-            Row("1 CNN*", ("39.0 %", "16.6 %", "–"), ("38.99 %", "16.62 %")),
-            Row("7 CNNs*", ("36.7 %", "15.4 %", "15.3 %")),
+            PaperRow("1 CNN*", ("39.0 %", "16.6 %", "–"), ("38.99 %", "16.62 %")),
+            PaperRow("7 CNNs*", ("36.7 %", "15.4 %", "15.3 %")),
         ),
     ),
 )  # fmt: skip

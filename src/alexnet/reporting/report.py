@@ -12,9 +12,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alexnet import figures
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.core.files import write
-from alexnet.core.text import harmless
+from alexnet.core.text import escape_control
 from alexnet.reporting import results
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
@@ -29,13 +29,13 @@ def report(out: Path) -> Path:
 
     OUT/report.md says the same without the runs' figures, and OUT/figure-1.png and .svg stand beside it where a study
     of ReLU against tanh has been begun. A run is a folder with recipe.json and log.jsonl, a study one with study.json.
-    What they lack is said on the page. Raises UnusableError where there is neither, or their JSON cannot be read.
+    What they lack is said on the page. Raises InputError where there is neither, or their JSON cannot be read.
     """
     studies = results.studies(out)
     theirs = {run for study in studies for run in study.runs}
     runs = sorted(path.parent for path in out.rglob("recipe.json") if (path.parent / "log.jsonl").is_file())
     if not runs and not studies:
-        raise UnusableError(
+        raise InputError(
             f"no run in {out} and no study; name a folder that holds run folders (recipe.json and log.jsonl) or studies"
         )
     alone = [run for run in runs if run not in theirs]
@@ -59,22 +59,22 @@ def report(out: Path) -> Path:
 
 def _shown(value: Any) -> Any:
     """What stands on the page, with no character that turns or hides what follows it."""
-    return "\n".join(map(harmless, value.split("\n"))) if type(value) is str else value
+    return "\n".join(map(escape_control, value.split("\n"))) if type(value) is str else value
 
 
 def _markdown(value: Any) -> str:
     """Words as they stand in a cell of a Markdown table, with nothing in them obeyed."""
-    words = harmless(" ".join(html.escape(str(value), quote=False).split()))
+    words = escape_control(" ".join(html.escape(str(value), quote=False).split()))
     return re.sub(r"([\\`*_|\[\]~])", r"\\\1", words)
 
 
-def _figures_1(studies: Sequence[results.Study], out: Path) -> list[dict[str, str]]:
+def _figures_1(studies: Sequence[results.StudyResults], out: Path) -> list[dict[str, str]]:
     """Figure 1 of each study that has runs for it, also written beside the page."""
     made: list[dict[str, str]] = []
     for study in studies:
         try:
             errors = figures.training_errors(study.path)
-        except UnusableError:
+        except InputError:
             continue
         drawn = figures.figure_1(errors)
         name = f"figure-1-{len(made) + 1}" if made else "figure-1"
@@ -91,10 +91,10 @@ def _uri(data: str) -> str:
 
 
 def _section(run: Path, title: str) -> dict[str, Any]:
-    """What the page says of one run; raises UnusableError where its files are not a run's."""
+    """What the page says of one run; raises InputError where its files are not a run's."""
     try:
         return _told(run, title)
-    except UnusableError:
+    except InputError:
         raise
     except results.UNLIKE as error:
         raise results.unlike(run, error, "train", "move it away") from None
@@ -169,7 +169,7 @@ def _facts(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> 
         "Threads": environment.get("threads"),
         "Precision": environment.get("precision"),
         "Started": environment.get("started"),
-        "Time logged": results.duration(runlog.seconds(log)) if log else None,
+        "Time logged": results.duration(runlog.total_seconds(log)) if log else None,
         "Versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
         "Commit": environment.get("commit"),
     }

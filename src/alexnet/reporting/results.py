@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from alexnet.core.errors import UnusableError
-from alexnet.reporting.paper_tables import TABLES, Row
+from alexnet.core.errors import InputError
+from alexnet.reporting.paper_tables import TABLES, PaperRow
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
 from alexnet.studies import claims
@@ -20,7 +20,7 @@ BEST = 3  # runs outside studies that a table shows
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyResults:
     """A folder that `alexnet study` made, read and not written."""
 
     path: Path
@@ -43,7 +43,7 @@ class Study:
         return [path.parent for path in sorted(self.path.glob("runs/*/recipe.json"))]
 
     def row(self, name: str) -> dict[str, Any]:
-        """The claim `name` as it was decided here; raises UnusableError where its file is not a study's."""
+        """The claim `name` as it was decided here; raises InputError where its file is not a study's."""
         try:
             return self._row(self.results[name])
         except UNLIKE as error:
@@ -54,18 +54,25 @@ class Study:
         digests = {arm: of["digests"] for arm, of in found["arms"].items()}
         store = found["store"]
         return {
-            "claim": found["claim"], "section": found["section"], "words": found["words"], "paper": found["paper"],
-            "log": found["log"], "mark": MARKS[found["verdict"]], "verdict": found["verdict"], "study": self.title,
+            "claim": found["claim"],
+            "section": found["section"],
+            "words": found["words"],
+            "paper": found["paper"],
+            "log": found["log"],
+            "mark": MARKS[found["verdict"]],
+            "verdict": found["verdict"],
+            "study": self.title,
             "ours": [_compared(e) for e in expects if e["judged"]],
             "beside": [_compared(e) for e in expects if not e["judged"]],
             "scale": self.scale_of_seeds(found),
             "time": duration(found["seconds"]),
             "digests": "; ".join(f"{arm}: {' '.join(each)}" for arm, each in digests.items()),
-            "commit": found["commit"] or "not known", "precision": found["precision"],
+            "commit": found["commit"] or "not known",
+            "precision": found["precision"],
             "store": f"{store['kind']} {store['path']}, {store['digest'][:12]}",
             "notes": list(found["notes"]),
             "failed": [f"seed {f['seed']}, recipe {f['digest']}: {f['why']}" for f in found["failed"]],
-        }  # fmt: skip
+        }
 
     def scale(self, found: Mapping[str, Any]) -> str:
         """How large the experiment was, in sentences."""
@@ -91,7 +98,7 @@ class Study:
         return dict(read_json(path)) if path.is_file() else {}
 
     def averaged(self, model: str) -> list[dict[str, Any]]:
-        """Rows beneath `model` from table-2.json; raises UnusableError where that is not a study's."""
+        """Rows beneath `model` from table-2.json; raises InputError where that is not a study's."""
         try:
             rows = [row for row in self.table_2.get("rows", ()) if row["model"] == model]
             return [
@@ -101,7 +108,7 @@ class Study:
         except UNLIKE as error:
             raise unlike(self.path / "table-2.json", error) from None
 
-    def beneath(self, row: Row) -> list[dict[str, Any]]:
+    def beneath(self, row: PaperRow) -> list[dict[str, Any]]:
         """Ours, beneath a row of table 1 or 2."""
         if found := self.averaged(row.model):
             return found
@@ -122,29 +129,33 @@ class Study:
             record, log = read_json(run / "recipe.json"), runlog.read(run)
             epochs = [line for line in log if line["kind"] == "epoch"]
             final = next((line for line in reversed(log) if line["kind"] == "final"), None)
-            rows.append({
-                "name": str(record["name"]), "seed": str(record["recipe"]["seed"]),
-                "epochs": f"{epochs[-1]['epoch'] if epochs else 0} of {record['recipe']['epochs']}",
-                "train": f"{100 * epochs[-1]['train_error']:.1f} %" if epochs else "",
-                "top1": f"{100 * final['top1']:.1f} %" if final else "",
-                "top5": f"{100 * final['top5']:.1f} %" if final else "",
-                "time": duration(runlog.seconds(log)), "digest": str(record["digest"]),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "name": str(record["name"]),
+                    "seed": str(record["recipe"]["seed"]),
+                    "epochs": f"{epochs[-1]['epoch'] if epochs else 0} of {record['recipe']['epochs']}",
+                    "train": f"{100 * epochs[-1]['train_error']:.1f} %" if epochs else "",
+                    "top1": f"{100 * final['top1']:.1f} %" if final else "",
+                    "top5": f"{100 * final['top5']:.1f} %" if final else "",
+                    "time": duration(runlog.total_seconds(log)),
+                    "digest": str(record["digest"]),
+                }
+            )
         return rows
 
 
-def studies(out: Path) -> list[Study]:
+def studies(out: Path) -> list[StudyResults]:
     """The studies at OUT and below it."""
     paths = sorted(path.parent for path in out.rglob("study.json"))
-    return [Study(p, out.resolve().name if p == out else p.relative_to(out).as_posix()) for p in paths]
+    return [StudyResults(p, out.resolve().name if p == out else p.relative_to(out).as_posix()) for p in paths]
 
 
-def decided(found: Iterable[Study]) -> list[dict[str, Any]]:
+def decided(found: Iterable[StudyResults]) -> list[dict[str, Any]]:
     """A row for each claim and each study that decided it, in the order of the paper."""
     return [study.row(claim.name) for claim in claims.ALL for study in found if claim.name in study.results]
 
 
-def undecided(found: Sequence[Study]) -> list[dict[str, str]]:
+def undecided(found: Sequence[StudyResults]) -> list[dict[str, str]]:
     """The other claims, with the reason."""
     left = [claim for claim in claims.ALL if not any(claim.name in study.results for study in found)]
     names = [str(read_json(run / "recipe.json")["name"]) for study in found for run in study.runs]
@@ -153,7 +164,7 @@ def undecided(found: Sequence[Study]) -> list[dict[str, str]]:
     ]
 
 
-def tables(found: Sequence[Study], alone: Sequence[Path] = ()) -> list[dict[str, Any]]:
+def tables(found: Sequence[StudyResults], alone: Sequence[Path] = ()) -> list[dict[str, Any]]:
     """Tables 1 and 2 of the paper; ours, of studies and of finished runs outside them, beneath the row it is like."""
     singles = best(alone)
     made = []
@@ -261,6 +272,6 @@ def _why(claim: Claim, names: Sequence[str]) -> str:
     return "not run"
 
 
-def unlike(path: Path, error: Exception, verb: str = "study", advice: str = "run the study again") -> UnusableError:
+def unlike(path: Path, error: Exception, verb: str = "study", advice: str = "run the study again") -> InputError:
     """What is said of a file, or of a folder, that a verb did not write so."""
-    return UnusableError(f"{path} is not what alexnet {verb} writes ({type(error).__name__}: {error}); {advice}")
+    return InputError(f"{path} is not what alexnet {verb} writes ({type(error).__name__}: {error}); {advice}")

@@ -19,10 +19,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from alexnet.core.errors import FailedError, UnusableError
-from alexnet.core.files import LARGEST, contents, digest, read_signed, signed, sync, write, write_json
+from alexnet.core.errors import InputError, WorkFailed
+from alexnet.core.files import LARGEST, digest, read_bytes, read_signed, sign, sync, write, write_json
 from alexnet.models import build
-from alexnet.models.build import Network
+from alexnet.models.build import AnyModel
 from alexnet.runs import folder as run
 
 NAME = re.compile(r"\d{8,}(-\d+)?")
@@ -47,11 +47,11 @@ def save(
 
     `owner`: run.identity of that run, without which the checkpoint is not used.
 
-    Raises FailedError where it cannot be written; the earlier ones stand.
+    Raises WorkFailed where it cannot be written; the earlier ones stand.
     """
     home = folder / "checkpoints"
-    earlier = [p for p in found(folder) if place(p)[0] == state.step]
-    final = home / (f"{state.step:08d}-{place(earlier[-1])[1] + 1}" if earlier else f"{state.step:08d}")
+    earlier = [p for p in list_checkpoints(folder) if step_and_attempt(p)[0] == state.step]
+    final = home / (f"{state.step:08d}-{step_and_attempt(earlier[-1])[1] + 1}" if earlier else f"{state.step:08d}")
     part = home / f".{final.name}.part"
     for left in home.glob(".*.part"):  # by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -64,21 +64,21 @@ def save(
         for name, tensors in zip(FILES, (weights, velocity), strict=True):
             data = safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
             sums[name] = write(part / name, [data])
-        write_json(part / "state.json", signed(asdict(state) | {"run": owner, "sha256": sums}))
+        write_json(part / "state.json", sign(asdict(state) | {"run": owner, "sha256": sums}))
         part.rename(final)
         sync(home)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        raise FailedError(
+        raise WorkFailed(
             f"cannot save step {state.step} in {home}: {error.strerror or error}; earlier checkpoints stand: "
             "mend that and go on with --resume"
         ) from None
-    for old in found(folder)[:-keep] if keep else []:
-        drop(old)
+    for old in list_checkpoints(folder)[:-keep] if keep else []:
+        remove(old)
     return final
 
 
-def drop(checkpoint: Path) -> None:
+def remove(checkpoint: Path) -> None:
     """Remove a checkpoint, which is no longer seen from the first moment; what cannot go now goes with a later one."""
     gone = checkpoint.with_name(f".{checkpoint.name}.part")
     with suppress(OSError):
@@ -86,70 +86,70 @@ def drop(checkpoint: Path) -> None:
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def found(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
     home = folder / "checkpoints"
-    return sorted((p for p in home.iterdir() if NAME.fullmatch(p.name)), key=place) if home.is_dir() else []
+    return sorted((p for p in home.iterdir() if NAME.fullmatch(p.name)), key=step_and_attempt) if home.is_dir() else []
 
 
-def place(checkpoint: Path) -> tuple[int, int]:
+def step_and_attempt(checkpoint: Path) -> tuple[int, int]:
     """(step, how often that step was saved before): "00000012-1" is the second checkpoint after step 12."""
     step, _, again = checkpoint.name.partition("-")
     return int(step), int(again or 0)
 
 
 def newest(folder: Path) -> tuple[str, str]:
-    """The newest checkpoint's name, and what identifies it; raises UnusableError if it is no run, or has none."""
+    """The newest checkpoint's name, and what identifies it; raises InputError if it is no run, or has none."""
     run.recipe_of(folder)
-    checkpoints = found(folder)
+    checkpoints = list_checkpoints(folder)
     if not checkpoints:
-        raise UnusableError(f"{folder} has no checkpoint yet; train it first, or on with --resume")
+        raise InputError(f"{folder} has no checkpoint yet; train it first, or on with --resume")
     state = checkpoints[-1] / "state.json"
     try:
-        return checkpoints[-1].name, hashlib.sha256(contents(state)).hexdigest()[:12]
+        return checkpoints[-1].name, hashlib.sha256(read_bytes(state)).hexdigest()[:12]
     except OSError as error:
-        raise UnusableError(_damaged(checkpoints[-1], state, error)) from None
+        raise InputError(_damaged(checkpoints[-1], state, error)) from None
 
 
 def read_state(checkpoint: Path, owner: str) -> State:
-    """A checkpoint's state; raises UnusableError if it was damaged or is another run's than run.identity `owner`."""
+    """A checkpoint's state; raises InputError if it was damaged or is another run's than run.identity `owner`."""
     path = checkpoint / "state.json"
     record = _record(checkpoint)
     try:
         state = State(record["step"], tuple(record["errors"]), record["seconds"], tuple(record["tally"]))
     except (KeyError, TypeError):
-        raise UnusableError(_damaged(checkpoint, path)) from None
-    if state.step != place(checkpoint)[0]:
-        raise UnusableError(_damaged(checkpoint, path))
+        raise InputError(_damaged(checkpoint, path)) from None
+    if state.step != step_and_attempt(checkpoint)[0]:
+        raise InputError(_damaged(checkpoint, path))
     if record.get("run", owner) != owner:
-        raise UnusableError(f"checkpoint {checkpoint} was saved by another run; put back the run's own, or delete it")
+        raise InputError(f"checkpoint {checkpoint} was saved by another run; put back the run's own, or delete it")
     return state
 
 
-def read_tensors(checkpoint: Path, name: str, form: Network | None = None) -> dict[str, Tensor]:
-    """The tensors of one file of a checkpoint; raises UnusableError if a single bit of it changed.
+def read_tensors(checkpoint: Path, name: str, like: AnyModel | None = None) -> dict[str, Tensor]:
+    """The tensors of one file of a checkpoint; raises InputError if a single bit of it changed.
 
     So it does where they are not those of a net of that `form`, whose own values do not matter.
     """
     path, fault = checkpoint / name, None
     try:
-        most = LARGEST if form is None else 8 * sum(t.numel() for t in form.state_dict().values()) + (1 << 20)
-        data, expected = contents(path, most), _record(checkpoint)["sha256"][name]
+        most = LARGEST if like is None else 8 * sum(t.numel() for t in like.state_dict().values()) + (1 << 20)
+        data, expected = read_bytes(path, most), _record(checkpoint)["sha256"][name]
         if hashlib.sha256(data).hexdigest() == expected:
             found = safetensors.torch.load(data)
-            if form is None or _fits(found, form.state_dict()):
+            if like is None or _fits(found, like.state_dict()):
                 return found
     except (OSError, KeyError, TypeError, SafetensorError) as error:
         fault = error
-    raise UnusableError(_damaged(checkpoint, path, fault))
+    raise InputError(_damaged(checkpoint, path, fault))
 
 
-def load(folder: str | Path, name: str | None = None) -> Network:
+def load(folder: str | Path, name: str | None = None) -> AnyModel:
     """The trained net of a run, from its newest checkpoint (or the one of that name), in eval mode.
 
-    It has `.classes`, the names of its outputs in order, and `.viewer`, which makes its input from uint8 pictures
-    (N, side, side, 3): ``net(net.viewer.centre(pictures))``. Raises UnusableError if the folder is not a run, has no
-    checkpoint yet, or the checkpoint is damaged.
+    It has `.classes`, the names of its outputs in order, and `.transform`, which makes its input from uint8 pictures
+    (N, side, side, 3): ``net(net.transform.center_crop(pictures))``. Raises InputError if the folder is not a run,
+    has no checkpoint yet, or the checkpoint is damaged.
     """
     folder = Path(folder)
     _, recipe = run.recipe_of(folder)
@@ -160,8 +160,8 @@ def load(folder: str | Path, name: str | None = None) -> Network:
     net.load_state_dict(read_tensors(chosen, FILES[0], net), assign=True)
     net.classes = run.classes_of(folder)
     if len(net.classes) != recipe.net.classes:
-        raise UnusableError(f"run {folder} names {len(net.classes)} classes for {recipe.net.classes} outputs")
-    net.viewer = run.viewer_of(folder, recipe)
+        raise InputError(f"run {folder} names {len(net.classes)} classes for {recipe.net.classes} outputs")
+    net.transform = run.transform_of(folder, recipe)
     return net.eval()
 
 
@@ -169,15 +169,15 @@ def _record(checkpoint: Path) -> dict[str, Any]:
     path = checkpoint / "state.json"
     try:
         return read_signed(path)
-    except UnusableError:
+    except InputError:
         raise
     except (OSError, ValueError) as error:
-        raise UnusableError(_damaged(checkpoint, path, error)) from None
+        raise InputError(_damaged(checkpoint, path, error)) from None
 
 
-def _fits(found: Mapping[str, Tensor], form: Mapping[str, Tensor]) -> bool:
-    return found.keys() == form.keys() and all(
-        tensor.shape == form[name].shape and tensor.is_floating_point() for name, tensor in found.items()
+def _fits(found: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> bool:
+    return found.keys() == like.keys() and all(
+        tensor.shape == like[name].shape and tensor.is_floating_point() for name, tensor in found.items()
     )
 
 
@@ -194,7 +194,11 @@ def _damaged(checkpoint: Path, path: Path, error: Exception | None = None) -> st
         return f"checkpoint {checkpoint} is gone: a training that goes on keeps the newest alone; run the same again"
     if isinstance(error, OSError) and error.errno not in LOST:  # a good one must not be deleted for it
         return f"checkpoint file {path} cannot be read: {error.strerror or error}; mend that, it may be whole"
-    earlier = [p for p in reversed(found(checkpoint.parent.parent)) if place(p) < place(checkpoint)]
+    earlier = [
+        p
+        for p in reversed(list_checkpoints(checkpoint.parent.parent))
+        if step_and_attempt(p) < step_and_attempt(checkpoint)
+    ]
     good = next((p for p in earlier if _whole(p)), None)
     late = " ".join(str(p) for p in [checkpoint, *earlier[: earlier.index(good)]]) if good else ""
     advice = f"delete {late} to go on from {good.name}" if good else "there is no earlier one that is whole"

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from alexnet.core.device import Place
+from alexnet.core.device import Compute
 from alexnet.data.store import Store
 from alexnet.ops import dispatch
 from alexnet.version import __version__
 
 
-def environment(store: Store, place: Place, processes: str = "1 process") -> dict[str, Any]:
+def environment(store: Store, place: Compute, processes: str = "1 process") -> dict[str, Any]:
     """Where, on what and from what a run was made."""
     return {
         "store": str(store.path.resolve()),

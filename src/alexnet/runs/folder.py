@@ -18,20 +18,25 @@ from safetensors import SafetensorError
 
 from alexnet.config.recipe import Recipe
 from alexnet.core import files as disk
-from alexnet.core.device import Place
-from alexnet.core.errors import UnusableError
-from alexnet.core.files import contents, json_bytes, parsed, read_signed, signed, write
+from alexnet.core.device import Compute
+from alexnet.core.errors import InputError
+from alexnet.core.files import json_bytes, parse_json, read_bytes, read_signed, sign, write
 from alexnet.data.store import Class, Store, labels
-from alexnet.data.transforms import Viewer, viewer
+from alexnet.data.transforms import Transform, make_transform
 from alexnet.runs.environment import environment
 
 UNFINISHED = re.compile(r"\w+\.(jsonl?|safetensors)\.\d+\.tmp")  # what a killed disk.write leaves of a run's files
 
 
 def create(
-    run: Path, name: str, recipe: Recipe, store: Store, place: Place, processes: str = "1 process",
+    run: Path,
+    name: str,
+    recipe: Recipe,
+    store: Store,
+    place: Compute,
+    processes: str = "1 process",
     start: Path | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Make the folder of a new run; recipe.json comes last, so a folder that has it is whole.
 
     `start`: the run whose layers it starts from, if it does.
@@ -50,18 +55,18 @@ def create(
     }
     sums = {file: write(run / file, [data]) for file, data in files.items()}
     record = {"name": name, "digest": recipe.digest, "recipe": recipe.plain(), "sha256": sums}
-    write(run / "recipe.json", [json_bytes(signed(record))])
+    write(run / "recipe.json", [json_bytes(sign(record))])
 
 
 def locked(run: Path, leads: bool = True) -> AbstractContextManager[Any]:
     """Hold a run's folder, made where it is missing, for one training from now on.
 
     Of a training's processes the one that `leads` holds it for all. The lock goes with its process, however that ends.
-    Raises UnusableError while another process holds it.
+    Raises InputError while another process holds it.
     """
     if not leads:
         return nullcontext()
-    file = disk.locked(run / ".lock", f"run {run} is being trained by another process; wait for it, or stop it")
+    file = disk.lock_file(run / ".lock", f"run {run} is being trained by another process; wait for it, or stop it")
     for left in run.iterdir():
         if UNFINISHED.fullmatch(left.name):  # by a process that was killed
             left.unlink()
@@ -89,23 +94,23 @@ def recipe_of(run: Path) -> tuple[str, Recipe]:
         name = str(record["name"])
         same = record["digest"] == recipe.digest
     except (KeyError, TypeError):
-        raise UnusableError(f"{run / 'recipe.json'} is not a run's recipe: it lacks name, digest or recipe") from None
+        raise InputError(f"{run / 'recipe.json'} is not a run's recipe: it lacks name, digest or recipe") from None
     if not same:
-        raise UnusableError(f"{run / 'recipe.json'} was altered: its digest does not fit its recipe")
+        raise InputError(f"{run / 'recipe.json'} was altered: its digest does not fit its recipe")
     return name, recipe
 
 
 def identity(run: Path) -> str:
     """What tells a run from all others, with the same recipe too, wherever its folder lies."""
     _record(run)
-    return hashlib.sha256(contents(run / "recipe.json")).hexdigest()[:12]
+    return hashlib.sha256(read_bytes(run / "recipe.json")).hexdigest()[:12]
 
 
 def environment_of(run: Path) -> dict[str, Any]:
     """What `environment` wrote."""
     found = _parsed(run, "environment.json")
     if not isinstance(found, dict) or not {"store", "store_digest", "precision", "started"} <= found.keys():
-        raise UnusableError(f"{run / 'environment.json'} is not what a run's beginning wrote; the run cannot be used")
+        raise InputError(f"{run / 'environment.json'} is not what a run's beginning wrote; the run cannot be used")
     return found
 
 
@@ -114,10 +119,10 @@ def classes_of(run: Path) -> list[str]:
     try:
         return labels([Class(**record) for record in _parsed(run, "classes.json")])
     except TypeError:
-        raise UnusableError(f"{run / 'classes.json'} is no list of classes; the run cannot be used") from None
+        raise InputError(f"{run / 'classes.json'} is no list of classes; the run cannot be used") from None
 
 
-def viewer_of(run: Path, recipe: Recipe) -> Viewer:
+def transform_of(run: Path, recipe: Recipe) -> Transform:
     """What the run's net takes pictures with."""
     data = trusted(run, "pictures.safetensors")
     try:
@@ -127,49 +132,49 @@ def viewer_of(run: Path, recipe: Recipe) -> Viewer:
         if not fit or [tuple(t.shape) for t in (mean[0, 0], *components)] != [(3,), (3,), (3, 3)]:
             raise ValueError
     except (SafetensorError, KeyError, ValueError):
-        raise UnusableError(f"{run / 'pictures.safetensors'} has no mean and colour components for this net") from None
-    return viewer(recipe, mean, *components)
+        raise InputError(f"{run / 'pictures.safetensors'} has no mean and colour components for this net") from None
+    return make_transform(recipe, mean, *components)
 
 
 def trusted(run: Path, file: str) -> bytes:
-    """The bytes of one of the files that `create` wrote; raises UnusableError unless they are the same still."""
+    """The bytes of one of the files that `create` wrote; raises InputError unless they are the same still."""
     try:
-        data = contents(run / file)
+        data = read_bytes(run / file)
         same = hashlib.sha256(data).hexdigest() == _record(run)["sha256"][file]
     except (OSError, KeyError, TypeError):
         same = False
     if not same:
-        raise UnusableError(f"{run / file} is missing or was altered since the run began; the run needs it as it was")
+        raise InputError(f"{run / file} is missing or was altered since the run began; the run needs it as it was")
     return data
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file of a run; raises UnusableError where there is none."""
+    """A JSON file of a run; raises InputError where there is none."""
     try:
-        return parsed(contents(path))
+        return parse_json(read_bytes(path))
     except FileNotFoundError:
-        raise UnusableError(f"{path.parent} is not a run: it has no {path.name}") from None
+        raise InputError(f"{path.parent} is not a run: it has no {path.name}") from None
     except (OSError, ValueError) as error:
-        raise UnusableError(f"{path} cannot be read: {error}") from None
+        raise InputError(f"{path} cannot be read: {error}") from None
 
 
 def _parsed(run: Path, file: str) -> Any:
     data = trusted(run, file)
     try:
-        return parsed(data)
+        return parse_json(data)
     except ValueError as error:
-        raise UnusableError(f"{run / file} is no JSON ({error}); the run cannot be used") from None
+        raise InputError(f"{run / file} is no JSON ({error}); the run cannot be used") from None
 
 
 def _record(run: Path) -> dict[str, Any]:
     path = run / "recipe.json"
     try:
         return read_signed(path)
-    except UnusableError:
+    except InputError:
         raise
     except FileNotFoundError:
-        raise UnusableError(f"{run} is not a run: it has no {path.name}") from None
+        raise InputError(f"{run} is not a run: it has no {path.name}") from None
     except OSError as error:
-        raise UnusableError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
-        raise UnusableError(f"{path} is damaged ({error}); the run cannot be used without it") from None
+        raise InputError(f"{path} is damaged ({error}); the run cannot be used without it") from None

@@ -15,9 +15,9 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alexnet.core.errors import FailedError, UnusableError
-from alexnet.core.files import contents, parsed, write
-from alexnet.core.text import harmless
+from alexnet.core.errors import InputError, WorkFailed
+from alexnet.core.files import parse_json, read_bytes, write
+from alexnet.core.text import escape_control
 
 BAR = 10  # characters of the progress bar,
 BESIDE = 16 + BAR  # and of all on its line but the words: "100:00:00 left", and spaces
@@ -56,9 +56,16 @@ class RunLog:
     """
 
     def __init__(
-        self, run: Path, step: int, steps: int, per_epoch: int, epochs: int, seconds: float = 0.0, quiet: bool = False,
+        self,
+        run: Path,
+        step: int,
+        steps: int,
+        per_epoch: int,
+        epochs: int,
+        seconds: float = 0.0,
+        quiet: bool = False,
         writes: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.path, self.steps, self.per_epoch, self.quiet = run / "log.jsonl", steps, per_epoch, quiet or not writes
         lines = _lines(run) if writes else []
         if writes:
@@ -73,9 +80,14 @@ class RunLog:
         self.start = self.last - seconds
         self.console = console()
         self.progress = Progress(
-            TimeRemainingColumn(), TextColumn("left"), TextColumn("{task.fields[words]}"), BarColumn(BAR),
-            console=self.console, disable=self.quiet or not self.console.is_terminal, transient=True,
-        )  # fmt: skip
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            TextColumn("{task.fields[words]}"),
+            BarColumn(BAR),
+            console=self.console,
+            disable=self.quiet or not self.console.is_terminal,
+            transient=True,
+        )
         self.task = self.progress.add_task("training", total=steps, completed=step, words="")
         if strays := lines[:-1].count(None):  # a crash may have cut the last one short
             self.say(
@@ -110,7 +122,7 @@ class RunLog:
         """A line for the person at the console, as long as there is one: a closed terminal or pipe ends no training."""
         if not self.quiet:
             try:
-                self.progress.console.print(harmless(words), markup=False)
+                self.progress.console.print(escape_control(words), markup=False)
             except OSError:
                 self.quiet = True
 
@@ -149,7 +161,7 @@ class RunLog:
         words += [f"rate {rate:.2g}"]
         if self.waited is not None:
             words.append(f"data {100 * line['data_wait']:.1f} %")
-        self.progress.update(self.task, words=fitting(words, self.console.width - BESIDE))
+        self.progress.update(self.task, words=fit_words(words, self.console.width - BESIDE))
         if not self.console.is_terminal:
             self.say("  ".join([f"{self.left()} left", *words]))
         self.begin_span(now)
@@ -181,7 +193,7 @@ class RunLog:
         try:
             self.file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise FailedError(
+            raise WorkFailed(
                 f"cannot write {self.path}: {error.strerror or error}; mend that and go on with --resume"
             ) from None
         for name, value in line.items():
@@ -199,7 +211,7 @@ class RunLog:
         return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 3600:.0f} h"
 
 
-def fitting(words: Sequence[str], width: int) -> str:
+def fit_words(words: Sequence[str], width: int) -> str:
     """As many of the words as so many characters take, the first of them in any case."""
     while len(words) > 1 and len("  ".join(words)) > width:
         words = words[:-1]
@@ -209,12 +221,12 @@ def fitting(words: Sequence[str], width: int) -> str:
 def read(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's log; what is none, as a last line that a crash cut short, is left out.
 
-    Raises UnusableError where it cannot be read.
+    Raises InputError where it cannot be read.
     """
     return [line for line in _lines(run) if line]
 
 
-def seconds(log: Sequence[Mapping[str, Any]]) -> float:
+def total_seconds(log: Sequence[Mapping[str, Any]]) -> float:
     """Seconds over all sittings; where a log's count began again, the sittings are added up."""
     marks: list[float] = [line["seconds"] for line in log if "seconds" in line]
     ends = [before for before, after in itertools.pairwise(marks) if after < before]
@@ -225,16 +237,16 @@ def _lines(run: Path) -> list[dict[str, Any] | None]:
     """Each line of a run's log; None for one that is none."""
     path = run / "log.jsonl"
     try:
-        return [_line(words) for words in contents(path).splitlines()]
+        return [_line(words) for words in read_bytes(path).splitlines()]
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise UnusableError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _line(words: bytes) -> dict[str, Any] | None:
     try:
-        line = parsed(words)
+        line = parse_json(words)
     except ValueError:
         return None
     return line if isinstance(line, dict) and _sound(line) else None

@@ -42,7 +42,7 @@ class Expect:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row of a table: the error of so many nets of each arm, averaged where they are more than one."""
 
     model: str
@@ -66,4 +66,4 @@ class Claim:
     room: bool = False  # whether views must be smaller than the pictures
     until: float | None = None  # the runs end at this training error
     first: Mapping[str, Changes] = field(default_factory=dict)  # arms trained first on another store, and as what nets
-    rows: tuple[Row, ...] = ()  # of a table; they say how many nets an arm has
+    rows: tuple[TableRow, ...] = ()  # of a table; they say how many nets an arm has

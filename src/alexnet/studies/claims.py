@@ -13,9 +13,9 @@ from typing import Any
 from alexnet.config import overrides
 from alexnet.config.recipe import LRN, MlpNet, Net, Recipe, Steps, WithinMap
 from alexnet.config.recipes import RECIPES
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.models import layer_table
-from alexnet.studies.claim import UNTIL, Changes, Claim, Expect, Row
+from alexnet.studies.claim import UNTIL, Changes, Claim, Expect, TableRow
 
 
 def with_top5(more: str, less: str, paper: tuple[float, float], log: tuple[float, float] | None) -> tuple[Expect, ...]:
@@ -62,31 +62,31 @@ def unhurried(base: Recipe) -> Mapping[str, Any]:
 
 
 def dense(base: Recipe) -> Mapping[str, Any]:
-    """A net of two hidden layers, equally wide, with as many weights as the base's; raises UnusableError if none has.
+    """A net of two hidden layers, equally wide, with as many weights as the base's; raises InputError if none has.
 
     Each layer passes on what the base's first, second last and last do (std times the root of the inputs), and its
     biases start as theirs.
     """
-    net, layers = base.net, [layer for layer in layer_table.walk(base.net) if layer.weights]
+    net, layers = base.net, [layer for layer in layer_table.layers_of(base.net) if layer.weights]
     wanted = sum(layer.weights for layer in layers)
 
     def wide(width: int) -> MlpNet:
         return MlpNet(net.input, net.classes, (width, width), net.activation, getattr(net, "dropout", 0.0))
 
     def weights(net: MlpNet) -> int:
-        return sum(layer.weights for layer in layer_table.walk(net))
+        return sum(layer.weights for layer in layer_table.layers_of(net))
 
     half = (3 * net.input**2 + net.classes + 2) / 2  # width^2 + 2 half width + classes are the weights
     width = max(1, math.floor(math.sqrt(half**2 + wanted - net.classes) - half))
     made = min((wide(width), wide(width + 1)), key=lambda net: abs(weights(net) - wanted))
     if isinstance(net, MlpNet) or abs(weights(made) / wanted - 1) > 0.01:
-        raise UnusableError(
+        raise InputError(
             f"claim fc-conv needs two nets of as many weights: the base's {type(net).__name__} has {wanted:,}, and the "
             f"nearest of fully connected layers alone {weights(made):,}; give --recipe tiny, source or cifar-13"
         )
     std = [
         net.std[i] * math.sqrt(fan_in(layers[i]) / fan_in(layer))
-        for i, layer in zip((0, -2, -1), layer_table.walk(made), strict=True)
+        for i, layer in zip((0, -2, -1), layer_table.layers_of(made), strict=True)
     ]
     firsts = getattr(net, "ones", ())
     ones = [i for i, like in enumerate((1, len(layers) - 1, len(layers)), 1) if like in firsts]
@@ -114,7 +114,7 @@ PRINTED, ONES = (0.01,) * 8, (2, 4, 5, 6, 7)
 # epochs: relu .001 .453, .002 .439, .004 .435; tanh .001 .594, .004 .525, .016 .492. The highest of these are not the
 # first at 25 %: relu at .004 stood at .272 after 8 epochs, .002 at .238, .001 at .293 after 6. tanh was put between its
 # two best and not tried further.
-FIGURE_1 = RECIPES["cifar-13"].but(
+FIGURE_1 = RECIPES["cifar-13"].replace(
     views=CENTRE,
     sgd={"decay": 0.0, "layer_decay": {"conv1": 0.0, "conv2": 0.0}},
     schedule=Steps(),
@@ -388,8 +388,8 @@ ALL = (
             Expect("CNN", "CNN", "top5", than="ensemble_top5", paper=0.018, judged=False),
         ),
         rows=(
-            Row("1 CNN", {"CNN": 1}), Row("5 CNNs", {"CNN": 5}), Row("1 CNN*", {"CNN*": 1}),
-            Row("7 CNNs*", {"CNN": 5, "CNN*": 2}),
+            TableRow("1 CNN", {"CNN": 1}), TableRow("5 CNNs", {"CNN": 5}), TableRow("1 CNN*", {"CNN*": 1}),
+            TableRow("7 CNNs*", {"CNN": 5, "CNN*": 2}),
         ),
         notes=("Always five nets, and two pre-trained ones, whatever --seeds says.", PRETRAINED),
     ),
@@ -398,29 +398,29 @@ ALL = (
 CLAIMS = {claim.name: claim for claim in ALL}
 
 # AlexNet's shape for 32-pixel pictures: tiny's, but conv1 moves by one, so the maps are 24, 12 and 6 units a side.
-LITTLE = RECIPES["tiny"].but(net={"input": 28, "stride": 1})
+LITTLE = RECIPES["tiny"].replace(net={"input": 28, "stride": 1})
 
 
-def meant(names: Sequence[str]) -> list[Claim]:
-    """The claims of these names, each once, or all for "all"; raises UnusableError, with the nearest, for another."""
+def claims_named(names: Sequence[str]) -> list[Claim]:
+    """The claims of these names, each once, or all for "all"; raises InputError, with the nearest, for another."""
     for name in names:
         if name not in (*CLAIMS, "all"):
-            raise UnusableError(overrides.unknown(name, name, [*CLAIMS, "all"], "", what="claim"))
+            raise InputError(overrides.unknown_name(name, name, [*CLAIMS, "all"], "", what="claim"))
     return [CLAIMS[name] for name in dict.fromkeys(CLAIMS if "all" in names else names)]
 
 
 def base(claim: Claim, side: int, recipe: Recipe | None) -> tuple[str, Recipe]:
     """The recipe that a claim's arms differ from, with its name: its own, the one asked for, or what suits the store.
 
-    Raises UnusableError where it has its own and another is asked for, or the one asked for is not of its kind.
+    Raises InputError where it has its own and another is asked for, or the one asked for is not of its kind.
     """
     if claim.base:
         if recipe:
-            raise UnusableError(f"claim {claim.name} has a recipe of its own, a net for CIFAR-10; leave out --recipe")
+            raise InputError(f"claim {claim.name} has a recipe of its own, a net for CIFAR-10; leave out --recipe")
         return "its own", claim.base
     if recipe:
         if claim.shape and not isinstance(recipe.net, Net):
-            raise UnusableError(
+            raise InputError(
                 f"claim {claim.name} is about AlexNet's layers, which a {type(recipe.net).__name__} lacks; "
                 "give --recipe tiny, source or paper"
             )
@@ -434,4 +434,4 @@ def base(claim: Claim, side: int, recipe: Recipe | None) -> tuple[str, Recipe]:
 def arms(claim: Claim, base: Recipe) -> dict[str, Recipe]:
     """The recipe of each arm."""
     changed = {name: change(base) if callable(change) else change for name, change in claim.arms.items()}
-    return {name: base.but(**change) for name, change in changed.items()}
+    return {name: base.replace(**change) for name, change in changed.items()}

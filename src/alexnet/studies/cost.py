@@ -7,13 +7,13 @@ from typing import Any
 
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import named
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.store import Store
 from alexnet.models import layer_table
 from alexnet.runs import folder as run
 from alexnet.runs import log
 from alexnet.studies import claims
-from alexnet.studies.plan import basis, plan
+from alexnet.studies.plan import base_recipe, plan
 
 RATE = 6e10  # multiply-adds a second of one core in training, assumed where no run tells: an AMD EPYC's, in bf16
 CIFAR_10 = (32, 50_000)  # side and training pictures, assumed where no store is named
@@ -40,7 +40,7 @@ def listing(
     speed = measured_rate(Path(out)) if out else None
     rate, origin = speed or RATE, "measured in OUT" if speed else "assumed"
     rows = []
-    for claim in claims.meant(names):
+    for claim in claims.claims_named(names):
         row: dict[str, Any] = {"claim": claim.name, "section": claim.section, "paper": claim.paper, "log": claim.log}
         row["arms"] = list(claim.arms)
         try:
@@ -48,13 +48,13 @@ def listing(
                 made = plan(claim, opened, given, called, 1, epochs, Store(pretrain_on) if pretrain_on else None)
                 base, arms = made.base, [r[0] for r in made.arms.values()]
             else:
-                base, value = basis(claim, side, given, epochs)
+                base, value = base_recipe(claim, side, given, epochs)
                 arms = list(claims.arms(claim, value).values())
             work = sum(3.0 * seeds * r.epochs * pictures * forward(r) for r in {r.digest: r for r in arms}.values())
             minutes = work / rate / 60
             words = f"{'at most ' if claim.until else ''}about {minutes:,.0f} core-minutes"
             row |= {"recipe": base, "multiply_adds": work, "core_minutes": round(minutes, 1), "cost": words}
-        except UnusableError as error:
+        except InputError as error:
             row |= {"recipe": None, "multiply_adds": None, "core_minutes": None, "cost": str(error)}
         rows.append(row | {"rate": rate, "rate_is": origin, "seeds": seeds})
     return rows
@@ -62,7 +62,7 @@ def listing(
 
 def forward(recipe: Recipe) -> int:
     """Multiply-adds of a forward pass for one picture."""
-    return sum(layer.multiply_adds for layer in layer_table.walk(recipe.net))
+    return sum(layer.multiply_adds for layer in layer_table.layers_of(recipe.net))
 
 
 def measured_rate(out: Path) -> float | None:

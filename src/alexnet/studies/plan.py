@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from alexnet.config.recipe import Plateau, Recipe, Start
 from alexnet.config.recipes import named
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.loader import steps
 from alexnet.data.store import Store
 from alexnet.studies import claims
@@ -16,7 +16,7 @@ SIDE = 32  # pixels, of CIFAR-10's pictures
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What a claim's study trains: for each arm a recipe a seed.
 
     `first`: by the digest of a recipe that starts from another net, what that is, trained on the store `more`.
@@ -34,28 +34,28 @@ class Plan:
         return {recipe.digest: recipe for recipes in self.arms.values() for recipe in recipes}
 
 
-def planned(
+def plan_all(
     names: Sequence[str],
     store: Store,
     recipe: str | Recipe | None,
     seeds: int,
     epochs: int | None,
     more: Store | None = None,
-) -> tuple[list[Plan], list[str]]:
-    """The claims' plans, and for "all" why some are left out; raises UnusableError for one that cannot be decided."""
+) -> tuple[list[StudyPlan], list[str]]:
+    """The claims' plans, and for "all" why some are left out; raises InputError for one that cannot be decided."""
     if seeds < 1:
-        raise UnusableError(f"--seeds {seeds}; give 1 or more, and 2 or more for an interval")
+        raise InputError(f"--seeds {seeds}; give 1 or more, and 2 or more for an interval")
     given, every, plans, left = named(recipe) if isinstance(recipe, str) else recipe, "all" in names, [], []
-    for claim in claims.meant(names):
+    for claim in claims.claims_named(names):
         try:
             called = recipe if isinstance(recipe, str) else None
             plans.append(plan(claim, store, given, called, seeds, epochs, more))
-        except UnusableError as error:
+        except InputError as error:
             if not every:
                 raise
             left.append(str(error))
     if not plans:
-        raise UnusableError(f"no claim can be decided on store {store.path}: {left[0] if left else 'name one, or all'}")
+        raise InputError(f"no claim can be decided on store {store.path}: {left[0] if left else 'name one, or all'}")
     return plans, left
 
 
@@ -67,67 +67,65 @@ def plan(
     seeds: int,
     epochs: int | None,
     more: Store | None = None,
-) -> Plan:
-    """A claim's plan on a store; raises UnusableError where the one cannot be decided on the other."""
-    name, base = basis(claim, store.side, given, epochs)
-    base = base.but(net={"classes": len(store.classes)})  # before the arms: one counts the weights
+) -> StudyPlan:
+    """A claim's plan on a store; raises InputError where the one cannot be decided on the other."""
+    name, base = base_recipe(claim, store.side, given, epochs)
+    base = base.replace(net={"classes": len(store.classes)})  # before the arms: one counts the weights
     if claim.base and store.side != SIDE:
-        raise UnusableError(
+        raise InputError(
             f"claim {claim.name} needs pictures of 32 pixels, as CIFAR-10 has; store {store.path} holds {store.side}"
         )
     arms = claims.arms(claim, base)
     for recipe in arms.values():
         check_fit(f"of claim {claim.name}", recipe, store)
     if claim.room and base.net.input >= store.side:
-        raise UnusableError(
+        raise InputError(
             f"claim {claim.name} is about crops, and views of {base.net.input} pixels leave no room in the "
             f"{store.side} of store {store.path}; give another --recipe"
         )
     for e in claim.expects:
         if e.judged and e.more != e.less and arms[e.more].digest == arms[e.less].digest:
-            raise UnusableError(
+            raise InputError(
                 f"claim {claim.name}: its arms {e.more} and {e.less} are the same net under recipe {called or name}; "
                 "give a --recipe in which they differ"
             )
     if claim.rows and not more:  # a table without the rows that need it
         arms = {n: r for n, r in arms.items() if n not in claim.first}
     counts = {n: max((row.nets.get(n, 0) for row in claim.rows), default=seeds) for n in arms}
-    seeded = {n: [r.but(seed=seed) for seed in range(counts[n])] for n, r in arms.items()}
+    seeded = {n: [r.replace(seed=seed) for seed in range(counts[n])] for n, r in arms.items()}
     first = dict[str, Recipe]()
     for arm in claim.first.keys() & arms.keys():
         before = pretrained(claim, base, arm, store, more)
         for i, recipe in enumerate(seeded[arm]):
-            other = before.but(seed=recipe.seed)
+            other = before.replace(seed=recipe.seed)
             assert more
             end = steps(len(more["train"]), other.sgd.batch) * other.epochs
             start = Start(other.digest, more.digest, end, recipe.net.layers[:-1])
-            seeded[arm][i] = recipe.but(start=start)
+            seeded[arm][i] = recipe.replace(start=start)
             first[seeded[arm][i].digest] = other
-    return Plan(claim, called or name, seeded, first, more)
+    return StudyPlan(claim, called or name, seeded, first, more)
 
 
 def pretrained(claim: Claim, base: Recipe, arm: str, store: Store, more: Store | None) -> Recipe:
-    """What an arm is trained as on the store `more`; raises UnusableError where there is none that serves."""
+    """What an arm is trained as on the store `more`; raises InputError where there is none that serves."""
     if more is None:
-        raise UnusableError(
+        raise InputError(
             f"claim {claim.name} trains on more classes first; name a store of them with --pretrain-on STORE"
         )
     if more.side != store.side or len(more.classes) <= len(store.classes):
-        raise UnusableError(
+        raise InputError(
             f"--pretrain-on {more.path} has {len(more.classes)} classes and pictures of {more.side} pixels; it must "
             f"have more than {len(store.classes)} classes, and {store.side} pixels as store {store.path}"
         )
     change = claim.first[arm]
-    recipe = base.but(**(change(base) if callable(change) else change)).but(net={"classes": len(more.classes)})
+    recipe = base.replace(**(change(base) if callable(change) else change)).replace(net={"classes": len(more.classes)})
     if isinstance(recipe.schedule, Plateau):
-        raise UnusableError(
-            f"claim {claim.name} needs a recipe whose length is known before: source or tiny, not paper"
-        )
+        raise InputError(f"claim {claim.name} needs a recipe whose length is known before: source or tiny, not paper")
     check_fit(f"of claim {claim.name}", recipe, more)
     return recipe
 
 
-def basis(claim: Claim, side: int, given: Recipe | None, epochs: int | None) -> tuple[str, Recipe]:
-    """The recipe that a claim's arms differ from, and its name; raises UnusableError for a claim that cannot be run."""
+def base_recipe(claim: Claim, side: int, given: Recipe | None, epochs: int | None) -> tuple[str, Recipe]:
+    """The recipe that a claim's arms differ from, and its name; raises InputError for a claim that cannot be run."""
     name, base = claims.base(claim, side, given)
-    return name, base.but(epochs=epochs) if epochs is not None else base
+    return name, base.replace(epochs=epochs) if epochs is not None else base

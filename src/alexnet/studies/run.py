@@ -13,8 +13,8 @@ from typing import Any
 
 from alexnet.config import overrides
 from alexnet.config.recipe import Recipe
-from alexnet.core.device import Place, place
-from alexnet.core.errors import FailedError, StoppedError, UnusableError
+from alexnet.core.device import Compute, choose_compute
+from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.files import write_json
 from alexnet.core.launch import launch
 from alexnet.core.signals import Signals
@@ -25,7 +25,7 @@ from alexnet.runs import folder as run
 from alexnet.runs import log as runlog
 from alexnet.studies.claim import MEASURES, Expect
 from alexnet.studies.measures import complete, logged
-from alexnet.studies.plan import Plan, planned
+from alexnet.studies.plan import StudyPlan, plan_all
 from alexnet.studies.statistics import judge, overall
 from alexnet.training.setup import check_same
 from alexnet.training.train import train
@@ -53,16 +53,16 @@ def study(
     claim has none of its own; the store decides if None. `epochs`: of each run, instead of the recipe's. `pretrain_on`:
     a store of more classes, for arms that are trained on it first.
 
-    What OUT holds already is not trained again, and what was interrupted goes on. Raises UnusableError before anything
-    is trained for a claim that the store cannot decide, and StoppedError, after saving, on SIGINT or SIGTERM; what a
+    What OUT holds already is not trained again, and what was interrupted goes on. Raises InputError before anything
+    is trained for a claim that the store cannot decide, and Stopped, after saving, on SIGINT or SIGTERM; what a
     second signal does, and `leave`, are as in train. A run that fails, such as one whose loss is no number, leaves its
     claim not shown; the others go on.
     """
     if launch().world > 1:
-        raise UnusableError(f"study runs in one process, and {launch().world} were started; leave out the launcher")
-    opened, where = Store(store), place(device, precision)
+        raise InputError(f"study runs in one process, and {launch().world} were started; leave out the launcher")
+    opened, compute = Store(store), choose_compute(device, precision)
     more = Store(pretrain_on) if pretrain_on else None
-    plans, left = planned(names, opened, recipe, seeds, epochs, more)
+    plans, left = plan_all(names, opened, recipe, seeds, epochs, more)
     for words in left:
         say(f"left out: {words}")
     folder = home(Path(out), opened)
@@ -71,29 +71,29 @@ def study(
         signals.say = say
         try:
             for plan in plans:
-                work = Work(plan, opened, folder, where, workers, quiet, leave, signals.poll, say)
+                work = StudyWork(plan, opened, folder, compute, workers, quiet, leave, signals.poll, say)
                 result = work.result(work.train())
                 write_json(folder / f"{plan.claim.name}.json", result)
                 say(f"{plan.claim.name}: {result['verdict']}")
                 found.append(result)
-        except StoppedError as stop:
+        except Stopped as stop:
             words = str(stop).removesuffix("; --resume goes on from there")
-            raise StoppedError(f"{words}; the same command goes on with the study", stop.signal) from None
+            raise Stopped(f"{words}; the same command goes on with the study", stop.signal) from None
     return found
 
 
 def home(out: Path, store: Store) -> Path:
-    """The folder for studies of this store; raises UnusableError where it is another's, or holds other things."""
+    """The folder for studies of this store; raises InputError where it is another's, or holds other things."""
     record = out / "study.json"
     if record.is_file():
         then = run.read_json(record)
         if then.get("store_digest") != store.digest:
-            raise UnusableError(
+            raise InputError(
                 f"folder {out} holds studies of store {then.get('store')}, and {store.path} has other pictures; name "
                 "another folder"
             )
     elif out.exists() and (not out.is_dir() or any(p.name != "runs" for p in out.iterdir())):
-        raise UnusableError(f"folder {out} exists and holds no studies; name another folder")
+        raise InputError(f"folder {out} exists and holds no studies; name another folder")
     else:
         out.mkdir(parents=True, exist_ok=True)
         write_json(record, {"store": str(store.path.resolve()), "store_digest": store.digest})
@@ -101,13 +101,13 @@ def home(out: Path, store: Store) -> Path:
 
 
 @dataclass(frozen=True)
-class Work:
+class StudyWork:
     """A plan being carried out in the folder `out`."""
 
-    plan: Plan
+    plan: StudyPlan
     store: Store
     out: Path
-    where: Place
+    compute: Compute
     workers: int
     quiet: bool
     leave: bool
@@ -116,7 +116,7 @@ class Work:
 
     def folder(self, recipe: Recipe) -> Path:
         """Where the run of a recipe lies."""
-        return self.out / "runs" / f"{recipe.digest}-{self.where.precision}"
+        return self.out / "runs" / f"{recipe.digest}-{self.compute.precision}"
 
     @property
     def folders(self) -> list[Path]:
@@ -153,7 +153,7 @@ class Work:
                         self.say(f"{arm}, seed {recipe.seed}: first on {more.path}, {start}")
                         self.one(more, start, first, f"{arm}, first")
                 self.one(self.store, folder, recipe, arm, start)
-            except FailedError as error:
+            except WorkFailed as error:
                 self.say(f"{arm}, seed {recipe.seed}: {error}")
                 failed[digest] = str(error)
         return failed
@@ -161,10 +161,19 @@ class Work:
     def one(self, store: Store, folder: Path, recipe: Recipe, name: str, start: Path | None = None) -> None:
         """Train one run, or on with it."""
         train(
-            store, folder, recipe, name=name, resume=run.is_run(folder), device=str(self.where.device),
-            workers=self.workers, precision=self.where.precision, until=self.plan.claim.until, start=start,
-            quiet=self.quiet, leave=self.leave,
-        )  # fmt: skip
+            store,
+            folder,
+            recipe,
+            name=name,
+            resume=run.is_run(folder),
+            device=str(self.compute.device),
+            workers=self.workers,
+            precision=self.compute.precision,
+            until=self.plan.claim.until,
+            start=start,
+            quiet=self.quiet,
+            leave=self.leave,
+        )
 
     def result(self, failed: Mapping[str, str]) -> dict[str, Any]:
         """What OUT/NAME.json holds."""
@@ -204,10 +213,10 @@ class Work:
             "measures": {m: MEASURES[m] for m in MEASURES if m in asked},
             "notes": [*claim.notes, "An interval is of seeds: other nets on these pictures."],
             "failed": [{"digest": d, "seed": recipes[d].seed, "why": words} for d, words in failed.items()],
-            "seconds": round(sum(runlog.seconds(runlog.read(f)) for f in self.folders), 1),
+            "seconds": round(sum(runlog.total_seconds(runlog.read(f)) for f in self.folders), 1),
             "recipe": {"name": self.plan.base, "epochs": first.epochs},
             "store": {"path": str(self.store.path.resolve()), "kind": self.store.kind, "digest": self.store.digest},
-            "precision": self.where.precision,
+            "precision": self.compute.precision,
             "commit": environment.commit(),
         }
 
@@ -255,14 +264,20 @@ class Work:
 
     def evaluated(self, folders: Sequence[Path], split: str, views: int) -> dict[str, Any]:
         """An evaluation, kept for the next study that asks for it."""
-        key = [f"{f.name} {checkpoint.found(f)[-1].name}" for f in folders]
+        key = [f"{f.name} {checkpoint.list_checkpoints(f)[-1].name}" for f in folders]
         key_digest = hashlib.sha256("\n".join(key).encode()).hexdigest()[:12]
         kept = self.out / "evaluations" / f"{split}-{views}-{key_digest}.json"
         if not kept.is_file():
             found = evaluate(
-                self.store, folders, views=views, split=split, device=str(self.where.device),
-                precision=self.where.precision, workers=self.workers, progress=self.poll,
-            )  # fmt: skip
+                self.store,
+                folders,
+                views=views,
+                split=split,
+                device=str(self.compute.device),
+                precision=self.compute.precision,
+                workers=self.workers,
+                progress=self.poll,
+            )
             kept.parent.mkdir(exist_ok=True)
             write_json(kept, found.errors.plain() | {"runs": key})
         return dict(run.read_json(kept))
@@ -274,7 +289,7 @@ def expected(e: Expect, arms: Mapping[str, Any]) -> dict[str, Any]:
     return asdict(e) | judge(more, less, e.paper, e.ratio).plain()
 
 
-def differs(plan: Plan, arm: str) -> dict[str, list[str]]:
+def differs(plan: StudyPlan, arm: str) -> dict[str, list[str]]:
     """The recipe's fields in which an arm differs from the first one: the value there, and here."""
-    first, own = ({n: v for n, v, _ in overrides.described(plan.arms[a][0])} for a in (next(iter(plan.arms)), arm))
-    return {n: [first.get(n, "none"), own.get(n, "none")] for n in overrides.differing(first, own)}
+    first, own = ({n: v for n, v, _ in overrides.describe(plan.arms[a][0])} for a in (next(iter(plan.arms)), arm))
+    return {n: [first.get(n, "none"), own.get(n, "none")] for n in overrides.differing_names(first, own)}

@@ -51,9 +51,7 @@ def judge(
     mean = statistics.fmean(known) if known else None
     if mean is None or len(known) < 2:
         why = "no seed gives a number" if mean is None else "one seed has no interval; two or more do"
-        return Judgement(
-            shown, None if mean is None else back(mean), None, None, "not shown", why, None, None, None
-        )  # fmt: skip
+        return Judgement(shown, None if mean is None else back(mean), None, None, "not shown", why, None, None, None)
     spread = statistics.stdev(known)
     low, high = interval(known)
     verdict: Verdict = "holds" if low > 0 else "does not hold" if high < 0 else "not shown"
@@ -62,9 +60,16 @@ def judge(
         verdict, why = "not shown", f"{len(steps) - len(known)} of {len(steps)} seeds give no number"
     target = None if paper is None else logarithm(paper)
     return Judgement(
-        shown, back(mean), back(low), back(high), verdict, why, None if target is None else low <= target <= high,
-        needed(mean, spread), None if target is None else needed(target, spread),
-    )  # fmt: skip
+        shown,
+        back(mean),
+        back(low),
+        back(high),
+        verdict,
+        why,
+        None if target is None else low <= target <= high,
+        needed(mean, spread),
+        None if target is None else needed(target, spread),
+    )
 
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:

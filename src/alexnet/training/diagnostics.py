@@ -14,7 +14,7 @@ from alexnet.models import layer_table
 RAW_STD = 40  # grey levels: photographs minus their mean have 50 to 75; inputs far below are scaled
 
 
-class Watch:
+class LossMonitor:
     """Sees every loss, which is a number."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -23,7 +23,7 @@ class Watch:
         self.losses: deque[float] = deque(maxlen=max(100, self.classes))
         self.told = False
 
-    def see(self, loss: float, inputs: Tensor, logits: Tensor) -> list[str]:
+    def update(self, loss: float, inputs: Tensor, logits: Tensor) -> list[str]:
         """Lines to print where the loss stays at ln(classes), that of a net that says the same of every picture."""
         self.losses.append(loss)
         if self.told or len(self.losses) < (self.losses.maxlen or 0):
@@ -75,7 +75,7 @@ def weak_layers(net: Net) -> list[str]:
     """The layers whose initial weights pass on less than half of what the same layer of the 2012 net passes on."""
 
     def gains(net: Net) -> dict[str, float]:
-        weighted = [layer for layer in layer_table.walk(net) if layer.weights]
+        weighted = [layer for layer in layer_table.layers_of(net) if layer.weights]
         fan_in = [layer.weights // layer.maps - 1 for layer in weighted]
         return {w.name: net.initial[w.name][0] * math.sqrt(n) for w, n in zip(weighted, fan_in, strict=True)}
 
@@ -84,7 +84,7 @@ def weak_layers(net: Net) -> list[str]:
     return [f"net.std of {name} is {net.initial[name][0]:g}" for name in weak]
 
 
-def holding(names: Sequence[str]) -> str:
+def describe_not_finite(names: Sequence[str]) -> str:
     """What is said of tensors that are no longer finite."""
     more = f" and {len(names) - 1} more hold" if names[1:] else " holds"
     return f"{names[0]}{more} NaN or infinity"

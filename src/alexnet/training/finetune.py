@@ -7,23 +7,23 @@ import torch
 from torch import Tensor
 
 from alexnet.config.recipe import Recipe, Start
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.store import Store, labels
 from alexnet.models.build import build
 from alexnet.runs import checkpoint
 from alexnet.runs import folder as run
 
 
-def start(folder: Path, recipe: Recipe, store: Store, layers: Sequence[str] = ()) -> Start:
+def plan_start(folder: Path, recipe: Recipe, store: Store, layers: Sequence[str] = ()) -> Start:
     """What a net of this recipe, for this store, takes of a run's newest checkpoint.
 
     Without `layers`, every layer of the same name and shape; the last one only if the classes are the same. Raises
-    UnusableError for a layer that either net lacks or has in another shape, and where none would be taken.
+    InputError for a layer that either net lacks or has in another shape, and where none would be taken.
     """
     name, _ = checkpoint.newest(folder)
     _, theirs = run.recipe_of(folder)
     with torch.device("meta"):
-        own, other = (build(r.net, 0) for r in (recipe.but(net={"classes": len(store.classes)}), theirs))
+        own, other = (build(r.net, 0) for r in (recipe.replace(net={"classes": len(store.classes)}), theirs))
     shape, seen = ({n: tuple(t.shape) for n, t in net.state_dict().items()} for net in (own, other))
     last = recipe.net.layers[-1]
     new = run.classes_of(folder) != labels(store.classes)
@@ -31,32 +31,33 @@ def start(folder: Path, recipe: Recipe, store: Store, layers: Sequence[str] = ()
         for layer in dict.fromkeys(layers):
             _check(layer, folder, shape, seen)
         if new and last in layers:
-            raise UnusableError(
+            raise InputError(
                 f"layer {last} of run {folder} is for other classes than store {store.path} has; leave it out"
             )
     taken = tuple(
-        layer for layer in recipe.net.layers
+        layer
+        for layer in recipe.net.layers
         if (layer in layers if layers else _alike(layer, shape, seen) and not (new and layer == last))
-    )  # fmt: skip
+    )
     if not taken:
-        raise UnusableError(f"run {folder} has no layer in common with this recipe's net; take the run's own recipe")
-    return Start(theirs.digest, run.environment_of(folder)["store_digest"], checkpoint.place(Path(name))[0], taken)
+        raise InputError(f"run {folder} has no layer in common with this recipe's net; take the run's own recipe")
+    return Start(
+        theirs.digest, run.environment_of(folder)["store_digest"], checkpoint.step_and_attempt(Path(name))[0], taken
+    )
 
 
-def tensors(folder: Path, begun: Start) -> dict[str, Tensor]:
-    """The weights that a run starts from, by name; raises UnusableError where the folder does not hold them now."""
+def load_layers(folder: Path, begun: Start) -> dict[str, Tensor]:
+    """The weights that a run starts from, by name; raises InputError where the folder does not hold them now."""
     _, recipe = run.recipe_of(folder)
     if (recipe.digest, run.environment_of(folder)["store_digest"]) != (begun.recipe, begun.store):
-        raise UnusableError(f"run {folder} is not the one to start from: recipe {begun.recipe} on store {begun.store}")
-    at = [path for path in checkpoint.found(folder) if checkpoint.place(path)[0] == begun.step]
+        raise InputError(f"run {folder} is not the one to start from: recipe {begun.recipe} on store {begun.store}")
+    at = [path for path in checkpoint.list_checkpoints(folder) if checkpoint.step_and_attempt(path)[0] == begun.step]
     if not at:
-        raise UnusableError(
-            f"run {folder} no longer has the checkpoint of step {begun.step}, to start from; begin anew"
-        )
+        raise InputError(f"run {folder} no longer has the checkpoint of step {begun.step}, to start from; begin anew")
     checkpoint.read_state(at[-1], run.identity(folder))
     with torch.device("meta"):
-        form = build(recipe.net, recipe.seed)
-    found = checkpoint.read_tensors(at[-1], checkpoint.FILES[0], form)
+        like = build(recipe.net, recipe.seed)
+    found = checkpoint.read_tensors(at[-1], checkpoint.FILES[0], like)
     return {name: tensor for name, tensor in found.items() if name.split(".")[0] in begun.layers}
 
 
@@ -70,7 +71,7 @@ def _check(layer: str, folder: Path, own: dict[str, tuple[int, ...]], other: dic
     for shape, whose in ((own, "this recipe's net"), (other, f"run {folder}")):
         if weight not in shape:
             known = ", ".join(n.removesuffix(".weight") for n in shape if n.endswith(".weight"))
-            raise UnusableError(f"--layers {layer}: {whose} has {known}")
+            raise InputError(f"--layers {layer}: {whose} has {known}")
     if not _alike(layer, own, other):
         sizes = (" x ".join(map(str, shape[weight])) for shape in (own, other))
-        raise UnusableError("--layers {}: its weights are {} here and {} in run {}".format(layer, *sizes, folder))
+        raise InputError("--layers {}: its weights are {} here and {} in run {}".format(layer, *sizes, folder))

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from alexnet.config.recipe import Sgd
 from alexnet.ops import reference
 from alexnet.ops.dispatch import best
-from alexnet.training.schedule import Rates
+from alexnet.training.schedule import LearningRates
 
 
-def here(squares: Tensor, names: Sequence[str]) -> Tensor:
+def identity(squares: Tensor, names: Sequence[str]) -> Tensor:
     """`total` where one process holds all of every layer."""
     return squares
 
@@ -37,7 +37,7 @@ class Momentum:
         net: nn.Module,
         sgd: Sgd,
         dtype: torch.dtype = torch.float32,
-        total: Callable[[Tensor, Sequence[str]], Tensor] = here,
+        total: Callable[[Tensor, Sequence[str]], Tensor] = identity,
     ) -> None:
         self.sgd, self.total = sgd, total
         self.parameters: dict[str, Tensor] = dict(net.named_parameters())
@@ -56,7 +56,7 @@ class Momentum:
             kept.copy_(velocity[name])
 
     @torch.no_grad()
-    def step(self, rates: Rates, gradients: Mapping[str, Tensor]) -> None:
+    def step(self, rates: LearningRates, gradients: Mapping[str, Tensor]) -> None:
         """One update from the gradients of all parameters, by name; their dtype need not be the weights'."""
         self.finite.fill_(True)
         trust = {} if self.sgd.lars is None else self.trust(self.sgd.lars, gradients)
@@ -88,7 +88,7 @@ class Momentum:
             found[name] = (eta * w[i] / below).masked_fill_((w[i] == 0) | (below == 0), 1.0)
         return found
 
-    def settings(self, name: str, rates: Rates) -> tuple[float, float]:
+    def settings(self, name: str, rates: LearningRates) -> tuple[float, float]:
         """(rate, decay) of one parameter, such as "conv1.bias"."""
         layer, kind = name.split(".")
         rate = rates.weights if kind == "weight" else rates.biases

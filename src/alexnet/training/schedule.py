@@ -9,7 +9,7 @@ COLD = 0.1  # the part of the rate that a warm-up begins with, as You et al. do;
 
 
 @dataclass(frozen=True)
-class Rates:
+class LearningRates:
     """The rates of one step."""
 
     weights: float
@@ -17,26 +17,26 @@ class Rates:
     conv1: float | None = None  # where conv1's weights and biases go their own way
 
 
-def rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> Rates:
+def learning_rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> LearningRates:
     """The rates at `progress` (0 to 1) of the run, given the validation error after each epoch so far."""
     sgd, schedule = recipe.sgd, recipe.schedule
     epoch = progress * schedule.of
     if isinstance(schedule, Steps):
-        heat = warmth(schedule, epoch)
+        heat = warmup_factor(schedule, epoch)
         weights = heat * sgd.rate / schedule.factor ** sum(at <= epoch for at in schedule.at)
         biases = heat * sgd.bias_rate / schedule.bias_factor ** sum(at <= epoch for at in schedule.bias_at)
     else:
         down = schedule.factor ** min(schedule.drops, plateaus(errors, patience(schedule, recipe.epochs)))
         weights, biases = sgd.rate / down, sgd.bias_rate / down
-    return Rates(weights, biases, _conv1(recipe.late, epoch))
+    return LearningRates(weights, biases, _conv1(recipe.late, epoch))
 
 
-def warmth(schedule: Steps, epoch: float) -> float:
+def warmup_factor(schedule: Steps, epoch: float) -> float:
     """The part of the rates that is in force: it grows evenly from COLD to 1 while the schedule warms up."""
     return 1.0 if epoch >= schedule.warm else COLD + (1 - COLD) * epoch / schedule.warm
 
 
-def colour_on(recipe: Recipe, progress: float) -> bool:
+def colour_noise_on(recipe: Recipe, progress: float) -> bool:
     """Whether colour noise is still on: the 2012 runs switched it off late."""
     off = recipe.late.colour_off
     return off is None or progress * recipe.schedule.of < off

@@ -12,20 +12,20 @@ import torch
 from alexnet.config import overrides
 from alexnet.config.recipe import Recipe, Start
 from alexnet.config.recipes import named
-from alexnet.core.device import Place, keep_pages, place
-from alexnet.core.errors import UnusableError
+from alexnet.core.device import Compute, choose_compute, keep_pages
+from alexnet.core.errors import InputError
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
-from alexnet.distributed.sharding import spread
+from alexnet.distributed.sharding import sharding
 from alexnet.models.build import build
 from alexnet.runs import checkpoint, environment
 from alexnet.runs import folder as run
 from alexnet.training import finetune as starting
-from alexnet.training.trainer import Training
+from alexnet.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class Given:
+class TrainOptions:
     """What a training is asked for; `name` is that of a recipe which is given as a value, `until` as `train` has it."""
 
     store: str | Path | Store
@@ -39,34 +39,56 @@ class Given:
 
 @contextmanager
 def begin(
-    mesh: Mesh, given: Given, folder: Path, where: Place, precision: str, way: str, parts: int, workers: int, cache: str
-) -> Iterator["Training"]:
+    mesh: Mesh,
+    given: TrainOptions,
+    folder: Path,
+    compute: Compute,
+    precision: str,
+    strategy: str,
+    parts: int,
+    workers: int,
+    cache: str,
+) -> Iterator["Trainer"]:
     """A new run's training, or an interrupted one's where it stopped; its folder is this training's alone.
 
-    Raises UnusableError for what does not fit.
+    Raises InputError for what does not fit.
     """
-    begun = mesh.settled(f"run folder {folder}", lambda: "there" if run.is_run(folder) else "missing") == "there"
-    store, name, recipe, where = mesh.together(lambda: fitting(given, folder, begun, where, precision))
-    mesh.alike({f"recipe's {field}": value for field, value, _ in overrides.described(recipe)} | {
-        "recipe": name, "store digest": store.digest, "precision": where.precision, "way": way, "--accumulate": parts,
-        "code of alexnet": environment.code(), "version of torch": torch.__version__,
-    })  # fmt: skip
-    over = mesh.together(lambda: spread(mesh, way, recipe.net))
-    net = build(recipe.net, recipe.seed, over.layout)  # before the folder is made: it may be too large for the memory
+    begun = (
+        mesh.wait_until_equal(f"run folder {folder}", lambda: "there" if run.is_run(folder) else "missing") == "there"
+    )
+    store, name, recipe, compute = mesh.run_on_all(lambda: fitting(given, folder, begun, compute, precision))
+    mesh.check_equal(
+        {f"recipe's {field}": value for field, value, _ in overrides.describe(recipe)}
+        | {
+            "recipe": name,
+            "store digest": store.digest,
+            "precision": compute.precision,
+            "way": strategy,
+            "--accumulate": parts,
+            "code of alexnet": environment.code(),
+            "version of torch": torch.__version__,
+        }
+    )
+    over = mesh.run_on_all(lambda: sharding(mesh, strategy, recipe.net))
+    net = build(
+        recipe.net, recipe.seed, over.model_shard
+    )  # before the folder is made: it may be too large for the memory
 
     def create() -> None:
-        if mesh.leads and not begun:
+        if mesh.is_main and not begun:
             check_free(folder)  # once more: another may have begun it meanwhile
-            run.create(folder, name, recipe, store, where, over.words, given.start)
+            run.create(folder, name, recipe, store, compute, over.description, given.start)
 
-    with mesh.together(lambda: run.locked(folder, mesh.leads)):
-        mesh.together(create)
-        mesh.settled(f"run folder {folder}", lambda: began(folder))
-        mesh.settled(f"checkpoints in {folder}", lambda: [path.name for path in checkpoint.found(folder)])
+    with mesh.run_on_all(lambda: run.locked(folder, mesh.is_main)):
+        mesh.run_on_all(create)
+        mesh.wait_until_equal(f"run folder {folder}", lambda: began(folder))
+        mesh.wait_until_equal(
+            f"checkpoints in {folder}", lambda: [path.name for path in checkpoint.list_checkpoints(folder)]
+        )
         keep_pages()
-        yield mesh.together(lambda: Training(
-            folder, recipe, net, over, store, where, parts, workers, cache, given.until
-        ))  # fmt: skip
+        yield mesh.run_on_all(
+            lambda: Trainer(folder, recipe, net, over, store, compute, parts, workers, cache, given.until)
+        )
 
 
 def began(folder: Path) -> Any:
@@ -75,8 +97,8 @@ def began(folder: Path) -> Any:
 
 
 def fitting(
-    given: Given, folder: Path, begun: bool, where: Place, precision: str
-) -> tuple[Store, str, Recipe, Place]:  # fmt: skip
+    given: TrainOptions, folder: Path, begun: bool, compute: Compute, precision: str
+) -> tuple[Store, str, Recipe, Compute]:
     """The store, the recipe with its name, and the place of a training, which fit each other and the run."""
     if not (given.resume and begun):
         check_free(folder)
@@ -87,75 +109,77 @@ def fitting(
         name, recipe = given.name or "own", given.recipe
     elif given.recipe is None and given.start:
         name, recipe = run.recipe_of(given.start)
-        recipe = recipe.but(start=None)
+        recipe = recipe.replace(start=None)
     else:
         name, recipe = given.recipe or "source", named(given.recipe or "source")
-    recipe = recipe.but(net={"classes": len(store.classes)})
+    recipe = recipe.replace(net={"classes": len(store.classes)})
     check_fit(name, recipe, store)
     if given.start:
-        recipe = recipe.but(start=begun_from(given, folder, recipe) if begun else fresh(given, recipe, store))
+        recipe = recipe.replace(start=begun_from(given, folder, recipe) if begun else fresh(given, recipe, store))
     elif given.layers:
-        raise UnusableError(f"--layers {' '.join(given.layers)}: layers of which run? Add --from RUN")
+        raise InputError(f"--layers {' '.join(given.layers)}: layers of which run? Add --from RUN")
     elif recipe.start and not begun:
-        raise UnusableError(f"recipe {name} starts from a run of recipe {recipe.start.recipe}; say where with --from")
+        raise InputError(f"recipe {name} starts from a run of recipe {recipe.start.recipe}; say where with --from")
     if begun:
         check_same(folder, recipe, store)
-        where = place(str(where.device), kept_precision(folder, precision))
-    return store, name, recipe, where
+        compute = choose_compute(str(compute.device), kept_precision(folder, precision))
+    return store, name, recipe, compute
 
 
 def check_free(folder: Path) -> None:
-    """Raise UnusableError where a new run's folder is taken."""
+    """Raise InputError where a new run's folder is taken."""
     if run.in_use(folder):
         advice = "add --resume to go on with it, or " if run.is_run(folder) else ""
-        raise UnusableError(f"run folder {folder} exists; {advice}name another folder")
+        raise InputError(f"run folder {folder} exists; {advice}name another folder")
 
 
-def fresh(given: Given, recipe: Recipe, store: Store) -> Start:
-    """What a new run starts from; raises UnusableError unless it is what the recipe says, if it says anything."""
+def fresh(given: TrainOptions, recipe: Recipe, store: Store) -> Start:
+    """What a new run starts from; raises InputError unless it is what the recipe says, if it says anything."""
     assert given.start
-    found = starting.start(given.start, recipe, store, given.layers or (recipe.start.layers if recipe.start else ()))
+    found = starting.plan_start(
+        given.start, recipe, store, given.layers or (recipe.start.layers if recipe.start else ())
+    )
     if recipe.start and recipe.start != found:
-        raise UnusableError(f"run {given.start} is not what the recipe starts from: {overrides.show(recipe.start)}")
+        raise InputError(f"run {given.start} is not what the recipe starts from: {overrides.show(recipe.start)}")
     return found
 
 
-def begun_from(given: Given, folder: Path, recipe: Recipe) -> Start | None:
-    """What a run that goes on was begun from; raises UnusableError if that was another run or other layers."""
+def begun_from(given: TrainOptions, folder: Path, recipe: Recipe) -> Start | None:
+    """What a run that goes on was begun from; raises InputError if that was another run or other layers."""
     then, before = run.environment_of(folder).get("start"), run.recipe_of(folder)[1].start
     assert given.start
     if then != str(given.start.resolve()):
-        raise UnusableError(f"--from {given.start}: run {folder} was begun from {then or 'nothing'}; leave it out")
+        raise InputError(f"--from {given.start}: run {folder} was begun from {then or 'nothing'}; leave it out")
     if given.layers and before and set(given.layers) != set(before.layers):
-        raise UnusableError(f"--layers {' '.join(given.layers)}: run {folder} began with {' '.join(before.layers)}")
+        raise InputError(f"--layers {' '.join(given.layers)}: run {folder} began with {' '.join(before.layers)}")
     return before
 
 
 def check_fit(name: str, recipe: Recipe, store: Store) -> None:
-    """Raise UnusableError where the store lacks pictures to validate on, or they do not suit the views."""
+    """Raise InputError where the store lacks pictures to validate on, or they do not suit the views."""
     if not {"val", "test"} & store.splits.keys():
-        raise UnusableError(f"store {store.path} has no val split to watch training on; prepare it with --val-fraction")
+        raise InputError(f"store {store.path} has no val split to watch training on; prepare it with --val-fraction")
     view, side = recipe.net.input, store.side
     if view > side or 2 * view <= side:
-        raise UnusableError(
+        raise InputError(
             f"recipe {name} takes views of {view} pixels, and store {store.path} holds pictures of {side}: take "
             "another recipe (source for 256, tiny for 64, cifar-18 for 32), or prepare again with another --side"
         )
 
 
 def check_same(folder: Path, recipe: Recipe, store: Store) -> None:
-    """Raise UnusableError unless the run was begun with this recipe, on this store."""
+    """Raise InputError unless the run was begun with this recipe, on this store."""
     _, before = run.recipe_of(folder)
     if before != recipe:
-        old, new = ({n: v for n, v, _ in overrides.described(r)} for r in (before, recipe))
-        name = overrides.differing(old, new)[0]
-        raise UnusableError(
+        old, new = ({n: v for n, v, _ in overrides.describe(r)} for r in (before, recipe))
+        name = overrides.differing_names(old, new)[0]
+        raise InputError(
             f"run {folder} was begun with another recipe: {name} was {old.get(name)}, now {new.get(name)}; "
             f"resume it without {options(name)}, or {otherwise(folder, before, recipe, store)}"
         )
     then = run.environment_of(folder)
     if then["store_digest"] != store.digest:
-        raise UnusableError(
+        raise InputError(
             f"run {folder} was begun on store {then['store']}, digest {then['store_digest']}; "
             f"{store.path} has {store.digest}: give the store it was begun on"
         )
@@ -174,7 +198,7 @@ def otherwise(folder: Path, before: Recipe, recipe: Recipe, store: Store) -> str
     A run's rates follow from the part of its epochs that is done, so that one of more epochs has other rates from the
     first step on: what it has learned can be gone on from, in a run of its own.
     """
-    if recipe.epochs <= before.epochs or recipe.but(epochs=before.epochs) != before:
+    if recipe.epochs <= before.epochs or recipe.replace(epochs=before.epochs) != before:
         return "name another run folder"
     command = ["alexnet", "train", str(store.path), "NEW", "--from", str(folder)]
     more = shlex.join([*command, "--epochs", str(recipe.epochs - before.epochs)])
@@ -182,8 +206,8 @@ def otherwise(folder: Path, before: Recipe, recipe: Recipe, store: Store) -> str
 
 
 def kept_precision(folder: Path, precision: str) -> str:
-    """The precision that a run was begun in; raises UnusableError if another is asked for."""
+    """The precision that a run was begun in; raises InputError if another is asked for."""
     then = str(run.environment_of(folder)["precision"])
     if precision not in ("auto", then):
-        raise UnusableError(f"--precision {precision}: run {folder} was begun in {then} and goes on in it")
+        raise InputError(f"--precision {precision}: run {folder} was begun in {then} and goes on in it")
     return then

@@ -8,20 +8,20 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from alexnet.core.device import Place
+from alexnet.core.device import Compute
 from alexnet.core.launch import bounds
 from alexnet.data.loader import Batch
-from alexnet.data.transforms import Viewer
-from alexnet.distributed.sharding import Gradients, Spread
-from alexnet.models.build import Network
+from alexnet.data.transforms import Transform
+from alexnet.distributed.sharding import Gradients, Sharding
+from alexnet.models.build import AnyModel
 from alexnet.training.optimizer import Momentum
-from alexnet.training.schedule import Rates
+from alexnet.training.schedule import LearningRates
 
 EAGER = 3  # steps of a kind before it is captured: libraries choose and compile on the first ones
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepResult:
     """What a step showed, on the device: `loss` and the count of `wrong` answers before its update, of the whole batch.
 
     `finite` is Momentum's after the update, for what this process holds. The views and logits are those of this
@@ -45,20 +45,32 @@ class Step:
     """
 
     def __init__(
-        self, net: Network, viewer: Viewer, momentum: Momentum, where: Place, seed: int,
-        spread: Spread | None = None, parts: int = 1,
-    ) -> None:  # fmt: skip
-        self.net, self.viewer, self.momentum, self.where, self.seed = net, viewer, momentum, where, seed
-        self.spread, self.parts = spread or Spread(), parts
+        self,
+        net: AnyModel,
+        transform: Transform,
+        momentum: Momentum,
+        compute: Compute,
+        seed: int,
+        spread: Sharding | None = None,
+        parts: int = 1,
+    ) -> None:
+        self.net, self.transform, self.momentum, self.compute, self.seed = net, transform, momentum, compute, seed
+        self.spread, self.parts = spread or Sharding(), parts
         self.gradients = Gradients(momentum.seen, self.spread, parts)
 
-    def __call__(self, batch: Batch, rates: Rates, colour: bool) -> Outcome:
+    def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
         """The step of that batch; the weights and velocities change."""
         return self.of(batch, batch.step, batch.epoch, batch.first, rates, colour)
 
     def of(
-        self, batch: Batch, step: int | Tensor, epoch: int | Tensor, first: int | Tensor, rates: Rates, colour: bool
-    ) -> Outcome:
+        self,
+        batch: Batch,
+        step: int | Tensor,
+        epoch: int | Tensor,
+        first: int | Tensor,
+        rates: LearningRates,
+        colour: bool,
+    ) -> StepResult:
         """The same, with the batch's place as numbers or as tensors on the device."""
         replicas = self.spread.mesh.replicas
         # All the same in one process, and in one part.
@@ -70,48 +82,53 @@ class Step:
             position, pictures = runs[replicas.index]
             offset = position - batch.position
             own = slice(offset, offset + pictures)
-            views = self.viewer.training(
-                batch.images[own], batch.ids[own], seed=self.seed, epoch=epoch, first=first + offset, colour=colour,
-                dtype=self.where.dtype,
-            )  # fmt: skip
+            views = self.transform.augment(
+                batch.images[own],
+                batch.ids[own],
+                seed=self.seed,
+                epoch=epoch,
+                first=first + offset,
+                colour=colour,
+                dtype=self.compute.dtype,
+            )
             self.net.at(step, position, runs)
             loss, logits = self.learn(views, batch.labels[own], batch.whole)
             shown += torch.stack((loss.double(), (logits.argmax(1) != batch.labels[own]).sum().double()))
-        told = replicas.sum(shown, "shown")
+        told = replicas.all_reduce(shown, "shown")
         self.update(rates)
         if told:
             told.wait()
         finite = self.momentum.finite.clone()
-        return Outcome(batch.step, batch.whole, rates.weights, shown[0], shown[1], finite, views, logits)
+        return StepResult(batch.step, batch.whole, rates.weights, shown[0], shown[1], finite, views, logits)
 
     def learn(self, views: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
         """Forward and backward of some of a batch's `pictures`: their share of the mean loss, and the logits."""
-        logits = forward(self.net, self.momentum.seen, self.where, views)
+        logits = forward(self.net, self.momentum.seen, self.compute, views)
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loss = F.cross_entropy(wide, labels, reduction="sum") / pictures
         self.gradients.backward(loss)
         return loss.detach(), logits.detach()
 
-    def update(self, rates: Rates) -> None:
+    def update(self, rates: LearningRates) -> None:
         """The momentum rule, once the gradient is whole."""
         self.gradients.wait()
         self.momentum.step(rates, self.gradients)
 
 
-def forward(form: Network, weights: dict[str, Tensor], where: Place, views: Tensor) -> Tensor:
+def forward(net: AnyModel, weights: dict[str, Tensor], compute: Compute, views: Tensor) -> Tensor:
     """Logits of a net of that form with those weights, which are what the momentum rule has made last."""
-    with where.arithmetic():
-        logits: Tensor = functional_call(form, weights, (views,))
+    with compute.arithmetic():
+        logits: Tensor = functional_call(net, weights, (views,))
     return logits
 
 
-def fastest(step: Step) -> "Step | Captured":
+def maybe_capture(step: Step) -> "Step | CudaGraphStep":
     """The step as its device makes it soonest."""
     alone = step.spread.mesh.everyone.size == 1  # a graph that talks to others has not been tried
-    return Captured(step) if step.where.device.type == "cuda" and alone else step
+    return CudaGraphStep(step) if step.compute.device.type == "cuda" and alone else step
 
 
-class Captured:
+class CudaGraphStep:
     """The same steps as CUDA graphs: one launch a step, where the host's 200 would take as long as the arithmetic.
 
     A graph is made for each size of batch, and anew when a rate or the colour noise changes, which is seldom. The
@@ -120,11 +137,11 @@ class Captured:
 
     def __init__(self, step: Step) -> None:
         self.step, self.stream = step, torch.cuda.Stream()
-        self.kind: tuple[Rates, bool] | None = None
+        self.kind: tuple[LearningRates, bool] | None = None
         self.seen: dict[int, int] = {}
-        self.graphs: dict[int, Callable[[Batch], Outcome]] = {}
+        self.graphs: dict[int, Callable[[Batch], StepResult]] = {}
 
-    def __call__(self, batch: Batch, rates: Rates, colour: bool) -> Outcome:
+    def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
         """The step of that batch."""
         if self.kind != (rates, colour):
             self.kind, self.seen, self.graphs = (rates, colour), {}, {}
@@ -140,7 +157,7 @@ class Captured:
             self.graphs[pictures] = self.capture(batch, rates, colour)
         return self.graphs[pictures](batch)
 
-    def capture(self, batch: Batch, rates: Rates, colour: bool) -> Callable[[Batch], Outcome]:
+    def capture(self, batch: Batch, rates: LearningRates, colour: bool) -> Callable[[Batch], StepResult]:
         """What replays the step for a batch of this size."""
         own = replace(batch, ids=batch.ids.clone(), images=batch.images.clone(), labels=batch.labels.clone())
         place = torch.zeros(3, dtype=torch.int64, device=batch.ids.device)
@@ -149,7 +166,7 @@ class Captured:
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             made = self.step.of(own, place[0], place[1], place[2], rates, colour)
 
-        def replay(batch: Batch) -> Outcome:
+        def replay(batch: Batch) -> StepResult:
             own.ids.copy_(batch.ids)
             own.images.copy_(batch.images)
             own.labels.copy_(batch.labels)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.core.errors import FailedError, UnusableError
+from alexnet.core.errors import InputError, WorkFailed
 from alexnet.data.images.decode import decode
 from alexnet.data.images.resize import square
 from alexnet.data.prepare import plan
@@ -37,7 +37,7 @@ def _elsewhere(body: str, *arguments: str | Path) -> "subprocess.Popen[str]":
         import os, resource, signal, sys
         from alexnet.data.prepare import plan
         from alexnet.data.prepare.prepare import prepare
-        from alexnet.core.errors import FailedError
+        from alexnet.core.errors import WorkFailed
         plan.SHARD_BYTES = {FOUR_A_SHARD}
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
         source, store, *rest = sys.argv[1:]
@@ -57,7 +57,7 @@ def _elsewhere(body: str, *arguments: str | Path) -> "subprocess.Popen[str]":
 @pytest.mark.parametrize("form", ["raw", "jpeg"])
 def test_stored_pictures_are_the_central_squares_of_the_source(form: str, tree: Tree, tmp_path: Path) -> None:
     source = tree()
-    prepare(source, tmp_path / "store", side=SIDE, form=form, jobs=1)  # type: ignore[arg-type]
+    prepare(source, tmp_path / "store", side=SIDE, format=form, jobs=1)  # type: ignore[arg-type]
     store = Store(tmp_path / "store")
     for split in store.splits.values():
         for name, label, stored in zip(split.names, split.labels, split.read(np.arange(len(split))), strict=True):
@@ -69,7 +69,7 @@ def test_stored_pictures_are_the_central_squares_of_the_source(form: str, tree: 
 
 @pytest.mark.parametrize("form", ["raw", "jpeg"])
 def test_statistics_are_those_of_the_stored_training_pictures(form: str, tree: Tree, tmp_path: Path) -> None:
-    prepare(tree(), tmp_path / "store", side=SIDE, form=form, jobs=1)  # type: ignore[arg-type]
+    prepare(tree(), tmp_path / "store", side=SIDE, format=form, jobs=1)  # type: ignore[arg-type]
     store = Store(tmp_path / "store")
     pictures = store["train"].read(np.arange(len(store["train"]))).astype(float)
     np.testing.assert_allclose(store.mean, pictures.mean(0), rtol=1e-6)
@@ -82,11 +82,11 @@ def test_a_store_has_the_same_bytes_where_simplejpeg_is_not_installed(
 ) -> None:
     source = tree()
     (source / "dog/cut.jpg").write_bytes((source / "dog/0.jpg").read_bytes()[:700])
-    prepare(source, tmp_path / "store", side=SIDE, form=form, jobs=1)  # type: ignore[arg-type]
+    prepare(source, tmp_path / "store", side=SIDE, format=form, jobs=1)  # type: ignore[arg-type]
     code = "import sys; sys.modules['simplejpeg'] = None\n"
     code += "from alexnet.data.images import decode\nfrom alexnet.data.prepare import plan, prepare\n"
     code += f"plan.SHARD_BYTES = {FOUR_A_SHARD}\nassert not decode.FAST\n"
-    code += f"prepare.prepare(*sys.argv[1:], side={SIDE}, form={form!r}, jobs=1)"
+    code += f"prepare.prepare(*sys.argv[1:], side={SIDE}, format={form!r}, jobs=1)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code, source, tmp_path / "without"], env=environment, check=True)
     assert fingerprint(tmp_path / "store") == fingerprint(tmp_path / "without")
@@ -165,8 +165,8 @@ def test_full_disk_harms_nothing_and_the_same_command_goes_on(
     body = f"""
         resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
         try:
-            prepare(source, store, side={SIDE}, form="jpeg", jobs=1)
-        except FailedError as error:
+            prepare(source, store, side={SIDE}, format="jpeg", jobs=1)
+        except WorkFailed as error:
             print(error)
         """
     out, errors = _elsewhere(body, source, store).communicate(timeout=60)
@@ -176,8 +176,8 @@ def test_full_disk_harms_nothing_and_the_same_command_goes_on(
     assert not store.exists()
     assert not list((tmp_path / "store.part").rglob("*.tmp"))
     assert list((tmp_path / "store.part/store").rglob("*.bin"))
-    prepare(source, store, side=SIDE, form="jpeg", jobs=1)
-    prepare(source, tmp_path / "whole", side=SIDE, form="jpeg", jobs=1)
+    prepare(source, store, side=SIDE, format="jpeg", jobs=1)
+    prepare(source, tmp_path / "whole", side=SIDE, format="jpeg", jobs=1)
     assert fingerprint(store) == fingerprint(tmp_path / "whole")
 
 
@@ -197,7 +197,7 @@ def test_work_begun_with_another_plan_is_refused_and_kept(tree: Tree, tmp_path: 
     source, store = tree(), tmp_path / "store"
     _begun(source, store)
     before = fingerprint(tmp_path / "store.part")
-    with pytest.raises(UnusableError, match=r"store\.part.*other options"):
+    with pytest.raises(InputError, match=r"store\.part.*other options"):
         prepare(source, store, side=16, jobs=1)
     assert fingerprint(tmp_path / "store.part") == before
 
@@ -215,7 +215,7 @@ def test_half_written_shard_is_made_again(tree: Tree, tmp_path: Path, fingerprin
 def test_folder_of_someone_else_is_not_taken_for_work(tree: Tree, tmp_path: Path) -> None:
     (tmp_path / "store.part").mkdir()
     (tmp_path / "store.part/thesis.txt").write_text("years")
-    with pytest.raises(UnusableError, match="move it away"):
+    with pytest.raises(InputError, match="move it away"):
         prepare(tree(), tmp_path / "store", side=SIDE, jobs=1)
     assert (tmp_path / "store.part/thesis.txt").read_text() == "years"
 
@@ -241,14 +241,14 @@ def test_class_whose_every_picture_is_refused_is_refused_by_name(tree: Tree, tmp
     source = tree()
     (source / "emu").mkdir()
     (source / "emu/1.jpg").write_bytes((source / "dog/0.jpg").read_bytes()[:700])
-    with pytest.raises(UnusableError, match=r"class 'emu' has no readable picture.*emu/1\.jpg"):
+    with pytest.raises(InputError, match=r"class 'emu' has no readable picture.*emu/1\.jpg"):
         prepare(source, tmp_path / "store", side=SIDE, jobs=1)
     assert not (tmp_path / "store.part").exists()
 
 
 def test_store_that_is_there_is_never_written_to(tree: Tree, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
-    with pytest.raises(UnusableError, match="is there already"):
+    with pytest.raises(InputError, match="is there already"):
         prepare(tree(), tmp_path / "store", jobs=1)
     assert not list((tmp_path / "store").iterdir())
 
@@ -256,13 +256,13 @@ def test_store_that_is_there_is_never_written_to(tree: Tree, tmp_path: Path) -> 
 @pytest.mark.parametrize("length", [251, 300])
 def test_store_whose_name_is_too_long_is_refused(length: int, tree: Tree, tmp_path: Path) -> None:
     """The folder for the work has a longer one."""
-    with pytest.raises(UnusableError, match="too long a name for this disk; give a shorter one"):
+    with pytest.raises(InputError, match="too long a name for this disk; give a shorter one"):
         prepare(tree(), tmp_path / ("a" * length), jobs=1)
 
 
 def test_store_inside_its_source_is_refused(tree: Tree) -> None:
     source = tree()
-    with pytest.raises(UnusableError, match="lies inside its source"):
+    with pytest.raises(InputError, match="lies inside its source"):
         prepare(source, source / "store", jobs=1)
 
 
@@ -271,13 +271,13 @@ def test_store_inside_its_source_is_refused(tree: Tree) -> None:
 )
 def test_unusable_options_are_refused_by_name_and_value(options: dict[str, int], tree: Tree, tmp_path: Path) -> None:
     ((name, value),) = options.items()
-    with pytest.raises(UnusableError, match=f"{name.replace('_', ' ')} .?{value}"):
+    with pytest.raises(InputError, match=f"{name.replace('_', ' ')} .?{value}"):
         prepare(tree(), tmp_path / "store", **options)  # type: ignore[arg-type]
 
 
 def test_val_fraction_beside_a_val_folder_is_refused(tree: Tree, tmp_path: Path) -> None:
     tree(inside="val")
-    with pytest.raises(UnusableError, match=r"val fraction 0\.2"):
+    with pytest.raises(InputError, match=r"val fraction 0\.2"):
         prepare(tree(inside="train"), tmp_path / "store", val_fraction=0.2, jobs=1)
     assert not (tmp_path / "store.part").exists()
 
@@ -291,7 +291,7 @@ def test_raw_store_larger_than_the_disk_is_refused_before_the_work(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(FailedError, match="GB free"):
+    with pytest.raises(WorkFailed, match="GB free"):
         prepare(tree(), tmp_path / "store", side=SIDE, jobs=1)
 
 

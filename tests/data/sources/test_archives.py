@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.images.limits import UnreadablePicture
 from alexnet.data.sources.archives import PIECE, list_files, read
 
@@ -64,7 +64,7 @@ def test_hidden_files_are_not_listed(tmp_path: Path) -> None:
 def test_link_in_a_circle_is_refused_by_name(tmp_path: Path) -> None:
     _folder(tmp_path / "x")
     (tmp_path / "x/a/round").symlink_to(tmp_path / "x")
-    with pytest.raises(UnusableError, match="round"):
+    with pytest.raises(InputError, match="round"):
         list_files(tmp_path / "x", tmp_path)
 
 
@@ -100,7 +100,7 @@ def test_tar_with_a_hostile_member_is_refused_by_its_name(name: str, kind: bytes
         info = tarfile.TarInfo(name)
         info.type, info.linkname = kind, "/etc/passwd"
         tar.addfile(info)
-    with pytest.raises(UnusableError, match=name.replace(".", r"\.")):
+    with pytest.raises(InputError, match=name.replace(".", r"\.")):
         list_files(tmp_path / "x.tar", tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_tar_with_a_hostile_member_is_refused_by_its_name(name: str, kind: bytes
 def test_zip_with_a_hostile_name_is_refused_by_it(name: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr(name, b"x")
-    with pytest.raises(UnusableError, match=name.replace(".", r"\.")):
+    with pytest.raises(InputError, match=name.replace(".", r"\.")):
         list_files(tmp_path / "x.zip", tmp_path)
 
 
@@ -117,7 +117,7 @@ def test_zip_with_a_link_is_refused(tmp_path: Path) -> None:
         info = zipfile.ZipInfo("a/link")
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(info, b"/etc/passwd")
-    with pytest.raises(UnusableError, match="a/link"):
+    with pytest.raises(InputError, match="a/link"):
         list_files(tmp_path / "x.zip", tmp_path)
 
 
@@ -125,7 +125,7 @@ def test_member_that_claims_more_bytes_than_there_are_is_refused(tmp_path: Path)
     info = tarfile.TarInfo("a/huge")
     info.size = 1 << 40
     (tmp_path / "x.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + b"x" * 512)
-    with pytest.raises(UnusableError, match=r"x\.tar"):
+    with pytest.raises(InputError, match=r"x\.tar"):
         list_files(tmp_path / "x.tar", tmp_path)
 
 
@@ -133,7 +133,7 @@ def test_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         for _ in range(2):
             tar.addfile(tarfile.TarInfo("a/f"))
-    with pytest.raises(UnusableError, match="twice"):
+    with pytest.raises(InputError, match="twice"):
         list_files(tmp_path / "x.tar", tmp_path)
 
 
@@ -147,7 +147,7 @@ def test_archive_cut_short_is_refused_wherever_it_was_cut(tmp_path: Path) -> Non
             cut.write_bytes(data[:length])
             try:
                 listed = list_files(cut, tmp_path)
-            except UnusableError:
+            except InputError:
                 continue
             assert form == "tar"
             assert length % 512 == 0, f"{form} cut at {length} was taken with {list(listed.places)}"
@@ -157,7 +157,7 @@ def test_damaged_header_inside_a_tar_is_not_taken_for_its_end(tmp_path: Path) ->
     data = bytearray(_tar(tmp_path / "x.tar").read_bytes())
     data[512 + 20] ^= 1  # the second member's header
     (tmp_path / "x.tar").write_bytes(data)
-    with pytest.raises(UnusableError, match="damaged at byte 512"):
+    with pytest.raises(InputError, match="damaged at byte 512"):
         list_files(tmp_path / "x.tar", tmp_path)
 
 
@@ -180,7 +180,7 @@ def test_member_of_a_zip_that_ends_just_after_a_piece_is_read_whole(more: int, t
 
 def test_other_file_is_refused_with_what_would_do(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"neither")
-    with pytest.raises(UnusableError, match=r"not a folder, a \.tar"):
+    with pytest.raises(InputError, match=r"not a folder, a \.tar"):
         list_files(tmp_path / "x", tmp_path)
 
 

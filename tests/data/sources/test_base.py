@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.prepare.plan import held_out
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.archives import Slice
@@ -75,7 +75,7 @@ def test_files_outside_class_folders_are_counted_and_left(tree: Tree, tmp_path: 
 
 @pytest.mark.parametrize("source", ["builtin:0", "builtin:19", "builtin:x", "builtin:-5", "builtin:1.5"])
 def test_wrong_builtin_number_is_refused(source: str, tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="builtin:"):
+    with pytest.raises(InputError, match="builtin:"):
         read_source(source, tmp_path)
 
 
@@ -92,30 +92,30 @@ def test_builtin_classes_are_balanced_and_a_fifth_is_val(count: int, tmp_path: P
 
 
 def test_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="is not there"):
+    with pytest.raises(InputError, match="is not there"):
         read_source(tmp_path / "nothing", tmp_path)
 
 
 def test_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="holds no picture"):
+    with pytest.raises(InputError, match="holds no picture"):
         read_source(tmp_path, tmp_path)
 
 
 def test_one_class_is_refused(tree: Tree, tmp_path: Path) -> None:
-    with pytest.raises(UnusableError, match="one class folder, 'cat'"):
+    with pytest.raises(InputError, match="one class folder, 'cat'"):
         read_source(tree(classes="cat"), tmp_path)
 
 
 def test_empty_class_folder_is_refused_by_name(tree: Tree, tmp_path: Path) -> None:
     source = tree()
     (source / "emu").mkdir()
-    with pytest.raises(UnusableError, match="'emu' has no picture"):
+    with pytest.raises(InputError, match="'emu' has no picture"):
         read_source(source, tmp_path)
 
 
 def test_val_class_that_train_lacks_is_refused_by_name(tree: Tree, tmp_path: Path) -> None:
     tree(inside="train")
-    with pytest.raises(UnusableError, match="'emu', which train/ has not"):
+    with pytest.raises(InputError, match="'emu', which train/ has not"):
         read_source(tree(inside="val", classes="cat emu"), tmp_path)
 
 
@@ -175,7 +175,7 @@ def test_tiny_imagenet_is_read_as_distributed(tmp_path: Path) -> None:
 def test_tiny_imagenet_annotation_without_its_picture_is_refused(tmp_path: Path) -> None:
     source = _tiny(tmp_path / "source")
     (source / "val/images/val_2.JPEG").unlink()
-    with pytest.raises(UnusableError, match=r"val_2\.JPEG"):
+    with pytest.raises(InputError, match=r"val_2\.JPEG"):
         read_source(source, tmp_path)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.cifar10 import ALL_BATCHES
 from alexnet.data.store import Store
@@ -72,7 +72,7 @@ def test_hostile_pickle_does_not_run(tmp_path: Path) -> None:
             return Path.touch, (ran,)
 
     (source / "data_batch_3").write_bytes(pickle.dumps({b"labels": Hostile()}, protocol=2))
-    with pytest.raises(UnusableError, match=r"data_batch_3 names the global \S+") as caught:
+    with pytest.raises(InputError, match=r"data_batch_3 names the global \S+") as caught:
         prepare(source, tmp_path / "store", jobs=1)
     assert not ran.exists()
     assert len(str(caught.value).splitlines()) == 1
@@ -96,7 +96,7 @@ MEMO = b"\x80\x02}r\xff\xff\xff\x1f."  # to be remembered as number 536,870,911:
 def test_other_globals_and_damaged_pickles_are_refused(attack: bytes, tmp_path: Path) -> None:
     source = _python(tmp_path / "source")
     (source / "data_batch_1").write_bytes(attack)
-    with pytest.raises(UnusableError, match="data_batch_1"):
+    with pytest.raises(InputError, match="data_batch_1"):
         prepare(source, tmp_path / "store", jobs=1)
 
 
@@ -104,7 +104,7 @@ def test_batch_of_another_size_is_refused(tmp_path: Path) -> None:
     source = _binary(tmp_path / "source")
     with (source / "data_batch_2.bin").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(UnusableError, match="data_batch_2 has 61461 bytes, not a multiple of 3073"):
+    with pytest.raises(InputError, match="data_batch_2 has 61461 bytes, not a multiple of 3073"):
         prepare(source, tmp_path / "store", jobs=1)
 
 
@@ -113,14 +113,14 @@ def test_label_past_nine_is_refused(tmp_path: Path) -> None:
     data = bytearray((source / "test_batch.bin").read_bytes())
     data[3073] = 10
     (source / "test_batch.bin").write_bytes(data)
-    with pytest.raises(UnusableError, match="test_batch has the label 10"):
+    with pytest.raises(InputError, match="test_batch has the label 10"):
         prepare(source, tmp_path / "store", jobs=1)
 
 
 def test_missing_batch_is_refused_by_name(tmp_path: Path) -> None:
     source = _binary(tmp_path / "source")
     (source / "data_batch_4.bin").unlink()
-    with pytest.raises(UnusableError, match=r"data_batch_4\.bin"):
+    with pytest.raises(InputError, match=r"data_batch_4\.bin"):
         prepare(source, tmp_path / "store", jobs=1)
 
 

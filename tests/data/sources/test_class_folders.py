@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.prepare.plan import plan
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.class_folders import NOTES, PICTURES, SPLITS
@@ -22,7 +22,7 @@ Tree = Callable[..., Path]
 
 def counts(source: Path, *ignore: str) -> dict[str, dict[str, int]]:
     """Pictures by split and class, as they would be prepared."""
-    work = plan(read_source(source, source, ignore), side=32, form=None, val_fraction=None, seed=0)
+    work = plan(read_source(source, source, ignore), side=32, format=None, val_fraction=None, seed=0)
     found: dict[str, dict[str, int]] = {}
     for shard in work.shards:
         for picture in shard.pictures:
@@ -32,7 +32,7 @@ def counts(source: Path, *ignore: str) -> dict[str, dict[str, int]]:
 
 
 def refusal(source: Path, *ignore: str) -> str:
-    with pytest.raises(UnusableError) as caught:
+    with pytest.raises(InputError) as caught:
         read_source(source, source, ignore)
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
 
@@ -115,7 +115,7 @@ def test_classes_keep_both_orders_and_their_words(tmp_path: Path) -> None:
 
 def test_orientation_stays_as_in_2012_and_the_form_is_jpeg(tmp_path: Path) -> None:
     summary = prepare(_lay_out(tmp_path / "source", "2012"), tmp_path / "store", side=16, jobs=1)
-    assert (summary.form, summary.converted) == ("jpeg", {})
+    assert (summary.format, summary.converted) == ("jpeg", {})
     picture = Store(tmp_path / "store")["train"].read(np.array([0]))[0]
     assert picture[:, :4].mean() > picture[:, -4:].mean() + 20
 
@@ -181,40 +181,40 @@ def test_a_hostile_development_kit_is_refused_by_name(made: str, tmp_path: Path)
         info = tarfile.TarInfo("kit/data/meta.mat")
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         kit.write_bytes(gzip.compress(info.tobuf()))
-    with pytest.raises(UnusableError, match="ILSVRC2012_devkit_t12"):
+    with pytest.raises(InputError, match="ILSVRC2012_devkit_t12"):
         prepare(source, tmp_path / "store", jobs=1)
     assert not (tmp_path / "store").exists()
 
 
 def test_missing_training_picture_is_refused_with_both_numbers(tmp_path: Path) -> None:
     source = _lay_out(tmp_path / "source", "2012", {"n00000001": 3, "n00000002": 2, "n00000003": 3})
-    with pytest.raises(UnusableError, match=r"n00000003\.tar holds 3, the development kit says 4"):
+    with pytest.raises(InputError, match=r"n00000003\.tar holds 3, the development kit says 4"):
         prepare(source, tmp_path / "store", jobs=1)
 
 
 def test_missing_class_is_refused(tmp_path: Path) -> None:
     source = _lay_out(tmp_path / "source", "2012", {"n00000001": 3, "n00000002": 2})
-    with pytest.raises(UnusableError, match="holds 2, the development kit says 3"):
+    with pytest.raises(InputError, match="holds 2, the development kit says 3"):
         prepare(source, tmp_path / "store", jobs=1)
 
 
 def test_missing_validation_picture_is_refused(tmp_path: Path) -> None:
     source = _lay_out(tmp_path / "source", "2012")
     (source / "ILSVRC2012_img_val.tar").write_bytes(_flat("2012", "val", VAL_IDS[:5]))
-    with pytest.raises(UnusableError, match="holds 5, the development kit says 6"):
+    with pytest.raises(InputError, match="holds 5, the development kit says 6"):
         prepare(source, tmp_path / "store", jobs=1)
 
 
 def test_missing_devkit_is_refused_by_name(tmp_path: Path) -> None:
     source = _lay_out(tmp_path / "source", "2012")
     (source / "ILSVRC2012_devkit_t12.tar.gz").unlink()
-    with pytest.raises(UnusableError, match="ILSVRC2012_devkit_t12"):
+    with pytest.raises(InputError, match="ILSVRC2012_devkit_t12"):
         prepare(source, tmp_path / "store", jobs=1)
 
 
 def test_training_tar_alone_is_refused_with_what_would_do(tmp_path: Path) -> None:
     source = _lay_out(tmp_path / "source", "2012")
-    with pytest.raises(UnusableError, match="give the folder"):
+    with pytest.raises(InputError, match="give the folder"):
         prepare(source / "ILSVRC2012_img_train.tar", tmp_path / "store", jobs=1)
 
 
@@ -222,12 +222,12 @@ def test_hostile_member_of_an_inner_tar_is_refused_by_name(tmp_path: Path) -> No
     source = _lay_out(tmp_path / "source", "2012")
     inner = _tar({"../../out.JPEG": b"x"})
     (source / "ILSVRC2012_img_train.tar").write_bytes(_tar({"n00000001.tar": inner}))
-    with pytest.raises(UnusableError, match=r"\.\./\.\./out\.JPEG"):
+    with pytest.raises(InputError, match=r"\.\./\.\./out\.JPEG"):
         prepare(source, tmp_path / "store", jobs=1)
 
 
 def test_without_scipy_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = _lay_out(tmp_path / "source", "2012")
     monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.raises(UnusableError, match=r"pip install 'alexnet\[ilsvrc\]'"):
+    with pytest.raises(InputError, match=r"pip install 'alexnet\[ilsvrc\]'"):
         prepare(source, tmp_path / "store", jobs=1)

@@ -8,10 +8,23 @@ from PIL import Image
 TAKEN = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # MPO opens as JPEG
 START = 512  # bytes that a file is judged by
 BRANDS = {  # of ISO base media files
-    b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC",
-    b"hevc": "HEIC", b"hevx": "HEIC", b"heif": "HEIC", b"mif1": "HEIC", b"mif2": "HEIC", b"miaf": "HEIC",
-    b"msf1": "HEIC", b"j2ki": "JPEG2000 (HEIF)", b"crx ": "Canon raw (CR3)", b"jxl ": "JPEG XL",
-}  # fmt: skip
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+    b"heic": "HEIC",
+    b"heix": "HEIC",
+    b"heim": "HEIC",
+    b"heis": "HEIC",
+    b"hevc": "HEIC",
+    b"hevx": "HEIC",
+    b"heif": "HEIC",
+    b"mif1": "HEIC",
+    b"mif2": "HEIC",
+    b"miaf": "HEIC",
+    b"msf1": "HEIC",
+    b"j2ki": "JPEG2000 (HEIF)",
+    b"crx ": "Canon raw (CR3)",
+    b"jxl ": "JPEG XL",
+}
 PICTURES = (  # that Pillow does not know by their first bytes, or knows by another name
     (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "JPEG2000 (JP2)"),

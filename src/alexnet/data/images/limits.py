@@ -19,7 +19,7 @@ ROW = 24  # bytes a row, of Pillow's own: it counts in a picture of 1 x 10,000,0
 MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)  # with a length: no RST, TEM or stuffed byte
 
 
-class UnreadablePicture(ValueError):  # noqa: N818  it says what the thing is, and is caught by name
+class UnreadablePicture(ValueError):
     """These bytes are no picture that can be taken; the reason is one line, its kind before the colon."""
 
 

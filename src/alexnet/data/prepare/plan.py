@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import PIL
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.sources.base import Opener, Picture, Source
-from alexnet.data.store import FORMAT, Class, Form, class_records
+from alexnet.data.store import FORMAT, Class, Format, class_records
 
 SHARD_BYTES = 64 << 20  # of raw pixels
 
@@ -23,17 +23,17 @@ class Shard:
     pictures: tuple[Picture, ...]
     open: Opener
     side: int
-    form: Form
+    format: Format
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparePlan:
     """All of the work. Equal digests mean equal stores."""
 
     kind: str
     classes: tuple[Class, ...]
     side: int
-    form: Form
+    format: Format
     shards: tuple[Shard, ...]
     ignored: int
     left_out: Mapping[str, int]
@@ -44,31 +44,40 @@ class Plan:
         return sum(len(shard.pictures) for shard in self.shards)
 
 
-def plan(source: Source, *, side: int | None, form: Form | None, val_fraction: float | None, seed: int) -> Plan:
+def plan(
+    source: Source, *, side: int | None, format: Format | None, val_fraction: float | None, seed: int
+) -> PreparePlan:
     """Settle the work for `source`; None stands for its own side and form, and a val fraction of 0.1.
 
     Where the source has a test split, None holds out nothing.
 
-    Raises UnusableError for a val fraction where the source has its own val split.
+    Raises InputError for a val fraction where the source has its own val split.
     """
     if source.own_val and val_fraction is not None:
-        raise UnusableError(f"val fraction {val_fraction} is not for a source with its own val split; leave it out")
+        raise InputError(f"val fraction {val_fraction} is not for a source with its own val split; leave it out")
     splits = source.splits
     if not source.own_val:
         usual = 0.0 if "test" in splits else VAL_FRACTION  # pictures to watch training on are there
         fraction = usual if val_fraction is None else val_fraction
         if fraction > 0:
             splits = splits | held_out(splits["train"], fraction, seed)
-    side, form = side or source.side, form or source.form
+    side, format = side or source.side, format or source.format
     each = max(1, SHARD_BYTES // (side * side * 3))
     shards = []
     for split in sorted(splits):
         pictures = sorted(splits[split], key=lambda picture: (picture.label, picture.name))
         for number, first in enumerate(range(0, len(pictures), each)):
             inside = tuple(pictures[first : first + each])
-            shards.append(Shard(split, f"{split}/{number:05d}.bin", inside, source.open, side, form))
-    return Plan(
-        source.kind, source.classes, side, form, tuple(shards), source.ignored, source.left_out, _digest(source, shards)
+            shards.append(Shard(split, f"{split}/{number:05d}.bin", inside, source.open, side, format))
+    return PreparePlan(
+        source.kind,
+        source.classes,
+        side,
+        format,
+        tuple(shards),
+        source.ignored,
+        source.left_out,
+        _digest(source, shards),
     )
 
 
@@ -76,7 +85,7 @@ def _digest(source: Source, shards: list[Shard]) -> str:
     """Over the listing and every choice; Pillow's version too, for another one may resize by another rounding."""
     total = hashlib.sha256(json.dumps([FORMAT, PIL.__version__, source.kind, class_records(source.classes)]).encode())
     for shard in shards:
-        total.update(json.dumps([shard.file, shard.side, shard.form]).encode())
+        total.update(json.dumps([shard.file, shard.side, shard.format]).encode())
         for picture in shard.pictures:
             total.update(json.dumps([picture.name, picture.label, picture.place.size]).encode())
     return total.hexdigest()

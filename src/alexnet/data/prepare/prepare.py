@@ -16,17 +16,17 @@ import numpy as np
 import PIL
 from safetensors.numpy import save
 
-from alexnet.core.errors import FailedError, UnusableError
+from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import sync, write
-from alexnet.core.process_pool import hold, workers
+from alexnet.core.process_pool import process_pool, set_current_task
 from alexnet.data.images.limits import UnreadablePicture
 from alexnet.data.images.resize import compiled_form, square
 from alexnet.data.prepare import workdir
-from alexnet.data.prepare.plan import Plan, Shard, plan
+from alexnet.data.prepare.plan import PreparePlan, Shard, plan
 from alexnet.data.prepare.statistics import Sums, statistics, sums
 from alexnet.data.prepare.workdir import Record
 from alexnet.data.sources.recognise import read_source
-from alexnet.data.store import FORMAT, SIDES, Form, class_records, content_digest, own_checksum, packed, unpack
+from alexnet.data.store import FORMAT, SIDES, Format, class_records, content_digest, own_checksum, pack, unpack
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Summary:
     store: Path
     kind: str
     side: int
-    form: Form
+    format: Format
     classes: int
     pictures: dict[str, int]
     refused: dict[str, int]
@@ -59,7 +59,7 @@ def prepare(
     store: str | Path,
     *,
     side: int | None = None,
-    form: Form | None = None,
+    format: Format | None = None,
     val_fraction: float | None = None,
     jobs: int | None = None,
     seed: int = 0,
@@ -68,8 +68,9 @@ def prepare(
 ) -> Summary:
     """Prepare `source` (docs/data.md says what it may be) into the folder `store`, as the paper's section 2 does.
 
-    `side`: pixels a side (None: 256, CIFAR-10 32, Tiny ImageNet 64). `form`: "raw" or "jpeg" (None: raw, ILSVRC jpeg).
-    `val_fraction`: of each class, where the source has no val split (None: 0.1, or 0 where it has a test split).
+    `side`: pixels a side (None: 256, CIFAR-10 32, Tiny ImageNet 64). `format`: "raw" or "jpeg" (None: raw,
+    ILSVRC jpeg). `val_fraction`: of each class, where the source has no val split (None: 0.1, or 0 where it has a
+    test split).
     `jobs`: processes (None: one a core); with 1 it is done here, where a picture has no limit of time.
     `ignore`: names of folders and files to leave out, patterns (`*.xml`), or paths from the source's top; one or more.
     `progress` is called with the pictures done and all of them, after each shard.
@@ -77,13 +78,13 @@ def prepare(
     The work is done in STORE.part and renamed at the end. After an interruption the same call goes on from there; the
     store has the same bytes however often that was, and whatever `jobs` is.
 
-    Raises UnusableError for unusable arguments or source, FailedError where the store cannot be written.
+    Raises InputError for unusable arguments or source, WorkFailed where the store cannot be written.
     """
     started = time.monotonic()
     store = Path(store)
-    _check(source, store, side, form, val_fraction, jobs, seed)
+    _check(source, store, side, format, val_fraction, jobs, seed)
     part = store.with_name(store.name + ".part")
-    with workdir.held(part, f"store {str(store)!r}"):
+    with workdir.held_by_this_process(part, f"store {str(store)!r}"):
         if os.path.lexists(store):  # by now: who held the folder has made it
             workdir.clear(part)
             raise _there(store)
@@ -92,11 +93,11 @@ def prepare(
             work = plan(
                 read_source(source, part, [ignore] if isinstance(ignore, str) else ignore),
                 side=side,
-                form=form,
+                format=format,
                 val_fraction=val_fraction,
                 seed=seed,
             )
-        except UnusableError:
+        except InputError:
             if not workdir.planned(part):
                 workdir.clear(part)
             raise
@@ -104,14 +105,19 @@ def prepare(
 
 
 def _prepared(
-    work: Plan, store: Path, part: Path, jobs: int | None, progress: Callable[[int, int], None] | None, started: float
+    work: PreparePlan,
+    store: Path,
+    part: Path,
+    jobs: int | None,
+    progress: Callable[[int, int], None] | None,
+    started: float,
 ) -> Summary:
     with workdir.writing(part):
         done = workdir.resumed(part, work)
         _check_room(part, work, done)
     if progress:
         progress(_tried(work, done), work.pictures)
-    with workers(jobs, part) as spread, _remembering():
+    with process_pool(jobs, part) as spread, _remembering():
         for file in spread(_make_shard, [(part, shard) for shard in work.shards if shard.file not in done]):
             done.add(file)
             if progress:
@@ -119,7 +125,7 @@ def _prepared(
         _check_classes(part, work)
         train = [shard.file for shard in work.shards if shard.split == "train"]
         total = Sums(0, np.zeros((work.side, work.side, 3), np.int64), np.zeros((3, 3), np.int64))
-        for some in spread(_sum_shard, [(part, file, work.side, work.form) for file in train]):
+        for some in spread(_sum_shard, [(part, file, work.side, work.format) for file in train]):
             total += some
     with workdir.writing(part):
         meta, outcomes = _finish(part, work, total)
@@ -128,14 +134,14 @@ def _prepared(
     try:
         sync(store.parent)
     except OSError as error:
-        raise FailedError(f"{store} is whole, but a power cut may lose it: {error.strerror or error}") from None
+        raise WorkFailed(f"{store} is whole, but a power cut may lose it: {error.strerror or error}") from None
     finally:
         workdir.clear(part)
     return Summary(
         store=store,
         kind=work.kind,
         side=work.side,
-        form=work.form,
+        format=work.format,
         classes=len(work.classes),
         pictures={name: split["count"] for name, split in meta["splits"].items()},
         refused=dict(outcomes["refused"].most_common()),
@@ -149,7 +155,7 @@ def _prepared(
     )
 
 
-def _per_class(part: Path, work: Plan) -> dict[str, dict[str, int]]:
+def _per_class(part: Path, work: PreparePlan) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {
         c.name: dict.fromkeys(sorted({s.split for s in work.shards}), 0) for c in work.classes
     }
@@ -159,48 +165,48 @@ def _per_class(part: Path, work: Plan) -> dict[str, dict[str, int]]:
     return found
 
 
-def _there(store: Path) -> UnusableError:
-    return UnusableError(f"store {str(store)!r} is there already; give another name or remove it")
+def _there(store: Path) -> InputError:
+    return InputError(f"store {str(store)!r} is there already; give another name or remove it")
 
 
 def _check(
     source: str | Path,
     store: Path,
     side: int | None,
-    form: str | None,
+    format: str | None,
     val_fraction: float | None,
     jobs: int | None,
     seed: int,
 ) -> None:
     if side is not None and side not in SIDES:
-        raise UnusableError(f"side {side} is not usable; give {SIDES.start} to {SIDES.stop - 1} pixels")
-    if form is not None and form not in get_args(Form):
-        raise UnusableError(f"form {form!r} is not known; give {' or '.join(get_args(Form))}")
+        raise InputError(f"side {side} is not usable; give {SIDES.start} to {SIDES.stop - 1} pixels")
+    if format is not None and format not in get_args(Format):
+        raise InputError(f"--format {format!r} is not known; give {' or '.join(get_args(Format))}")
     if val_fraction is not None and not 0 <= val_fraction < 1:
-        raise UnusableError(f"val fraction {val_fraction} is not usable; give 0 or more and less than 1")
+        raise InputError(f"val fraction {val_fraction} is not usable; give 0 or more and less than 1")
     if jobs is not None and jobs < 1:
-        raise UnusableError(f"jobs {jobs} is not usable; give 1 or more")
+        raise InputError(f"jobs {jobs} is not usable; give 1 or more")
     if seed < 0:
-        raise UnusableError(f"seed {seed} is not usable; give 0 or more")
+        raise InputError(f"seed {seed} is not usable; give 0 or more")
     if os.path.lexists(store):
         raise _there(store)
     if Path(source).is_dir() and store.resolve().is_relative_to(Path(source).resolve()):
-        raise UnusableError(f"store {str(store)!r} lies inside its source {str(source)!r}; give a place outside it")
+        raise InputError(f"store {str(store)!r} lies inside its source {str(source)!r}; give a place outside it")
 
 
-def _check_room(part: Path, work: Plan, done: set[str]) -> None:
+def _check_room(part: Path, work: PreparePlan, done: set[str]) -> None:
     """Before hours of work, not after: raw pixels take a known room."""
-    if work.form == "raw":
+    if work.format == "raw":
         need = (work.pictures - _tried(work, done)) * work.side**2 * 3
         free = shutil.disk_usage(part).free
         if need > free:
-            raise FailedError(
+            raise WorkFailed(
                 f"{part} needs {need / 1e9:.1f} GB more and its disk has {free / 1e9:.1f} GB free; "
-                "make room, or remove it and take form jpeg"
+                "make room, or remove it and take --format jpeg"
             )
 
 
-def _tried(work: Plan, done: set[str]) -> int:
+def _tried(work: PreparePlan, done: set[str]) -> int:
     return sum(len(shard.pictures) for shard in work.shards if shard.file in done)
 
 
@@ -212,7 +218,7 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
     notes: list[dict[str, Any]] = []
     compiled_form()  # before any picture is in hand: what a compiler takes is not that picture's time
     for picture in shard.pictures:
-        hold(f"picture {picture.name!r}")
+        set_current_task(f"picture {picture.name!r}")
         try:
             image, reasons = shard.open(picture.place)
         except UnreadablePicture as error:
@@ -226,14 +232,14 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
             )
             continue
         except OSError as error:
-            raise FailedError(
+            raise WorkFailed(
                 f"cannot read {picture.name!r}: {error.strerror or error}; run the same command again to go on"
             ) from None
         if reasons:
             notes.append({"name": picture.name, "split": shard.split, "outcome": "converted", "reasons": reasons})
-        data.append(packed(square(image, shard.side), shard.form))
+        data.append(pack(square(image, shard.side), shard.format))
         kept.append(picture)
-    hold("")
+    set_current_task("")
     with workdir.writing(part):
         record = Record(
             split=shard.split,
@@ -250,7 +256,7 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
     return shard.file
 
 
-def _sum_shard(task: tuple[Path, str, int, Form]) -> Sums:
+def _sum_shard(task: tuple[Path, str, int, Format]) -> Sums:
     part, file, side, form = task
     record = workdir.record(part, file)
     path = part / "store" / file
@@ -259,7 +265,7 @@ def _sum_shard(task: tuple[Path, str, int, Form]) -> Sums:
     def pictures() -> Iterator[np.ndarray]:
         with path.open("rb") as shard:
             for number, (size, crc32) in enumerate(zip(record.sizes, record.crc32, strict=True)):
-                hold(f"picture {number} of {path}")
+                set_current_task(f"picture {number} of {path}")
                 data = shard.read(size)
                 if zlib.crc32(data) != crc32:
                     workdir.note_of(part, file).unlink()
@@ -269,12 +275,12 @@ def _sum_shard(task: tuple[Path, str, int, Form]) -> Sums:
     try:
         return sums(pictures() if record.sizes else (), side)
     except OSError as error:
-        raise FailedError(
+        raise WorkFailed(
             f"cannot read {path}: {error.strerror or error}; run the same command again to go on"
         ) from None
 
 
-def _check_classes(part: Path, work: Plan) -> None:
+def _check_classes(part: Path, work: PreparePlan) -> None:
     trained: set[int] = set()
     refused, example = 0, ""
     for shard in work.shards:
@@ -288,13 +294,13 @@ def _check_classes(part: Path, work: Plan) -> None:
     for label, known in enumerate(work.classes):
         if label not in trained:
             workdir.clear(part)  # no run can ever finish it
-            raise UnusableError(
+            raise InputError(
                 f"class {known.name!r} has no readable picture to train on; {refused} were refused{example}; "
                 "mend them or remove the class"
             )
 
 
-def _finish(part: Path, work: Plan, total: Sums) -> tuple[dict[str, Any], dict[str, Counter[str]]]:
+def _finish(part: Path, work: PreparePlan, total: Sums) -> tuple[dict[str, Any], dict[str, Counter[str]]]:
     """Write all but the shards, meta.json last; it, and how often each reason was given for each outcome."""
     folder = part / "store"
     outcomes: dict[str, Counter[str]] = {"refused": Counter(), "converted": Counter()}
@@ -329,7 +335,7 @@ def _finish(part: Path, work: Plan, total: Sums) -> tuple[dict[str, Any], dict[s
         "format": FORMAT,
         "kind": work.kind,
         "side": work.side,
-        "form": work.form,
+        "form": work.format,
         "classes": class_records(work.classes),
         "splits": splits,
         "statistics": _described(folder, "statistics.safetensors", [save(asdict(statistics(total)))]),
@@ -351,6 +357,6 @@ def _remembering() -> Iterator[None]:
     try:
         yield
     except MemoryError:
-        raise FailedError(
+        raise WorkFailed(
             "there is not enough memory; what is done is kept: run the same command again with fewer jobs to go on"
         ) from None

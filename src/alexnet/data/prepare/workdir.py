@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.core.errors import FailedError, UnusableError
-from alexnet.core.files import digest, locked, read_signed, signed, write, write_json
-from alexnet.data.prepare.plan import Plan
+from alexnet.core.errors import InputError, WorkFailed
+from alexnet.core.files import digest, lock_file, read_signed, sign, write, write_json
+from alexnet.data.prepare.plan import PreparePlan
 
 LOCK = ".lock"  # in the work folder: held by the process that works there
 CLAIM = "work.json"  # and what makes it a work folder, of which plan
@@ -35,15 +35,15 @@ class Record:
 
 
 @contextmanager
-def held(part: Path, what: str) -> Iterator[None]:
+def held_by_this_process(part: Path, what: str) -> Iterator[None]:
     """Hold the work folder of `what`, made where it is missing, against every other process.
 
-    Raises UnusableError while another one holds it, and where it is no work folder.
+    Raises InputError while another one holds it, and where it is no work folder.
     """
     with writing(part):
         if _is_foreign(part):
-            raise UnusableError(f"{str(part)!r} is needed for the work and holds something else; move it away")
-        lock = locked(part / LOCK, f"{what} is being prepared by another process; wait for it, or stop it")
+            raise InputError(f"{str(part)!r} is needed for the work and holds something else; move it away")
+        lock = lock_file(part / LOCK, f"{what} is being prepared by another process; wait for it, or stop it")
     with lock:
         yield
 
@@ -58,7 +58,7 @@ def claim(part: Path) -> None:
     with writing(part):
         if not (part / CLAIM).exists():
             _empty(part)  # of what a run was about to remove
-            write_json(part / CLAIM, signed({"plan": None}))
+            write_json(part / CLAIM, sign({"plan": None}))
         for folder in (part / "store", part / "records"):
             folder.mkdir(exist_ok=True)
         for left in part.rglob("*.tmp"):
@@ -94,20 +94,20 @@ def planned(part: Path) -> bool:
 def _plan(part: Path) -> Any:
     try:
         return read_signed(part / CLAIM).get("plan")
-    except UnusableError:
+    except InputError:
         raise
     except ValueError:
-        raise UnusableError(f"{part / CLAIM} is damaged; remove {str(part)!r} to begin anew") from None
+        raise InputError(f"{part / CLAIM} is damaged; remove {str(part)!r} to begin anew") from None
 
 
-def resumed(part: Path, work: Plan) -> set[str]:
+def resumed(part: Path, work: PreparePlan) -> set[str]:
     """The files of the shards that are done already."""
     if _plan(part) not in (None, work.digest):
-        raise UnusableError(
+        raise InputError(
             f"{str(part)!r} was begun from another source, with other options or another Pillow; "
             "repeat that command to go on, or remove the folder to begin anew"
         )
-    write_json(part / CLAIM, signed({"plan": work.digest}))
+    write_json(part / CLAIM, sign({"plan": work.digest}))
     for split in {shard.split for shard in work.shards}:
         (part / "store" / split).mkdir(exist_ok=True)
     done = set()
@@ -140,7 +140,7 @@ def _noted(part: Path, file: str) -> Record | None:
 
 
 def record(part: Path, file: str) -> Record:
-    """What became of a shard; raises FailedError if its note is no longer the one that was written."""
+    """What became of a shard; raises WorkFailed if its note is no longer the one that was written."""
     if found := _noted(part, file):
         return found
     raise altered(note_of(part, file))
@@ -151,9 +151,9 @@ def note_of(part: Path, file: str) -> Path:
     return part / "records" / (file.replace("/", "-") + ".json")
 
 
-def altered(path: Path) -> FailedError:
+def altered(path: Path) -> WorkFailed:
     """What to raise for a file there that has changed."""
-    return FailedError(
+    return WorkFailed(
         f"{path} is no longer what was written there, so its disk may be failing; "
         "run the same command again to make that part anew"
     )
@@ -161,13 +161,13 @@ def altered(path: Path) -> FailedError:
 
 @contextmanager
 def writing(part: Path) -> Iterator[None]:
-    """Raises FailedError in the place of an OSError: the work can go on when that is mended."""
+    """Raises WorkFailed in the place of an OSError: the work can go on when that is mended."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise UnusableError(f"{part.name[:60]!r}... is too long a name for this disk; give a shorter one") from None
-        raise FailedError(
+            raise InputError(f"{part.name[:60]!r}... is too long a name for this disk; give a shorter one") from None
+        raise WorkFailed(
             f"cannot write {error.filename or part}: {error.strerror or error}; what is done is kept: "
             "mend that and run the same command again to go on"
         ) from None

@@ -17,8 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-from alexnet.core.errors import FailedError, UnusableError
-from alexnet.core.files import whole
+from alexnet.core.errors import InputError, WorkFailed
+from alexnet.core.files import atomic_file
 from alexnet.data.images.limits import MOST_BYTES, UnreadablePicture
 from alexnet.data.sources.clutter import Sieve, is_clutter
 
@@ -53,27 +53,27 @@ class Member:
     crc32: int
 
 
-Place = Slice | Member
+FilePart = Slice | Member
 
 
 @dataclass(frozen=True)
-class Files:
+class Listing:
     """A listing: posix names, sorted, to the places of their bytes; and every folder's name, empty ones too.
 
     `left_out` counts what is not listed, a folder as one: hidden files, what systems put there, what was to be ignored.
     `astray` are the files that are links to nothing. `above` is where the listing begins, from the top of the source.
     """
 
-    places: Mapping[str, Place]
+    places: Mapping[str, FilePart]
     folders: frozenset[str]
     left_out: Mapping[str, int] = field(default_factory=dict)
     astray: frozenset[str] = frozenset()
     above: str = ""
 
-    def below(self, folder: str) -> "Files":
+    def below(self, folder: str) -> "Listing":
         """The listing of one folder, named from there."""
         start = folder + "/"
-        return Files(
+        return Listing(
             {name[len(start) :]: place for name, place in self.places.items() if name.startswith(start)},
             frozenset(name[len(start) :] for name in self.folders if name.startswith(start)),
             self.left_out,
@@ -86,7 +86,7 @@ class Files:
         return sorted(name for name in self.folders if "/" not in name)
 
 
-def read(place: Place) -> bytes:
+def read(place: FilePart) -> bytes:
     """The bytes at `place`.
 
     Raises UnreadablePicture where this one file is at fault: it cannot be opened, has more than 256 MiB, or does not
@@ -133,12 +133,12 @@ def _unpacked(file: BinaryIO, member: Member) -> bytes:
     return out.getvalue()
 
 
-def list_files(source: Path, work: Path, ignore: Iterable[str] = ()) -> Files:
+def list_files(source: Path, work: Path, ignore: Iterable[str] = ()) -> Listing:
     """List a folder, a .tar, a .tar.gz or a .zip, judged by content, without clutter and what is to be ignored.
 
     A compressed tar gives no random access, so it is decompressed once, as a stream, into the folder `work`.
 
-    Raises UnusableError for what is none of these, for a damaged archive, and for an archive with a member that has
+    Raises InputError for what is none of these, for a damaged archive, and for an archive with a member that has
     no place in one: an absolute name, "..", a link, a device, one name twice, two in the same bytes.
     """
     sieve = Sieve(ignore)
@@ -154,10 +154,10 @@ def list_files(source: Path, work: Path, ignore: Iterable[str] = ()) -> Files:
         if _is_tar(start):
             return _listing(tar_members(source, 0, None, source), sieve)
     except OSError as error:
-        raise UnusableError(f"{source} cannot be read: {error.strerror or error}; check its name and rights") from None
+        raise InputError(f"{source} cannot be read: {error.strerror or error}; check its name and rights") from None
     if start.startswith(b"PK\3\4"):
-        raise UnusableError(f"{source} is a zip that is cut short; fetch it again")
-    raise UnusableError(f"{source} is not a folder, a .tar, a .tar.gz or a .zip; unpack it, or give one of these")
+        raise InputError(f"{source} is a zip that is cut short; fetch it again")
+    raise InputError(f"{source} is not a folder, a .tar, a .tar.gz or a .zip; unpack it, or give one of these")
 
 
 def _is_zip(source: Path) -> bool:
@@ -203,18 +203,18 @@ def members_within(
                     raise _refusal(shown, info.name, "is a link, a device or a sparse file")
                 last = info.offset_data + (-(-info.size // 512) * 512 if info.isreg() else 0)
                 if info.size < 0 or info.offset_data + info.size > end:
-                    raise UnusableError(f"{shown} is cut short in its member {info.name!r}; fetch it again")
+                    raise InputError(f"{shown} is cut short in its member {info.name!r}; fetch it again")
                 if len(tar.pax_headers) > 100:  # which are copied for every member
                     raise _refusal(shown, info.name, "comes after more than 100 global headers")
                 yield name, None if info.isdir() else (info.offset_data, info.size)
         file.seek(last)
         # tarfile takes a damaged header for the end of the archive.
         if last < end and file.read(min(512, end - last)).strip(b"\0"):
-            raise UnusableError(f"{shown} is damaged at byte {last}; fetch it again")
+            raise InputError(f"{shown} is damaged at byte {last}; fetch it again")
     except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
-        if isinstance(error, UnusableError):
+        if isinstance(error, InputError):
             raise
-        raise UnusableError(
+        raise InputError(
             f"{shown} is not a whole tar, after byte {last} ({' '.join(str(error).split())[:120]}); fetch it again"
         ) from None
 
@@ -255,15 +255,15 @@ def decompressed(source: Path, work: Path) -> Path:
     most = max(FREE_GROWTH, MOST_GROWTH * status.st_size)
     with gzip.open(source) as packed:
         try:
-            with whole(plain) as out:
+            with atomic_file(plain) as out:
                 while block := _block(packed, source):
                     if out.tell() + len(block) > most:
-                        raise UnusableError(
+                        raise InputError(
                             f"{source} is refused: {status.st_size} bytes grow to more than {most}; pack it again"
                         )
                     out.write(block)
         except OSError as error:
-            raise FailedError(f"cannot write {plain}: {error.strerror}; make room and run the same again") from None
+            raise WorkFailed(f"cannot write {plain}: {error.strerror}; make room and run the same again") from None
     return plain
 
 
@@ -271,11 +271,11 @@ def _block(packed: gzip.GzipFile, source: Path) -> bytes:
     try:
         return packed.read(1 << 20)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UnusableError(f"{source} is not a whole gzip file ({error}); fetch it again") from None
+        raise InputError(f"{source} is not a whole gzip file ({error}); fetch it again") from None
 
 
-def _listing(members: Iterator[tuple[str, Place | None]], sieve: Sieve) -> Files:
-    places: dict[str, Place] = {}
+def _listing(members: Iterator[tuple[str, FilePart | None]], sieve: Sieve) -> Listing:
+    places: dict[str, FilePart] = {}
     folders: set[str] = set()
     for name, place in members:
         if not name or sieve.drops(name, folder=place is None):
@@ -283,13 +283,13 @@ def _listing(members: Iterator[tuple[str, Place | None]], sieve: Sieve) -> Files
         if place is None:
             folders.add(name)
         elif name in places:
-            raise UnusableError(f"{name!r} is in the archive twice; pack it again with each name once")
+            raise InputError(f"{name!r} is in the archive twice; pack it again with each name once")
         else:
             places[name] = place
         while (name := name.rpartition("/")[0]) and name not in folders:
             folders.add(name)
     astray = frozenset(name for name, place in places.items() if isinstance(place, Slice) and place.offset == NOWHERE)
-    return Files(dict(sorted(places.items())), frozenset(folders), sieve.counts(), astray)
+    return Listing(dict(sorted(places.items())), frozenset(folders), sieve.counts(), astray)
 
 
 def _walk(
@@ -298,9 +298,9 @@ def _walk(
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if len(above) > MOST_DEPTH:
-        raise UnusableError(f"{str(folder)!r} lies deeper than {MOST_DEPTH} folders; move it further up")
+        raise InputError(f"{str(folder)!r} lies deeper than {MOST_DEPTH} folders; move it further up")
     if here in above:
-        raise UnusableError(f"{str(folder)!r} links back to a folder that holds it; remove that link")
+        raise InputError(f"{str(folder)!r} links back to a folder that holds it; remove that link")
     with os.scandir(folder) as entries:
         found = list(entries)
     for entry in found:
@@ -316,7 +316,7 @@ def _walk(
         if stat.S_ISDIR(status.st_mode):
             yield inner, None
             # What is ignored is looked into for other names that are to be ignored, as far as that can be.
-            with suppress(*((OSError, UnusableError) if sieve.drops(inner, folder=True) else ())):
+            with suppress(*((OSError, InputError) if sieve.drops(inner, folder=True) else ())):
                 yield from _walk(Path(entry.path), inner, (*above, here), sieve)
         elif stat.S_ISREG(status.st_mode):
             yield inner, Slice(entry.path, 0, status.st_size)
@@ -329,9 +329,7 @@ def _zip_members(path: Path) -> Iterator[tuple[str, Member | None]]:
         with _Directory(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError, RuntimeError) as error:
-        raise UnusableError(
-            f"{path} is not a whole zip ({' '.join(str(error).split())[:120]}); fetch it again"
-        ) from None
+        raise InputError(f"{path} is not a whole zip ({' '.join(str(error).split())[:120]}); fetch it again") from None
     del archive
     _check_spans(path, infos)
     infos.reverse()
@@ -393,5 +391,5 @@ def _checked(archive: Path | str, name: str) -> str:
     return "/".join(parts)
 
 
-def _refusal(archive: Path | str, member: str, why: str) -> UnusableError:
-    return UnusableError(f"{archive} is refused: its member {member!r} {why}; pack it again with plain files only")
+def _refusal(archive: Path | str, member: str, why: str) -> InputError:
+    return InputError(f"{archive} is refused: its member {member!r} {why}; pack it again with plain files only")

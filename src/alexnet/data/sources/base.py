@@ -7,10 +7,10 @@ from typing import Literal
 from PIL import Image
 
 from alexnet.data.images.decode import decode
-from alexnet.data.sources.archives import Place, read
-from alexnet.data.store import Class, Form
+from alexnet.data.sources.archives import FilePart, read
+from alexnet.data.store import Class, Format
 
-Opener = Callable[[Place], tuple[Image.Image, list[str]]]
+Opener = Callable[[FilePart], tuple[Image.Image, list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Picture:
 
     name: str
     label: int
-    place: Place
+    place: FilePart
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Source:
     splits: dict[str, list[Picture]]
     open: Opener
     side: int = 256
-    form: Form = "raw"
+    format: Format = "raw"
     ignored: int = 0
     own_val: bool = True
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-def open_upright(place: Place) -> tuple[Image.Image, list[str]]:
+def open_upright(place: FilePart) -> tuple[Image.Image, list[str]]:
     """A picture file, turned as its EXIF orientation says."""
     return decode(read(place))
 
 
-def open_as_stored(place: Place) -> tuple[Image.Image, list[str]]:
+def open_as_stored(place: FilePart) -> tuple[Image.Image, list[str]]:
     """A picture file of an ILSVRC archive, whose EXIF orientation was not looked at in 2012."""
     return decode(read(place), exif=False)

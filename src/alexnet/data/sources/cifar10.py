@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from alexnet.core.errors import FailedError, UnusableError
-from alexnet.data.sources.archives import Files, Place, Slice, read
+from alexnet.core.errors import InputError, WorkFailed
+from alexnet.data.sources.archives import FilePart, Listing, Slice, read
 from alexnet.data.sources.base import Picture, Source
 from alexnet.data.store import Class
 
@@ -31,7 +31,7 @@ ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-def binary(files: Files, work: Path) -> Source:
+def binary(files: Listing, work: Path) -> Source:
     """The .bin batches, read where they lie, or from the folder `work` where a zip holds them."""
     places = {}
     for name in ALL_BATCHES:
@@ -40,7 +40,7 @@ def binary(files: Files, work: Path) -> Source:
     return _source(places, len(files.places))
 
 
-def python(files: Files, work: Path) -> Source:
+def python(files: Listing, work: Path) -> Source:
     """The pickled batches, laid out as binary ones in the folder `work`.
 
     Only arrays are unpickled: any global but numpy's own is refused, and nothing that a pickle holds is run.
@@ -52,7 +52,7 @@ def python(files: Files, work: Path) -> Source:
     return _source(places, len(files.places))
 
 
-def open_planes(place: Place) -> tuple[Image.Image, list[str]]:
+def open_planes(place: FilePart) -> tuple[Image.Image, list[str]]:
     """The 3,072 bytes at `place`, three planes of 32 x 32, as an RGB image."""
     planes = np.frombuffer(read(place), np.uint8).reshape(3, SIDE, SIDE)
     return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0))), []
@@ -63,7 +63,7 @@ def _laid_out(work: Path, name: str, batch: bytes) -> Slice:
     try:
         plain.write_bytes(batch)
     except OSError as error:
-        raise FailedError(f"cannot write {plain}: {error.strerror}; make room and run the same again") from None
+        raise WorkFailed(f"cannot write {plain}: {error.strerror}; make room and run the same again") from None
     return Slice(str(plain), 0, len(batch))
 
 
@@ -75,10 +75,10 @@ def _source(batches: dict[str, Slice], files: int) -> Source:
             place = batches[name]
             records = np.frombuffer(read(place), np.uint8)
             if place.size == 0 or place.size % RECORD:
-                raise UnusableError(f"{name} has {place.size} bytes, not a multiple of {RECORD}; fetch it again")
+                raise InputError(f"{name} has {place.size} bytes, not a multiple of {RECORD}; fetch it again")
             labels = records[::RECORD]
             if labels.max() >= len(CLASSES):
-                raise UnusableError(f"{name} has the label {labels.max()}; CIFAR-10's are 0 to 9; fetch it again")
+                raise InputError(f"{name} has the label {labels.max()}; CIFAR-10's are 0 to 9; fetch it again")
             splits[split] += [
                 Picture(f"{name}/{n:05d}", int(label), Slice(place.path, place.offset + n * RECORD + 1, RECORD - 1))
                 for n, label in enumerate(labels)
@@ -86,18 +86,16 @@ def _source(batches: dict[str, Slice], files: int) -> Source:
     return Source("cifar-10", tuple(map(Class, CLASSES)), splits, open_planes, side=SIDE, ignored=files - len(batches))
 
 
-def _batch(files: Files, name: str) -> Place:
+def _batch(files: Listing, name: str) -> FilePart:
     if name not in files.places:
-        raise UnusableError(f"CIFAR-10's {name} is not there; fetch the archive again")
+        raise InputError(f"CIFAR-10's {name} is not there; fetch the archive again")
     return files.places[name]
 
 
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
-            raise UnusableError(
-                f"names the global {module}.{name}, which no CIFAR-10 batch needs; do not trust this file"
-            )
+            raise InputError(f"names the global {module}.{name}, which no CIFAR-10 batch needs; do not trust this file")
         return ALLOWED[module, name]
 
 
@@ -108,14 +106,12 @@ def _unpickled(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
         labels, planes = np.array([int(label) for label in batch[b"labels"]]), batch[b"data"]
         if planes.shape != (len(labels), RECORD - 1) or planes.dtype != np.uint8 or labels.min() < 0:
             raise ValueError("its arrays have other shapes")
-    except UnusableError as error:
-        raise UnusableError(f"{name} {error}") from None
+    except InputError as error:
+        raise InputError(f"{name} {error}") from None
     except Exception as error:  # a damaged pickle may fail in any way
-        raise UnusableError(
-            f"{name} is not a CIFAR-10 batch ({' '.join(str(error).split())}); fetch it again"
-        ) from None
+        raise InputError(f"{name} is not a CIFAR-10 batch ({' '.join(str(error).split())}); fetch it again") from None
     if labels.max() >= len(CLASSES):
-        raise UnusableError(f"{name} has the label {labels.max()}; CIFAR-10's are 0 to 9; fetch it again")
+        raise InputError(f"{name} has the label {labels.max()}; CIFAR-10's are 0 to 9; fetch it again")
     return labels.astype(np.uint8), planes
 
 
@@ -127,4 +123,4 @@ def _check_memo(data: bytes) -> None:
 
 
 def _no(coding: str) -> bytes:
-    raise UnusableError(f"asks for the coding {coding!r}, which no CIFAR-10 batch needs; do not trust this file")
+    raise InputError(f"asks for the coding {coding!r}, which no CIFAR-10 batch needs; do not trust this file")

@@ -7,36 +7,56 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 from alexnet.data.images.formats import START, is_taken, refusal
 from alexnet.data.images.limits import UnreadablePicture
-from alexnet.data.sources.archives import Files, Place, Slice, read
+from alexnet.data.sources.archives import FilePart, Listing, Slice, read
 from alexnet.data.sources.base import Picture, Source, open_upright
 from alexnet.data.sources.clutter import option
 from alexnet.data.store import Class
 
 WNID = re.compile(r"n\d{8}")
 SPLITS = {  # by every usual name, in lower case
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test", "eval": "test",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+}
 # Words in the names of folders that may be splits, though they are not called so.
 TRAIN_WORDS = {"train", "training", "trn", "trainset"}
 HELD_WORDS = {"val", "valid", "validation", "valset", "dev", "test", "testing", "testset", "tst", "eval", "holdout"}
 # Folders of pictures, and of what says something of the pictures beside them: together they are no two classes.
 PICTURES = {"image", "images", "img", "imgs", "jpeg", "jpegimages", "jpg", "photo", "photos", "picture", "pictures"}
 NOTES = {
-    "annotation", "annotations", "label", "labels", "mask", "masks", "segmentation", "segmentations", "segmim",
-    "trimap", "trimaps", "groundtruth", "gt", "bbox", "bboxes", "imagesets",
-}  # fmt: skip
+    "annotation",
+    "annotations",
+    "label",
+    "labels",
+    "mask",
+    "masks",
+    "segmentation",
+    "segmentations",
+    "segmim",
+    "trimap",
+    "trimaps",
+    "groundtruth",
+    "gt",
+    "bbox",
+    "bboxes",
+    "imagesets",
+}
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
-def class_folders(files: Files) -> Source:
+def class_folders(files: Listing) -> Source:
     """Read CLASS/..., or train/CLASS/... with val/CLASS/... and test/CLASS/...; a nested folder counts to its class.
 
-    Raises UnusableError, naming the folder and what to do, where folders can be read in two ways, where a split has no
+    Raises InputError, naming the folder and what to do, where folders can be read in two ways, where a split has no
     class folders or a class that train lacks, and for a class without a picture.
     """
     parts = splits_of(files) or {"train": files}
@@ -72,7 +92,7 @@ def class_folders(files: Files) -> Source:
     )
 
 
-def splits_of(files: Files) -> dict[str, Files]:
+def splits_of(files: Listing) -> dict[str, Listing]:
     """The listing of each split, train first; empty where the folders at the top are the classes.
 
     A folder called "train" beside folders of pictures is a class: it shows trains.
@@ -82,7 +102,7 @@ def splits_of(files: Files) -> dict[str, Files]:
     for top in tops:
         if split := SPLITS.get(top.lower()):
             if split in found:
-                raise UnusableError(
+                raise InputError(
                     f"{found[split]!r} and {top!r} are both names of the {split} split; "
                     f"leave one out: {option(files.above + top)}"
                 )
@@ -92,7 +112,7 @@ def splits_of(files: Files) -> dict[str, Files]:
     of_train = [top for top in others if words[top] & TRAIN_WORDS] or [found[s] for s in found if s == "train"]
     held = [top for top in others if words[top] & HELD_WORDS]
     if of_train and held:
-        raise UnusableError(
+        raise InputError(
             f"{of_train[0]!r} and {held[0]!r} look like splits; rename them to train/ and val/ (or test/), "
             f"or leave one out: {option(files.above + held[0])}"
         )
@@ -105,20 +125,20 @@ def splits_of(files: Files) -> dict[str, Files]:
         return {}
     if found and "train" not in found:
         first = min(found.values())
-        raise UnusableError(
+        raise InputError(
             f"{', '.join(f'{top}/' for top in found.values())} holds pictures to test on, and there is no train/; name "
             f"the training pictures' folder so, or give {files.above}{first}/ itself as the source to divide it"
             + (f", or leave it out: {option(files.above + first)}" if others else "")
         )
     if found and others:
-        raise UnusableError(
+        raise InputError(
             f"{others[0]!r} lies beside {found['train']}/ and is no split (train, val, test); "
             f"rename it if it is one, or leave it out: {option(files.above + others[0])}"
         )
     return {split: _unwrapped(files.below(found[split]), split) for split in ("train", "val", "test") if split in found}
 
 
-def _unwrapped(listing: Files, split: str) -> Files:
+def _unwrapped(listing: Listing, split: str) -> Listing:
     """A split inside a folder of its own name, as some archives unpack: train/train/CLASS."""
     tops = listing.tops()
     if len(tops) == 1 and SPLITS.get(tops[0].lower()) == split and listing.below(tops[0]).folders:
@@ -126,36 +146,36 @@ def _unwrapped(listing: Files, split: str) -> Files:
     return listing
 
 
-def _check_lost(files: Files, divided: bool) -> None:
-    """Raise UnusableError for what stands where a split or a class is looked for, and cannot be looked into."""
+def _check_lost(files: Listing, divided: bool) -> None:
+    """Raise InputError for what stands where a split or a class is looked for, and cannot be looked into."""
     for name in sorted(files.astray):
         if name.count("/") <= divided and not name.lower().endswith((".jpg", ".jpeg", ".png")):
-            raise UnusableError(
+            raise InputError(
                 f"{files.above}{name} is a link to nothing; mend it, or leave it out: {option(files.above + name)}"
             )
     for name in files.places:
         split = SPLITS.get(name.split(".")[0].lower())
         if split and "/" not in name and name.lower().endswith(PACKED):
-            raise UnusableError(
+            raise InputError(
                 f"{files.above}{name} lies beside the folders, and may be the {split} split; unpack it, "
                 f"or leave it out: {option(files.above + name)}"
             )
 
 
-def _check_pairs(files: Files, below: dict[str, list[str]]) -> None:
-    """Raise UnusableError for folders of which one has notes on the other's pictures, or the other's classes again."""
+def _check_pairs(files: Listing, below: dict[str, list[str]]) -> None:
+    """Raise InputError for folders of which one has notes on the other's pictures, or the other's classes again."""
     for above, names in below.items():
         start = f"{above}/" if above else ""
         if pair := _pictures_and_notes(names):
             shown, notes = (files.above + start + name for name in pair)
-            raise UnusableError(
+            raise InputError(
                 f"{shown}/ and {notes}/ are not classes: one holds pictures, the other notes on them; give {shown}/ as "
                 f"the source if it has class folders, or rename one, or leave the notes out: {option(notes)}"
             )
         for name in names:
             again = set(below.get(start + name, ())) & (set(names) - {name})
             if len(again) > 1 and not SPLITS.keys() & {n.lower() for n in again}:
-                raise UnusableError(
+                raise InputError(
                     f"{files.above}{start}{name}/ holds {min(again)!r} and others once more, which lie beside it: it "
                     f"is a copy; leave it out: {option(files.above + start + name)}"
                 )
@@ -175,36 +195,34 @@ def _pictures_and_notes(names: list[str]) -> tuple[str, str] | None:
     return None
 
 
-def _check_depth(files: Files, below: dict[str, list[str]], divided: bool) -> None:
-    """Raise UnusableError for splits that lie elsewhere than above all classes."""
+def _check_depth(files: Listing, below: dict[str, list[str]], divided: bool) -> None:
+    """Raise InputError for splits that lie elsewhere than above all classes."""
     for above, names in {} if divided else below.items():
         splits = {SPLITS.get(name.lower()) for name in names}
         train = next((n for n in names if SPLITS.get(n.lower()) == "train" and f"{above}/{n}" in below), "")
         if above and train and splits & {"val", "test"}:
-            raise UnusableError(
-                f"the splits lie deeper: give {files.above}{above}/, which holds {train}/, as the source"
-            )
+            raise InputError(f"the splits lie deeper: give {files.above}{above}/, which holds {train}/, as the source")
     for name in sorted(files.folders):
         *outer, last = name.split("/")
         split = SPLITS.get(last.lower(), "train")
         if divided and outer and name in below and {SPLITS.get(folder.lower()) for folder in outer} == {split}:
             continue  # train/train/CLASS
         if outer and (split != "train" or (len(outer) == divided and last.lower() == "training")):
-            raise UnusableError(
+            raise InputError(
                 f"{files.above}{name}/ looks like a split inside {'/'.join(outer)}/; put the splits above the classes, "
                 f"or leave it out: {option(files.above + name)}"
             )
 
 
-def _check_classes(listing: Files, split: str, divided: bool) -> None:
-    """Raise UnusableError for a split, or a source, without class folders, and for two that look alike."""
+def _check_classes(listing: Listing, split: str, divided: bool) -> None:
+    """Raise InputError for a split, or a source, without class folders, and for two that look alike."""
     classes, inside = listing.tops(), listing.above if divided else "the source"
     leave = f"leave it out: {option(listing.above.rstrip('/'))}" if split != "train" else ""
     if not listing.places and not classes:
-        raise UnusableError(f"{inside} holds no picture; {leave or 'fill it'}")
+        raise InputError(f"{inside} holds no picture; {leave or 'fill it'}")
     if not classes or (split == "train" and len(classes) == 1 and listing.places):
         has = f"one class folder, {classes[0]!r}," if classes else "no class folder"
-        raise UnusableError(
+        raise InputError(
             f"{inside} has {has} and {_described(listing)}; labels come from two class folders or more: "
             f"sort the pictures into {listing.above if divided else ''}CLASS/{leave and ', or ' + leave}"
         )
@@ -212,58 +230,64 @@ def _check_classes(listing: Files, split: str, divided: bool) -> None:
     for name in classes:
         twin = seen.setdefault(_alike(name), name)
         if twin != name:
-            raise UnusableError(f"{inside} holds {_apart(twin, name)}; merge them, or rename one")
+            raise InputError(f"{inside} holds {_apart(twin, name)}; merge them, or rename one")
 
 
-def _described(listing: Files) -> str:
+def _described(listing: Listing) -> str:
     """What a listing without classes has, so that its owner sees which layout it is read as."""
     kinds = Counter(PurePosixPath(name).suffix.lower() for name in listing.places)
     last = {name.rpartition("/")[2] for name in listing.places}
     example = next(iter(listing.places))
     tables = [name for name in last if name.endswith((".csv", ".tsv", ".json", ".jsonl"))]
     known = (
-        "CIFAR-100" if {"train", "test", "meta"} <= last
-        else "a Parquet table" if ".parquet" in kinds
-        else "TensorFlow's records" if ".tfrecord" in kinds
-        else "a WebDataset shard" if ".cls" in kinds
-        else f"a table of labels, {min(tables)!r}" if tables
-        else "archives in an archive; unpack them" if kinds.keys() & set(PACKED)
+        "CIFAR-100"
+        if {"train", "test", "meta"} <= last
+        else "a Parquet table"
+        if ".parquet" in kinds
+        else "TensorFlow's records"
+        if ".tfrecord" in kinds
+        else "a WebDataset shard"
+        if ".cls" in kinds
+        else f"a table of labels, {min(tables)!r}"
+        if tables
+        else "archives in an archive; unpack them"
+        if kinds.keys() & set(PACKED)
         else ""
-    )  # fmt: skip
+    )
     number = f"{len(listing.places)} file{'s' * (len(listing.places) > 1)}, such as {example!r}"
     return f"{number} (it looks like {known}, which is not taken yet)" if known else number
 
 
-def _check_known(listing: Files, train: Files) -> None:
-    """Raise UnusableError for a class of a split that train lacks."""
+def _check_known(listing: Listing, train: Listing) -> None:
+    """Raise InputError for a class of a split that train lacks."""
     trained = set(train.tops())
     alike = {_alike(name): name for name in trained}
     for name in listing.tops():
         if name in trained:
             continue
         if twin := alike.get(_alike(name)):
-            raise UnusableError(f"{train.above} and {listing.above} hold {_apart(twin, name)}; give both one name")
-        raise UnusableError(
+            raise InputError(f"{train.above} and {listing.above} hold {_apart(twin, name)}; give both one name")
+        raise InputError(
             f"{listing.above} has the class {name!r}, which {train.above} has not; "
             f"give {train.above} that folder too, or leave it out: {option(listing.above + name)}"
         )
 
 
-def _check_pictures(splits: dict[str, list[Picture]], parts: dict[str, Files]) -> None:
-    """Raise UnusableError for a split without pictures, and a class without one to train on, before any is decoded."""
+def _check_pictures(splits: dict[str, list[Picture]], parts: dict[str, Listing]) -> None:
+    """Raise InputError for a split without pictures, and a class without one to train on, before any is decoded."""
     names = parts["train"].tops()
     trained: dict[int, list[Picture]] = {label: [] for label in range(len(names))}
     for picture in splits["train"]:
         trained[picture.label].append(picture)
     for label, pictures in trained.items():
         if why := _lacking(pictures):
-            raise UnusableError(
+            raise InputError(
                 f"class {names[label]!r} has no picture to train on{why}; "
                 f"fill its folder, or leave it out: {option(parts['train'].above + names[label])}"
             )
     for split, pictures in splits.items():
         if why := _lacking(pictures):
-            raise UnusableError(
+            raise InputError(
                 f"{parts[split].above} has class folders that hold no picture{why}; "
                 f"fill them, or leave it out: {option(parts[split].above.rstrip('/'))}"
             )
@@ -275,7 +299,7 @@ def _lacking(pictures: list[Picture]) -> str:
     return "" if taken else f" ({pictures[0].name!r}: {reason})" if pictures else " at all"
 
 
-def first_taken(places: Iterable[Place]) -> tuple[Place | None, str]:
+def first_taken(places: Iterable[FilePart]) -> tuple[FilePart | None, str]:
     """The first of some files that begins like a picture that is taken; None, and why not the first, if none does."""
     reason = ""
     for place in places:

@@ -6,16 +6,32 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
-from alexnet.core.errors import UnusableError
+from alexnet.core.errors import InputError
 
 CLUTTER = {  # folders and files, in lower case
-    "__macosx", "icon\r", "network trash folder", "temporary items", "thevolumesettingsfolder",  # macOS
-    "$recycle.bin", "recycler", "system volume information", "found.000",  # Windows
-    "thumbs.db", "ehthumbs.db", "desktop.ini",
+    "__macosx",
+    "icon\r",
+    "network trash folder",
+    "temporary items",
+    "thevolumesettingsfolder",  # macOS
+    "$recycle.bin",
+    "recycler",
+    "system volume information",
+    "found.000",  # Windows
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
     "lost+found",  # ext4
-    "@eadir", "#recycle", "@recycle", "#snapshot", "~snapshot", "@recently-snapshot", "@tmp",  # network drives
-    "__pycache__", "_gsdata_",
-}  # fmt: skip
+    "@eadir",
+    "#recycle",
+    "@recycle",
+    "#snapshot",
+    "~snapshot",
+    "@recently-snapshot",
+    "@tmp",  # network drives
+    "__pycache__",
+    "_gsdata_",
+}
 
 
 class Sieve:
@@ -56,10 +72,10 @@ class Sieve:
     def counts(self) -> dict[str, int]:
         """How many files and folders were left out for each reason; what lies in such a folder is not counted.
 
-        Raises UnusableError for an ignored name that no folder and no file has: it may be misspelt.
+        Raises InputError for an ignored name that no folder and no file has: it may be misspelt.
         """
         for wanted in self.unmatched:
-            raise UnusableError(f"--ignore {wanted}: the source has no folder or file of that name; check it")
+            raise InputError(f"--ignore {wanted}: the source has no folder or file of that name; check it")
         return dict(sorted(self.counted.items()))
 
 

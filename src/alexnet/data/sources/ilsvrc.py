@@ -6,8 +6,8 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from alexnet.core.errors import UnusableError
-from alexnet.data.sources.archives import Files, Slice, members_within, read, tar_members
+from alexnet.core.errors import InputError
+from alexnet.data.sources.archives import Listing, Slice, members_within, read, tar_members
 from alexnet.data.sources.base import Picture, Source, open_as_stored
 from alexnet.data.sources.ilsvrc_devkit import synsets
 from alexnet.data.store import Class
@@ -25,7 +25,7 @@ NAMES = {
 }
 
 
-def ilsvrc(files: Files) -> Source:
+def ilsvrc(files: Listing) -> Source:
     """All pictures with their labels, read inside the tars; the 2010 test split too where its labels are there.
 
     A label is the position of the class's wnid in sorted order. The ground truth files count by ILSVRC id instead, so
@@ -43,7 +43,7 @@ def ilsvrc(files: Files) -> Source:
     for name, place in _members(_place(files, train_tar), train_tar):
         wnid = PurePosixPath(name).stem
         if wnid not in index or not name.endswith(".tar"):
-            raise UnusableError(f"{train_tar} holds {name!r}, which is no class of the development kit; fetch it again")
+            raise InputError(f"{train_tar} holds {name!r}, which is no class of the development kit; fetch it again")
         inner = [
             Picture(f"train/{wnid}/{PurePosixPath(member).name}", index[wnid], spot)
             for member, spot in _members(place, f"{train_tar}/{name}")
@@ -61,16 +61,14 @@ def ilsvrc(files: Files) -> Source:
         {names["test"], names["test labels"]} if "test" in splits else set()
     )
     kind: Literal["ilsvrc-2010", "ilsvrc-2012"] = "ilsvrc-2012" if year == "2012" else "ilsvrc-2010"
-    return Source(kind, classes, splits, open_as_stored, form="jpeg", ignored=len(set(files.places) - used))
+    return Source(kind, classes, splits, open_as_stored, format="jpeg", ignored=len(set(files.places) - used))
 
 
-def _flat(files: Files, tar: str, split: str, ids: list[int], label_of_id: dict[int | None, int]) -> list[Picture]:
+def _flat(files: Listing, tar: str, split: str, ids: list[int], label_of_id: dict[int | None, int]) -> list[Picture]:
     members = sorted((PurePosixPath(name).name, place) for name, place in _members(_place(files, tar), tar))
     _count(tar, len(members), len(ids))
     if unknown := set(ids) - set(label_of_id):
-        raise UnusableError(
-            f"the labels of {tar} hold the ILSVRC id {min(unknown)}, which is no class; fetch them again"
-        )
+        raise InputError(f"the labels of {tar} hold the ILSVRC id {min(unknown)}, which is no class; fetch them again")
     return [
         Picture(f"{split}/{name}", label_of_id[number], place)
         for (name, place), number in zip(members, ids, strict=True)
@@ -82,16 +80,14 @@ def _devkit(place: Slice, year: str) -> tuple[tuple[Class, ...], dict[str, int],
     path = Path(place.path)
     truth = f"ILSVRC{year}_validation_ground_truth.txt"
     if place.size > MOST_DEVKIT:
-        raise UnusableError(f"{path} has {place.size} bytes, the development kit at most {MOST_DEVKIT}; fetch it again")
+        raise InputError(f"{path} has {place.size} bytes, the development kit at most {MOST_DEVKIT}; fetch it again")
     try:
         with gzip.open(path) as packed:
             tar = packed.read(MOST_DEVKIT + 1)
     except (EOFError, OSError, zlib.error) as error:
-        raise UnusableError(f"{path} is not a whole .tar.gz ({error}); fetch it again") from None
+        raise InputError(f"{path} is not a whole .tar.gz ({error}); fetch it again") from None
     if len(tar) > MOST_DEVKIT:
-        raise UnusableError(
-            f"{path} grows to more than {MOST_DEVKIT} bytes, the development kit does not; fetch it again"
-        )
+        raise InputError(f"{path} grows to more than {MOST_DEVKIT} bytes, the development kit does not; fetch it again")
     found = {}
     for name, spot in members_within(io.BytesIO(tar), 0, len(tar), path):
         at, size = spot or (0, 0)
@@ -99,7 +95,7 @@ def _devkit(place: Slice, year: str) -> tuple[tuple[Class, ...], dict[str, int],
             found[PurePosixPath(name).name] = tar[at : at + size]
     for name in ("meta.mat", truth):
         if name not in found:
-            raise UnusableError(f"{path} holds no data/{name}; fetch it again")
+            raise InputError(f"{path} holds no data/{name}; fetch it again")
     classes, expected = synsets(found["meta.mat"], path, f"ILSVRC{year}_ID")
     return classes, expected, _numbers(found[truth], truth)
 
@@ -109,10 +105,10 @@ def _members(place: Slice, shown: str) -> list[tuple[str, Slice]]:
     return [(name, spot) for name, spot in members if spot is not None]
 
 
-def _place(files: Files, name: str) -> Slice:
+def _place(files: Listing, name: str) -> Slice:
     place = files.places.get(name)
     if not isinstance(place, Slice):
-        raise UnusableError(f"{name} is not there; put it into the folder beside the training tar")
+        raise InputError(f"{name} is not there; put it into the folder beside the training tar")
     return place
 
 
@@ -120,9 +116,9 @@ def _numbers(data: bytes, shown: str) -> list[int]:
     try:
         return [int(line) for line in data.split()]
     except ValueError:
-        raise UnusableError(f"{shown} holds more than one ILSVRC id a line; fetch it again") from None
+        raise InputError(f"{shown} holds more than one ILSVRC id a line; fetch it again") from None
 
 
 def _count(shown: str, found: int, expected: int) -> None:
     if found != expected:
-        raise UnusableError(f"{shown} holds {found}, the development kit says {expected}; fetch it again")
+        raise InputError(f"{shown} holds {found}, the development kit says {expected}; fetch it again")

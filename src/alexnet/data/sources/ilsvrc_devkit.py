@@ -13,8 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from alexnet.core.errors import UnusableError
-from alexnet.core.process_pool import python
+from alexnet.core.errors import InputError
+from alexnet.core.process_pool import python_command
 from alexnet.data.store import Class
 
 # An imitation of ILSVRC2012's 1,860 synsets takes 142 MB and 0.3 s.
@@ -27,18 +27,21 @@ NO_SCIPY = 3  # the exit status where it cannot be loaded
 def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], dict[str, int]]:
     """The classes in wnid order, and the number of training pictures of each; `path` is where the file comes from.
 
-    Raises UnusableError for what is no such file, or without scipy.
+    Raises InputError for what is no such file, or without scipy.
     """
     needs = f"{path} needs scipy, which is not installed; pip install 'alexnet[ilsvrc]'"
     if importlib.util.find_spec("scipy") is None:
-        raise UnusableError(needs)
+        raise InputError(needs)
     done = subprocess.run(
-        python("alexnet.data.sources.ilsvrc_devkit", "answer", id_field), input=mat, capture_output=True, check=False,
+        python_command("alexnet.data.sources.ilsvrc_devkit", "answer", id_field),
+        input=mat,
+        capture_output=True,
+        check=False,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # each thread would take address space
-    )  # fmt: skip
+    )
     why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
     if done.returncode == NO_SCIPY:
-        raise UnusableError(needs.replace("is not installed", f"cannot be loaded ({why})"))
+        raise InputError(needs.replace("is not installed", f"cannot be loaded ({why})"))
     if done.returncode < 0:
         why = f"reading it ended by {signal.Signals(-done.returncode).name}"
     try:
@@ -46,7 +49,7 @@ def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], d
             raise ValueError(why)
         found = json.loads(done.stdout.splitlines()[-1])  # what comes before are others' words
     except (ValueError, IndexError) as error:
-        raise UnusableError(f"{path}: meta.mat is not the development kit's ({error}); fetch it again") from None
+        raise InputError(f"{path}: meta.mat is not the development kit's ({error}); fetch it again") from None
     classes = [Class(wnid, wnid=wnid, ilsvrc_id=number, words=words) for wnid, number, words, _ in found]
     return tuple(sorted(classes, key=lambda record: record.name)), {wnid: pictures for wnid, _, _, pictures in found}
 
