@@ -28,7 +28,7 @@ def graph(net: AlexNet, batch: int) -> Any:
     onnx = peers.needed("onnx")
     made, floats = onnx.helper, onnx.TensorProto.FLOAT
     shape, norm = net.net, net.net.lrn
-    if norm is None or shape.activation != "relu" or shape.within or shape.lrn1_first:
+    if norm is None or shape.activation != "relu" or shape.spatial_lrn or shape.lrn1_first:
         raise ValueError("only the layers of recipe paper are written here")
     nodes: list[Any] = []
     constants = {name: p.detach().float().numpy() for name, p in net.named_parameters()}
@@ -46,7 +46,7 @@ def graph(net: AlexNet, batch: int) -> Any:
     pool: dict[str, Any] = {"kernel_shape": [shape.pool] * 2, "strides": [2, 2], "ceil_mode": 1}
     x = "views"
     for i in range(1, 6):
-        side, groups = shape.sizes[i - 1], shape.towers if i in (2, 4, 5) else 1
+        side, groups = shape.kernel_sizes[i - 1], shape.towers if i in (2, 4, 5) else 1
         pads = [0, 0, net.overhang, net.overhang] if i == 1 else [side // 2] * 4
         strides = [shape.stride if i == 1 else 1] * 2
         x = layer("Conv", x, f"conv{i}", kernel_shape=[side] * 2, strides=strides, pads=pads, group=groups)
@@ -63,7 +63,7 @@ def graph(net: AlexNet, batch: int) -> Any:
         x = node("Relu", [layer("Gemm", x, f"fc{i}", transB=1)], f"relu{i}")
         x = node("Mul", [x, "kept"], f"drop{i}")  # section 4.2: in testing all units count, at half their output
     node("Gemm", [x, "fc8.weight", "fc8.bias"], "logits", transB=1)
-    views = made.make_tensor_value_info("views", floats, [batch, 3, shape.input, shape.input])
+    views = made.make_tensor_value_info("views", floats, [batch, 3, shape.image_size, shape.image_size])
     logits = made.make_tensor_value_info("logits", floats, [batch, shape.classes])
     weights = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
     whole = made.make_graph(nodes, "AlexNet", [views], [logits], weights)
@@ -119,7 +119,7 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     net = RECIPES["paper"].net
     assert isinstance(net, Net)
     own = AlexNet(net).eval()
-    views = 60 * torch.randn(batch, 3, net.input, net.input, generator=torch.Generator().manual_seed(1))
+    views = 60 * torch.randn(batch, 3, net.image_size, net.image_size, generator=torch.Generator().manual_seed(1))
     model = graph(own, batch).SerializeToString()
     places = {p: Compute(clock.compute.device, p) for p in dict.fromkeys((clock.compute.precision, "fp32"))}
     ours = {p: server(net, compute, views) for p, compute in places.items()}

@@ -26,8 +26,8 @@ def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
 
     Bound: the products of ours at the best rate.
     """
-    compute, recipe = clock.compute, RECIPES["source"].replace(net={"within": None})
-    views = 60 * torch.randn(batch, 3, recipe.net.input, recipe.net.input)
+    compute, recipe = clock.compute, RECIPES["source"].replace(net={"spatial_lrn": None})
+    views = 60 * torch.randn(batch, 3, recipe.net.image_size, recipe.net.image_size)
     labels = torch.randint(0, recipe.net.classes, (batch,))
     works: list[Work] = [suite.learner(recipe, views, labels, compute)]
     names = []
@@ -47,7 +47,7 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     compute, net = clock.compute, RECIPES["paper"].net
     assert isinstance(net, Net)
     own = compute.serve(AlexNet(net)).eval()
-    views = 60 * torch.randn(batch, 3, net.input, net.input)
+    views = 60 * torch.randn(batch, 3, net.image_size, net.image_size)
     ready = views.to(compute.dtype).contiguous(memory_format=torch.channels_last)
 
     def ours() -> object:

@@ -167,7 +167,7 @@ def convolutions(compute: Compute, batch: int) -> None:
     net = RECIPES["source"].net
     assert isinstance(net, Net)
     layers = {layer.name: layer for layer in layers_of(net) if layer.name.startswith("conv")}
-    k, products = net.kernels, {name: layer.multiply_adds for name, layer in layers.items()}
+    k, products = net.channels, {name: layer.multiply_adds for name, layer in layers.items()}
     for channels in (3, 4, 8):  # zeros could be added for a layout that the tensor cores take
         for words, layout in layouts.items() if channels == 3 else [("channels last", last)]:
             x, w = make(batch, channels, 227, 227, layout=layout), make(k[0], channels, 11, 11, layout=layout)
@@ -218,9 +218,9 @@ def kernels(compute: Compute, batch: int) -> None:
 def step(compute: Compute, recipe: str, batch: int) -> None:
     """A whole step: waited for each time, then as a run queues them; and where its time goes."""
     of, cpu = RECIPES[recipe], compute.device.type == "cpu"
-    side = 256 if of.net.input > 64 else 64 if of.net.input > 32 else 32
+    side = 256 if of.net.image_size > 64 else 64 if of.net.image_size > 32 else 32
     net = compute.hold(build(of.net, 0)).train()
-    transform = Transform(of.views, of.net.input, torch.full((side, side, 3), 120.0), 20 * torch.eye(3)).to(
+    transform = Transform(of.views, of.net.image_size, torch.full((side, side, 3), 120.0), 20 * torch.eye(3)).to(
         compute.device
     )
     take = maybe_capture(Step(net, transform, optimizer.Momentum(net, of.sgd, compute.dtype), compute, 0))

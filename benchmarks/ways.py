@@ -40,7 +40,7 @@ def stepper(recipe: Recipe, compute: Compute, over: Sharding, pictures: int) -> 
     """Steps on this process's share of one batch that lies ready."""
     net = compute.hold(build(recipe.net, recipe.seed, over.model_shard)).train()
     momentum = optimizer.Momentum(net, recipe.sgd, compute.dtype, over.sum_over_parts)
-    transform = Transform(recipe.views, recipe.net.input, torch.full((SIDE, SIDE, 3), 120.0), 20 * torch.eye(3))
+    transform = Transform(recipe.views, recipe.net.image_size, torch.full((SIDE, SIDE, 3), 120.0), 20 * torch.eye(3))
     step = Step(net, transform.to(compute.device), momentum, compute, recipe.seed, over)
     replicas = over.mesh.replicas
     begin, end = bounds(pictures, replicas.size)[replicas.index]

@@ -108,9 +108,9 @@ def two(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small() -> Recipe:
     """AlexNet's shape at a width that trains in seconds: four steps an epoch, the last one smaller."""
     return RECIPES["tiny"].replace(
-        net={"kernels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 3},
-        sgd={"batch": 8, "rate": 0.002},
-        views={"share": 2},
+        net={"channels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 3},
+        sgd={"batch": 8, "lr": 0.002},
+        views={"pictures_per_crop": 2},
         epochs=3,
     )
 

@@ -28,7 +28,7 @@ from alexnet.models.alexnet import AlexNet
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PEERS = ["onnx", "onnxruntime", "openvino", "torchvision"]
 KEYS = ["what", "ours", "peer", "peer_name", "ratio", "bound", "fraction_of_bound", "unit", "machine"]
-SMALL = {"kernels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 5}
+SMALL = {"channels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 5}
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_dropout_drops_the_same_units_on_both_devices() -> None:
 def test_a_training_step_is_that_of_the_cpu(name: str) -> None:
     recipe = RECIPES[name].replace(net={"classes": 10})
     random = torch.Generator().manual_seed(1)
-    shape = 4, 3, recipe.net.input, recipe.net.input
+    shape = 4, 3, recipe.net.image_size, recipe.net.image_size
     x, labels = 60 * torch.randn(shape, generator=random, dtype=torch.float64), torch.tensor([1, 2, 3, 4])
     after = []
     for device in ("cpu", "cuda"):

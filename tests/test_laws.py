@@ -84,7 +84,7 @@ def test_a_run_stopped_in_its_last_validation_and_again_in_its_ten_views_equals_
             train(store, folder, small, precision="fp32", quiet=True)
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr("alexnet.training.trainer.evaluated", stop)
+            patch.setattr("alexnet.training.trainer.evaluate_on_mesh", stop)
             with pytest.raises(Stopped, match="saved at step 12 of 12"):
                 train(store, folder, small, precision="fp32", quiet=True, resume=True)
     train(store, folder, small, precision="fp32", quiet=True, resume=True)
@@ -200,7 +200,7 @@ def test_evaluating_and_predicting_with_more_processes_gives_the_same_bits(
         assert ranks(processes, act, *given) == alone * processes
 
 
-@pytest.mark.parametrize("shape", [{"talk": False}, {"conv6": 12}, {"without": (3,)}], ids=str)
+@pytest.mark.parametrize("shape", [{"cross_tower": False}, {"conv6": 12}, {"skip": (3,)}], ids=str)
 def test_towers_of_other_nets_lie_apart_as_well(
     ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, shape: dict[str, Any]
 ) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from alexnet import AlexNet
-from alexnet.config.recipe import LRN, AnyNet, CifarNet, Net, Plateau, Recipe, Steps, WithinMap
+from alexnet.config.recipe import LRN, AnyNet, CifarNet, Net, Plateau, Recipe, SpatialLRN, Steps
 from alexnet.config.recipes import RECIPES
 from alexnet.models.cifar import Cifar
 from alexnet.models.layer_table import Layer, layers_of, output_side, overhang
@@ -91,7 +91,7 @@ def test_the_pools_are_27_13_and_6_units_a_side() -> None:
 def test_the_one_gpu_net_holds_59_798_312_weights_and_does_391_514_384_multiply_adds() -> None:
     """Section 3.2, footnote 1: half the kernels, but conv5 and the fully connected layers stay (2012: 145-half)."""
     net = net_of("one-gpu")
-    assert (net.towers, net.kernels, net.hidden) == (1, (48, 128, 192, 192, 256), 4096)
+    assert (net.towers, net.channels, net.hidden) == (1, (48, 128, 192, 192, 256), 4096)
     table = layers_of(net)
     assert sum(layer.weights for layer in table) == 59_798_312
     assert sum(layer.multiply_adds for layer in table) == 391_514_384
@@ -134,17 +134,23 @@ def test_the_cifar_nets_hold_1_116_490_and_2_112_970_weights() -> None:
 def test_the_paper_recipe_is_the_printed_net() -> None:
     """Sections 3.1 to 3.5, 4.2 and 5."""
     net = net_of("paper")
-    assert (net.input, net.classes, net.towers, net.stride, net.hidden) == (224, 1000, 2, 4, 4096)
-    assert net.kernels == (96, 256, 384, 384, 256)
-    assert net.sizes == (11, 5, 3, 3, 3)
+    assert (net.image_size, net.classes, net.towers, net.stride, net.hidden) == (224, 1000, 2, 4, 4096)
+    assert net.channels == (96, 256, 384, 384, 256)
+    assert net.kernel_sizes == (11, 5, 3, 3, 3)
     assert net.activation == "relu"  # 3.1
-    assert net.lrn == LRN(n=5, k=2.0, alpha=1e-4, beta=0.75, share=False)  # 3.3
+    assert net.lrn == LRN(n=5, k=2.0, alpha=1e-4, beta=0.75, divide_alpha_by_n=False)  # 3.3
     assert not net.lrn1_first  # 3.3: "after applying the ReLU nonlinearity in certain layers"
-    assert net.within is None
+    assert net.spatial_lrn is None
     assert net.pool == 3  # 3.4
     assert net.dropout == 0.5  # 4.2
     assert net.std == (0.01,) * 8  # 5
-    assert net.ones == (2, 4, 5, 6, 7)  # 5: second, fourth and fifth convolution, the fully-connected hidden layers
+    assert net.bias_one_layers == (
+        2,
+        4,
+        5,
+        6,
+        7,
+    )  # 5: second, fourth and fifth convolution, the fully-connected hidden layers
 
 
 def test_the_paper_recipe_is_the_printed_training() -> None:
@@ -152,11 +158,11 @@ def test_the_paper_recipe_is_the_printed_training() -> None:
     recipe = RECIPES["paper"]
     sgd, views, schedule = recipe.sgd, recipe.views, recipe.schedule
     assert (sgd.batch, sgd.momentum) == (128, 0.9)
-    assert (sgd.rate, sgd.bias_rate) == (0.01, 0.01)  # "an equal learning rate for all layers"
-    assert (sgd.decay, sgd.bias_decay, sgd.layer_decay) == (0.0005, 0.0005, {})
-    assert schedule == Plateau(factor=10.0, drops=3, patience=schedule.patience, of=90)  # type: ignore[union-attr]
+    assert (sgd.lr, sgd.bias_lr) == (0.01, 0.01)  # "an equal learning rate for all layers"
+    assert (sgd.weight_decay, sgd.bias_weight_decay, sgd.layer_weight_decay) == (0.0005, 0.0005, {})
+    assert schedule == Plateau(factor=10.0, drops=3, patience=schedule.patience, of_epochs=90)  # type: ignore[union-attr]
     assert recipe.epochs == 90
-    assert (views.crops, views.mirror, views.share, views.colour) == (True, True, 1, 0.1)
+    assert (views.crops, views.mirror, views.pictures_per_crop, views.colour) == (True, True, 1, 0.1)
     assert (views.mean, views.colour_shrink, views.scale) == ("place", False, 1.0)
     assert all(value is None for value in (recipe.late.colour_off, recipe.late.conv1_slow, recipe.late.conv1_frozen))
 
@@ -165,9 +171,9 @@ def test_the_source_recipe_differs_from_the_paper_in_the_net_by_these_and_no_oth
     """2012 code, layers-145.cfg: alpha over n, LRN 1 on the linear conv1, the within-map norm, std 0.03 in conv3-5."""
     expected = RECIPES["paper"].replace(
         net={
-            "lrn": {"share": True},
+            "lrn": {"divide_alpha_by_n": True},
             "lrn1_first": True,
-            "within": WithinMap(n=5, k=1.0, alpha=1e-3, beta=0.75),
+            "spatial_lrn": SpatialLRN(n=5, k=1.0, alpha=1e-3, beta=0.75),
             "std": SOURCE_STD,
         }
     )
@@ -179,18 +185,18 @@ def test_the_source_recipe_trains_as_net_145_with_the_schedule_of_net_170() -> N
     """2012 code: convdata_jpeg.py for the views, layer-params-170.cfg for the rates."""
     recipe = RECIPES["source"]
     sgd, views = recipe.sgd, recipe.views
-    assert (views.share, views.colour, views.colour_shrink, views.mean) == (32, 0.1, True, "centre")
-    assert (sgd.batch, sgd.momentum, sgd.rate, sgd.bias_rate) == (128, 0.9, 0.01, 0.02)
-    assert (sgd.decay, sgd.bias_decay, sgd.layer_decay, sgd.shuffle) == (0.0005, 0.0, {}, "once")
+    assert (views.pictures_per_crop, views.colour, views.colour_shrink, views.mean) == (32, 0.1, True, "centre")
+    assert (sgd.batch, sgd.momentum, sgd.lr, sgd.bias_lr) == (128, 0.9, 0.01, 0.02)
+    assert (sgd.weight_decay, sgd.bias_weight_decay, sgd.layer_weight_decay, sgd.shuffle) == (0.0005, 0.0, {}, "once")
     assert (recipe.late.colour_off, recipe.late.conv1_slow, recipe.late.conv1_frozen) == (68.0, None, 74.0)
     schedule = recipe.schedule
     assert isinstance(schedule, Steps)
-    assert [at / schedule.of for at in schedule.at] == [0.25, 0.5, 0.75]
-    rates = [sgd.rate / schedule.factor**drops for drops in range(4)]
+    assert [at / schedule.of_epochs for at in schedule.milestones] == [0.25, 0.5, 0.75]
+    rates = [sgd.lr / schedule.factor**drops for drops in range(4)]
     assert rates == pytest.approx([0.01, 0.0015874, 0.00025198, 0.00004], rel=2e-5)  # the log's five digits
-    assert [at / schedule.of for at in schedule.bias_at] == [0.5]
-    assert sgd.bias_rate / schedule.bias_factor == pytest.approx(0.002)
-    assert recipe.epochs == schedule.of == 95
+    assert [at / schedule.of_epochs for at in schedule.bias_milestones] == [0.5]
+    assert sgd.bias_lr / schedule.bias_factor == pytest.approx(0.002)
+    assert recipe.epochs == schedule.of_epochs == 95
 
 
 def test_source_145_drops_by_ten_at_25_51_and_79_of_91_epochs_and_stops_conv1_at_72() -> None:
@@ -198,9 +204,9 @@ def test_source_145_drops_by_ten_at_25_51_and_79_of_91_epochs_and_stops_conv1_at
     recipe = RECIPES["source-145"]
     schedule = recipe.schedule
     assert isinstance(schedule, Steps)
-    assert (schedule.at, schedule.factor, schedule.of, recipe.epochs) == ((25, 51, 79), 10.0, 91, 91)
+    assert (schedule.milestones, schedule.factor, schedule.of_epochs, recipe.epochs) == ((25, 51, 79), 10.0, 91, 91)
     late = recipe.late
-    assert (late.colour_off, late.conv1_slow, late.conv1_rate, late.conv1_frozen) == (67, 67, 1e-5, 72)
+    assert (late.colour_off, late.conv1_slow, late.conv1_lr, late.conv1_frozen) == (67, 67, 1e-5, 72)
     assert recipe.views == RECIPES["source"].views
     assert recipe.sgd == RECIPES["source"].sgd
 
@@ -215,15 +221,15 @@ def test_the_cifar_recipes_train_as_the_2012_files_say() -> None:
     for name, (decay, at, epochs) in expected.items():
         recipe: Recipe = RECIPES[name]
         sgd, schedule = recipe.sgd, recipe.schedule
-        assert (sgd.rate, sgd.bias_rate, sgd.momentum, sgd.bias_decay) == (0.001, 0.002, 0.9, 0.0)
-        assert {layer: sgd.layer_decay.get(layer, sgd.decay) for layer in decay} == decay
-        assert set(sgd.layer_decay) <= set(decay)
+        assert (sgd.lr, sgd.bias_lr, sgd.momentum, sgd.bias_weight_decay) == (0.001, 0.002, 0.9, 0.0)
+        assert {layer: sgd.layer_weight_decay.get(layer, sgd.weight_decay) for layer in decay} == decay
+        assert set(sgd.layer_weight_decay) <= set(decay)
         assert isinstance(schedule, Steps)
-        assert (schedule.at, schedule.factor, recipe.epochs, schedule.of) == (at, 10.0, epochs, epochs)
+        assert (schedule.milestones, schedule.factor, recipe.epochs, schedule.of_epochs) == (at, 10.0, epochs, epochs)
         assert recipe.views.colour == 0
     assert (RECIPES["cifar-18"].views.crops, RECIPES["cifar-18"].views.mirror) == (False, False)  # no augmentation
     assert (RECIPES["cifar-13"].views.crops, RECIPES["cifar-13"].views.mirror) == (True, True)
-    assert RECIPES["cifar-13"].net.input == 24
+    assert RECIPES["cifar-13"].net.image_size == 24
 
 
 def test_the_net_of_six_convolutions_weighs_what_2012s_does() -> None:

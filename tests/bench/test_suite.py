@@ -77,7 +77,7 @@ def test_a_reading_of_many_calls_is_the_time_of_one() -> None:
 def test_the_stock_net_is_the_same_net_but_for_the_norm_within_maps(name: str) -> None:
     """Its logits are ours when it has our weights: what is raced is the same function."""
     recipe = RECIPES[name].replace(
-        net={"within": None, "kernels": (16, 16, 8, 8, 8), "hidden": 16, "classes": 5, "std": (0.1,) * 8}
+        net={"spatial_lrn": None, "channels": (16, 16, 8, 8, 8), "hidden": 16, "classes": 5, "std": (0.1,) * 8}
     )
     assert isinstance(recipe.net, Net)
     ours, stock = build(recipe.net, 0).eval(), peers.Stock(recipe.net).eval()

@@ -177,7 +177,7 @@ def test_an_unusable_recipe_is_one_line_with_the_nearest_right_name(
     assert "epochs is 0" in refusal(capsys, 2, "train", store, run, "--epochs", "0")
     (tmp_path / "cut.json").write_text('{"net": ')
     assert "cut.json cannot be read" in refusal(capsys, 2, "train", store, run, "--recipe", tmp_path / "cut.json")
-    assert "net.kernels" in refusal(capsys, 2, "recipe", "cifar-13", "--set", "net.kernels=[-1,64]")
+    assert "net.channels" in refusal(capsys, 2, "recipe", "cifar-13", "--set", "net.channels=[-1,64]")
     assert "epochs" in refusal(capsys, 2, "train", store, run, "--set", "epochs=" + "9" * 5000)
     assert not run.exists()
     line = refusal(capsys, 1, "train", store, run, "--recipe", "tiny", "--set", "net.hidden=1000000000000", "--json")

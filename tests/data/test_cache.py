@@ -29,7 +29,7 @@ class Counted(Split):
     """A split of pictures all of value i, which counts how often each is read; of any length."""
 
     def __init__(self, n: int, form: Any = "raw", side: int = 16) -> None:
-        self.side, self.form, self.n = side, form, n
+        self.side, self.format, self.n = side, form, n
         self.labels = np.arange(min(n, 1000)) % 3
         self.reads = np.zeros(min(n, 1000), int)
         self.lock = threading.Lock()

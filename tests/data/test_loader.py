@@ -20,7 +20,7 @@ class Tiny(Split):
     """A split in memory: picture i is all of value i, its label is i % 3."""
 
     def __init__(self, n: int, broken: int = -1, seconds: float = 0) -> None:
-        self.side, self.form = 2, "raw"
+        self.side, self.format = 2, "raw"
         self.labels = np.arange(n) % 3
         self.broken, self.seconds = broken, seconds
         self.reads = 0

@@ -166,7 +166,7 @@ def test_colour_noise_has_a_hundredth_of_the_pictures_colour_covariance(scale: s
     colours = random.normal(0, 1, (5000, 3)) @ random.normal(0, 30, (3, 3))
     covariance = np.cov(colours.T, bias=True)
     values, vectors = np.linalg.eigh(covariance)
-    recipe = RECIPES["cifar-13"].replace(net={"input": INPUT}, views={"colour": 0.1, "colour_scale": scale})
+    recipe = RECIPES["cifar-13"].replace(net={"image_size": INPUT}, views={"colour": 0.1, "colour_scale": scale})
     v = make_transform(recipe, torch.zeros(SIDE, SIDE, 3), torch.from_numpy(values), torch.from_numpy(vectors))
     draws = added(v, 500, 40)
     n = len(draws)
@@ -208,7 +208,7 @@ def test_the_2012_code_divides_by_1_1_after_the_noise_and_only_with_it() -> None
 @pytest.mark.parametrize("name", ["paper", "tiny"])
 def test_a_picture_has_its_view_whatever_batch_it_is_in(name: str) -> None:
     """A function of (seed, epoch, picture) in the paper's reading: split, reordered or alone."""
-    settings = RECIPES[name].replace(views={"share": 1}).views
+    settings = RECIPES[name].replace(views={"pictures_per_crop": 1}).views
     v = Transform(settings, INPUT, torch.zeros(SIDE, SIDE, 3), COMPONENTS)
     images, ids = noise(12), torch.arange(100, 112)
     whole = train(v, images, ids, epoch=3)
@@ -233,7 +233,7 @@ def test_a_view_has_the_same_bits_in_a_batch_of_any_size(
     """Nothing computed of a picture before the net may depend on its company: not noise, mean, crop or rounding."""
     if switch == "off":
         monkeypatch.setattr(cpu, "library", lambda: None)
-    settings = RECIPES[name].replace(views={"share": 1, "colour": 0.1}).views
+    settings = RECIPES[name].replace(views={"pictures_per_crop": 1, "colour": 0.1}).views
     v = Transform(settings, INPUT, noise(1, seed=3)[0].float() / 3, COMPONENTS)
     images, ids = noise(128), torch.arange(1000, 1128)
     alone = [train(v, images[i : i + 1], ids[i : i + 1], epoch=3, dtype=dtype) for i in range(128)]

@@ -17,7 +17,7 @@ from alexnet.models.alexnet import AlexNet, outputs
 from alexnet.models.build import build
 from alexnet.models.shard import ModelShard
 
-NET = Net(input=63, classes=5, kernels=(8, 8, 8, 8, 8), hidden=12, sizes=(11, 5, 3, 3, 3), std=(0.1,) * 8)
+NET = Net(image_size=63, classes=5, channels=(8, 8, 8, 8, 8), hidden=12, kernel_sizes=(11, 5, 3, 3, 3), std=(0.1,) * 8)
 PICTURES = [2, 1]  # of each of two replicas
 
 

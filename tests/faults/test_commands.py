@@ -84,15 +84,37 @@ PATHS = [  # which word of a right command is a path to what must be there
 ]
 RECIPE_VERBS = ["recipe", "summary", "plan", "train"]
 OUT_OF_RANGE = [
-    *["net.kernels=[0,8,8,8,8]", "net.kernels=[]", "net.kernels=[8]", "net.kernels=[-8,8,8,8,8]", "net.stride=0"],
-    *["net.sizes=[0,5,3,3,3]", "net.sizes=[11,4,3,3,3]", "net.sizes=[500,5,3,3,3]", "net.stride=-1", "net.stride=999"],
-    *["net.input=3", "net.input=0", "net.input=-224", "net.pool=99", "net.pool=0", "net.dropout=1", "net.towers=3"],
-    *["net.dropout=-0.1", "net.classes=1", "net.classes=0", "net.hidden=0", "net.hidden=3", "net.without=[2]"],
-    *["net.lrn.n=0", "net.lrn.n=4", "net.lrn.k=0", "net.lrn.alpha=-1", "net.std=[]", "net.ones=[9]", "net.conv6=-2"],
-    *["sgd.batch=0", "sgd.batch=-8", "sgd.rate=-1", "sgd.rate=1e10", "sgd.momentum=1", "sgd.decay=-1", "sgd.lars=0"],
-    *["sgd.layer_rate.conv9=1", "sgd.layer_rate.conv1=-1", "views.share=0", "views.colour=-1", "views.scale=0"],
-    *["schedule.factor=0", "schedule.of=0", "late.conv1_rate=-1", "epochs=0", "epochs=-1", "seed=-1"],
-    *["seed=4294967296", f"epochs={10**30}", f"net.input={10**400}", "net.kernels=" + "[" * 100_000],
+    *["net.channels=[0,8,8,8,8]", "net.channels=[]", "net.channels=[8]", "net.channels=[-8,8,8,8,8]", "net.stride=0"],
+    *[
+        "net.kernel_sizes=[0,5,3,3,3]",
+        "net.kernel_sizes=[11,4,3,3,3]",
+        "net.kernel_sizes=[500,5,3,3,3]",
+        "net.stride=-1",
+        "net.stride=999",
+    ],
+    *[
+        "net.image_size=3",
+        "net.image_size=0",
+        "net.image_size=-224",
+        "net.pool=99",
+        "net.pool=0",
+        "net.dropout=1",
+        "net.towers=3",
+    ],
+    *["net.dropout=-0.1", "net.classes=1", "net.classes=0", "net.hidden=0", "net.hidden=3", "net.skip=[2]"],
+    *[
+        "net.lrn.n=0",
+        "net.lrn.n=4",
+        "net.lrn.k=0",
+        "net.lrn.alpha=-1",
+        "net.std=[]",
+        "net.bias_one_layers=[9]",
+        "net.conv6=-2",
+    ],
+    *["sgd.batch=0", "sgd.batch=-8", "sgd.lr=-1", "sgd.lr=1e10", "sgd.momentum=1", "sgd.weight_decay=-1", "sgd.lars=0"],
+    *["sgd.layer_lr.conv9=1", "sgd.layer_lr.conv1=-1", "views.pictures_per_crop=0", "views.colour=-1", "views.scale=0"],
+    *["schedule.factor=0", "schedule.of_epochs=0", "late.conv1_lr=-1", "epochs=0", "epochs=-1", "seed=-1"],
+    *["seed=4294967296", f"epochs={10**30}", f"net.image_size={10**400}", "net.channels=" + "[" * 100_000],
 ]
 NO_SETTING = ["", "x", "=", "=3", "net", "net=3", ".=1", "net.=1", ".net=1", "net..lrn=1", "net.layers=1", "digest=1"]
 NO_SETTING += ["__class__=1", "net.__dict__=1", "\x1b[2J=1", "net.lrn.n.x=1", "net.kind=Nothing", "epochs="]
@@ -121,13 +143,13 @@ def place(
     bad, mark = folder / "bad", folder / "MARK"
     (bad / "folder.json").mkdir(parents=True)
     for name, data in {
-        "cut": b'{"net": ', "empty": b"", "list": b"[]", "null": b"null", "nan": b'{"sgd": {"rate": NaN}}',
-        "infinity": b'{"sgd": {"rate": Infinity}}', "huge": b'{"epochs": ' + b"9" * 5000 + b"}",
+        "cut": b'{"net": ', "empty": b"", "list": b"[]", "null": b"null", "nan": b'{"sgd": {"lr": NaN}}',
+        "infinity": b'{"sgd": {"lr": Infinity}}', "huge": b'{"epochs": ' + b"9" * 5000 + b"}",
         "deep-list": b"[" * 100_000, "deep": b'{"net":' * 100_000 + b"1" + b"}" * 100_000,
         "latin": '{"\u00e9": 1}'.encode("latin-1"), "utf-16": json.dumps(small.plain()).encode("utf-16"),
         "twice": b'{"epochs": 3, "epochs": 4}', "surrogate": b'{"\\ud800": 1}', "escape": b'{"\\u001b[2J": 1}',
         "kind-list": b'{"net": {"kind": ["Net"]}}', "kind": b'{"net": {"kind": "os.system"}}',
-        "wide": json.dumps({"net": {"kernels": [10**30] * 5}}).encode(), "large": b" " * 2_000_000 + b"{}",
+        "wide": json.dumps({"net": {"channels": [10**30] * 5}}).encode(), "large": b" " * 2_000_000 + b"{}",
         "nested": b'{"recipe": {"recipe": {}}}',
         "code": json.dumps({"net": f"__import__('os').system('touch {mark}')"}).encode(),
         "pickle": f"cos\nsystem\n(S'touch {mark}'\ntR.".encode(),

@@ -31,12 +31,12 @@ def test_a_rate_too_high_stops_the_run_with_what_to_try_and_nothing_that_is_no_n
     rates, survived = (1e6, 1e9), 0
     for rate in rates:
         run = tmp_path / f"{rate}"
-        command = [*training(store, run, whole.recipe(20)), "--set", f"sgd.rate={rate}"]
+        command = [*training(store, run, whole.recipe(20)), "--set", f"sgd.lr={rate}"]
         command[command.index("fp32")] = precision
         ended = lives(*command)
         assert ended.status == 1, (rate, ended)
         assert re.search(r"(the loss is (nan|-?inf)|holds? NaN or infinity) at step \d+ ", ended.line)
-        assert f"Try --set sgd.rate={rate / 3:.2g} in a new run folder" in ended.line
+        assert f"Try --set sgd.lr={rate / 3:.2g} in a new run folder" in ended.line
         good = [weights(run)] if checkpoint.list_checkpoints(run) else []
         survived += all(tensor.isfinite().all() for tensors in good for tensor in tensors.values())
     count(f"a rate too high, {precision}", injected=len(rates), survived=survived, figure="stopped at that step")
@@ -56,7 +56,7 @@ def test_a_number_that_is_lost_in_training_stops_it_at_that_step_and_is_never_sa
     would show it later, or never (minus infinity before a ReLU). The velocity of a frozen layer is not used.
     """
     if frozen:
-        small = small.replace(sgd={"layer_rate": {"conv3": 0.0}})
+        small = small.replace(sgd={"layer_lr": {"conv3": 0.0}})
     given, compute = TrainOptions(store, small.replace(epochs=40), None, False), choose_compute("cpu", "fp32")
     run = tmp_path / "run"
     with (

@@ -413,7 +413,7 @@ def test_two_trainings_of_one_run_are_refused_once(store: Path, options: list[st
 
 
 def test_a_loss_that_is_no_number_ends_all_and_is_said_once(store: Path, options: list[str], tmp_path: Path) -> None:
-    given = ["train", store, tmp_path / "run", *options, "--set", "sgd.rate=1e6"]
+    given = ["train", store, tmp_path / "run", *options, "--set", "sgd.lr=1e6"]
     with by_hand(tmp_path / "said", given, given) as job:
         assert job.end() == [1, 1], job.words()
     (words,), others = job.said()

@@ -63,9 +63,9 @@ def test_a_long_training_keeps_its_memory_its_files_its_log_and_its_pace(
     """
     epochs, run, samples = 4000 if torture else 20, tmp_path / "run", list[Sample]()
     steps = 250 * epochs
-    net = {"kind": "MlpNet", "input": SIDE, "classes": 2, "hidden": [4], "std": [0.01, 0.01], "dropout": 0.0}
+    net = {"kind": "MlpNet", "image_size": SIDE, "classes": 2, "hidden": [4], "std": [0.01, 0.01], "dropout": 0.0}
     recipe = Recipe.of(
-        {"net": net, "schedule": {"kind": "Steps"}, "sgd": {"batch": BATCH, "rate": 1e-5}, "epochs": epochs}
+        {"net": net, "schedule": {"kind": "Steps"}, "sgd": {"batch": BATCH, "lr": 1e-5}, "epochs": epochs}
     )
     given, compute = TrainOptions(tiny, recipe, None, False), choose_compute("cpu", "fp32")
     with (

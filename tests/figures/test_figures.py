@@ -153,7 +153,7 @@ def test_a_finished_run_has_every_figure(run: Path, tmp_path: Path) -> None:
 
 def test_a_cifar_run_has_every_figure(pictures: Path, tmp_path: Path) -> None:
     """Of one tower, without dropout, and with layers of another kind."""
-    recipe = RECIPES["cifar-13"].replace(net={"kernels": (4, 4), "local": (4, 4)}, epochs=1)
+    recipe = RECIPES["cifar-13"].replace(net={"channels": (4, 4), "local": (4, 4)}, epochs=1)
     prepare(pictures, tmp_path / "store", side=32, val_fraction=0.29, jobs=1)
     train(tmp_path / "store", tmp_path / "run", recipe, precision="fp32", quiet=True)
     written, missing = figures.draw(tmp_path / "run", tmp_path / "figures")

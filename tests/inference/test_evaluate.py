@@ -119,7 +119,15 @@ def test_weights_that_are_no_shares_are_refused(weights: list[float], runs: int)
 
 def small() -> tuple[AlexNet, Transform, torch.Tensor]:
     """A transform, five pictures, and a net whose logits differ from view to view by about one."""
-    net = Net(input=40, sizes=(5, 3, 3, 3, 3), stride=2, classes=4, kernels=(4, 4, 4, 4, 4), hidden=8, std=(0.1,) * 8)
+    net = Net(
+        image_size=40,
+        kernel_sizes=(5, 3, 3, 3, 3),
+        stride=2,
+        classes=4,
+        channels=(4, 4, 4, 4, 4),
+        hidden=8,
+        std=(0.1,) * 8,
+    )
     random = np.random.default_rng(0)
     mean = torch.from_numpy(random.uniform(100, 140, (48, 48, 3)).astype(np.float32))
     images = torch.from_numpy(random.integers(0, 256, (5, 48, 48, 3), np.uint8))

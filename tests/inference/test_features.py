@@ -132,7 +132,7 @@ def test_of_pictures_equally_far_the_first_in_the_store_comes_first(
     """Whatever the batches: features that take few values make ties."""
     monkeypatch.setattr(features, "BATCH", batch)
     split = Store(store)["train"]
-    monkeypatch.setattr(features, "put_out", lambda net, layer, images, compute: coarse(images))
+    monkeypatch.setattr(features, "extract", lambda net, layer, images, compute: coarse(images))
     compute = choose_compute("cpu", "fp32")
     queries = coarse(torch.from_numpy(split.read(np.array([4, 20]))))
     ids, apart = features.nearest(checkpoint.load(run), "", split, queries, 9, compute)

@@ -12,7 +12,7 @@ from tests.rounding import gamma, reach
 from torch import Tensor
 
 from alexnet import AlexNet
-from alexnet.config.recipe import LRN, Net, WithinMap
+from alexnet.config.recipe import LRN, Net, SpatialLRN
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
 from alexnet.models.layer_table import layers_of
@@ -26,11 +26,13 @@ FORMS: dict[str, Callable[[Array], Array]] = {
 }
 
 # A net of figure 2's shape on 67 to 99 pixels. Its weights and alpha are large, so that no part is negligible.
-SMALL = Net(input=67, classes=5, kernels=(8, 12, 16, 12, 8), hidden=14, lrn=LRN(alpha=1e-3), std=(0.03,) + (0.1,) * 7)
-SOURCE = {"lrn": LRN(alpha=1e-3, share=True), "lrn1_first": True, "within": WithinMap(alpha=0.02)}
+SMALL = Net(
+    image_size=67, classes=5, channels=(8, 12, 16, 12, 8), hidden=14, lrn=LRN(alpha=1e-3), std=(0.03,) + (0.1,) * 7
+)
+SOURCE = {"lrn": LRN(alpha=1e-3, divide_alpha_by_n=True), "lrn1_first": True, "spatial_lrn": SpatialLRN(alpha=0.02)}
 
 OTHERS: list[dict[str, Any]] = [
-    {"talk": False}, {"conv6": 12}, {"without": (3,)}, {"without": (4,)}, {"without": (5,)}, {"without": (3, 5)}
+    {"cross_tower": False}, {"conv6": 12}, {"skip": (3,)}, {"skip": (4,)}, {"skip": (5,)}, {"skip": (3, 5)}
 ]  # fmt: skip
 
 
@@ -63,14 +65,14 @@ def pooled(x: Array, size: int) -> Array:
 def across(x: Array, norm: LRN, towers: int) -> Array:
     """Section 3.3, map by map; the neighbours of a map are of its tower."""
     each, out = len(x) // towers, np.empty_like(x)
-    a = norm.alpha / norm.n if norm.share else norm.alpha
+    a = norm.alpha / norm.n if norm.divide_alpha_by_n else norm.alpha
     for i in range(len(x)):
         near = [j for j in range(len(x)) if abs(i - j) <= norm.n // 2 and i // each == j // each]
         out[i] = x[i] / (norm.k + a * sum(x[j] ** 2 for j in near)) ** norm.beta
     return out
 
 
-def within(x: Array, norm: WithinMap) -> Array:
+def within(x: Array, norm: SpatialLRN) -> Array:
     """2012 code, cnorm2: squares over n x n units of one map, zeros outside, alpha over n * n."""
     h = norm.n // 2
     s = windows(np.pad(x**2, ((0, 0), (h, h), (h, h))), norm.n, 1).sum((3, 4))
@@ -84,12 +86,16 @@ def reference(
     w = {name: value.double().numpy() for name, value in state.items()}
     f, out = FORMS[net.activation], {}
     x = picture
-    over = (math.ceil((net.input - net.sizes[0]) / net.stride)) * net.stride + net.sizes[0] - net.input
+    over = (
+        (math.ceil((net.image_size - net.kernel_sizes[0]) / net.stride)) * net.stride
+        + net.kernel_sizes[0]
+        - net.image_size
+    )
 
     def conv(i: int, x: Array) -> Array:
-        h = net.sizes[min(i, 5) - 1] // 2
+        h = net.kernel_sizes[min(i, 5) - 1] // 2
         stride, before, after = (net.stride, 0, over) if i == 1 else (1, h, h)
-        meet = i == 1 or (net.talk and i in (min({3, 4, 5} - set(net.without)), 6))
+        meet = i == 1 or (net.cross_tower and i in (min({3, 4, 5} - set(net.skip)), 6))
         groups = 1 if meet else net.towers
         return convolve(x, w[f"conv{i}.weight"], w[f"conv{i}.bias"], stride, before, after, groups)
 
@@ -107,11 +113,11 @@ def reference(
     out["conv2"] = x = conv(2, x)
     out["relu2"] = x = f(x)
     out["norm2"] = x = lrn(x)
-    if net.within:
-        out["within2"] = x = within(x, net.within)
+    if net.spatial_lrn:
+        out["within2"] = x = within(x, net.spatial_lrn)
     out["pool2"] = x = pooled(x, net.pool)
     for i in (3, 4, 5):
-        if i not in net.without:
+        if i not in net.skip:
             out[f"conv{i}"] = x = conv(i, x)
             out[f"relu{i}"] = x = f(x)
     out["pool5"] = x = pooled(x, net.pool)
@@ -120,7 +126,7 @@ def reference(
         out["relu_conv6"] = x = f(x)
     x = x.reshape(-1)
     for i in (6, 7):
-        rows, towers = w[f"fc{i}.weight"], 1 if net.talk else net.towers
+        rows, towers = w[f"fc{i}.weight"], 1 if net.cross_tower else net.towers
         parts = zip(np.split(rows, towers), np.split(x, towers), strict=True)
         out[f"fc{i}"] = x = np.concatenate([own @ seen for own, seen in parts]) + w[f"fc{i}.bias"]
         out[f"relu{i}"] = x = f(x)
@@ -134,7 +140,7 @@ def reference(
 
 def pictures(net: Net, n: int, seed: int = 0) -> Tensor:
     """Raw pixels minus their mean: a std of about 60 grey levels."""
-    return torch.from_numpy(np.random.default_rng(seed).normal(0, 60, (n, 3, net.input, net.input)))
+    return torch.from_numpy(np.random.default_rng(seed).normal(0, 60, (n, 3, net.image_size, net.image_size)))
 
 
 def build(net: Net, seed: int = 0) -> AlexNet:
@@ -201,14 +207,14 @@ def test_the_full_net_computes_what_the_paper_prints(full: dict[str, AlexNet], n
     "shape",
     [
         {},
-        {"input": 68},  # pools that hang over the edge
-        {"input": 99, "pool": 2},
+        {"image_size": 68},  # pools that hang over the edge
+        {"image_size": 99, "pool": 2},
         {"towers": 1, "lrn": None},
-        {"input": 40, "sizes": (5, 3, 5, 3, 1), "stride": 2},
+        {"image_size": 40, "kernel_sizes": (5, 3, 5, 3, 1), "stride": 2},
         {"activation": "tanh", "std": (0.001,) + (0.1,) * 7},
         {"activation": "logistic", "dropout": 0.2},
         *OTHERS,
-        {"talk": False, "conv6": 12, "without": (3, 4)},
+        {"cross_tower": False, "conv6": 12, "skip": (3, 4)},
     ],
     ids=str,
 )
@@ -296,9 +302,9 @@ def test_the_towers_never_mix_before_conv3(source: bool) -> None:
     assert isinstance(net, Net)
     model = build(net).eval()
     x = pictures(net, 2)
-    half = net.kernels[1] // 2
+    half = net.channels[1] // 2
     before, joined = model.features(x, "pool2"), model.features(x, "conv3")
-    for layer, maps in (("conv1", net.kernels[0]), ("conv2", net.kernels[1])):
+    for layer, maps in (("conv1", net.channels[0]), ("conv2", net.channels[1])):
         weight = model.get_parameter(f"{layer}.weight")
         with torch.no_grad():
             weight[maps // 2 :] *= -1.5
@@ -372,8 +378,8 @@ def test_a_layers_weights_do_not_depend_on_the_other_layers() -> None:
     changes: list[tuple[dict[str, Any], set[str]]] = [
         ({"classes": 9}, {"fc8"}),
         ({"hidden": 30}, {"fc6", "fc7", "fc8"}),
-        ({"input": 99}, {"fc6"}),
-        ({"kernels": (10, 12, 16, 12, 8)}, {"conv1", "conv2"}),
+        ({"image_size": 99}, {"fc6"}),
+        ({"channels": (10, 12, 16, 12, 8)}, {"conv1", "conv2"}),
     ]
     one = AlexNet(SMALL).state_dict()
     for change, touched in changes:
@@ -481,7 +487,7 @@ def test_other_nets_weigh_what_the_walk_says(shape: dict[str, Any]) -> None:
 
 def test_towers_that_do_not_talk_see_nothing_of_each_other() -> None:
     """Net 150 of the 2012 log: what tower 1 begins with changes nothing in tower 0 before fc8."""
-    net = RECIPES["paper"].replace(net=SMALL).replace(net={"talk": False}).net
+    net = RECIPES["paper"].replace(net=SMALL).replace(net={"cross_tower": False}).net
     assert isinstance(net, Net)
     model, x = build(net).eval(), pictures(net, 1)
     before = dict(model.walk(x))
@@ -497,13 +503,13 @@ def test_towers_that_do_not_talk_see_nothing_of_each_other() -> None:
 
 def test_a_layer_starts_alike_whichever_others_there_are() -> None:
     """So a net without conv3 is paired with the whole one of the same seed."""
-    whole, less = AlexNet(SMALL, 5), AlexNet(Net(**{**vars(SMALL), "without": (3,)}), 5)
+    whole, less = AlexNet(SMALL, 5), AlexNet(Net(**{**vars(SMALL), "skip": (3,)}), 5)
     for name in ("conv1", "conv2", "conv5", "fc6", "fc8"):
         assert torch.equal(whole.get_submodule(name).weight, less.get_submodule(name).weight)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    "shape", [{"without": (2,)}, {"without": (3, 4, 5)}, {"without": (3, 3)}, {"conv6": 7}, {"conv6": -2}], ids=str
+    "shape", [{"skip": (2,)}, {"skip": (3, 4, 5)}, {"skip": (3, 3)}, {"conv6": 7}, {"conv6": -2}], ids=str
 )
 def test_a_net_that_cannot_be_is_refused(shape: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"recipe net\."):

@@ -20,12 +20,12 @@ from alexnet.models.build import AnyModel, build
 from alexnet.ops import cpu, cpu_build
 from alexnet.runs import checkpoint
 
-MLP = MlpNet(input=8, classes=3, hidden=(6, 5), std=(0.1, 0.1, 0.1))
+MLP = MlpNet(image_size=8, classes=3, hidden=(6, 5), std=(0.1, 0.1, 0.1))
 
 
 def narrow(name: str, **changes: Any) -> AnyModel:
     """The net of a recipe, so narrow that it computes at once, in testing."""
-    net = RECIPES[name].replace(net={"kernels": (8,) * 5, "hidden": 16, "classes": 3, "std": (0.1,) * 8} | changes).net
+    net = RECIPES[name].replace(net={"channels": (8,) * 5, "hidden": 16, "classes": 3, "std": (0.1,) * 8} | changes).net
     return build(net, seed=1).eval()
 
 
@@ -33,15 +33,15 @@ KINDS: dict[str, Callable[[], AnyModel]] = {
     "tiny": lambda: narrow("tiny"),
     "tanh": lambda: narrow("tiny", activation="tanh"),
     "logistic": lambda: narrow("tiny", activation="logistic"),
-    "towers that do not meet": lambda: narrow("tiny", talk=False),
-    "cifar": lambda: build(CifarNet(kernels=(4, 4), local=(4, 4)), 1).eval(),
+    "towers that do not meet": lambda: narrow("tiny", cross_tower=False),
+    "cifar": lambda: build(CifarNet(channels=(4, 4), local=(4, 4)), 1).eval(),
     "cifar with a norm": lambda: build(RECIPES["cifar-13"].net, 1).eval(),
     "mlp": lambda: build(MLP, 1).eval(),
 }
 
 
 def views(net: AnyModel, n: int = 2) -> Tensor:
-    return 50 * torch.randn(n, 3, net.net.input, net.net.input, generator=torch.Generator().manual_seed(1))
+    return 50 * torch.randn(n, 3, net.net.image_size, net.net.image_size, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(params=KINDS)
@@ -125,7 +125,7 @@ def test_a_net_answers_after_an_export_what_it_answered_before_and_is_exported_a
 
 
 def test_a_net_used_in_inference_mode_can_be_differentiated_afterwards(kernels: str) -> None:
-    net = narrow("paper", input=67)
+    net = narrow("paper", image_size=67)
     x = views(net)
     with torch.inference_mode():
         net(x)
@@ -158,7 +158,7 @@ def test_another_module_may_stand_in_the_place_of_the_last_layer(net: AnyModel, 
 @pytest.mark.parametrize("layer", ["fc6", "fc7"])
 @pytest.mark.parametrize("talk", [True, False])
 def test_another_module_in_the_place_of_a_hidden_layer_sees_all_that_goes_into_it(layer: str, talk: bool) -> None:
-    net = narrow("tiny", talk=talk)
+    net = narrow("tiny", cross_tower=talk)
     x = views(net)
     before = {"fc6": "pool5", "fc7": "drop6"}[layer]
     with torch.no_grad():
@@ -170,8 +170,8 @@ def test_another_module_in_the_place_of_a_hidden_layer_sees_all_that_goes_into_i
 @pytest.mark.parametrize("talk", [True, False])
 def test_a_net_refuses_views_of_another_size(talk: bool) -> None:
     """Twice as many inputs of fc6 are not those of two towers."""
-    net = narrow("tiny", talk=talk)
+    net = narrow("tiny", cross_tower=talk)
     assert isinstance(net, AlexNet)
-    x = torch.zeros(2, 3, net.net.input, 4 * net.net.input)
+    x = torch.zeros(2, 3, net.net.image_size, 4 * net.net.image_size)
     with torch.no_grad(), pytest.raises(RuntimeError, match="shape"):
         net(x)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tests.rounding import gamma, reach
 from torch import Tensor
 
-from alexnet.config.recipe import LRN, CifarNet, Net, WithinMap
+from alexnet.config.recipe import LRN, CifarNet, Net, SpatialLRN
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
 from alexnet.models.alexnet import AlexNet
@@ -67,7 +67,7 @@ def local_by_loops(x: Array, weight: Array, bias: Array) -> Array:
 def test_the_layers_stand_in_the_order_of_the_2012_files(name: str) -> None:
     """Norm 1 follows pool 1; norm 2 precedes pool 2 in the 11 % net and follows it in the 18 % net."""
     model = Cifar(net_of(name))
-    x = torch.zeros(1, 3, model.net.input, model.net.input)
+    x = torch.zeros(1, 3, model.net.image_size, model.net.image_size)
     found = dict(model.walk(x))
     assert list(found) == ORDERS[name].split()
     assert [found[layer].shape[2] for layer in found if layer.startswith("pool")] == SIDES[name]
@@ -76,14 +76,19 @@ def test_the_layers_stand_in_the_order_of_the_2012_files(name: str) -> None:
 
 def test_the_widths_norms_pools_and_deviations_are_those_of_the_2012_files() -> None:
     thirteen, eleven, eighteen = (net_of(f"cifar-{n}") for n in (13, 11, 18))
-    assert (thirteen.kernels, thirteen.local, thirteen.norm, thirteen.pools) == ((64, 64), (32, 32), None, ("max",) * 2)
-    assert (eleven.kernels, eleven.local, eleven.pools) == ((64, 64), (64, 32), ("max",) * 2)
-    assert eleven.norm == LRN(n=9, k=1.0, alpha=1e-3, beta=0.75, share=True)
+    assert (thirteen.channels, thirteen.local, thirteen.norm, thirteen.pools) == (
+        (64, 64),
+        (32, 32),
+        None,
+        ("max",) * 2,
+    )
+    assert (eleven.channels, eleven.local, eleven.pools) == ((64, 64), (64, 32), ("max",) * 2)
+    assert eleven.norm == LRN(n=9, k=1.0, alpha=1e-3, beta=0.75, divide_alpha_by_n=True)
     assert thirteen.std == eleven.std == (1e-4, 0.01, 0.04, 0.04, 0.01)
-    assert (eighteen.kernels, eighteen.local, eighteen.pools) == ((32, 32, 64), (), ("max", "avg", "avg"))
-    assert eighteen.norm == WithinMap(n=3, k=1.0, alpha=5e-5, beta=0.75)
+    assert (eighteen.channels, eighteen.local, eighteen.pools) == ((32, 32, 64), (), ("max", "avg", "avg"))
+    assert eighteen.norm == SpatialLRN(n=3, k=1.0, alpha=5e-5, beta=0.75)
     assert eighteen.std == (1e-4, 0.01, 0.01, 0.01)
-    assert (thirteen.input, eleven.input, eighteen.input) == (24, 24, 32)
+    assert (thirteen.image_size, eleven.image_size, eighteen.image_size) == (24, 24, 32)
 
 
 @pytest.mark.parametrize("name", list(ORDERS))
@@ -96,7 +101,7 @@ def test_the_net_is_its_layers_one_after_the_other(name: str) -> None:
         for parameter in model.parameters():
             parameter.mul_(3)
             parameter.add_(torch.from_numpy(np.random.default_rng(1).normal(0, 0.01, parameter.shape)))
-    x = expected = raw(2, 3, net.input, net.input)
+    x = expected = raw(2, 3, net.image_size, net.image_size)
     names = ORDERS[name].split()
     rooms = dict(
         zip(names, reach(lambda: [model.features(x, n).detach() for n in names], torch.float64, 1), strict=True)
@@ -188,7 +193,7 @@ def test_a_layer_that_is_not_there_is_refused_with_the_names_that_are() -> None:
 
 def test_a_recipes_net_is_built_with_its_seed() -> None:
     assert isinstance(build(CifarNet(), 0), Cifar)
-    small = Net(input=67, classes=3, kernels=(2, 2, 2, 2, 2), hidden=2)
+    small = Net(image_size=67, classes=3, channels=(2, 2, 2, 2, 2), hidden=2)
     assert isinstance(build(small, 0), AlexNet)
     one, other = (build(small, seed).state_dict()["conv1.weight"] for seed in (0, 1))
     assert not torch.equal(one, other)

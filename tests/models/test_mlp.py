@@ -24,7 +24,7 @@ from alexnet.models.mlp import Mlp
 from alexnet.runs import checkpoint
 from alexnet.training.train import train
 
-NET = MlpNet(input=3, classes=4, hidden=(6, 5), dropout=0.4, std=(0.02, 0.3, 0.4))
+NET = MlpNet(image_size=3, classes=4, hidden=(6, 5), dropout=0.4, std=(0.02, 0.3, 0.4))
 NAMES = ["fc1", "relu1", "drop1", "fc2", "relu2", "drop2", "fc3"]
 ACTIVATE: dict[str, Any] = {
     "relu": lambda v: max(v, 0.0), "tanh": math.tanh, "logistic": lambda v: 1 / (1 + math.exp(-v))
@@ -50,7 +50,12 @@ def reference(model: Mlp, x: Tensor, step: int | None, position: int = 0) -> dic
     net, w = model.net, {name: value.numpy() for name, value in model.state_dict().items()}
     out: dict[str, list[list[float]]] = {name: [] for name in NAMES}
     for n, picture in enumerate(x.numpy()):
-        seen = [picture[c, row, column] for c in range(3) for row in range(net.input) for column in range(net.input)]
+        seen = [
+            picture[c, row, column]
+            for c in range(3)
+            for row in range(net.image_size)
+            for column in range(net.image_size)
+        ]
         for i, (layer, width) in enumerate(zip(net.layers, (*net.hidden, net.classes), strict=True), 1):
             weight, bias = w[f"{layer}.weight"], w[f"{layer}.bias"]
             seen = [sum(weight[u, v] * s for v, s in enumerate(seen)) + bias[u] for u in range(width)]
@@ -125,7 +130,7 @@ def test_a_share_of_the_batch_drops_what_the_whole_batch_drops() -> None:
 
 
 def test_initial_weights_are_normal_of_the_stated_deviation_and_fc2_has_biases_of_one() -> None:
-    model = Mlp(MlpNet(input=16, hidden=(200, 100), std=(0.02, 0.3, 0.4)), seed=2)
+    model = Mlp(MlpNet(image_size=16, hidden=(200, 100), std=(0.02, 0.3, 0.4)), seed=2)
     for (name, layer), std in zip(model.named_children(), model.net.std, strict=True):
         weight, bias = (layer.get_parameter(n).detach() for n in ("weight", "bias"))
         assert float(weight.std()) == pytest.approx(std, rel=5 / math.sqrt(2 * weight.numel())), name
@@ -134,7 +139,7 @@ def test_initial_weights_are_normal_of_the_stated_deviation_and_fc2_has_biases_o
 
 @pytest.mark.parametrize("hidden", [(7,), (6, 5), (9, 8, 7)])
 def test_the_shape_walk_counts_what_the_net_holds(hidden: tuple[int, ...]) -> None:
-    net = MlpNet(input=5, classes=3, hidden=hidden, std=(0.1,) * (len(hidden) + 1))
+    net = MlpNet(image_size=5, classes=3, hidden=hidden, std=(0.1,) * (len(hidden) + 1))
     model = build(net, 0)
     assert isinstance(model, Mlp)
     table = layer_table.layers_of(net)
@@ -166,8 +171,8 @@ def test_only_replicas_are_for_it(strategy: str) -> None:
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
     """Four steps an epoch, the last one smaller."""
-    net = MlpNet(input=56, classes=3, hidden=(8, 6), std=(0.002, 0.3, 0.3))
-    return RECIPES["tiny"].replace(net=net, sgd={"batch": 8, "rate": 0.001}, views={"share": 2}, epochs=2)
+    net = MlpNet(image_size=56, classes=3, hidden=(8, 6), std=(0.002, 0.3, 0.3))
+    return RECIPES["tiny"].replace(net=net, sgd={"batch": 8, "lr": 0.001}, views={"pictures_per_crop": 2}, epochs=2)
 
 
 def weights(run: Path) -> dict[str, Tensor]:

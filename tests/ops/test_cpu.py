@@ -14,7 +14,7 @@ import torch
 from tests.rounding import gamma
 from torch import Tensor
 
-from alexnet.config.recipe import LRN, WithinMap
+from alexnet.config.recipe import LRN, SpatialLRN
 from alexnet.ops import cpu, cpu_build, crop, dispatch, reference
 from alexnet.ops.norm import response_norm, within_map_norm
 
@@ -205,7 +205,7 @@ def test_a_beta_or_a_window_that_is_not_compiled_is_computed_plainly() -> None:
     for norm in (LRN(beta=0.5), LRN(n=11), LRN()):
         a = (1, norm.n, norm.k, norm.alpha, norm.beta, "")
         torch.testing.assert_close(response_norm(x, norm, 1), reference.norm_forward(x, *a))
-    within = WithinMap(n=11, beta=0.5)
+    within = SpatialLRN(n=11, beta=0.5)
     torch.testing.assert_close(within_map_norm(x, within), reference.within_forward(x, 11, 1.0, 1e-3 / 121, 0.5))
 
 
@@ -322,7 +322,7 @@ def test_the_memory_layout_changes_nothing(architecture: str, dtype: torch.dtype
     assert not x.is_contiguous(memory_format=torch.channels_last)
     norms: list[Callable[[Tensor], Tensor]] = [
         lambda t: response_norm(t, LRN(alpha=0.01), 2, "before"),
-        lambda t: within_map_norm(t, WithinMap(alpha=0.01)),
+        lambda t: within_map_norm(t, SpatialLRN(alpha=0.01)),
     ]
     for norm in norms:
         dense = x.contiguous(memory_format=torch.channels_last)

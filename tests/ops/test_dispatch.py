@@ -11,7 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from alexnet.config.recipe import LRN, MlpNet, WithinMap
+from alexnet.config.recipe import LRN, MlpNet, SpatialLRN
 from alexnet.models.mlp import Mlp
 from alexnet.ops import cpu, reference
 from alexnet.ops.crop import cut
@@ -142,7 +142,7 @@ def test_where_something_watches_the_operations_it_sees_them_all() -> None:
 @pytest.mark.parametrize("parameter", ["weight", "bias"])
 def test_one_picture_meets_quantised_weights_as_two_do(parameter: str) -> None:
     """Its address is none: reading there ended the process."""
-    net = Mlp(MlpNet(input=2, classes=3, hidden=(4,), std=(0.1, 0.1))).eval()
+    net = Mlp(MlpNet(image_size=2, classes=3, hidden=(4,), std=(0.1, 0.1))).eval()
     layer = net.get_submodule("fc1")
     setattr(layer, parameter, nn.Parameter(Eighth.of(getattr(layer, parameter) + 0.1), requires_grad=False))
     pictures = torch.randn(2, 3, 2, 2)
@@ -170,11 +170,11 @@ def test_a_negated_view_is_normalised_as_its_numbers_are() -> None:
     z = torch.randn(2, 8, 3, 3, dtype=torch.complex64).conj().imag
     assert z.is_neg()
     torch.testing.assert_close(response_norm(z, LRN(), 2), response_norm(z.resolve_neg(), LRN(), 2))
-    torch.testing.assert_close(within_map_norm(z, WithinMap()), within_map_norm(z.resolve_neg(), WithinMap()))
+    torch.testing.assert_close(within_map_norm(z, SpatialLRN()), within_map_norm(z.resolve_neg(), SpatialLRN()))
 
 
 def test_an_mlp_is_mapped_over_its_pictures() -> None:
-    net = Mlp(MlpNet(input=2, classes=3, hidden=(4,), std=(0.1, 0.1))).eval()
+    net = Mlp(MlpNet(image_size=2, classes=3, hidden=(4,), std=(0.1, 0.1))).eval()
     pictures = torch.randn(5, 3, 2, 2)
     with torch.no_grad():
         found = torch.func.vmap(lambda p: net(p[None])[0])(pictures)
@@ -194,7 +194,7 @@ def test_a_derivative_forwards_is_not_lost_for_one_picture() -> None:
 
 
 @pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.jacrev])
-@pytest.mark.parametrize("norm", [LRN(), WithinMap()], ids=["across", "within"])
+@pytest.mark.parametrize("norm", [LRN(), SpatialLRN()], ids=["across", "within"])
 def test_a_transform_of_a_norm_is_right_or_refused(transform: Callable[..., Any], norm: Any) -> None:
     maps = torch.randn(2, 4, 3, 3)
 

@@ -75,6 +75,6 @@ def test_a_net_can_be_traced() -> None:
 
 
 def small() -> Net:
-    net = RECIPES["source"].replace(net={"kernels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 3, "input": 63}).net
+    net = RECIPES["source"].replace(net={"channels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 3, "image_size": 63}).net
     assert isinstance(net, Net)
     return net

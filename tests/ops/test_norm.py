@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from tests.rounding import UNIT, gamma
 from torch import Tensor
 
-from alexnet.config.recipe import LRN, WithinMap
+from alexnet.config.recipe import LRN, SpatialLRN
 from alexnet.ops.norm import Relu, response_norm, within_map_norm
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -49,7 +49,7 @@ def within_by_loops(x: Array, n: int, k: float, alpha: float, beta: float) -> Ar
 
 def lrn_plain(x: Tensor, norm: LRN, towers: int) -> Tensor:
     """The formula in differentiable tensor operations, for autograd: one slice of squares for each neighbour."""
-    a = norm.alpha / norm.n if norm.share else norm.alpha
+    a = norm.alpha / norm.n if norm.divide_alpha_by_n else norm.alpha
     parts = []
     for tower in x.chunk(towers, 1):
         squares = F.pad(tower**2, (0, 0, 0, 0, norm.n // 2, norm.n // 2))
@@ -58,7 +58,7 @@ def lrn_plain(x: Tensor, norm: LRN, towers: int) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def within_plain(x: Tensor, norm: WithinMap) -> Tensor:
+def within_plain(x: Tensor, norm: SpatialLRN) -> Tensor:
     """The same for the window within a map."""
     h = norm.n // 2
     squares = F.pad(x**2, (h, h, h, h))
@@ -71,7 +71,7 @@ def within_plain(x: Tensor, norm: WithinMap) -> Tensor:
 
 FORMS: list[Callable[[Tensor], Tensor]] = [  # as the recipes have them, in two towers
     lambda x: response_norm(x, LRN(), 2),
-    lambda x: within_map_norm(x, WithinMap()),
+    lambda x: within_map_norm(x, SpatialLRN()),
 ]
 
 
@@ -104,7 +104,7 @@ def gradient(form: Callable[[Tensor], Tensor], x: Tensor, g: Tensor) -> Tensor:
 def test_the_norm_across_maps_is_the_printed_formula(n: int, towers: int, share: bool) -> None:
     """Section 3.3; alpha over n (CHM layer.py:1183) where shared. Alpha is 0.01 so that the sum weighs as much as k."""
     x = raw(2, 8, 3, 2, seed=n)
-    norm = LRN(n=n, alpha=0.01, share=share)
+    norm = LRN(n=n, alpha=0.01, divide_alpha_by_n=share)
     a = 0.01 / n if share else 0.01
     expected = lrn_by_loops(x.numpy(), n, 2.0, a, 0.75, towers)
     np.testing.assert_allclose(response_norm(x, norm, towers).numpy(), expected, rtol=close(n))
@@ -122,20 +122,20 @@ def test_any_beta_and_k_is_raised_as_printed(beta: float) -> None:
 @pytest.mark.parametrize(("n", "towers"), [(1, 1), (3, 2), (5, 1), (5, 2), (9, 2)])
 def test_its_gradient_is_that_of_the_plain_formula(n: int, towers: int, share: bool) -> None:
     """Section 3.3, differentiated by autograd and by finite steps."""
-    x, norm = raw(2, 8, 3, 2, seed=n), LRN(n=n, alpha=0.01, share=share)
+    x, norm = raw(2, 8, 3, 2, seed=n), LRN(n=n, alpha=0.01, divide_alpha_by_n=share)
     g = raw(2, 8, 3, 2, seed=n + 100, std=1.0)
     found = gradient(lambda t: response_norm(t, norm, towers), x, g)
     expected = gradient(lambda t: lrn_plain(t, norm, towers), x, g)
     np.testing.assert_allclose(found, expected, rtol=0, atol=SLOPE * close(n))
     small = raw(1, 4, 2, 1, seed=n, std=3.0).requires_grad_()
-    large = LRN(n=n, alpha=0.5, share=share)
+    large = LRN(n=n, alpha=0.5, divide_alpha_by_n=share)
     assert torch.autograd.gradcheck(lambda t: response_norm(t, large, towers), (small,))
 
 
 @pytest.mark.parametrize("n", [1, 3, 5, 7])
 def test_the_norm_within_a_map_is_the_2012_kernel(n: int) -> None:
     """2012 code: rnorm, scale over n * n (CHM layer.py:1183), window clipped at the border."""
-    x, norm = raw(2, 3, 6, 5, seed=n), WithinMap(n=n, alpha=0.05)
+    x, norm = raw(2, 3, 6, 5, seed=n), SpatialLRN(n=n, alpha=0.05)
     expected = within_by_loops(x.numpy(), n, 1.0, 0.05, 0.75)
     np.testing.assert_allclose(within_map_norm(x, norm).numpy(), expected, rtol=close(n * n))
     g = raw(2, 3, 6, 5, seed=n + 100, std=1.0)
@@ -144,7 +144,7 @@ def test_the_norm_within_a_map_is_the_2012_kernel(n: int) -> None:
         found, gradient(lambda t: within_plain(t, norm), x, g), rtol=0, atol=SLOPE * close(n * n)
     )
     small = raw(1, 1, 3, 3, std=3.0).requires_grad_()
-    assert torch.autograd.gradcheck(lambda t: within_map_norm(t, WithinMap(n=n, alpha=2.0)), (small,))
+    assert torch.autograd.gradcheck(lambda t: within_map_norm(t, SpatialLRN(n=n, alpha=2.0)), (small,))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
@@ -179,7 +179,7 @@ def test_torch_local_response_norm_is_the_shared_reading() -> None:
     x = raw(2, 96, 5, 5).float()
     parts = [F.local_response_norm(t, 5, 1e-4, 0.75, 2.0) for t in x.chunk(2, 1)]
     rtol = close(5, torch.float32)  # powers by another route
-    torch.testing.assert_close(response_norm(x, LRN(share=True), 2), torch.cat(parts, 1), rtol=rtol, atol=0)
+    torch.testing.assert_close(response_norm(x, LRN(divide_alpha_by_n=True), 2), torch.cat(parts, 1), rtol=rtol, atol=0)
     literal = [F.local_response_norm(t, 5, 5e-4, 0.75, 2.0) for t in x.chunk(2, 1)]
     torch.testing.assert_close(response_norm(x, LRN(), 2), torch.cat(literal, 1), rtol=rtol, atol=0)
 
@@ -220,7 +220,7 @@ def test_awkward_shapes_are_only_shapes(shape: tuple[int, int, int, int]) -> Non
     across = lrn_by_loops(x.numpy(), 5, 2.0, 0.01, 0.75, towers)
     np.testing.assert_allclose(response_norm(x, LRN(alpha=0.01), towers).numpy(), across, rtol=close(5))
     within = within_by_loops(x.numpy(), 5, 1.0, 0.01, 0.75)
-    np.testing.assert_allclose(within_map_norm(x, WithinMap(alpha=0.01)).numpy(), within, rtol=close(25))
+    np.testing.assert_allclose(within_map_norm(x, SpatialLRN(alpha=0.01)).numpy(), within, rtol=close(25))
 
 
 @pytest.mark.parametrize("form", ["across", "within"])
@@ -228,7 +228,7 @@ def test_the_memory_layout_changes_nothing(form: str) -> None:
     """Channels first, channels last, and strided views of either give the same numbers and gradients."""
 
     def norm(t: Tensor) -> Tensor:
-        return response_norm(t, LRN(alpha=0.01), 2) if form == "across" else within_map_norm(t, WithinMap(alpha=0.01))
+        return response_norm(t, LRN(alpha=0.01), 2) if form == "across" else within_map_norm(t, SpatialLRN(alpha=0.01))
 
     whole = raw(4, 8, 6, 5)
     x, g = whole[::2, :, 1:, ::2], raw(2, 8, 5, 3, seed=5, std=1.0)

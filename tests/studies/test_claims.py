@@ -16,24 +16,24 @@ from alexnet.studies.claims import CLAIMS
 
 # The fields in which the arms of a claim may differ from each other.
 MAY_DIFFER = {
-    "relu-tanh": {"net.activation", "sgd.rate", "sgd.bias_rate"},
-    "two-towers": {"net.towers", "net.kernels"},
-    "lrn": {"net.lrn", "net.lrn1_first", "net.within"},
-    "lrn-cifar": {"net.norm", "net.local", "sgd.layer_decay"},
+    "relu-tanh": {"net.activation", "sgd.lr", "sgd.bias_lr"},
+    "two-towers": {"net.towers", "net.channels"},
+    "lrn": {"net.lrn", "net.lrn1_first", "net.spatial_lrn"},
+    "lrn-cifar": {"net.norm", "net.local", "sgd.layer_weight_decay"},
     "norm-order": {"net.lrn1_first"},
     "overlap": {"net.pool"},
-    "columns": {"net.talk"},
-    "depth": {"net.without"},
-    "pretrain": {"net.conv6", "sgd.rate", "sgd.bias_rate", "sgd.layer_rate"},
-    "table-2": {"net.conv6", "sgd.rate", "sgd.bias_rate", "sgd.layer_rate"},
-    "fc-conv": {"net", "sgd.layer_decay", "late.conv1_slow", "late.conv1_frozen"},
+    "columns": {"net.cross_tower"},
+    "depth": {"net.skip"},
+    "pretrain": {"net.conv6", "sgd.lr", "sgd.bias_lr", "sgd.layer_lr"},
+    "table-2": {"net.conv6", "sgd.lr", "sgd.bias_lr", "sgd.layer_lr"},
+    "fc-conv": {"net", "sgd.layer_weight_decay", "late.conv1_slow", "late.conv1_frozen"},
     "crops": {"views.crops", "views.mirror"},
     "colour": {"views.colour"},
     "ten-views": set[str](),
     "dropout": {"net.dropout"},
-    "init": {"net.std", "net.ones", "views.scale"},
-    "decay": {"sgd.decay", "sgd.bias_decay", "sgd.layer_decay"},
-    "momentum": {"sgd.momentum", "sgd.rate", "sgd.bias_rate"},
+    "init": {"net.std", "net.bias_one_layers", "views.scale"},
+    "decay": {"sgd.weight_decay", "sgd.bias_weight_decay", "sgd.layer_weight_decay"},
+    "momentum": {"sgd.momentum", "sgd.lr", "sgd.bias_lr"},
     "ensemble": set[str](),
 }
 
@@ -108,20 +108,20 @@ def test_convolutions_and_full_layers_have_as_many_weights_and_pass_on_as_much(n
     assert full.net.hidden == (width, width)
     others = [weights(full.replace(net={"hidden": (w, w)})) for w in (width - 1, width + 1)]
     assert abs(weights(full) - weights(base)) <= min(abs(other - weights(base)) for other in others)
-    shared = (base.net.input, classes, base.net.activation)
-    assert (full.net.input, full.net.classes, full.net.activation) == shared
+    shared = (base.net.image_size, classes, base.net.activation)
+    assert (full.net.image_size, full.net.classes, full.net.activation) == shared
     assert full.net.dropout == getattr(base.net, "dropout", 0.0)
-    assert full.net.ones == ((2,) if isinstance(base.net, Net) else ())
+    assert full.net.bias_one_layers == ((2,) if isinstance(base.net, Net) else ())
     seen = {"tiny": (75, 1024, 1024), "source": (363, 4096, 4096), "cifar-13": (75, 288, 1152)}[name]
     theirs = [std * math.sqrt(n) for std, n in zip((base.net.std[i] for i in (0, -2, -1)), seen, strict=True)]
-    inputs = (3 * base.net.input**2, width, width)
+    inputs = (3 * base.net.image_size**2, width, width)
     assert [std * math.sqrt(n) for std, n in zip(full.net.std, inputs, strict=True)] == pytest.approx(theirs)
     assert full.late.conv1_frozen is full.late.conv1_slow is None
 
 
 def test_decays_of_layers_that_the_full_net_lacks_are_left_out() -> None:
-    base = RECIPES["cifar-13"].replace(sgd={"layer_decay": {"fc": 0.1}})
-    assert claims.arms(CLAIMS["fc-conv"], base)["fully connected"].sgd.layer_decay == {}
+    base = RECIPES["cifar-13"].replace(sgd={"layer_weight_decay": {"fc": 0.1}})
+    assert claims.arms(CLAIMS["fc-conv"], base)["fully connected"].sgd.layer_weight_decay == {}
 
 
 def test_a_base_that_no_full_net_matches_in_weights_is_refused() -> None:
@@ -133,7 +133,7 @@ def test_a_base_that_no_full_net_matches_in_weights_is_refused() -> None:
 
 def test_the_factorial_of_init_has_all_its_corners() -> None:
     arms = claims.arms(CLAIMS["init"], RECIPES["tiny"])
-    corners = {(r.views.scale, r.net.std, r.net.ones) for r in arms.values() if isinstance(r.net, Net)}
+    corners = {(r.views.scale, r.net.std, r.net.bias_one_layers) for r in arms.values() if isinstance(r.net, Net)}
     assert len(corners) == 8
 
 

@@ -255,7 +255,7 @@ def test_what_cannot_be_decided_is_refused_before_anything_is_trained(
 
 
 def test_arms_that_are_the_same_under_a_recipe_are_refused(store: Path, small: Recipe, tmp_path: Path) -> None:
-    free = small.replace(sgd={"decay": 0.0, "bias_decay": 0.0})
+    free = small.replace(sgd={"weight_decay": 0.0, "bias_weight_decay": 0.0})
     with pytest.raises(InputError, match="its arms none and decay are the same net"):
         study.study(["decay"], store, tmp_path / "out", free, **QUICK)
 

@@ -60,9 +60,9 @@ def test_each_other_cause_is_named_where_it_holds_and_only_there() -> None:
     for recipe, named in (
         (SOURCE, ()),
         (PAPER, ("initial weights",)),
-        (SOURCE.replace(net={"ones": []}), ("biases:",)),
-        (SOURCE.replace(sgd={"rate": 1e-5}), ("rate:",)),
-        (SOURCE.replace(sgd={"rate": 1.0}), ("rate:",)),
+        (SOURCE.replace(net={"bias_one_layers": []}), ("biases:",)),
+        (SOURCE.replace(sgd={"lr": 1e-5}), ("rate:",)),
+        (SOURCE.replace(sgd={"lr": 1.0}), ("rate:",)),
     ):
         text = "\n".join(plateau(recipe, 100, 60.0, 1e-3))
         assert tuple(word for word in words if word in text) == named
@@ -94,6 +94,6 @@ def test_a_number_that_is_none_is_told_with_the_step_what_to_try_and_what_stands
     words = not_a_number("the loss is nan", 17, PAPER, "00000004")
     assert words == (
         "the loss is nan at step 17 (rate 0.01, batch 128); checkpoint 00000004, of the last good epoch, stands. "
-        "Try --set sgd.rate=0.0033 in a new run folder"
+        "Try --set sgd.lr=0.0033 in a new run folder"
     )
     assert "; no good epoch has a checkpoint. Try" in not_a_number("the loss is nan", 17, PAPER)

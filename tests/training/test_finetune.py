@@ -30,7 +30,7 @@ def test_layers_that_do_not_learn_are_the_other_runs_to_the_bit(
 ) -> None:
     """Taken, frozen: those of the run; taken, slow: near; fresh: those that the seed draws."""
     rates = {"conv1": 0.0, "conv2": 0.0, "fc7": 0.1, "fc8": 0.0}
-    recipe = small.replace(sgd={"layer_rate": rates}, epochs=1, seed=4)
+    recipe = small.replace(sgd={"layer_lr": rates}, epochs=1, seed=4)
     train(two, tmp_path / "tuned", recipe, start=run, precision="fp32", quiet=True)
     before, after = weights(run), weights(tmp_path / "tuned")
     for layer in ("conv1", "conv2"):

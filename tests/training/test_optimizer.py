@@ -55,7 +55,7 @@ def by_loops(net: nn.Module, sgd: Sgd, plan: list[LearningRates]) -> dict[str, l
             e = rates.weights if kind == "weight" else rates.biases
             if layer == "conv1" and rates.conv1 is not None:
                 e = min(e, rates.conv1)
-            decay = sgd.layer_decay.get(layer, sgd.decay) if kind == "weight" else sgd.bias_decay
+            decay = sgd.layer_weight_decay.get(layer, sgd.weight_decay) if kind == "weight" else sgd.bias_weight_decay
             if e == 0:
                 continue
             g = [float(x) for x in gradients(net, step)[name].flatten()]
@@ -81,22 +81,22 @@ def updated(net: nn.Module, sgd: Sgd, plan: list[LearningRates]) -> dict[str, li
     "sgd",
     [
         Sgd(),
-        Sgd(decay=0.0, bias_decay=0.0),
-        Sgd(bias_decay=0.0, bias_rate=0.02),
-        Sgd(decay=0.1, bias_decay=0.02, momentum=0.5),
-        Sgd(decay=0.1, layer_decay={"conv1": 0.0, "fc": 1.0}),
+        Sgd(weight_decay=0.0, bias_weight_decay=0.0),
+        Sgd(bias_weight_decay=0.0, bias_lr=0.02),
+        Sgd(weight_decay=0.1, bias_weight_decay=0.02, momentum=0.5),
+        Sgd(weight_decay=0.1, layer_weight_decay={"conv1": 0.0, "fc": 1.0}),
         Sgd(momentum=0.0),
-        Sgd(rate=2.0, lars=0.001),
-        Sgd(rate=2.0, bias_rate=0.2, bias_decay=0.0, decay=0.1, layer_decay={"conv2": 0.0}, lars=0.03),
+        Sgd(lr=2.0, lars=0.001),
+        Sgd(lr=2.0, bias_lr=0.2, bias_weight_decay=0.0, weight_decay=0.1, layer_weight_decay={"conv2": 0.0}, lars=0.03),
     ],
     ids=str,
 )
 def test_the_update_is_the_printed_one_across_a_drop_of_the_rate(sgd: Sgd) -> None:
     """Section 5, ten steps with a drop by ten in the middle and conv1 on its own rate for the last."""
-    plan = [LearningRates(sgd.rate, sgd.bias_rate)] * 5 + [LearningRates(sgd.rate / 10, sgd.bias_rate / 5)] * 3
+    plan = [LearningRates(sgd.lr, sgd.bias_lr)] * 5 + [LearningRates(sgd.lr / 10, sgd.bias_lr / 5)] * 3
     plan += [
-        LearningRates(sgd.rate / 10, sgd.bias_rate / 10, conv1=1e-5),
-        LearningRates(sgd.rate / 10, sgd.bias_rate / 10, conv1=0.0),
+        LearningRates(sgd.lr / 10, sgd.bias_lr / 10, conv1=1e-5),
+        LearningRates(sgd.lr / 10, sgd.bias_lr / 10, conv1=0.0),
     ]
     expected, found = by_loops(small(), sgd, plan), updated(small(), sgd, plan)
     for name, values in expected.items():
@@ -105,7 +105,7 @@ def test_the_update_is_the_printed_one_across_a_drop_of_the_rate(sgd: Sgd) -> No
 
 def with_torch(sgd: Sgd, rates: list[float]) -> dict[str, list[float]]:
     net = small()
-    other = torch.optim.SGD(net.parameters(), lr=rates[0], momentum=sgd.momentum, weight_decay=sgd.decay)
+    other = torch.optim.SGD(net.parameters(), lr=rates[0], momentum=sgd.momentum, weight_decay=sgd.weight_decay)
     for step, rate in enumerate(rates):
         other.param_groups[0]["lr"] = rate
         for name, g in gradients(net, step).items():
@@ -130,7 +130,7 @@ def test_torch_sgd_is_the_same_at_a_constant_rate_and_differs_after_a_drop() -> 
 def test_a_rate_of_zero_leaves_parameter_and_velocity_wholly_alone() -> None:
     """2012 code, weights.cu:148: no coasting on the momentum and no decay; and it goes on where it stood."""
     net = small()
-    momentum = Momentum(net, Sgd(decay=0.1))
+    momentum = Momentum(net, Sgd(weight_decay=0.1))
     momentum.step(LearningRates(0.01, 0.01), gradients(net, 0))
     parameters = {name: p.detach().clone() for name, p in net.named_parameters()}
     velocity = {name: v.clone() for name, v in momentum.velocity.items()}
@@ -173,7 +173,7 @@ def test_the_net_computes_with_the_weights_themselves_where_they_are_of_the_aske
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_gradients_may_be_of_another_dtype_and_layout_than_the_weights(dtype: torch.dtype, lars: float | None) -> None:
     """What counts is their value: those of a float32 net in half precision are the same numbers in float32."""
-    sgd, rates = Sgd(decay=0.1, lars=lars), LearningRates(0.5, 0.5)
+    sgd, rates = Sgd(weight_decay=0.1, lars=lars), LearningRates(0.5, 0.5)
     weight = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (6, 4, 3, 3)))
     nets = [nn.Sequential(OrderedDict(conv2=nn.Conv2d(4, 6, 3))) for _ in range(2)]
     for net in nets:
@@ -190,7 +190,7 @@ def test_gradients_may_be_of_another_dtype_and_layout_than_the_weights(dtype: to
 def test_lars_leaves_the_rule_of_the_biases() -> None:
     """You et al. 2017 scale the layers' weights; here the biases' rate is the recipe's, with LARS or without."""
     plan = [LearningRates(0.01, 0.02)] * 3
-    with_lars, without = (updated(small(), Sgd(bias_decay=0.1, lars=eta), plan) for eta in (0.02, None))
+    with_lars, without = (updated(small(), Sgd(bias_weight_decay=0.1, lars=eta), plan) for eta in (0.02, None))
     for name, values in with_lars.items():
         assert (values == without[name]) == name.endswith(".bias"), name
 
@@ -201,7 +201,7 @@ def test_lars_makes_the_first_step_a_given_part_of_the_weights_whatever_the_grad
         net = small()
         before = {name: p.detach().clone() for name, p in net.named_parameters()}
         given = {name: g * scale for name, g in gradients(net, 0).items()}
-        Momentum(net, Sgd(decay=0.0, lars=0.001)).step(LearningRates(2.0, 0.0), given)
+        Momentum(net, Sgd(weight_decay=0.0, lars=0.001)).step(LearningRates(2.0, 0.0), given)
         for name in (f"{layer}.weight" for layer in LAYERS):
             change = (net.get_parameter(name).detach() - before[name]).norm()
             assert float(change / before[name].norm()) == pytest.approx(0.002, rel=1e-9)
@@ -215,8 +215,8 @@ def test_lars_changes_nothing_where_a_norm_says_nothing(decay: float) -> None:
         one.get_parameter("conv1.weight").data.zero_()
     given = gradients(net, 0)
     given["fc.weight"] = torch.zeros_like(given["fc.weight"])
-    Momentum(net, Sgd(decay=decay, lars=0.001)).step(LearningRates(0.1, 0.1), given)
-    Momentum(plain, Sgd(decay=decay)).step(LearningRates(0.1, 0.1), given)
+    Momentum(net, Sgd(weight_decay=decay, lars=0.001)).step(LearningRates(0.1, 0.1), given)
+    Momentum(plain, Sgd(weight_decay=decay)).step(LearningRates(0.1, 0.1), given)
     assert torch.equal(net.get_parameter("conv1.weight"), plain.get_parameter("conv1.weight"))
     fc, start = net.get_parameter("fc.weight"), small().get_parameter("fc.weight")
     # With decay the formula has a value: eta |w| / (decay |w|), and so w shrinks by the part rate eta.
@@ -239,7 +239,7 @@ def test_the_trust_of_a_large_layer_is_right_to_five_digits() -> None:
 
 def test_parts_of_a_layer_that_sum_their_squares_move_as_the_whole() -> None:
     """Two processes with half the rows each, as a tower has; fc is held whole by both."""
-    sgd, plan = Sgd(decay=0.1, lars=0.02), [LearningRates(2.0, 0.1)] * 4
+    sgd, plan = Sgd(weight_decay=0.1, lars=0.02), [LearningRates(2.0, 0.1)] * 4
     halves = {"conv1": [slice(0, 2), slice(2, 4)], "conv2": [slice(0, 1), slice(1, 3)], "fc": [slice(0, 2)] * 2}
     whole, first, second = small(), cut(small(), halves, 0), cut(small(), halves, 1)
     told: list[list[str]] = []
@@ -338,7 +338,7 @@ def test_training_ends_at_the_fourth_plateau() -> None:
 
 
 def test_patience_shrinks_with_the_epochs_asked_for() -> None:
-    plateau = Plateau(patience=5, of=90)
+    plateau = Plateau(patience=5, of_epochs=90)
     assert [schedule.patience(plateau, epochs) for epochs in (90, 180, 36, 18, 1)] == [5, 10, 2, 1, 1]
 
 
@@ -351,10 +351,10 @@ def test_steps_fall_at_the_same_fractions_whatever_the_length(name: str, per_epo
     steps, total = recipe.schedule, epochs * per_epoch
     assert isinstance(steps, Steps)
     for kind, at, factor, start in (
-        ("weights", steps.at, steps.factor, recipe.sgd.rate),
-        ("biases", steps.bias_at, steps.bias_factor, recipe.sgd.bias_rate),
+        ("weights", steps.milestones, steps.factor, recipe.sgd.lr),
+        ("biases", steps.bias_milestones, steps.bias_factor, recipe.sgd.bias_lr),
     ):
-        falls = [math.ceil(Fraction(a) / steps.of * total) for a in at]
+        falls = [math.ceil(Fraction(a) / steps.of_epochs * total) for a in at]
         for step in {s for fall in falls for s in (fall - 1, fall, fall + 1) if 0 <= s < total} | {0, total - 1}:
             rates = schedule.learning_rates(recipe, step / total, [])
             expected = start / factor ** sum(fall <= step for fall in falls)
@@ -362,7 +362,7 @@ def test_steps_fall_at_the_same_fractions_whatever_the_length(name: str, per_epo
 
 
 def at(recipe: Recipe, epoch: float) -> LearningRates:
-    return schedule.learning_rates(recipe, epoch / recipe.schedule.of, [])
+    return schedule.learning_rates(recipe, epoch / recipe.schedule.of_epochs, [])
 
 
 def test_the_rates_of_net_170_are_its_logs() -> None:
@@ -376,7 +376,9 @@ def test_the_rates_of_net_170_are_its_logs() -> None:
 
 def test_rates_grow_evenly_from_a_tenth_while_the_schedule_warms_up() -> None:
     """Not the paper's. Epochs of `of`: 4 of 80; drops count as ever, and weights and biases warm alike."""
-    warm = RECIPES["source"].replace(schedule=Steps(at=(2.0, 40.0), bias_at=(60.0,), of=80, warm=4.0), epochs=10)
+    warm = RECIPES["source"].replace(
+        schedule=Steps(milestones=(2.0, 40.0), bias_milestones=(60.0,), of_epochs=80, warmup_epochs=4.0), epochs=10
+    )
     cases = [
         (0.0, 0.1, 1.0), (1.0, 0.325, 1.0), (2.0, 0.55, 0.1), (3.0, 0.775, 0.1), (3.999, 0.999775, 0.1),
         (4.0, 1.0, 0.1), (39.0, 1.0, 0.1), (41.0, 1.0, 0.01), (79.0, 1.0, 0.01),
@@ -391,7 +393,7 @@ def test_without_a_warm_up_the_first_rate_is_the_recipes() -> None:
     for name, recipe in RECIPES.items():
         cold = 0.1 if name == "large" else 1.0
         found = schedule.learning_rates(recipe, 0.0, [])
-        assert (found.weights, found.biases) == (recipe.sgd.rate * cold, recipe.sgd.bias_rate * cold), name
+        assert (found.weights, found.biases) == (recipe.sgd.lr * cold, recipe.sgd.bias_lr * cold), name
 
 
 def test_conv1_slows_and_freezes_when_the_2012_logs_say() -> None:
@@ -405,7 +407,7 @@ def test_colour_noise_stops_when_the_2012_logs_say() -> None:
     """2012 log: off at 67 of 91 (145) and at 68 of 95 (170); never in the paper."""
     cases: list[tuple[str, float]] = [("source-145", 67.0), ("source", 68.0)]
     for name, off in cases:
-        of = RECIPES[name].schedule.of
+        of = RECIPES[name].schedule.of_epochs
         assert schedule.colour_noise_on(RECIPES[name], (off - 0.01) / of)
         assert not schedule.colour_noise_on(RECIPES[name], off / of)
         shorter: dict[str, Any] = {"epochs": 10}

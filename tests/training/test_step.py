@@ -30,7 +30,9 @@ def narrow(name: str) -> Recipe:
     recipe = RECIPES[name]
     if not isinstance(recipe.net, Net):
         return recipe
-    return recipe.replace(net={"kernels": (16, 16, 16, 16, 16), "hidden": 32, "classes": 10, "input": 63}, epochs=2)
+    return recipe.replace(
+        net={"channels": (16, 16, 16, 16, 16), "hidden": 32, "classes": 10, "image_size": 63}, epochs=2
+    )
 
 
 def batch_of(recipe: Recipe, pictures: int = 6, step: int = 5) -> Batch:
@@ -45,7 +47,7 @@ def made(recipe: Recipe, precision: str) -> tuple[AnyModel, Transform, Momentum,
     compute = Compute(CPU, precision)
     net = compute.hold(build(recipe.net, 0)).train()
     side = 64 if isinstance(recipe.net, Net) else 32
-    transform = Transform(recipe.views, recipe.net.input, torch.full((side, side, 3), 120.0), 20 * torch.eye(3))
+    transform = Transform(recipe.views, recipe.net.image_size, torch.full((side, side, 3), 120.0), 20 * torch.eye(3))
     return net, transform, Momentum(net, recipe.sgd, compute.dtype), compute, recipe.seed
 
 
@@ -188,7 +190,7 @@ def test_steps_by_captured_graphs_are_the_steps_to_the_bit() -> None:
     Each kind of step gets a graph for each size of batch that comes more than three times: 8 pictures under each of the
     three kinds, and 5 under the first.
     """
-    recipe = narrow("source").replace(views={"share": 2})  # so that a batch's place in its epoch counts
+    recipe = narrow("source").replace(views={"pictures_per_crop": 2})  # so that a batch's place in its epoch counts
     plain, recorded = maker(recipe, "fp64"), Recorded(*made(recipe, "fp64"))
     captured = CudaGraphStep(recorded)
     for number in range(40):

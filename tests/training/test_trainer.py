@@ -24,8 +24,8 @@ from alexnet.training.setup import TrainOptions, begin
 from alexnet.training.train import train
 
 # Initial weights for a net this narrow: 0.01 is meant for the fan-in of the real one.
-LIVELY = {"std": (0.02, 0.1, 0.15, 0.15, 0.15, 0.1, 0.3, 0.3), "ones": ()}
-FAST = {"rate": 0.005, "bias_rate": 0.005}
+LIVELY = {"std": (0.02, 0.1, 0.15, 0.15, 0.15, 0.1, 0.3, 0.3), "bias_one_layers": ()}
+FAST = {"lr": 0.005, "bias_lr": 0.005}
 
 
 def test_a_run_is_a_folder_that_predicts_without_the_store(run: Path, store: Path) -> None:
@@ -91,7 +91,7 @@ def test_an_existing_run_folder_is_refused(run: Path, store: Path, small: Recipe
 
 def test_resuming_with_another_recipe_names_the_field(run: Path, store: Path, small: Recipe) -> None:
     with pytest.raises(InputError, match=r"sgd\.rate was 0\.002, now 0\.5"):
-        train(store, run, small.replace(sgd={"rate": 0.5}), resume=True, quiet=True)
+        train(store, run, small.replace(sgd={"lr": 0.5}), resume=True, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_resuming_with_another_recipe_names_the_field(run: Path, store: Path, sm
         ({"epochs": 2}, "--epochs, or name another run folder"),
         ({"seed": 7}, "--seed, or name another run folder"),
         ({"sgd": {"batch": 5}}, "--set sgd.batch, or the --recipe that changes it"),
-        ({"sgd": {"layer_rate": {"conv1": 0.0}}}, "--set sgd.layer_rate, or the --recipe or --freeze that changes it"),
+        ({"sgd": {"layer_lr": {"conv1": 0.0}}}, "--set sgd.layer_lr, or the --recipe or --freeze that changes it"),
     ],
     ids=str,
 )
@@ -199,7 +199,7 @@ def test_weights_that_are_no_numbers_are_never_saved(store: Path, small: Recipe,
 def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_checkpoint(
     store: Path, small: Recipe, tmp_path: Path
 ) -> None:
-    wild = small.replace(sgd={"rate": 1e6, "bias_rate": 1e6})
+    wild = small.replace(sgd={"lr": 1e6, "bias_lr": 1e6})
     with pytest.raises(WorkFailed, match=r"(the loss is (nan|inf)|holds? NaN or infinity) at step \d+ \(rate 1e\+06, "):
         train(store, tmp_path / "run", wild, precision="fp32", quiet=True)
     for kept in checkpoint.list_checkpoints(tmp_path / "run"):
@@ -210,9 +210,7 @@ def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_chec
 def test_a_loss_at_the_logarithm_of_the_classes_is_diagnosed(
     store: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flat = small.replace(
-        net={"std": (1e-5,) * 8}, views={"scale": 1 / 58}, sgd={"rate": 1e-6, "bias_rate": 0.0}, epochs=26
-    )
+    flat = small.replace(net={"std": (1e-5,) * 8}, views={"scale": 1 / 58}, sgd={"lr": 1e-6, "bias_lr": 0.0}, epochs=26)
     train(store, tmp_path / "run", flat, precision="fp32")
     told = capsys.readouterr().err
     assert f"stayed at or above ln(3) = {math.log(3):.3f} for 100 steps" in told
@@ -221,7 +219,7 @@ def test_a_loss_at_the_logarithm_of_the_classes_is_diagnosed(
 
 def test_plateaus_end_the_run_before_its_last_epoch(store: Path, small: Recipe, tmp_path: Path) -> None:
     recipe = RECIPES["paper"].schedule
-    dead = small.replace(sgd={"rate": 0.0, "bias_rate": 0.0}, schedule=recipe, epochs=30)
+    dead = small.replace(sgd={"lr": 0.0, "bias_lr": 0.0}, schedule=recipe, epochs=30)
     train(store, tmp_path / "run", dead, precision="fp32", quiet=True)
     epochs = [line for line in log.read(tmp_path / "run") if line["kind"] == "epoch"]
     # patience is 5 of 90 epochs, so 2 of 30: no error is better than the first, and every second epoch is a plateau
@@ -239,7 +237,7 @@ def test_late_switches_freeze_conv1_and_end_the_colour_noise(store: Path, small:
 
 
 def test_eight_pictures_can_be_learned_by_heart(store: Path, small: Recipe, tmp_path: Path) -> None:
-    still = {"crops": False, "mirror": False, "colour": 0.0, "share": 1}
+    still = {"crops": False, "mirror": False, "colour": 0.0, "pictures_per_crop": 1}
     late, steady = {"conv1_frozen": None}, {"kind": "Steps"}
     plain = small.replace(net=LIVELY | {"dropout": 0.0}, sgd=FAST, views=still, schedule=steady, late=late, epochs=25)
     train(store, tmp_path / "run", plain, precision="fp32", quiet=True)

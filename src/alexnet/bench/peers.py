@@ -19,7 +19,7 @@ class Stock(nn.Sequential):
     """The same layers (but for the norm within maps) of PyTorch's own modules, as anyone would write them."""
 
     def __init__(self, net: Net) -> None:
-        k, norm = net.kernels, net.lrn
+        k, norm = net.channels, net.lrn
         assert norm is not None
 
         def lrn() -> nn.Module:
@@ -49,7 +49,7 @@ def stock_learner(batch: int, compute: Compute) -> Callable[[], object]:
     """A training step of the stock net on ready views: fp32 on a CPU, and on a GPU as precise as ours."""
     net = RECIPES["source"].net
     assert isinstance(net, Net)
-    views = 60 * torch.randn(batch, 3, net.input, net.input, device=compute.device)
+    views = 60 * torch.randn(batch, 3, net.image_size, net.image_size, device=compute.device)
     labels = torch.randint(0, net.classes, (batch,), device=compute.device)
     narrow = compute.device.type == "cuda" and compute.precision == "bf16"
     return stock_step(Stock(net).to(compute.device), F.pad(views, (0, 3, 0, 3)), labels, narrow)

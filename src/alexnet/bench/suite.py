@@ -14,7 +14,7 @@ from torch import Tensor
 from alexnet.bench import timing
 from alexnet.bench.peers import Stock, per_picture, pillow_square, recoded, stock_learner, stock_norm
 from alexnet.bench.timing import Clock, Line, compared
-from alexnet.config.recipe import LRN, AnyNet, Net, Recipe, WithinMap
+from alexnet.config.recipe import LRN, AnyNet, Net, Recipe, SpatialLRN
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Compute, choose_compute, keep_pages
 from alexnet.core.errors import InputError
@@ -115,10 +115,10 @@ def lrn(clock: Clock, job: Job) -> Iterator[Line]:
                 torch.autograd.grad(response_norm(x, LRN(), 1), x, g)
 
             def within(x: Tensor = x, g: Tensor = g) -> None:
-                torch.autograd.grad(within_map_norm(x, WithinMap()), x, g)
+                torch.autograd.grad(within_map_norm(x, SpatialLRN()), x, g)
 
             def pooled(x: Tensor = x, g: Tensor = g) -> None:
-                wide, norm = x.float(), WithinMap()
+                wide, norm = x.float(), SpatialLRN()
                 s = norm.k + norm.alpha * F.avg_pool2d(wide.square(), norm.n, 1, norm.n // 2)
                 torch.autograd.grad((wide * s.pow(-norm.beta)).to(x.dtype), x, g)
 
@@ -138,10 +138,10 @@ def lrn(clock: Clock, job: Job) -> Iterator[Line]:
 def step(clock: Clock, job: Job) -> Iterator[Line]:
     """A training step on ready views, against a net of stock modules. Bound: its products at the best rate."""
     compute, recipe = clock.compute, RECIPES["source"]
-    plain = recipe.replace(net={"within": None})
+    plain = recipe.replace(net={"spatial_lrn": None})
     # First, as this process is still small: pages that the machine has to find are slow to come.
     default = timing.apart(clock, job.rounds, stock_learner, job.batch, compute)
-    views = 60 * torch.randn(job.batch, 3, recipe.net.input, recipe.net.input, device=compute.device)
+    views = 60 * torch.randn(job.batch, 3, recipe.net.image_size, recipe.net.image_size, device=compute.device)
     labels = torch.randint(0, recipe.net.classes, (job.batch,), device=compute.device)
     recipes = (plain, plain.replace(net={"lrn": None}), recipe)
     learn, learn_bare, learn_all = (learner(r, views, labels, compute) for r in recipes)
@@ -283,7 +283,9 @@ def learner(recipe: Recipe, views: Tensor, labels: Tensor, compute: Compute) -> 
     """A training step of ours on ready views; on a CUDA device captured, and from stored pictures."""
     net = compute.hold(build(recipe.net, 0)).train()
     momentum = optimizer.Momentum(net, recipe.sgd, compute.dtype)
-    transform = Transform(recipe.views, recipe.net.input, torch.zeros(256, 256, 3), torch.eye(3)).to(compute.device)
+    transform = Transform(recipe.views, recipe.net.image_size, torch.zeros(256, 256, 3), torch.eye(3)).to(
+        compute.device
+    )
     step, rates = Step(net, transform, momentum, compute, 0), schedule.learning_rates(recipe, 0.0, ())
     if compute.device.type == "cuda":
         take, count = maybe_capture(step), len(labels)

@@ -30,7 +30,7 @@ def summary(recipe: str = "paper", /, *, set_: Settings = (), json_: Json = Fals
     ]
     lines.append(["total", "", "", *(f"{n:,}" for n in totals.values())])
     heads = ["layer", "(W + 2P - F)/S + 1, rounded up", "output", "weights", "units", "multiply-adds"]
-    table(f"{recipe}: input 3 x {value.net.input} x {value.net.input}", heads, lines)
+    table(f"{recipe}: input 3 x {value.net.image_size} x {value.net.image_size}", heads, lines)
     for line in notes(value.net):
         print(line)
 

@@ -81,7 +81,7 @@ def train(
 
     Example: torchrun --nproc-per-node 2 -m alexnet train store run --towers-apart
 
-    Example: alexnet train birds run2 --from run --freeze conv1 conv2 --set sgd.rate=0.001 --set sgd.layer_rate.fc8=10
+    Example: alexnet train birds run2 --from run --freeze conv1 conv2 --set sgd.lr=0.001 --set sgd.layer_lr.fc8=10
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def train(
     layers
         Which of its layers; all of the same shape unless given, but for the last where the classes differ.
     freeze
-        Layers that stay as they start: sgd.layer_rate of 0. Other factors: --set sgd.layer_rate.conv1=0.1.
+        Layers that stay as they start: sgd.layer_lr of 0. Other factors: --set sgd.layer_lr.conv1=0.1.
     cache
         Where the pictures are kept decoded while training: on the device, in memory, or nowhere; auto takes what
         fits.
@@ -128,7 +128,7 @@ def train(
         raise InputError(f"--from {from_}: there is no run; name a folder that alexnet train made")
     if recipe or set_ or epochs is not None or seed is not None or freeze:
         value = chosen(recipe or (str(begun / "recipe.json") if begun else "source"), set_, epochs=epochs, seed=seed)
-        value = value.replace(sgd={"layer_rate": dict.fromkeys(freeze, 0.0)})
+        value = value.replace(sgd={"layer_lr": dict.fromkeys(freeze, 0.0)})
         if begun is from_ and not recipe:
             value = value.replace(start=None)
     final = train(

@@ -17,12 +17,17 @@ from alexnet.core.text import shorten
 MOST = 2**53  # of whole numbers: these are floats as well
 
 
-def note(default: Any, words: str, later: bool = False) -> Any:
-    """A field's default with the words that `alexnet recipe` prints beside it.
+def note(default: Any, words: str, later: bool = False, before: str = "") -> Any:
+    """Make a dataclass field of a recipe.
 
-    `later`: a digest does not see the field while it holds its default, so what was made before it came keeps its own.
+    Args:
+        default: The field's default.
+        words: What `alexnet recipe` prints beside it: the paper's section, and the reason.
+        later: Leave the field out of a digest while it holds its default, as a field must that comes after 0.2.0: so
+            the digests of all earlier recipes stay.
+        before: What alexnet 0.1.0 called the field.
     """
-    metadata = {"note": words, "later": later}
+    metadata = {"note": words, "later": later, "before": before}
     if isinstance(default, (dict, list)):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -42,7 +47,7 @@ def apply_changes(value: Any, changes: Mapping[str, Any], place: str) -> Any:
     for name, change in changes.items():
         full = f"{place}{name}"
         if name not in fields:
-            raise InputError(unknown_name(full, name, list(fields), place))
+            raise InputError(unknown_field(type(value), name, place))
         now = getattr(value, name)
         if isinstance(change, Mapping) and dataclasses.is_dataclass(now) and "kind" not in change:
             new[name] = apply_changes(now, change, f"{full}.")
@@ -81,23 +86,30 @@ def check_path(value: Any, names: list[str]) -> None:
             raise InputError(
                 f"recipe {'.'.join(names[:i])} is {show(value)} and has no field {name}; set it as a whole"
             )
-        fields = [f.name for f in dataclasses.fields(value)]
-        if name not in fields:
-            raise InputError(unknown_name(".".join(names[: i + 1]), name, fields, "".join(n + "." for n in names[:i])))
+        if name not in {f.name for f in dataclasses.fields(value)}:
+            raise InputError(unknown_field(type(value), name, "".join(n + "." for n in names[:i])))
         value = getattr(value, name)
 
 
-def to_plain(value: Any, later: bool = True) -> Any:
+def to_plain(value: Any, later: bool = True, before: bool = False) -> Any:
     """`value` as JSON's own types; a dataclass says which it is under "kind".
 
-    Without `later`, fields that came later are left out where they hold their default.
+    Without `later`, fields that came later are left out where they hold their default. With `before`, fields and
+    kinds have the names that alexnet 0.1.0 gave them.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         shown = [f for f in dataclasses.fields(value) if later or not (f.metadata["later"] and _unset(value, f))]
-        return {"kind": type(value).__name__} | {f.name: to_plain(getattr(value, f.name), later) for f in shown}
+        names = {f.name: (before and f.metadata["before"]) or f.name for f in shown}
+        plain = {names[f.name]: to_plain(getattr(value, f.name), later, before) for f in shown}
+        return {"kind": kind_before(type(value)) if before else type(value).__name__} | plain
     if isinstance(value, (tuple, list)):
-        return [to_plain(v, later) for v in value]
+        return [to_plain(v, later, before) for v in value]
     return value
+
+
+def kind_before(kind: type) -> str:
+    """What alexnet 0.1.0 called a kind of settings."""
+    return str(getattr(kind, "KIND_BEFORE", kind.__name__))
 
 
 def from_plain(value: Any, hint: Any, place: str) -> Any:
@@ -144,15 +156,19 @@ def _unset(value: Any, field: dataclasses.Field[Any]) -> bool:
 def _record(value: Mapping[str, Any], options: list[Any], place: str) -> Any:
     kinds = [o.__name__ for o in options]
     kind = value.get("kind", kinds[0])
+    kind = {kind_before(o): o.__name__ for o in options}.get(kind, kind) if isinstance(kind, str) else kind
     if kind not in kinds:
         raise InputError(f"recipe {place}.kind is {show(kind)}; it must be {' or '.join(kinds)}")
     base = options[kinds.index(kind)]()
-    changes = {n: v for n, v in value.items() if n != "kind"}
+    today = {f.metadata["before"]: f.name for f in dataclasses.fields(base) if f.metadata["before"]}
+    changes = {today.get(n, n): v for n, v in value.items() if n != "kind"}
+    if twice := next((n for n in value if today.get(n) in value), None):
+        raise InputError(f"recipe {place or 'file'} has {twice} and {today[twice]}, which are one field; leave one out")
     prefix = f"{place}." if place else ""
     fields = {f.name for f in dataclasses.fields(base)}
     for name in changes:
         if name not in fields:
-            raise InputError(unknown_name(f"{prefix}{name}", name, sorted(fields), prefix))
+            raise InputError(unknown_field(type(base), name, prefix))
     hints = typing.get_type_hints(type(base))
     return dataclasses.replace(base, **{n: from_plain(v, hints[n], f"{prefix}{n}") for n, v in changes.items()})
 
@@ -202,6 +218,14 @@ def _words(options: tuple[Any, ...]) -> str:
         else:
             words.append(names[option])
     return " or ".join(words)
+
+
+def unknown_field(kind: type, name: str, place: str) -> str:
+    """The line for a field that settings of a kind do not have; it names the one that had the name in 0.1.0."""
+    fields = dataclasses.fields(kind)
+    if today := next((f.name for f in fields if f.metadata["before"] == name), None):
+        return f"recipe field {place}{name} is called {place}{today} since alexnet 0.2.0"
+    return unknown_name(f"{place}{name}", name, [f.name for f in fields], place)
 
 
 def unknown_name(full: str, name: str, known: list[str], place: str, what: str = "recipe field") -> str:

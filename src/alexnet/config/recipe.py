@@ -18,7 +18,9 @@ class LRN:
     k: float = note(2.0, "3.3")
     alpha: float = note(1e-4, "3.3")
     beta: float = note(0.75, "3.3")
-    share: bool = note(False, "alpha divided by n, as the 2012 code does; the printed formula does not")
+    divide_alpha_by_n: bool = note(
+        False, "alpha divided by n, as the 2012 code does; the printed formula does not", before="share"
+    )
 
     def __post_init__(self) -> None:
         check_norm("lrn", self.n, self.k, self.alpha, self.beta)
@@ -26,12 +28,14 @@ class LRN:
     @property
     def a(self) -> float:
         """What multiplies the sum of squares."""
-        return self.alpha / self.n if self.share else self.alpha
+        return self.alpha / self.n if self.divide_alpha_by_n else self.alpha
 
 
 @dataclass(frozen=True)
-class WithinMap:
+class SpatialLRN:
     """Response normalisation over a square window of one map: in the 2012 code, not in the paper."""
+
+    KIND_BEFORE = "WithinMap"
 
     n: int = note(5, "2012 code, cnorm2: side of the window in units")
     k: float = note(1.0, "2012 code: fixed at 1")
@@ -39,7 +43,7 @@ class WithinMap:
     beta: float = note(0.75, "2012 code")
 
     def __post_init__(self) -> None:
-        check_norm("within", self.n, self.k, self.alpha, self.beta)
+        check_norm("spatial_lrn", self.n, self.k, self.alpha, self.beta)
 
     @property
     def a(self) -> float:
@@ -58,57 +62,75 @@ def check_norm(name: str, n: int, k: float, alpha: float, beta: float) -> None:
 class Net:
     """The network of figure 2. Widths count all towers together."""
 
-    input: int = note(224, "2: pixels a side of a view")
+    image_size: int = note(224, "2: pixels a side of a view", before="input")
     classes: int = note(1000, "2: taken from the store when training")
     towers: int = note(2, "3.2: groups of maps that meet only at conv3, fc6, fc7 and fc8")
-    kernels: tuple[int, ...] = note((96, 256, 384, 384, 256), "3.5: maps of conv1 to conv5")
-    sizes: tuple[int, ...] = note((11, 5, 3, 3, 3), "3.5: side of the kernels")
+    channels: tuple[int, ...] = note((96, 256, 384, 384, 256), "3.5: maps of conv1 to conv5", before="kernels")
+    kernel_sizes: tuple[int, ...] = note((11, 5, 3, 3, 3), "3.5: side of the kernels", before="sizes")
     stride: int = note(4, "3.5: of conv1; the others move by 1")
     hidden: int = note(4096, "3.5: units of fc6 and of fc7")
     activation: Literal["relu", "tanh", "logistic"] = note("relu", "3.1")
     lrn: LRN | None = note(LRN(), "3.3: after conv1 and conv2")
     lrn1_first: bool = note(False, "normalise conv1 before its activation, as the 2012 code does")
-    within: WithinMap | None = note(None, "a norm within each map after norm2, as the 2012 code has")
+    spatial_lrn: SpatialLRN | None = note(
+        None, "a norm within each map after norm2, as the 2012 code has", before="within"
+    )
     pool: int = note(3, "3.4: side of the pools; they move by 2, so 2 means no overlap")
     dropout: float = note(0.5, "4.2: after fc6 and fc7; probability of a zero")
     std: tuple[float, ...] = note((0.01,) * 8, "5: of the initial weights, conv1 to fc8")
-    ones: tuple[int, ...] = note((2, 4, 5, 6, 7), "5: layers whose biases start at 1")
-    talk: bool = note(True, "3.2: the towers meet before fc8; false, as in net 150 of 2012: there alone", later=True)
-    without: tuple[int, ...] = note((), "7: middle convolutions left out, of 3, 4 and 5", later=True)
+    bias_one_layers: tuple[int, ...] = note((2, 4, 5, 6, 7), "5: layers whose biases start at 1", before="ones")
+    cross_tower: bool = note(
+        True, "3.2: the towers meet before fc8; false, as in net 150 of 2012: there alone", later=True, before="talk"
+    )
+    skip: tuple[int, ...] = note((), "7: middle convolutions left out, of 3, 4 and 5", later=True, before="without")
     conv6: int = note(0, "6: maps of a sixth convolution over pool5, begun as conv5; 0: none", later=True)
 
     def __post_init__(self) -> None:
-        check(len(self.kernels) == 5, "net.kernels", self.kernels, "five widths, conv1 to conv5")
-        check(len(self.sizes) == 5, "net.sizes", self.sizes, "five kernel sides, conv1 to conv5")
-        check(min(self.sizes) > 0, "net.sizes", self.sizes, "1 or more each")
-        check(all(s % 2 for s in self.sizes[1:]), "net.sizes", self.sizes, "odd sides from conv2 on")
+        check(len(self.channels) == 5, "net.channels", self.channels, "five widths, conv1 to conv5")
+        check(len(self.kernel_sizes) == 5, "net.kernel_sizes", self.kernel_sizes, "five kernel sides, conv1 to conv5")
+        check(min(self.kernel_sizes) > 0, "net.kernel_sizes", self.kernel_sizes, "1 or more each")
+        check(
+            all(s % 2 for s in self.kernel_sizes[1:]), "net.kernel_sizes", self.kernel_sizes, "odd sides from conv2 on"
+        )
         check(len(self.std) == 8 and min(self.std) >= 0, "net.std", self.std, "eight values, 0 or more, conv1 to fc8")
-        check(set(self.ones) <= set(range(1, 9)), "net.ones", self.ones, "layers, 1 to 8")
+        check(
+            set(self.bias_one_layers) <= set(range(1, 9)), "net.bias_one_layers", self.bias_one_layers, "layers, 1 to 8"
+        )
         check(self.towers in (1, 2), "net.towers", self.towers, "1 or 2")
-        once = len(set(self.without)) == len(self.without) < 3 and set(self.without) <= {3, 4, 5}
-        check(once, "net.without", self.without, "at most two of 3, 4 and 5, each once")
+        once = len(set(self.skip)) == len(self.skip) < 3 and set(self.skip) <= {3, 4, 5}
+        check(once, "net.skip", self.skip, "at most two of 3, 4 and 5, each once")
         check(self.conv6 >= 0, "net.conv6", self.conv6, "0 (none) or more")
-        widths = (*self.kernels, self.hidden)
-        check(min(widths) > 0, "net.kernels, net.hidden", widths, "1 or more each")
+        widths = (*self.channels, self.hidden)
+        check(min(widths) > 0, "net.channels, net.hidden", widths, "1 or more each")
         check(
             all(w % self.towers == 0 for w in (*widths, self.conv6)),
-            "net.kernels, net.hidden, net.conv6",
+            "net.channels, net.hidden, net.conv6",
             (*widths, self.conv6),
             f"multiples of the {self.towers} towers",
         )
         check(0 <= self.dropout < 1, "net.dropout", self.dropout, "a probability below 1")
         check(self.classes >= 2, "net.classes", self.classes, "2 or more")
         check(self.pool >= 2 and self.stride >= 1, "net.pool, net.stride", (self.pool, self.stride), "2+ and 1+")
-        check(self.input >= self.sizes[0], "net.input", self.input, f"at least conv1's side, {self.sizes[0]}")
-        side = -(-(self.input - self.sizes[0]) // self.stride) + 1
+        check(
+            self.image_size >= self.kernel_sizes[0],
+            "net.image_size",
+            self.image_size,
+            f"at least conv1's side, {self.kernel_sizes[0]}",
+        )
+        side = -(-(self.image_size - self.kernel_sizes[0]) // self.stride) + 1
         for pool in ("pool1", "pool2", "pool5"):
-            check(side >= self.pool, "net.input", self.input, f"larger: {pool} of {self.pool} sees {side} units a side")
+            check(
+                side >= self.pool,
+                "net.image_size",
+                self.image_size,
+                f"larger: {pool} of {self.pool} sees {side} units a side",
+            )
             side = -(-(side - self.pool) // 2) + 1
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that have weights."""
-        middle = tuple(f"conv{i}" for i in (3, 4, 5) if i not in self.without)
+        middle = tuple(f"conv{i}" for i in (3, 4, 5) if i not in self.skip)
         return ("conv1", "conv2", *middle, *(("conv6",) if self.conv6 else ()), "fc6", "fc7", "fc8")
 
     @property
@@ -116,7 +138,7 @@ class Net:
         """The layers, each with weights, that see the maps of both towers (section 3.2: conv3, fc6, fc7 and fc8)."""
         return (
             (self.layers[2], *(n for n in self.layers[3:] if n in ("conv6", "fc6", "fc7", "fc8")))
-            if self.talk
+            if self.cross_tower
             else ("fc8",)
         )
 
@@ -124,40 +146,45 @@ class Net:
     def initial(self) -> dict[str, tuple[float, float]]:
         """Standard deviation of each layer's initial weights, and its initial biases (section 5)."""
         numbers = {name: 5 if name == "conv6" else int(name[-1]) for name in self.layers}
-        return {name: (self.std[i - 1], float(i in self.ones)) for name, i in numbers.items()}
+        return {name: (self.std[i - 1], float(i in self.bias_one_layers)) for name, i in numbers.items()}
 
 
 @dataclass(frozen=True)
 class CifarNet:
     """The small nets of 2012 for CIFAR-10: convolutions, locally connected layers, one fully connected."""
 
-    input: int = note(24, "2012: crop of 24 from 32")
+    image_size: int = note(24, "2012: crop of 24 from 32", before="input")
     classes: int = note(10, "taken from the store when training")
-    kernels: tuple[int, ...] = note((64, 64), "2012: maps of the 5 x 5 convolutions")
+    channels: tuple[int, ...] = note((64, 64), "2012: maps of the 5 x 5 convolutions", before="kernels")
     local: tuple[int, ...] = note((32, 32), "2012: maps of the 3 x 3 layers whose weights are not shared")
     pools: tuple[str, ...] = note(("max", "max"), "2012: 3 x 3, moving by 2, windows clipped at the border")
     activation: Literal["relu", "tanh", "logistic"] = note("relu", "2012")
     pool1_first: bool = note(False, "2012, cifar-18: conv1's activation comes after its pool")
-    norm: LRN | WithinMap | None = note(None, "2012: norm 1 and norm 2")
+    norm: LRN | SpatialLRN | None = note(None, "2012: norm 1 and norm 2")
     norm2_first: bool = note(True, "2012: norm 2 before pool 2 (norm 1 always follows pool 1)")
     std: tuple[float, ...] = note((1e-4, 0.01, 0.04, 0.04, 0.01), "2012: of the initial weights, layer by layer")
 
     def __post_init__(self) -> None:
-        layers = len(self.kernels) + len(self.local) + 1
-        widths = (*self.kernels, *self.local)
-        check(bool(self.kernels) and min(widths) > 0, "net.kernels, net.local", widths, "1 or more each")
+        layers = len(self.channels) + len(self.local) + 1
+        widths = (*self.channels, *self.local)
+        check(bool(self.channels) and min(widths) > 0, "net.channels, net.local", widths, "1 or more each")
         check(min(self.std, default=0) >= 0, "net.std", self.std, "0 or more each")
         check(len(self.std) == layers, "net.std", self.std, f"{layers} values, one a layer")
-        check(len(self.pools) == len(self.kernels), "net.pools", self.pools, "one for each of net.kernels")
+        check(len(self.pools) == len(self.channels), "net.pools", self.pools, "one for each of net.channels")
         check(all(p in ("max", "avg") for p in self.pools), "net.pools", self.pools, "max or avg")
         check(self.classes >= 2, "net.classes", self.classes, "2 or more")
-        check(self.input >= 2 ** (len(self.kernels) + 1), "net.input", self.input, "larger: each pool halves it")
+        check(
+            self.image_size >= 2 ** (len(self.channels) + 1),
+            "net.image_size",
+            self.image_size,
+            "larger: each pool halves it",
+        )
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that have weights."""
-        convolutions = [f"conv{i}" for i in range(1, len(self.kernels) + 1)]
-        local = [f"local{i}" for i in range(len(self.kernels) + 1, len(self.kernels) + len(self.local) + 1)]
+        convolutions = [f"conv{i}" for i in range(1, len(self.channels) + 1)]
+        local = [f"local{i}" for i in range(len(self.channels) + 1, len(self.channels) + len(self.local) + 1)]
         return (*convolutions, *local, "fc")
 
     @property
@@ -170,23 +197,28 @@ class CifarNet:
 class MlpNet:
     """A net of fully connected layers alone, which the claim `fc-conv` holds against convolutions; not the paper's."""
 
-    input: int = note(32, "pixels a side of a view")
+    image_size: int = note(32, "pixels a side of a view", before="input")
     classes: int = note(10, "taken from the store when training")
     hidden: tuple[int, ...] = note((1000, 1000), "units of the hidden layers, fc1 first")
     activation: Literal["relu", "tanh", "logistic"] = note("relu", "3.1")
     dropout: float = note(0.5, "4.2: after each hidden layer; probability of a zero")
     std: tuple[float, ...] = note((0.01, 0.01, 0.01), "5: of the initial weights, layer by layer")
-    ones: tuple[int, ...] = note((2,), "5: layers whose biases start at 1")
+    bias_one_layers: tuple[int, ...] = note((2,), "5: layers whose biases start at 1", before="ones")
 
     def __post_init__(self) -> None:
         layers = len(self.hidden) + 1
         check(min(self.hidden, default=0) > 0, "net.hidden", self.hidden, "one width or more, 1 or more each")
         check(min(self.std, default=0) >= 0, "net.std", self.std, "0 or more each")
         check(len(self.std) == layers, "net.std", self.std, f"{layers} values, one a layer")
-        check(set(self.ones) <= set(range(1, layers + 1)), "net.ones", self.ones, f"layers, 1 to {layers}")
+        check(
+            set(self.bias_one_layers) <= set(range(1, layers + 1)),
+            "net.bias_one_layers",
+            self.bias_one_layers,
+            f"layers, 1 to {layers}",
+        )
         check(0 <= self.dropout < 1, "net.dropout", self.dropout, "a probability below 1")
         check(self.classes >= 2, "net.classes", self.classes, "2 or more")
-        check(self.input >= 1, "net.input", self.input, "1 or more")
+        check(self.image_size >= 1, "net.image_size", self.image_size, "1 or more")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -197,7 +229,7 @@ class MlpNet:
     def initial(self) -> dict[str, tuple[float, float]]:
         """Standard deviation of each layer's initial weights, and its initial biases (section 5)."""
         both = zip(self.layers, self.std, strict=True)
-        return {name: (std, float(i in self.ones)) for i, (name, std) in enumerate(both, 1)}
+        return {name: (std, float(i in self.bias_one_layers)) for i, (name, std) in enumerate(both, 1)}
 
 
 AnyNet = Net | CifarNet | MlpNet
@@ -209,7 +241,9 @@ class Views:
 
     crops: bool = note(True, "4.1: random place; otherwise the centre")
     mirror: bool = note(True, "4.1: half of the views are mirrored")
-    share: int = note(1, "consecutive pictures that share crop and mirror; 32 in the 2012 code")
+    pictures_per_crop: int = note(
+        1, "consecutive pictures that share crop and mirror; 32 in the 2012 code", before="share"
+    )
     colour: float = note(0.1, "4.1: standard deviation of the colour noise's alpha; 0 is off")
     colour_scale: Literal["deviation", "eigenvalue"] = note(
         "deviation", "4.1 prints the eigenvalue, which on 0-255 pixels would be +-1,483; the code has its square root"
@@ -219,7 +253,7 @@ class Views:
     scale: float = note(1.0, "2: raw 0-255 pixels; anything but 1 is not the paper's (1/58 is today's habit)")
 
     def __post_init__(self) -> None:
-        check(self.share >= 1, "views.share", self.share, "1 or more pictures")
+        check(self.pictures_per_crop >= 1, "views.pictures_per_crop", self.pictures_per_crop, "1 or more pictures")
         check(self.colour >= 0, "views.colour", self.colour, "0 (off) or more")
         check(self.scale > 0, "views.scale", self.scale, "a positive factor")
 
@@ -230,27 +264,27 @@ class Sgd:
 
     batch: int = note(128, "5")
     momentum: float = note(0.9, "5")
-    rate: float = note(0.01, "5: of the weights, at the start")
-    bias_rate: float = note(0.01, "5: equal for all layers; the 2012 code doubles it for biases")
-    decay: float = note(0.0005, "5: of the weights")
-    bias_decay: float = note(0.0005, "5 prints one rule for all; the 2012 code does not decay biases")
-    layer_decay: dict[str, float] = note({}, "decay of single layers where it differs")
+    lr: float = note(0.01, "5: of the weights, at the start", before="rate")
+    bias_lr: float = note(0.01, "5: equal for all layers; the 2012 code doubles it for biases", before="bias_rate")
+    weight_decay: float = note(0.0005, "5: of the weights", before="decay")
+    bias_weight_decay: float = note(
+        0.0005, "5 prints one rule for all; the 2012 code does not decay biases", before="bias_decay"
+    )
+    layer_weight_decay: dict[str, float] = note({}, "decay of single layers where it differs", before="layer_decay")
     shuffle: Literal["once", "each epoch"] = note("each epoch", "not said; the 2012 code shuffles once, at preparation")
     lars: float | None = note(None, "not the paper's: You et al. 2017, trust coefficient of weights", later=True)
-    layer_rate: dict[str, float] = note(
-        {}, "factors on the rates of single layers, as 2012's fine-tuning; 0: frozen", later=True
+    layer_lr: dict[str, float] = note(
+        {}, "factors on the rates of single layers, as 2012's fine-tuning; 0: frozen", later=True, before="layer_rate"
     )
 
     def __post_init__(self) -> None:
         check(self.batch >= 1, "sgd.batch", self.batch, "1 or more pictures")
         check(0 <= self.momentum < 1, "sgd.momentum", self.momentum, "0 to 1, 1 excluded")
-        for name in ("rate", "bias_rate", "decay", "bias_decay"):
+        for name in ("lr", "bias_lr", "weight_decay", "bias_weight_decay"):
             value = getattr(self, name)
             check(0 <= value <= 1e9, f"sgd.{name}", value, "0 to a billion")
-        rates = tuple(self.layer_rate.values())
-        check(
-            all(0 <= r <= 1e9 for r in rates), "sgd.layer_rate", self.layer_rate, "factors of 0 (frozen) to a billion"
-        )
+        rates = tuple(self.layer_lr.values())
+        check(all(0 <= r <= 1e9 for r in rates), "sgd.layer_lr", self.layer_lr, "factors of 0 (frozen) to a billion")
         check(self.lars is None or 0 < self.lars <= 1, "sgd.lars", self.lars, "more than 0, at most 1; or null (off)")
 
 
@@ -261,30 +295,37 @@ class Plateau:
     factor: float = note(10.0, "5: by ten")
     drops: int = note(3, "5: three times before the end")
     patience: int = note(5, "epochs of `of` without a better error; 2012 judged by eye")
-    of: int = note(90, "5: roughly 90 cycles; patience shrinks with the epochs asked for")
+    of_epochs: int = note(90, "5: roughly 90 cycles; patience shrinks with the epochs asked for", before="of")
 
     def __post_init__(self) -> None:
         check(self.drops >= 0, "schedule.drops", self.drops, "0 or more")
         check(1 < self.factor <= 1e6, "schedule.factor", self.factor, "more than 1, at most a million")
-        check(self.of >= 1 and self.patience >= 1, "schedule.patience", self.patience, "1 or more epochs")
+        check(self.of_epochs >= 1 and self.patience >= 1, "schedule.patience", self.patience, "1 or more epochs")
 
 
 @dataclass(frozen=True)
 class Steps:
     """Divide the rates at given epochs of `of`; a run of other length meets them at the same fractions."""
 
-    at: tuple[float, ...] = note((), "epochs at which the weights' rate is divided")
+    milestones: tuple[float, ...] = note((), "epochs at which the weights' rate is divided", before="at")
     factor: float = note(10.0, "by this")
-    bias_at: tuple[float, ...] = note((), "the same for the biases' rate")
+    bias_milestones: tuple[float, ...] = note((), "the same for the biases' rate", before="bias_at")
     bias_factor: float = note(10.0, "by this")
-    of: int = note(90, "epochs that the numbers of this schedule refer to")
-    warm: float = note(0.0, "not the paper's: epochs of even growth from a tenth of the rates; 0: none", later=True)
+    of_epochs: int = note(90, "epochs that the numbers of this schedule refer to", before="of")
+    warmup_epochs: float = note(
+        0.0, "not the paper's: epochs of even growth from a tenth of the rates; 0: none", later=True, before="warm"
+    )
 
     def __post_init__(self) -> None:
-        check(self.of >= 1, "schedule.of", self.of, "1 or more epochs")
+        check(self.of_epochs >= 1, "schedule.of_epochs", self.of_epochs, "1 or more epochs")
         check(0 < self.factor <= 1e6, "schedule.factor", self.factor, "more than 0, at most a million")
         check(0 < self.bias_factor <= 1e6, "schedule.bias_factor", self.bias_factor, "more than 0, at most a million")
-        check(0 <= self.warm <= self.of, "schedule.warm", self.warm, f"0 (off) to the {self.of} epochs of schedule.of")
+        check(
+            0 <= self.warmup_epochs <= self.of_epochs,
+            "schedule.warmup_epochs",
+            self.warmup_epochs,
+            f"0 (off) to the {self.of_epochs} epochs of schedule.of_epochs",
+        )
 
 
 @dataclass(frozen=True)
@@ -293,11 +334,11 @@ class Late:
 
     colour_off: float | None = note(None, "2012 log: colour noise off")
     conv1_slow: float | None = note(None, "2012 log: conv1's rate set to conv1_rate")
-    conv1_rate: float = note(1e-5, "2012 log")
+    conv1_lr: float = note(1e-5, "2012 log", before="conv1_rate")
     conv1_frozen: float | None = note(None, "2012 log: conv1's rate set to 0")
 
     def __post_init__(self) -> None:
-        check(self.conv1_rate >= 0, "late.conv1_rate", self.conv1_rate, "0 or more")
+        check(self.conv1_lr >= 0, "late.conv1_lr", self.conv1_lr, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -326,7 +367,7 @@ class Recipe:
     def __post_init__(self) -> None:
         check(self.epochs >= 1, "epochs", self.epochs, "1 or more")
         check(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2^32 - 1")
-        named = {"sgd.layer_decay": self.sgd.layer_decay, "sgd.layer_rate": self.sgd.layer_rate}
+        named = {"sgd.layer_weight_decay": self.sgd.layer_weight_decay, "sgd.layer_lr": self.sgd.layer_lr}
         for field, layers in (named | {"start.layers": self.start.layers if self.start else ()}).items():
             for name in layers:
                 if name not in self.net.layers:
@@ -334,7 +375,10 @@ class Recipe:
                         overrides.unknown_name(f"{field}.{name}", name, list(self.net.layers), f"{field}.")
                     )
         check(
-            self.views.crops or self.views.share == 1, "views.share", self.views.share, "1 where views.crops is false"
+            self.views.crops or self.views.pictures_per_crop == 1,
+            "views.pictures_per_crop",
+            self.views.pictures_per_crop,
+            "1 where views.crops is false",
         )
 
     def replace(self, **changes: Any) -> Self:
@@ -347,8 +391,20 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that identify the recipe."""
+        return self._digest()
+
+    @property
+    def digest_before(self) -> str:
+        """The digest that alexnet 0.1.0 gave this recipe, when some fields had other names."""
+        return self._digest(before=True)
+
+    def has_digest(self, digest: str) -> bool:
+        """Whether a digest, of today or of alexnet 0.1.0, is this recipe's."""
+        return digest in (self.digest, self.digest_before)
+
+    def _digest(self, before: bool = False) -> str:
         same = Recipe.of(self.plain())  # 1 and 1.0 are the same rate
-        text = json.dumps(overrides.to_plain(same, later=False), sort_keys=True)
+        text = json.dumps(overrides.to_plain(same, later=False, before=before), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def plain(self) -> dict[str, Any]:
@@ -357,7 +413,7 @@ class Recipe:
 
     @classmethod
     def of(cls, plain: Any) -> Self:
-        """The recipe that `plain` was made from; raises InputError for anything else."""
+        """Read a recipe that `plain` made, here or in alexnet 0.1.0; raises InputError for anything else."""
         if not isinstance(plain, dict):
             raise InputError(f"a recipe is a JSON object; this is {overrides.show(plain)}")
         return cast(Self, overrides.from_plain(plain, cls, ""))

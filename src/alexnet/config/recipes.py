@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from alexnet.config import overrides
-from alexnet.config.recipe import LRN, CifarNet, Late, Recipe, Sgd, Steps, Views, WithinMap
+from alexnet.config.recipe import LRN, CifarNet, Late, Recipe, Sgd, SpatialLRN, Steps, Views
 from alexnet.core.errors import InputError
 from alexnet.core.text import shorten
 
@@ -12,66 +12,68 @@ paper = Recipe()
 
 # Net 145's layers with net 170's automatic schedule: rates fall by 250 in all, in three equal steps.
 source = paper.replace(
-    net={"lrn": {"share": True}, "lrn1_first": True, "within": WithinMap()}
+    net={"lrn": {"divide_alpha_by_n": True}, "lrn1_first": True, "spatial_lrn": SpatialLRN()}
     | {"std": (0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)},
-    views={"share": 32, "colour_shrink": True, "mean": "centre"},
-    sgd={"bias_rate": 0.02, "bias_decay": 0.0, "shuffle": "once"},
-    schedule=Steps(at=(23.75, 47.5, 71.25), factor=250 ** (1 / 3), bias_at=(47.5,), bias_factor=10.0, of=95),
+    views={"pictures_per_crop": 32, "colour_shrink": True, "mean": "centre"},
+    sgd={"bias_lr": 0.02, "bias_weight_decay": 0.0, "shuffle": "once"},
+    schedule=Steps(
+        milestones=(23.75, 47.5, 71.25), factor=250 ** (1 / 3), bias_milestones=(47.5,), bias_factor=10.0, of_epochs=95
+    ),
     late={"colour_off": 68.0, "conv1_frozen": 74.0},
     epochs=95,
 )
 
 # The contest run itself: what its author did by hand, at the epochs he wrote down.
 source_145 = source.replace(
-    schedule=Steps(at=(25.0, 51.0, 79.0), of=91),
+    schedule=Steps(milestones=(25.0, 51.0, 79.0), of_epochs=91),
     late={"colour_off": 67.0, "conv1_slow": 67.0, "conv1_frozen": 72.0},
     epochs=91,
 )
 
 # The same notes on net 170 at twice the batch and twice the rates: it "matches #170 exactly".
-batch_256 = source.replace(sgd={"batch": 256, "rate": 0.02, "bias_rate": 0.04})
+batch_256 = source.replace(sgd={"batch": 256, "lr": 0.02, "bias_lr": 0.04})
 
 # Not the paper's: batch 1,024 and up, for many devices at once. Trust coefficient, rate (2 at batch 1,024; 10 at 4,096)
 # and warm-up are those that You, Gitman & Ginsburg (2017) published for AlexNet. Their rate then falls as
 # (1 - progress)^2, on average to a third; source's steps, kept here, average 0.30. They scale the biases' rate as the
 # weights'; here it stays source's, which did as well in a small trial as one eight times as high: that is ours.
-large = source.replace(sgd={"batch": 1024, "rate": 2.0, "lars": 0.001}, schedule={"warm": 5.0})
+large = source.replace(sgd={"batch": 1024, "lr": 2.0, "lars": 0.001}, schedule={"warmup_epochs": 5.0})
 
 # Section 3.2's comparison: half the kernels, but conv5 and the fully connected layers kept whole.
-one_gpu = paper.replace(net={"towers": 1, "kernels": (48, 128, 192, 192, 256)})
+one_gpu = paper.replace(net={"towers": 1, "channels": (48, 128, 192, 192, 256)})
 
-cifar_views = {"share": 1, "colour": 0.0, "mean": "centre"}
+cifar_views = {"pictures_per_crop": 1, "colour": 0.0, "mean": "centre"}
 
-cifar_sgd = {"rate": 0.001, "bias_rate": 0.002, "decay": 0.004, "bias_decay": 0.0, "shuffle": "once"}
+cifar_sgd = {"lr": 0.001, "bias_lr": 0.002, "weight_decay": 0.004, "bias_weight_decay": 0.0, "shuffle": "once"}
 
 cifar_13 = Recipe(
     net=CifarNet(),
     views=Views(**cifar_views),  # type: ignore[arg-type]
-    sgd=Sgd(**cifar_sgd, layer_decay={"conv1": 0.0, "conv2": 0.0}),  # type: ignore[arg-type]
-    schedule=Steps(at=(500.0, 510.0), bias_at=(500.0, 510.0), of=520),
+    sgd=Sgd(**cifar_sgd, layer_weight_decay={"conv1": 0.0, "conv2": 0.0}),  # type: ignore[arg-type]
+    schedule=Steps(milestones=(500.0, 510.0), bias_milestones=(500.0, 510.0), of_epochs=520),
     epochs=520,
 )
 
 # The published pair differs in more than the norm: local3 has twice the maps and fc's decay is 0.01.
 cifar_11 = cifar_13.replace(
-    net={"norm": LRN(n=9, k=1.0, alpha=1e-3, share=True), "local": (64, 32)},
-    sgd={"layer_decay": {"fc": 0.01}},
+    net={"norm": LRN(n=9, k=1.0, alpha=1e-3, divide_alpha_by_n=True), "local": (64, 32)},
+    sgd={"layer_weight_decay": {"fc": 0.01}},
 )
 
 cifar_18 = cifar_13.replace(
     net=CifarNet(
-        input=32,
-        kernels=(32, 32, 64),
+        image_size=32,
+        channels=(32, 32, 64),
         local=(),
         pools=("max", "avg", "avg"),
         pool1_first=True,
-        norm=WithinMap(n=3, alpha=5e-5),
+        norm=SpatialLRN(n=3, alpha=5e-5),
         norm2_first=False,
         std=(1e-4, 0.01, 0.01, 0.01),
     ),
     views={"crops": False, "mirror": False},
-    sgd={"layer_decay": {"conv1": 0.004, "conv2": 0.004, "fc": 1.0}},
-    schedule=Steps(at=(120.0, 130.0), bias_at=(120.0, 130.0), of=140),
+    sgd={"layer_weight_decay": {"conv1": 0.004, "conv2": 0.004, "fc": 1.0}},
+    schedule=Steps(milestones=(120.0, 130.0), bias_milestones=(120.0, 130.0), of_epochs=140),
     epochs=140,
 )
 
@@ -80,7 +82,13 @@ cifar_18 = cifar_13.replace(
 # the multiply-adds. Initial weights grow as the inputs of a unit shrink, so that a layer passes on what the 2012 net's
 # does (std times the root of the inputs).
 tiny = source.replace(
-    net={"input": 56, "sizes": (5, 5, 3, 3, 3), "stride": 2, "kernels": (48, 128, 192, 192, 128), "hidden": 1024}
+    net={
+        "image_size": 56,
+        "kernel_sizes": (5, 5, 3, 3, 3),
+        "stride": 2,
+        "channels": (48, 128, 192, 192, 128),
+        "hidden": 1024,
+    }
     | {"std": (0.022, 0.014, 0.042, 0.042, 0.042, 0.028, 0.02, 0.02)},
     epochs=60,
 )
@@ -88,11 +96,11 @@ tiny = source.replace(
 # The main job's net: two towers and the real 224-pixel path, narrow enough to train in about a minute. Its layers see
 # a fifth of the inputs or fewer, so their initial weights are larger, to pass on as much as the large net's do.
 demo = source.replace(
-    net={"kernels": (16, 32, 48, 48, 32), "hidden": 256, "within": None}
+    net={"channels": (16, 32, 48, 48, 32), "hidden": 256, "spatial_lrn": None}
     | {"std": (0.01, 0.05, 0.05, 0.05, 0.05, 0.03, 0.05, 0.03)},
-    sgd={"batch": 16, "rate": 0.005, "bias_rate": 0.01},
-    views={"share": 1},
-    schedule=Steps(at=(13.0, 17.0), of=20),
+    sgd={"batch": 16, "lr": 0.005, "bias_lr": 0.01},
+    views={"pictures_per_crop": 1},
+    schedule=Steps(milestones=(13.0, 17.0), of_epochs=20),
     late=Late(),
     epochs=20,
 )

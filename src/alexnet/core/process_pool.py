@@ -101,7 +101,7 @@ class Worker:
             self.link, theirs = Pipe()
             with theirs:
                 self.process = subprocess.Popen(
-                    python_command("alexnet.core.process_pool", "work", theirs.fileno(), notes, self.place),
+                    python_command("alexnet.core.process_pool", "worker_main", theirs.fileno(), notes, self.place),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), notes),
@@ -168,7 +168,7 @@ def python_command(module: str, function: str, *own: object) -> list[str]:
     interpreter's other options and the caller's __main__ stay out of it.
     """
     code = "import json, sys; path, parent, *own = json.loads(sys.argv[1]); sys.path[:] = path; "
-    code += "from alexnet.core.process_pool import leave_with; leave_with(parent); "
+    code += "from alexnet.core.process_pool import exit_with_parent; exit_with_parent(parent); "
     code += f"from {module} import {function}; {function}(*own)"
     given = json.dumps([sys.path, os.getpid(), *own], default=str)  # a path may be a Path
     return [sys.executable, "-P", "-X", f"utf8={sys.flags.utf8_mode}", "-c", code, given]

@@ -54,7 +54,11 @@ class Transform:
         pictures share a crop, as in 2012, they are consecutive in the epoch, and `first` is the place of the first.
         """
         n, views = len(images), self.views
-        who = (torch.arange(n, device=images.device) + first) // views.share if views.share > 1 else ids
+        who = (
+            (torch.arange(n, device=images.device) + first) // views.pictures_per_crop
+            if views.pictures_per_crop > 1
+            else ids
+        )
         top = left = torch.full((n,), self.margin // 2, device=images.device)
         mirrored = torch.zeros(n, dtype=torch.bool, device=images.device)
         four = rng.words(seed, "crop", who, epoch)
@@ -134,4 +138,4 @@ def make_transform(
     length = eigenvalues.clamp(min=0)
     if recipe.views.colour_scale == "deviation":
         length = length.sqrt()
-    return Transform(recipe.views, recipe.net.input, mean.float(), (eigenvectors * length).float())
+    return Transform(recipe.views, recipe.net.image_size, mean.float(), (eigenvectors * length).float())

@@ -94,18 +94,18 @@ def sharding(mesh: Mesh, strategy: str, net: AnyNet) -> Sharding:
             axis.index,
             axis.size,
             axis.index,
-            conv3=partial(join, axis, f"join {first}") if net.talk else unchanged,
-            conv6=partial(join, axis, "join conv6") if net.talk else unchanged,
-            fc6=(lambda x, _: join(axis, "join fc6", x)) if net.talk else own,
-            fc7=partial(join, axis, "join fc7") if net.talk else unchanged,
+            conv3=partial(join, axis, f"join {first}") if net.cross_tower else unchanged,
+            conv6=partial(join, axis, "join conv6") if net.cross_tower else unchanged,
+            fc6=(lambda x, _: join(axis, "join fc6", x)) if net.cross_tower else own,
+            fc7=partial(join, axis, "join fc7") if net.cross_tower else unchanged,
             # Every process has all of fc8, and with it all of the gradient for what goes in.
             fc8=partial(join, axis, "join fc8", alike=True),
         )
         return Sharding(strategy, mesh, layout, {name: (n, axis) for name, n in outputs(net).items() if name != "fc8"})
     axis = mesh.replicas
-    if not net.talk:
+    if not net.cross_tower:
         raise InputError(
-            f"--{option_of(strategy)}: net.talk is false, and towers that do not meet are not shared by units"
+            f"--{option_of(strategy)}: net.cross_tower is false, and towers that do not meet are not shared by units"
         )
     if net.hidden % axis.size:
         raise InputError(
@@ -165,7 +165,7 @@ class Join(torch.autograd.Function):
         axis, dim, what, sizes, alike, own = ctx.given
         if alike:
             return g.narrow(dim, axis.index * own, own), *[None] * 5
-        return axis.scatter_sum(g, dim, what, sizes), *[None] * 5
+        return axis.reduce_scatter(g, dim, what, sizes), *[None] * 5
 
 
 class Logits(torch.autograd.Function):
@@ -185,7 +185,7 @@ class Logits(torch.autograd.Function):
         axis, pictures, shares = ctx.given
         if axis.size > 1:
             own = shares[axis.index]
-            g = torch.cat(axis.exchange(g.split(shares, 1), [(n, own) for n in pictures], "logits"))
+            g = torch.cat(axis.all_to_all(g.split(shares, 1), [(n, own) for n in pictures], "logits"))
         return g, None, None, None
 
 

@@ -16,8 +16,8 @@ def refusal(net: AnyNet, strategy: str, replicas: int, batch: int) -> str:
         return f"{strategy}: a way for AlexNet's layers, which a {type(net).__name__} lacks; only data is for it"
     if strategy == "towers" and isinstance(net, Net) and net.towers == 1:
         return "towers: net.towers is 1; it must be 2 to lie in processes of their own"
-    if strategy == "hybrid" and isinstance(net, Net) and not net.talk:
-        return "hybrid: net.talk is false; it must be true for layers to be shared out by units"
+    if strategy == "hybrid" and isinstance(net, Net) and not net.cross_tower:
+        return "hybrid: net.cross_tower is false; it must be true for layers to be shared out by units"
     if strategy == "hybrid" and isinstance(net, Net) and net.hidden % replicas:
         return f"hybrid: replicas is {replicas}; it must divide the {net.hidden} units of fc6 and fc7"
     return ""

@@ -40,13 +40,16 @@ def architecture(net: "AnyModel") -> "Figure":
     high = APART + 1.1 if towers > 1 else 1.25
     axes.set(xlim=(-0.55, len(shown) + 0.5), ylim=(-high - 1.15, high + 0.15))
 
-    spots = [_box(axes, 0, 0.0, 3, net.net.input, net.net.input, TOWERS[0])]
+    spots = [_box(axes, 0, 0.0, 3, net.net.image_size, net.net.image_size, TOWERS[0])]
     rows: list[list[tuple[float, float, float]]] = [spots]
     for x, layer in enumerate(shown, 1):
         parts = towers if x < len(shown) else 1
         middles = [APART, -APART] if parts == 2 else [0.0]
         rows.append(
-            [_box(axes, x, y, layer.maps // parts, layer.side, net.net.input, TOWERS[i]) for i, y in enumerate(middles)]
+            [
+                _box(axes, x, y, layer.maps // parts, layer.side, net.net.image_size, TOWERS[i])
+                for i, y in enumerate(middles)
+            ]
         )
         _lines(axes, rows[-2], rows[-1], meets(net, layer.name))
     for x, column in enumerate(

@@ -152,7 +152,7 @@ def evaluate_on_mesh(
         with mesh.raise_once():
             raise WorkFailed(
                 f"{' or '.join(map(str, folders))} gives NaN or infinity for {lost} of {len(pictures)} pictures: its "
-                "training went astray before this checkpoint; train again with a smaller --set sgd.rate"
+                "training went astray before this checkpoint; train again with a smaller --set sgd.lr"
             )
     count = views if views == 1 else max(len(v.places()) for v in taken)
     result = Evaluation(

@@ -55,8 +55,8 @@ class AlexNet(nn.Module):
         self.held = {name: layout.bounds_of(name, n) for name, n in whole.items()}
         size = {name: end - first for name, (first, end) in self.held.items()}
         self.towers = net.towers // layout.towers
-        self.overhang = layer_table.overhang(net.input, net.sizes[0], net.stride)
-        sizes = dict(zip(ALL_LAYERS, (*net.sizes, net.sizes[4]), strict=False))
+        self.overhang = layer_table.overhang(net.image_size, net.kernel_sizes[0], net.stride)
+        sizes = dict(zip(ALL_LAYERS, (*net.kernel_sizes, net.kernel_sizes[4]), strict=False))
         seen = 0
         for name in net.layers:
             groups = min(layer_table.groups(net, name), self.towers)
@@ -145,7 +145,7 @@ class AlexNet(nn.Module):
     def block(self, x: Tensor, number: int, each: bool) -> Iterator[tuple[str, Tensor]]:
         """What follows conv1 and conv2: activation and norm (section 3.5; net 145 has norm 1 first), and the pool."""
         net, norm_first = self.net, number == 1 and self.net.lrn1_first
-        within = net.within if number == 2 else None
+        within = net.spatial_lrn if number == 2 else None
         relu: Relu = "after" if norm_first else "before"
         if not each and net.lrn and net.activation == "relu":
             if not within:
@@ -201,5 +201,5 @@ class AlexNet(nn.Module):
 
 def outputs(net: Net) -> dict[str, int]:
     """The maps or units of the whole layers that have weights."""
-    all_ = dict(zip(ALL_LAYERS, (*net.kernels, net.conv6, net.hidden, net.hidden, net.classes), strict=True))
+    all_ = dict(zip(ALL_LAYERS, (*net.channels, net.conv6, net.hidden, net.hidden, net.classes), strict=True))
     return {name: all_[name] for name in net.layers}

@@ -39,11 +39,11 @@ class Cifar(nn.Module):
         super().__init__()
         self.net = net = net or CifarNet()
         self.activate = ACTIVATIONS[net.activation]
-        seen, side = 3, net.input
-        for i, maps in enumerate(net.kernels, 1):
+        seen, side = 3, net.image_size
+        for i, maps in enumerate(net.channels, 1):
             self.add_module(f"conv{i}", nn.Conv2d(seen, maps, 5, padding=2))
             seen, side = maps, layer_table.output_side(side, 3, 2)
-        for i, maps in enumerate(net.local, len(net.kernels) + 1):
+        for i, maps in enumerate(net.local, len(net.channels) + 1):
             self.add_module(f"local{i}", Local(side, seen, maps))
             seen = maps
         self.fc = nn.Linear(seen * side * side, net.classes)
@@ -86,7 +86,7 @@ class Cifar(nn.Module):
 def order(net: CifarNet) -> list[str]:
     """The layers by name, first to last: where each norm and the first activation stand differs between the nets."""
     names: list[str] = []
-    for i in range(1, len(net.kernels) + 1):
+    for i in range(1, len(net.channels) + 1):
         norm = [f"norm{i}"] if net.norm and i <= 2 else []
         names.append(f"conv{i}")
         if i == 1 and net.pool1_first:
@@ -95,7 +95,7 @@ def order(net: CifarNet) -> list[str]:
             names += [f"relu{i}", *norm, f"pool{i}"]
         else:
             names += [f"relu{i}", f"pool{i}", *norm]
-    for i in range(len(net.kernels) + 1, len(net.kernels) + len(net.local) + 1):
+    for i in range(len(net.channels) + 1, len(net.channels) + len(net.local) + 1):
         names += [f"local{i}", f"relu{i}"]
     return [*names, "fc"]
 

@@ -51,8 +51,10 @@ def layers_of(net: AnyNet) -> list[Layer]:
 def alexnet_walk(net: Net) -> list[Layer]:
     """The layers of figure 2; conv2, conv4 and conv5 see only the maps of their own tower (section 3.5)."""
     layers: list[Layer] = []
-    side, seen = net.input, 3
-    for i, (maps, size) in enumerate(zip((*net.kernels, net.conv6), (*net.sizes, net.sizes[4]), strict=True), 1):
+    side, seen = net.image_size, 3
+    for i, (maps, size) in enumerate(
+        zip((*net.channels, net.conv6), (*net.kernel_sizes, net.kernel_sizes[4]), strict=True), 1
+    ):
         name = f"conv{i}"
         if name in net.layers:
             stride, padding = (net.stride, 0) if i == 1 else (1, size // 2)
@@ -76,12 +78,12 @@ def groups(net: Net, layer: str) -> int:
 def cifar_walk(net: CifarNet) -> list[Layer]:
     """The layers of the 2012 code's CIFAR-10 files."""
     layers: list[Layer] = []
-    side, seen = net.input, 3
-    for i, maps in enumerate(net.kernels, 1):
+    side, seen = net.image_size, 3
+    for i, maps in enumerate(net.channels, 1):
         layers.append(_shared(f"conv{i}", side, seen, maps, 5, 1, 2, 1))
         layers.append(_pool(f"pool{i}", layers[-1].side, maps, 3))
         side, seen = layers[-1].side, maps
-    for i, maps in enumerate(net.local, len(net.kernels) + 1):
+    for i, maps in enumerate(net.local, len(net.channels) + 1):
         fan_in = 9 * seen
         words = f"{formula(side, 3, 1, 1)}, weights not shared"
         layers.append(
@@ -94,7 +96,7 @@ def cifar_walk(net: CifarNet) -> list[Layer]:
 
 def mlp_walk(net: MlpNet) -> list[Layer]:
     """Fully connected layers, of which the first sees all pixels in their three colours."""
-    widths = (3 * net.input**2, *net.hidden, net.classes)
+    widths = (3 * net.image_size**2, *net.hidden, net.classes)
     return [_full(name, *pair) for name, pair in zip(net.layers, pairwise(widths), strict=True)]
 
 

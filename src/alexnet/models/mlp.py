@@ -30,7 +30,7 @@ class Mlp(nn.Module):
         self.seed, self.position = seed, 0
         self.step: int | Tensor = 0
         self.activate = ACTIVATIONS[net.activation]
-        widths = (3 * net.input**2, *net.hidden, net.classes)
+        widths = (3 * net.image_size**2, *net.hidden, net.classes)
         for name, (inputs, outputs) in zip(net.layers, pairwise(widths), strict=True):
             self.add_module(name, nn.Linear(inputs, outputs))
         initialise(self, net.initial, seed)

@@ -1,4 +1,4 @@
-"""The CPU forms of cpu.cpp, for tensors: each is `plain`'s of the same name, in one pass and on all threads."""
+"""The CPU forms of cpu.cpp, for tensors: each is `reference`'s of the same name, in one pass and on all threads."""
 
 import ctypes
 import functools
@@ -16,7 +16,7 @@ WIDEST = 9  # maps or units in a window: with 4 lanes a wider one would reach pa
 
 
 def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
-    """As plain.norm_forward, for beta 0.75; the result is in channels-last memory."""
+    """As reference.norm_forward, for beta 0.75; the result is in channels-last memory."""
     x = _last(x)
     y = torch.empty_like(x)
     _call("norm_forward", _narrow(x), x, y, byref(_across(x, towers, n, k, a, beta, relu)))
@@ -24,7 +24,7 @@ def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float
 
 
 def norm_backward(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
-    """As plain.norm_backward."""
+    """As reference.norm_backward."""
     g, x = _last(g), _last(x)
     dx = torch.empty_like(x)
     _call("norm_backward", _narrow(x), g, x, dx, byref(_across(x, towers, n, k, a, beta, relu)))
@@ -32,7 +32,7 @@ def norm_backward(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float,
 
 
 def within_forward(x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
-    """As plain.within_forward, for beta 0.75; the result is in channels-last memory."""
+    """As reference.within_forward, for beta 0.75; the result is in channels-last memory."""
     x = _last(x)
     y = torch.empty_like(x)
     _call("within_forward", _narrow(x), x, y, byref(_within(x, n, k, a, beta)))
@@ -40,7 +40,7 @@ def within_forward(x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor
 
 
 def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
-    """As plain.within_backward."""
+    """As reference.within_backward."""
     g, x = _last(g), _last(x)
     dx = torch.empty_like(x)
     _call("within_backward", _narrow(x), g, x, dx, byref(_within(x, n, k, a, beta)))
@@ -50,7 +50,7 @@ def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: floa
 def momentum(
     w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, finite: Tensor, rate: float, mu: float, decay: float
 ) -> None:
-    """As plain.momentum, in one pass; all of one dense layout."""
+    """As reference.momentum, in one pass; all of one dense layout."""
     threads = torch.get_num_threads()
     _call("momentum", _narrow(g), w, v, g, shadow, finite, w.numel(), rate, mu, decay, threads)
 
@@ -74,7 +74,7 @@ def cut(
     factor: float,
     dtype: torch.dtype,
 ) -> Tensor:
-    """As plain.cut, in one pass."""
+    """As reference.cut, in one pass."""
     n, side = images.shape[:2]
     views = torch.empty(n, size, size, 3, dtype=dtype, device=images.device)
     images, top, left, mirrored, mean = (t.contiguous() for t in (images, top, left, mirrored, mean))

@@ -14,7 +14,7 @@ NARROW = (torch.float32, torch.bfloat16)
 
 
 def best(*tensors: Tensor) -> Any:
-    """The module whose forms are fastest for tensors on one device: `plain`, or one with the same functions."""
+    """The module whose forms are fastest for tensors on one device: `reference`, or one with the same functions."""
     if watched():
         return reference
     device = tensors[0].device

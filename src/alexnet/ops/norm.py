@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.config.recipe import LRN, WithinMap
+from alexnet.config.recipe import LRN, SpatialLRN
 from alexnet.ops import cpu, reference
 from alexnet.ops.dispatch import best
 
@@ -21,7 +21,8 @@ Form = Callable[..., Tensor]
 def response_norm(x: Tensor, norm: LRN, towers: int, relu: Relu = "") -> Tensor:
     """x (N, C, H, W) normalised across maps; a tower's windows end at its own first and last map.
 
-    ``b_i = a_i / (k + alpha sum_j a_j^2)^beta``, j within n/2 maps of i; alpha is divided by n if ``norm.share``.
+    ``b_i = a_i / (k + alpha sum_j a_j^2)^beta``, j within n/2 maps of i; alpha is divided by n if the
+    recipe says so.
     `relu` takes in the ReLU that stands before or after the norm: the same numbers in fewer passes over memory.
     """
     forward, backward = forms(x, "norm", norm)
@@ -39,7 +40,7 @@ def pooled_norm(x: Tensor, norm: LRN, towers: int, relu: Relu, size: int) -> Ten
     return PooledNorm.apply(x, form, (*numbers(x, norm, towers, relu), size))  # type: ignore[no-untyped-call]
 
 
-def within_map_norm(x: Tensor, norm: WithinMap) -> Tensor:
+def within_map_norm(x: Tensor, norm: SpatialLRN) -> Tensor:
     """x (N, C, H, W) normalised over a window of n x n units of its own map, clipped at the border."""
     forward, backward = forms(x, "within", norm)
     return ResponseNorm.apply(x, forward, backward, (norm.n, norm.k, norm.a, norm.beta))  # type: ignore[no-untyped-call]
@@ -54,7 +55,7 @@ def numbers(x: Tensor, norm: LRN, towers: int, relu: Relu) -> tuple[Any, ...]:
     return towers, norm.n, norm.k, norm.a, norm.beta, relu
 
 
-def forms(x: Tensor, what: str, norm: LRN | WithinMap) -> tuple[Form, Form]:
+def forms(x: Tensor, what: str, norm: LRN | SpatialLRN) -> tuple[Form, Form]:
     """The forward and backward form for x: the fastest that takes these numbers."""
     module = best(x)
     if module is cpu and (norm.beta != 0.75 or norm.n > cpu.WIDEST):

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
 from alexnet.reporting.paper_tables import TABLES, PaperRow
 from alexnet.runs import log as runlog
@@ -220,7 +221,7 @@ def _single(run: Path, final: Mapping[str, Any]) -> dict[str, Any]:
     drawn = " The pictures are drawn by program." if known.get("store_kind") == "builtin" else ""
     small = "" if imagenet(known) else " A small-scale result, not ImageNet."
     epochs = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
-    scale = f"{data}views of {recipe['net']['input']} pixels, {epochs}.{drawn}{small} Seed: {recipe['seed']}."
+    scale = f"{data}views of {Recipe.of(recipe).net.image_size} pixels, {epochs}.{drawn}{small} Seed: {recipe['seed']}."
     errors = [percent(final["top1"]), percent(final["top5"])]
     return line(f"ours, recipe {record['name']}", errors, f"{scale} Run {run.name}.")
 

@@ -92,7 +92,7 @@ def recipe_of(run: Path) -> tuple[str, Recipe]:
     try:
         recipe = Recipe.of(record["recipe"])
         name = str(record["name"])
-        same = record["digest"] == recipe.digest
+        same = recipe.has_digest(record["digest"])
     except (KeyError, TypeError):
         raise InputError(f"{run / 'recipe.json'} is not a run's recipe: it lacks name, digest or recipe") from None
     if not same:
@@ -128,7 +128,7 @@ def transform_of(run: Path, recipe: Recipe) -> Transform:
     try:
         tensors = safetensors.torch.load(data)
         mean, *components = (tensors[name] for name in ("mean", "eigenvalues", "eigenvectors"))
-        fit = mean.dim() == 3 and mean.shape[0] == mean.shape[1] >= recipe.net.input
+        fit = mean.dim() == 3 and mean.shape[0] == mean.shape[1] >= recipe.net.image_size
         if not fit or [tuple(t.shape) for t in (mean[0, 0], *components)] != [(3,), (3,), (3, 3)]:
             raise ValueError
     except (SafetensorError, KeyError, ValueError):

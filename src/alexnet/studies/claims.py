@@ -1,6 +1,6 @@
 """What the paper claims, in the order of its sections: arms that differ from a base recipe, and what should differ.
 
-An arm is what `Recipe.but` takes. An expectation says of which arm a measure is larger; the paper's number stands
+An arm is what `Recipe.replace` takes. An expectation says of which arm a measure is larger; the paper's number stands
 beside it in the measure's unit (0.014 is 1.4 points of error). Numbers of "the 2012 log" are from the comments in the
 released parameter files, top-1 / top-5 with ten views on ILSVRC-2012's validation set unless said otherwise.
 """
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from alexnet.config import overrides
-from alexnet.config.recipe import LRN, MlpNet, Net, Recipe, Steps, WithinMap
+from alexnet.config.recipe import LRN, MlpNet, Net, Recipe, SpatialLRN, Steps
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
 from alexnet.models import layer_table
@@ -30,27 +30,33 @@ def with_top5(more: str, less: str, paper: tuple[float, float], log: tuple[float
 def half(base: Recipe) -> Mapping[str, Any]:
     """Section 3.2's net of one GPU: one tower of half the kernels, but conv5 whole."""
     assert isinstance(base.net, Net)
-    kernels = base.net.kernels
-    return {"net": {"towers": 1, "kernels": (*(k // 2 for k in kernels[:4]), kernels[4])}}
+    kernels = base.net.channels
+    return {"net": {"towers": 1, "channels": (*(k // 2 for k in kernels[:4]), kernels[4])}}
 
 
 def undecayed(base: Recipe) -> Mapping[str, Any]:
     """No weight decay anywhere."""
-    return {"sgd": {"decay": 0.0, "bias_decay": 0.0, "layer_decay": dict.fromkeys(base.sgd.layer_decay, 0.0)}}
+    return {
+        "sgd": {
+            "weight_decay": 0.0,
+            "bias_weight_decay": 0.0,
+            "layer_weight_decay": dict.fromkeys(base.sgd.layer_weight_decay, 0.0),
+        }
+    }
 
 
 def six(base: Recipe) -> Mapping[str, Any]:
     """Table 2's CNN*: a sixth convolution over pool5, as wide as conv5 (2012 code, net 146)."""
     assert isinstance(base.net, Net)
-    return {"net": {"conv6": base.net.kernels[4]}}
+    return {"net": {"conv6": base.net.channels[4]}}
 
 
 def tuned(base: Recipe) -> Mapping[str, Any]:
     """The same, and the first rates of net 146-2012-2011: a tenth, a hundredth in conv1, the whole in fc8."""
     rates = {
-        "rate": base.sgd.rate / 10,
-        "bias_rate": base.sgd.bias_rate / 10,
-        "layer_rate": {"conv1": 0.1, "fc8": 10.0},
+        "lr": base.sgd.lr / 10,
+        "bias_lr": base.sgd.bias_lr / 10,
+        "layer_lr": {"conv1": 0.1, "fc8": 10.0},
     }
     return {**six(base), "sgd": rates}
 
@@ -58,7 +64,7 @@ def tuned(base: Recipe) -> Mapping[str, Any]:
 def unhurried(base: Recipe) -> Mapping[str, Any]:
     """No momentum, and rates that move a weight as far in the long run."""
     far = 1 / (1 - base.sgd.momentum)
-    return {"sgd": {"momentum": 0.0, "rate": base.sgd.rate * far, "bias_rate": base.sgd.bias_rate * far}}
+    return {"sgd": {"momentum": 0.0, "lr": base.sgd.lr * far, "bias_lr": base.sgd.bias_lr * far}}
 
 
 def dense(base: Recipe) -> Mapping[str, Any]:
@@ -71,12 +77,12 @@ def dense(base: Recipe) -> Mapping[str, Any]:
     wanted = sum(layer.weights for layer in layers)
 
     def wide(width: int) -> MlpNet:
-        return MlpNet(net.input, net.classes, (width, width), net.activation, getattr(net, "dropout", 0.0))
+        return MlpNet(net.image_size, net.classes, (width, width), net.activation, getattr(net, "dropout", 0.0))
 
     def weights(net: MlpNet) -> int:
         return sum(layer.weights for layer in layer_table.layers_of(net))
 
-    half = (3 * net.input**2 + net.classes + 2) / 2  # width^2 + 2 half width + classes are the weights
+    half = (3 * net.image_size**2 + net.classes + 2) / 2  # width^2 + 2 half width + classes are the weights
     width = max(1, math.floor(math.sqrt(half**2 + wanted - net.classes) - half))
     made = min((wide(width), wide(width + 1)), key=lambda net: abs(weights(net) - wanted))
     if isinstance(net, MlpNet) or abs(weights(made) / wanted - 1) > 0.01:
@@ -88,12 +94,12 @@ def dense(base: Recipe) -> Mapping[str, Any]:
         net.std[i] * math.sqrt(fan_in(layers[i]) / fan_in(layer))
         for i, layer in zip((0, -2, -1), layer_table.layers_of(made), strict=True)
     ]
-    firsts = getattr(net, "ones", ())
+    firsts = getattr(net, "bias_one_layers", ())
     ones = [i for i, like in enumerate((1, len(layers) - 1, len(layers)), 1) if like in firsts]
-    decay = {name: value for name, value in base.sgd.layer_decay.items() if name in made.layers}
+    decay = {name: value for name, value in base.sgd.layer_weight_decay.items() if name in made.layers}
     return {
-        "net": replace(made, std=tuple(std), ones=tuple(ones)),
-        "sgd": replace(base.sgd, layer_decay=decay),
+        "net": replace(made, std=tuple(std), bias_one_layers=tuple(ones)),
+        "sgd": replace(base.sgd, layer_weight_decay=decay),
         "late": {"conv1_slow": None, "conv1_frozen": None},
     }
 
@@ -105,7 +111,7 @@ def fan_in(layer: layer_table.Layer) -> int:
 
 def started(std: tuple[float, ...] | None, ones: tuple[int, ...], scale: float) -> Changes:
     """One corner of the factorial of `init`: None is the base recipe's own std."""
-    return {"net": ({"std": std} if std else {}) | {"ones": ones}, "views": {"scale": scale}}
+    return {"net": ({"std": std} if std else {}) | {"bias_one_layers": ones}, "views": {"scale": scale}}
 
 
 CENTRE = {"crops": False, "mirror": False}
@@ -116,7 +122,7 @@ PRINTED, ONES = (0.01,) * 8, (2, 4, 5, 6, 7)
 # two best and not tried further.
 FIGURE_1 = RECIPES["cifar-13"].replace(
     views=CENTRE,
-    sgd={"decay": 0.0, "layer_decay": {"conv1": 0.0, "conv2": 0.0}},
+    sgd={"weight_decay": 0.0, "layer_weight_decay": {"conv1": 0.0, "conv2": 0.0}},
     schedule=Steps(),
     epochs=40,
 )
@@ -134,8 +140,8 @@ ALL = (
         "CIFAR-10 six times faster than an equivalent network with tanh neurons (dashed line).",
         paper="6 times", log="not in the release", base=FIGURE_1,
         arms={
-            "relu": {"net": {"activation": "relu"}, "sgd": {"rate": 0.002, "bias_rate": 0.004}},
-            "tanh": {"net": {"activation": "tanh"}, "sgd": {"rate": 0.006, "bias_rate": 0.012}},
+            "relu": {"net": {"activation": "relu"}, "sgd": {"lr": 0.002, "bias_lr": 0.004}},
+            "tanh": {"net": {"activation": "tanh"}, "sgd": {"lr": 0.006, "bias_lr": 0.012}},
         },
         expects=(Expect("tanh", "relu", "until", paper=6.0, ratio=True),), until=UNTIL,
         notes=(
@@ -160,7 +166,7 @@ ALL = (
         "columns", "3.2; 2012 log",
         "Not in the paper: what the towers gain by talking at all.",
         paper="none", log="1.16 / 1.12 points (net 150, two columns that never talk: 41.83 / 19.33)", shape=True,
-        arms={"talking": {}, "never talking": {"net": {"talk": False}}},
+        arms={"talking": {}, "never talking": {"net": {"cross_tower": False}}},
         expects=with_top5("never talking", "talking", (0.0116, 0.0112), (0.0116, 0.0112)),
         notes=("Towers that never talk have half the weights in conv3, fc6 and fc7.",),
     ),
@@ -169,9 +175,11 @@ ALL = (
         "Response normalization reduces our top-1 and top-5 error rates by 1.4% and 1.2%, respectively.",
         paper="1.4 / 1.2 points", log="1.37 / 1.15 points (net 148: 42.03 / 19.36)", shape=True,
         arms={
-            "normalised": {"net": {"lrn": LRN(), "lrn1_first": False, "within": None}},
-            "none": {"net": {"lrn": None, "lrn1_first": False, "within": None}},
-            "as net 145": {"net": {"lrn": LRN(share=True), "lrn1_first": True, "within": WithinMap()}},
+            "normalised": {"net": {"lrn": LRN(), "lrn1_first": False, "spatial_lrn": None}},
+            "none": {"net": {"lrn": None, "lrn1_first": False, "spatial_lrn": None}},
+            "as net 145": {
+                "net": {"lrn": LRN(divide_alpha_by_n=True), "lrn1_first": True, "spatial_lrn": SpatialLRN()}
+            },
         },
         expects=(
             *with_top5("none", "normalised", (0.014, 0.012), None),
@@ -188,10 +196,10 @@ ALL = (
         paper="2 points (13 and 11 %)", log="titles of the two files: 13 % and 11 %", base=RECIPES["cifar-13"],
         arms={
             "none": {},
-            "normalised": {"net": {"norm": LRN(n=9, k=1.0, alpha=1e-3, share=True)}},
+            "normalised": {"net": {"norm": LRN(n=9, k=1.0, alpha=1e-3, divide_alpha_by_n=True)}},
             "as published": {
-                "net": {"norm": LRN(n=9, k=1.0, alpha=1e-3, share=True), "local": (64, 32)},
-                "sgd": {"layer_decay": {"fc": 0.01}},
+                "net": {"norm": LRN(n=9, k=1.0, alpha=1e-3, divide_alpha_by_n=True), "local": (64, 32)},
+                "sgd": {"layer_weight_decay": {"fc": 0.01}},
             },
         },
         expects=(
@@ -231,7 +239,7 @@ ALL = (
         "depth", "7",
         "Removing any of the middle layers results in a loss of about 2% for the top-1 performance of the network.",
         paper="about 2 points", log="not in the release", shape=True,
-        arms={"whole": {}} | {f"no conv{i}": {"net": {"without": (i,)}} for i in (3, 4)},
+        arms={"whole": {}} | {f"no conv{i}": {"net": {"skip": (i,)}} for i in (3, 4)},
         expects=tuple(Expect(f"no conv{i}", "whole", "top1", paper=0.02) for i in (3, 4)),
         notes=(
             "Without conv3 the towers meet before conv4. conv5 stays: without it fc6 would grow by half.",
@@ -258,8 +266,8 @@ ALL = (
         "smaller networks.",
         paper="substantial", log="not in the release", room=True,
         arms={
-            "crops and mirrors": {"views": {"crops": True, "mirror": True, "share": 1}},
-            "centre alone": {"views": CENTRE | {"share": 1}},
+            "crops and mirrors": {"views": {"crops": True, "mirror": True, "pictures_per_crop": 1}},
+            "centre alone": {"views": CENTRE | {"pictures_per_crop": 1}},
         },
         expects=(
             Expect("centre alone", "crops and mirrors", "gap"),
@@ -398,7 +406,7 @@ ALL = (
 CLAIMS = {claim.name: claim for claim in ALL}
 
 # AlexNet's shape for 32-pixel pictures: tiny's, but conv1 moves by one, so the maps are 24, 12 and 6 units a side.
-LITTLE = RECIPES["tiny"].replace(net={"input": 28, "stride": 1})
+LITTLE = RECIPES["tiny"].replace(net={"image_size": 28, "stride": 1})
 
 
 def claims_named(names: Sequence[str]) -> list[Claim]:

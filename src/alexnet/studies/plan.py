@@ -78,9 +78,9 @@ def plan(
     arms = claims.arms(claim, base)
     for recipe in arms.values():
         check_fit(f"of claim {claim.name}", recipe, store)
-    if claim.room and base.net.input >= store.side:
+    if claim.room and base.net.image_size >= store.side:
         raise InputError(
-            f"claim {claim.name} is about crops, and views of {base.net.input} pixels leave no room in the "
+            f"claim {claim.name} is about crops, and views of {base.net.image_size} pixels leave no room in the "
             f"{store.side} of store {store.path}; give another --recipe"
         )
     for e in claim.expects:

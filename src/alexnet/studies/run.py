@@ -116,7 +116,9 @@ class StudyWork:
 
     def folder(self, recipe: Recipe) -> Path:
         """Where the run of a recipe lies."""
-        return self.out / "runs" / f"{recipe.digest}-{self.compute.precision}"
+        names = (f"{digest}-{self.compute.precision}" for digest in (recipe.digest, recipe.digest_before))
+        today, before = (self.out / "runs" / name for name in names)
+        return before if run.is_run(before) and not run.is_run(today) else today
 
     @property
     def folders(self) -> list[Path]:

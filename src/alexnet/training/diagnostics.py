@@ -46,7 +46,7 @@ def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> l
 
     input_std: of the net's input numbers; logit_std: of a logit from picture to picture. Both as they are now.
     """
-    net, rate = recipe.net, recipe.sgd.rate
+    net, rate = recipe.net, recipe.sgd.lr
     lines = [
         f"the loss has stayed at or above ln({net.classes}) = {math.log(net.classes):.3f} for {steps} steps: the net "
         f"gives every picture much the same answer (input std {input_std:.3g}, a logit's std between pictures "
@@ -62,8 +62,11 @@ def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> l
             f"  initial weights: {', '.join(weak)}: each passes on less than half of what it does in the 2012 code "
             "(std times the root of the inputs a unit sees). Try --recipe source, or a larger net.std there"
         )
-    if isinstance(net, Net) and not {2, 4, 5, 6, 7} <= set(net.ones):
-        lines.append(f"  biases: net.ones is {list(net.ones)}; section 5 starts conv2, 4, 5, fc6 and fc7 at 1")
+    if isinstance(net, Net) and not {2, 4, 5, 6, 7} <= set(net.bias_one_layers):
+        lines.append(
+            f"  biases: net.bias_one_layers is {list(net.bias_one_layers)}; "
+            "section 5 starts conv2, 4, 5, fc6 and fc7 at 1"
+        )
     if not 0.003 <= rate <= 0.03 and isinstance(net, Net):
         lines.append(f"  rate: {rate:g}; section 5 starts at 0.01")
     if len(lines) == 1:
@@ -92,9 +95,9 @@ def describe_not_finite(names: Sequence[str]) -> str:
 
 def not_a_number(what: str, step: int, recipe: Recipe, good: str = "") -> str:
     """The line for a loss or a weight that is NaN or infinite; `good`: the last good epoch's checkpoint, if any."""
-    rate = recipe.sgd.rate
+    rate = recipe.sgd.lr
     stands = f"checkpoint {good}, of the last good epoch, stands" if good else "no good epoch has a checkpoint"
     return (
         f"{what} at step {step} (rate {rate:g}, batch {recipe.sgd.batch}); {stands}. "
-        f"Try --set sgd.rate={rate / 3:.2g} in a new run folder"
+        f"Try --set sgd.lr={rate / 3:.2g} in a new run folder"
     )

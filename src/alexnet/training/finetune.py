@@ -49,7 +49,7 @@ def plan_start(folder: Path, recipe: Recipe, store: Store, layers: Sequence[str]
 def load_layers(folder: Path, begun: Start) -> dict[str, Tensor]:
     """The weights that a run starts from, by name; raises InputError where the folder does not hold them now."""
     _, recipe = run.recipe_of(folder)
-    if (recipe.digest, run.environment_of(folder)["store_digest"]) != (begun.recipe, begun.store):
+    if not (recipe.has_digest(begun.recipe) and run.environment_of(folder)["store_digest"] == begun.store):
         raise InputError(f"run {folder} is not the one to start from: recipe {begun.recipe} on store {begun.store}")
     at = [path for path in checkpoint.list_checkpoints(folder) if checkpoint.step_and_attempt(path)[0] == begun.step]
     if not at:

@@ -94,12 +94,16 @@ class Momentum:
         rate = rates.weights if kind == "weight" else rates.biases
         if layer == "conv1" and rates.conv1 is not None:
             rate = min(rate, rates.conv1)
-        return rate * self.sgd.layer_rate.get(layer, 1.0), self.decay(name)
+        return rate * self.sgd.layer_lr.get(layer, 1.0), self.decay(name)
 
     def decay(self, name: str) -> float:
         """The decay of one parameter."""
         layer, kind = name.split(".")
-        return self.sgd.bias_decay if kind == "bias" else self.sgd.layer_decay.get(layer, self.sgd.decay)
+        return (
+            self.sgd.bias_weight_decay
+            if kind == "bias"
+            else self.sgd.layer_weight_decay.get(layer, self.sgd.weight_decay)
+        )
 
 
 def square(x: Tensor) -> Tensor:

@@ -20,26 +20,26 @@ class LearningRates:
 def learning_rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> LearningRates:
     """The rates at `progress` (0 to 1) of the run, given the validation error after each epoch so far."""
     sgd, schedule = recipe.sgd, recipe.schedule
-    epoch = progress * schedule.of
+    epoch = progress * schedule.of_epochs
     if isinstance(schedule, Steps):
         heat = warmup_factor(schedule, epoch)
-        weights = heat * sgd.rate / schedule.factor ** sum(at <= epoch for at in schedule.at)
-        biases = heat * sgd.bias_rate / schedule.bias_factor ** sum(at <= epoch for at in schedule.bias_at)
+        weights = heat * sgd.lr / schedule.factor ** sum(at <= epoch for at in schedule.milestones)
+        biases = heat * sgd.bias_lr / schedule.bias_factor ** sum(at <= epoch for at in schedule.bias_milestones)
     else:
         down = schedule.factor ** min(schedule.drops, plateaus(errors, patience(schedule, recipe.epochs)))
-        weights, biases = sgd.rate / down, sgd.bias_rate / down
+        weights, biases = sgd.lr / down, sgd.bias_lr / down
     return LearningRates(weights, biases, _conv1(recipe.late, epoch))
 
 
 def warmup_factor(schedule: Steps, epoch: float) -> float:
     """The part of the rates that is in force: it grows evenly from COLD to 1 while the schedule warms up."""
-    return 1.0 if epoch >= schedule.warm else COLD + (1 - COLD) * epoch / schedule.warm
+    return 1.0 if epoch >= schedule.warmup_epochs else COLD + (1 - COLD) * epoch / schedule.warmup_epochs
 
 
 def colour_noise_on(recipe: Recipe, progress: float) -> bool:
     """Whether colour noise is still on: the 2012 runs switched it off late."""
     off = recipe.late.colour_off
-    return off is None or progress * recipe.schedule.of < off
+    return off is None or progress * recipe.schedule.of_epochs < off
 
 
 def finished(recipe: Recipe, errors: Sequence[float]) -> bool:
@@ -50,7 +50,7 @@ def finished(recipe: Recipe, errors: Sequence[float]) -> bool:
 
 def patience(schedule: Plateau, epochs: int) -> int:
     """Epochs without a better error that make a plateau, in a run of `epochs`."""
-    return max(1, round(schedule.patience * epochs / schedule.of))
+    return max(1, round(schedule.patience * epochs / schedule.of_epochs))
 
 
 def plateaus(errors: Sequence[float], patience: int) -> int:
@@ -67,5 +67,5 @@ def _conv1(late: Late, epoch: float) -> float | None:
     if late.conv1_frozen is not None and epoch >= late.conv1_frozen:
         return 0.0
     if late.conv1_slow is not None and epoch >= late.conv1_slow:
-        return late.conv1_rate
+        return late.conv1_lr
     return None

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,8 @@ def fresh(given: TrainOptions, recipe: Recipe, store: Store) -> Start:
     found = starting.plan_start(
         given.start, recipe, store, given.layers or (recipe.start.layers if recipe.start else ())
     )
-    if recipe.start and recipe.start != found:
+    before = replace(found, recipe=run.recipe_of(given.start)[1].digest_before)  # as a recipe of alexnet 0.1.0 has it
+    if recipe.start and recipe.start not in (found, before):
         raise InputError(f"run {given.start} is not what the recipe starts from: {overrides.show(recipe.start)}")
     return found
 
@@ -159,7 +160,7 @@ def check_fit(name: str, recipe: Recipe, store: Store) -> None:
     """Raise InputError where the store lacks pictures to validate on, or they do not suit the views."""
     if not {"val", "test"} & store.splits.keys():
         raise InputError(f"store {store.path} has no val split to watch training on; prepare it with --val-fraction")
-    view, side = recipe.net.input, store.side
+    view, side = recipe.net.image_size, store.side
     if view > side or 2 * view <= side:
         raise InputError(
             f"recipe {name} takes views of {view} pixels, and store {store.path} holds pictures of {side}: take "
@@ -189,7 +190,7 @@ def options(field: str) -> str:
     """What on the command line may have changed a field of the recipe."""
     if field in ("epochs", "seed"):
         return f"--{field}"
-    return f"--set {field}, or the --recipe {'or --freeze ' * (field == 'sgd.layer_rate')}that changes it"
+    return f"--set {field}, or the --recipe {'or --freeze ' * (field == 'sgd.layer_lr')}that changes it"
 
 
 def otherwise(folder: Path, before: Recipe, recipe: Recipe, store: Store) -> str:

@@ -58,7 +58,7 @@ def train(
     `until`: end after the first epoch whose training error is no higher, ten views included.
 
     `start`: a run whose newest weights a new run begins with (section 6): its `layers`, or all of the same name and
-    shape, but for the last where the classes differ. The recipe says which, in `start`; `sgd.layer_rate` scales the
+    shape, but for the last where the classes differ. The recipe says which, in `start`; `sgd.layer_lr` scales the
     rates of single layers, and 0 freezes them.
 
     Raises InputError for what does not fit, WorkFailed if the loss is no number or a peer is lost, and

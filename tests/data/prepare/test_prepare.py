@@ -267,7 +267,7 @@ def test_store_inside_its_source_is_refused(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"side": 0}, {"side": 100000}, {"form": "png"}, {"val_fraction": 1.0}, {"jobs": 0}, {"seed": -1}]
+    "options", [{"side": 0}, {"side": 100000}, {"format": "png"}, {"val_fraction": 1.0}, {"jobs": 0}, {"seed": -1}]
 )
 def test_unusable_options_are_refused_by_name_and_value(options: dict[str, int], tree: Tree, tmp_path: Path) -> None:
     ((name, value),) = options.items()
