@@ -71,14 +71,16 @@ def poisoned(store: Path, folder: Path, recipe: Any, strategy: str, step: int, v
     from alexnet.core.device import choose_compute
     from alexnet.core.errors import WorkFailed
     from alexnet.distributed.mesh import open_mesh
-    from alexnet.training.setup import TrainOptions, begin
+    from alexnet.training.options import TrainOptions
+    from alexnet.training.setup import Request, begin
     from alexnet.training.train import loop
 
     compute, last = choose_compute("cpu", "fp32"), os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1)
-    given = TrainOptions(store, recipe, None, False)
+    options = TrainOptions(workers=1, cache="none").replace({"strategy": strategy})
+    request = Request(store, folder, recipe, options)
     with (
         open_mesh(compute.device, 2 if strategy == "towers" else 1, PATIENCE) as mesh,
-        begin(mesh, given, folder, compute, "fp32", strategy, 1, 1, "none") as training,
+        begin(mesh, request, compute) as training,
         training.log(quiet=True) as log,
     ):
 
@@ -88,7 +90,7 @@ def poisoned(store: Path, folder: Path, recipe: Any, strategy: str, step: int, v
                     training.net.state_dict()["conv3.weight"][0, 0, 0, 0] = value
 
         try:
-            loop(training, log, poison, 600, 2)
+            loop(training, log, poison)
         except WorkFailed as error:
             return str(error), not error.elsewhere, training.step
     raise AssertionError("it went on to the end")
@@ -98,13 +100,15 @@ def counted(store: Path, folder: Path, recipe: Any, strategy: str, steps: int) -
     """The bytes that this process sends in some steps, by what for."""
     from alexnet.core.device import choose_compute
     from alexnet.distributed.mesh import open_mesh
-    from alexnet.training.setup import TrainOptions, begin
+    from alexnet.training.options import TrainOptions
+    from alexnet.training.setup import Request, begin
 
     compute = choose_compute("cpu", "fp32")
-    given = TrainOptions(store, recipe, None, False)
+    options = TrainOptions(workers=1, cache="none").replace({"strategy": strategy})
+    request = Request(store, folder, recipe, options)
     with (
         open_mesh(compute.device, 2 if strategy == "towers" else 1, PATIENCE) as mesh,
-        begin(mesh, given, folder, compute, "fp32", strategy, 1, 1, "none") as training,
+        begin(mesh, request, compute) as training,
     ):
         batches = training.batches()
         mesh.replicas.sent.clear()

@@ -13,10 +13,23 @@ if TYPE_CHECKING:
     from alexnet.inference.evaluate import evaluate as evaluate
     from alexnet.inference.predict import predict as predict
     from alexnet.models.alexnet import AlexNet as AlexNet
-    from alexnet.runs.checkpoint import load as load
+    from alexnet.runs.run import Run as Run
+    from alexnet.runs.run import load as load
     from alexnet.training.train import train as train
 
-__all__ = ["RECIPES", "AlexNet", "Recipe", "Store", "__version__", "evaluate", "load", "predict", "prepare", "train"]
+__all__ = [
+    "RECIPES",
+    "AlexNet",
+    "Recipe",
+    "Run",
+    "Store",
+    "__version__",
+    "evaluate",
+    "load",
+    "predict",
+    "prepare",
+    "train",
+]
 
 # Where each public name lives: read on first use, so that importing the package does not import torch.
 _HOMES = {
@@ -25,7 +38,8 @@ _HOMES = {
     "Recipe": "config.recipe",
     "Store": "data.store",
     "evaluate": "inference.evaluate",
-    "load": "runs.checkpoint",
+    "Run": "runs.run",
+    "load": "runs.run",
     "predict": "inference.predict",
     "prepare": "data.prepare.prepare",
     "train": "training.train",

@@ -102,7 +102,9 @@ def test_large_is_source_but_for_batch_rate_lars_and_warm_up() -> None:
 
 numbers = st.floats(0, 1e6, allow_nan=False)
 rates = st.floats(1e-6, 1e3)
-lrns = st.builds(LRN, n=st.sampled_from([1, 3, 5, 9]), k=rates, alpha=rates, beta=rates, divide_alpha_by_n=st.booleans())
+lrns = st.builds(
+    LRN, n=st.sampled_from([1, 3, 5, 9]), k=rates, alpha=rates, beta=rates, divide_alpha_by_n=st.booleans()
+)
 spatial_lrns = st.builds(SpatialLRN, n=st.sampled_from([1, 3, 5]), k=rates, alpha=rates, beta=rates)
 nets = st.builds(
     Net,
@@ -128,12 +130,12 @@ recipes = st.builds(Recipe, net=mlps) | st.builds(
     views=st.builds(Views, colour=numbers, scale=rates, mean=st.sampled_from(["place", "centre"])),
     sgd=st.builds(
         Sgd,
-        rate=numbers,
-        layer_decay=st.dictionaries(st.sampled_from(["conv1", "conv2"]), numbers),
+        lr=numbers,
+        layer_weight_decay=st.dictionaries(st.sampled_from(["conv1", "conv2"]), numbers),
         lars=st.none() | st.floats(1e-6, 1),
     ),
     schedule=st.builds(Plateau, patience=st.integers(1, 50))
-    | st.builds(Steps, at=st.lists(numbers, max_size=4).map(tuple), warm=st.floats(0, 90)),
+    | st.builds(Steps, milestones=st.lists(numbers, max_size=4).map(tuple), warmup_epochs=st.floats(0, 90)),
     late=st.builds(Late, colour_off=st.none() | numbers, conv1_frozen=st.none() | numbers),
     seed=st.integers(0, 2**32 - 1),
 )

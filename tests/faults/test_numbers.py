@@ -18,7 +18,8 @@ from alexnet.core.errors import WorkFailed
 from alexnet.distributed.mesh import Mesh
 from alexnet.runs import checkpoint
 from alexnet.runs import log as runlog
-from alexnet.training.setup import TrainOptions, begin
+from alexnet.training.options import TrainOptions
+from alexnet.training.setup import Request, begin
 from alexnet.training.train import loop
 
 Count = Callable[..., None]
@@ -57,10 +58,11 @@ def test_a_number_that_is_lost_in_training_stops_it_at_that_step_and_is_never_sa
     """
     if frozen:
         small = small.replace(sgd={"layer_lr": {"conv3": 0.0}})
-    given, compute = TrainOptions(store, small.replace(epochs=40), None, False), choose_compute("cpu", "fp32")
+    compute = choose_compute("cpu", "fp32")
     run = tmp_path / "run"
+    request = Request(store, run, small.replace(epochs=40), TrainOptions(workers=1, cache="none", save_every=every))
     with (
-        begin(Mesh(), given, run, compute, "fp32", "data", 1, 1, "none") as training,
+        begin(Mesh(), request, compute) as training,
         training.log(quiet=True) as log,
     ):
 
@@ -74,7 +76,7 @@ def test_a_number_that_is_lost_in_training_stops_it_at_that_step_and_is_never_sa
         if frozen and part == "velocity" and every:
             last, said = 8, "the velocity of conv3.weight holds NaN or infinity at step 8"
         with pytest.raises(WorkFailed, match=rf"{said}|conv\d.weight.* holds? NaN or infinity at step {last} \("):
-            loop(training, log, poison, every, 2)
+            loop(training, log, poison)
         assert training.step == last
     newest = checkpoint.list_checkpoints(run)[-1]
     kept = (checkpoint.read_tensors(newest, name) for name in checkpoint.FILES)
@@ -88,15 +90,16 @@ def test_a_loss_that_is_no_number_stops_the_run_at_its_step(
     store: Path, small: Recipe, tmp_path: Path, count: Count, value: float
 ) -> None:
     """2012 code, convnet.py:138-142: exit on NaN or infinity."""
-    given, compute = TrainOptions(store, small, None, False), choose_compute("cpu", "fp32")
+    compute = choose_compute("cpu", "fp32")
+    request = Request(store, tmp_path / "run", small, TrainOptions(workers=1, cache="none"))
     with (
-        begin(Mesh(), given, tmp_path / "run", compute, "fp32", "data", 1, 1, "none") as training,
+        begin(Mesh(), request, compute) as training,
         training.log(quiet=True) as log,
     ):
         take = training.take
         training.take = lambda *of: replace(take(*of), loss=torch.tensor(value))  # type: ignore[assignment]
         with pytest.raises(WorkFailed, match=rf"the loss is {value} at step 0 \(.*; no good epoch has a checkpoint\."):
-            loop(training, log, lambda *_: None, 600, 2)
+            loop(training, log, lambda *_: None)
     assert not checkpoint.list_checkpoints(tmp_path / "run")
     count(f"a loss of {value}", injected=1, survived=1)
 
@@ -110,10 +113,11 @@ def test_an_epoch_whose_validation_is_no_number_is_no_checkpoint_and_none_of_its
     A signal in the validation saves before its result is known. What was saved within the epoch stays, to be looked
     at, and says what it is.
     """
-    given, compute = TrainOptions(store, small.replace(epochs=40), None, False), choose_compute("cpu", "fp32")
+    compute = choose_compute("cpu", "fp32")
     run = tmp_path / "run"
+    request = Request(store, run, small.replace(epochs=40), TrainOptions(workers=1, cache="none", keep=0))
     with (
-        begin(Mesh(), given, run, compute, "fp32", "data", 1, 1, "none") as training,
+        begin(Mesh(), request, compute) as training,
         training.log(quiet=True) as log,
     ):
 
@@ -122,14 +126,14 @@ def test_an_epoch_whose_validation_is_no_number_is_no_checkpoint_and_none_of_its
                 weight = training.net.state_dict()["fc8.weight"]
                 kept = weight.clone()
                 weight.fill_(3e38)
-                training.save(0)
+                training.save()
                 if training.step < 4 * epoch:
                     weight.copy_(kept)
 
         words = rf"the validation loss of epoch {epoch} is nan at step {4 * epoch} \(.*\); "
         words += f"checkpoint {good}, of the last good epoch, stands" if good else "no good epoch has a checkpoint"
         with pytest.raises(WorkFailed, match=words):
-            loop(training, log, astray, 600, 0)
+            loop(training, log, astray)
     assert [path.name for path in checkpoint.list_checkpoints(run)] == [
         *([good] if good else []),
         f"{4 * epoch - 1:08d}",

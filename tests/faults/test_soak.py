@@ -18,7 +18,7 @@ from alexnet.data.prepare.prepare import prepare
 from alexnet.distributed.mesh import Mesh
 from alexnet.runs import checkpoint
 from alexnet.runs import log as runlog
-from alexnet.training.setup import TrainOptions, begin
+from alexnet.training.setup import Request, begin
 from alexnet.training.train import loop
 
 Count = Callable[..., None]
@@ -67,9 +67,9 @@ def test_a_long_training_keeps_its_memory_its_files_its_log_and_its_pace(
     recipe = Recipe.of(
         {"net": net, "schedule": {"kind": "Steps"}, "sgd": {"batch": BATCH, "lr": 1e-5}, "epochs": epochs}
     )
-    given, compute = TrainOptions(tiny, recipe, None, False), choose_compute("cpu", "fp32")
+    request, compute = Request(tiny, run, recipe), choose_compute("cpu", "fp32")
     with (
-        begin(Mesh(), given, run, compute, "fp32", "data", 1, 2, "auto") as training,
+        begin(Mesh(), request, compute) as training,
         training.log(quiet=True) as log,
     ):
 
@@ -77,7 +77,7 @@ def test_a_long_training_keeps_its_memory_its_files_its_log_and_its_pace(
             if training.step == (len(samples) + 1) * steps // 50:
                 samples.append(Sample.at(training.step))
 
-        loop(training, log, look, 600, 2)
+        loop(training, log, look)
     assert len(samples) == 50
     assert [checkpoint.step_and_attempt(path)[0] for path in checkpoint.list_checkpoints(run)] == [steps - 250, steps]
     early, late = samples[5:10], samples[-5:]  # what comes before is warming up

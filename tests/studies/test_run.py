@@ -17,9 +17,8 @@ from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
 from alexnet.inference.evaluate import evaluate
 from alexnet.models.layer_table import layers_of
-from alexnet.runs import folder as run
 from alexnet.runs import log
-from alexnet.runs.folder import recipe_of
+from alexnet.runs.run import Run
 from alexnet.studies import measures, plan
 from alexnet.studies import run as study
 from alexnet.studies.claims import CLAIMS
@@ -94,7 +93,7 @@ def test_full_layers_are_held_against_convolutions_at_equal_weights(little: Path
     (found,) = study.study(["fc-conv"], little, out, seeds=2, epochs=1, **QUICK)
     assert found["verdict"] in ("holds", "does not hold", "not shown")
     assert None not in found["expects"][0]["differences"]
-    recipes = [recipe_of(out / found["arms"][arm]["runs"][0])[1] for arm in ("convolutional", "fully connected")]
+    recipes = [Run(out / found["arms"][arm]["runs"][0]).recipe for arm in ("convolutional", "fully connected")]
     assert {recipe.net.classes for recipe in recipes} == {len(Store(little).classes)}
     convolutional, full = (sum(layer.weights for layer in layers_of(recipe.net)) for recipe in recipes)
     assert full == pytest.approx(convolutional, rel=0.005)
@@ -204,12 +203,12 @@ def test_a_pre_trained_net_starts_from_its_own_seeds_first_training(
     out = tmp_path / "out"
     (found,) = study.study(["pretrain"], two, out, brief, seeds=2, pretrain_on=store, **QUICK)
     for seed, (name, other) in enumerate(zip(found["arms"]["CNN*"]["runs"], found["arms"]["CNN"]["runs"], strict=True)):
-        _, recipe = run.recipe_of(out / name)
-        first = Path(run.environment_of(out / name)["start"])
+        recipe = Run(out / name).recipe
+        first = Run(Run(out / name).environment["start"])
         assert recipe.start is not None
         assert recipe.start.layers == recipe.net.layers[:-1]
-        assert (recipe.start.recipe, recipe.start.store) == (run.recipe_of(first)[1].digest, Store(store).digest)
-        assert recipe.seed == run.recipe_of(first)[1].seed == run.recipe_of(out / other)[1].seed == seed
+        assert (recipe.start.recipe, recipe.start.store) == (first.recipe.digest, Store(store).digest)
+        assert recipe.seed == first.recipe.seed == Run(out / other).recipe.seed == seed
     assert study.study(["pretrain"], two, out, brief, seeds=2, pretrain_on=store, **QUICK) == [found]
 
 

@@ -16,7 +16,7 @@ from alexnet.core.errors import InputError
 from alexnet.data.store import Store
 from alexnet.models.build import build
 from alexnet.runs import checkpoint
-from alexnet.runs import folder as run
+from alexnet.runs.run import Run
 from alexnet.training.finetune import plan_start
 from alexnet.training.train import train
 
@@ -31,7 +31,7 @@ def test_layers_that_do_not_learn_are_the_other_runs_to_the_bit(
     """Taken, frozen: those of the run; taken, slow: near; fresh: those that the seed draws."""
     rates = {"conv1": 0.0, "conv2": 0.0, "fc7": 0.1, "fc8": 0.0}
     recipe = small.replace(sgd={"layer_lr": rates}, epochs=1, seed=4)
-    train(two, tmp_path / "tuned", recipe, start=run, precision="fp32", quiet=True)
+    train(two, tmp_path / "tuned", recipe, from_run=run, precision="fp32", quiet=True)
     before, after = weights(run), weights(tmp_path / "tuned")
     for layer in ("conv1", "conv2"):
         assert torch.equal(before[f"{layer}.weight"], after[f"{layer}.weight"])
@@ -44,32 +44,30 @@ def test_layers_that_do_not_learn_are_the_other_runs_to_the_bit(
 
 
 def test_the_recipe_says_what_was_taken(run: Path, store: Path, two: Path, small: Recipe, tmp_path: Path) -> None:
-    train(two, tmp_path / "tuned", small.replace(epochs=1), start=run, layers=["conv1"], precision="fp32", quiet=True)
-    _, recipe = recipe_of(tmp_path / "tuned")
+    train(
+        two, tmp_path / "tuned", small.replace(epochs=1), from_run=run, layers=["conv1"], precision="fp32", quiet=True
+    )
+    recipe = Run(tmp_path / "tuned").recipe
     assert recipe.start is not None
     assert (recipe.start.recipe, recipe.start.store) == (small.digest, Store(store).digest)
     assert (recipe.start.step, recipe.start.layers) == (12, ("conv1",))
     assert recipe.digest != recipe.replace(start=None).digest
 
 
-def recipe_of(folder: Path) -> tuple[str, Recipe]:
-    return run.recipe_of(folder)
-
-
 def test_the_last_layer_is_taken_where_the_classes_are_the_same(
     run: Path, store: Path, two: Path, small: Recipe
 ) -> None:
-    assert plan_start(run, small, Store(store)).layers == small.net.layers
-    assert plan_start(run, small, Store(two)).layers == small.net.layers[:-1]
+    assert plan_start(Run(run), small, Store(store)).layers == small.net.layers
+    assert plan_start(Run(run), small, Store(two)).layers == small.net.layers[:-1]
     wider = small.replace(net={"hidden": 32})
-    assert plan_start(run, wider, Store(store)).layers == ("conv1", "conv2", "conv3", "conv4", "conv5")
+    assert plan_start(Run(run), wider, Store(store)).layers == ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
 def test_one_that_is_stopped_before_its_first_checkpoint_starts_from_the_same(
     run: Path, two: Path, small: Recipe, tmp_path: Path
 ) -> None:
     recipe = small.replace(epochs=1)
-    train(two, tmp_path / "whole", recipe, start=run, precision="fp32", quiet=True)
+    train(two, tmp_path / "whole", recipe, from_run=run, precision="fp32", quiet=True)
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut/checkpoints")
     (tmp_path / "cut/log.jsonl").unlink()
@@ -85,7 +83,7 @@ def test_towers_apart_start_from_the_same(ranks: Ranks, run: Path, two: Path, sm
             two,
             tmp_path / strategy,
             small.replace(epochs=1),
-            start=run,
+            from_run=run,
             precision="fp64",
             strategy=strategy,
         )
@@ -94,22 +92,25 @@ def test_towers_apart_start_from_the_same(ranks: Ranks, run: Path, two: Path, sm
     assert all((one[n] - apart[n]).abs().max() < TOLERANCE["fp64"] * one[n].abs().max() for n in one)
 
 
+STARTED = RECIPES["tiny"].replace(start={"recipe": "0123456789ab"})
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         ({"layers": ["conv9"]}, "--layers conv9: this recipe's net has conv1, "),
         ({"layers": ["fc8"]}, "--layers fc8: its weights are 2 x 16 here and 3 x 16"),
         ({"recipe": RECIPES["tiny"], "layers": ["conv1"]}, "its weights are 48 x 3 x 5 x 5 here and 8 x 3 x 5 x 5"),
-        ({"start": None, "layers": ["conv1"]}, "--layers conv1: layers of which run. Add --from RUN"),
-        ({"start": "nowhere"}, "nowhere"),
-        ({"start": None, "recipe": RECIPES["tiny"].replace(start={"recipe": "0123456789ab"})}, "say where with --from"),
+        ({"from_run": None, "layers": ["conv1"]}, "--layers conv1: layers of which run. Add --from RUN"),
+        ({"from_run": "nowhere"}, "nowhere"),
+        ({"from_run": None, "recipe": STARTED}, "say where with --from"),
     ],
     ids=["no such layer", "other classes", "another shape", "no run", "a run that is not there", "no place"],
 )  # fmt: skip
 def test_what_cannot_be_started_from_is_refused(
     run: Path, two: Path, small: Recipe, tmp_path: Path, given: dict[str, Any], words: str
 ) -> None:
-    ways: dict[str, Any] = {"recipe": small, "start": run, "quiet": True} | given
+    ways: dict[str, Any] = {"recipe": small, "from_run": run, "quiet": True} | given
     with pytest.raises(InputError, match=words):
         train(two, tmp_path / "run", **ways)
     assert not (tmp_path / "run").exists()
@@ -117,18 +118,18 @@ def test_what_cannot_be_started_from_is_refused(
 
 def test_a_run_goes_on_only_as_it_was_begun(run: Path, two: Path, small: Recipe, tmp_path: Path) -> None:
     folder, recipe = tmp_path / "tuned", small.replace(epochs=1)
-    train(two, folder, recipe, start=run, precision="fp32", quiet=True)
-    train(two, folder, recipe, start=run, resume=True, quiet=True)
+    train(two, folder, recipe, from_run=run, precision="fp32", quiet=True)
+    train(two, folder, recipe, from_run=run, resume=True, quiet=True)
     with pytest.raises(InputError, match=r"was begun from .*; leave it out"):
-        train(two, folder, recipe, start=folder, resume=True, quiet=True)
+        train(two, folder, recipe, from_run=folder, resume=True, quiet=True)
     with pytest.raises(InputError, match=r"--layers conv1: run .* began with conv1 conv2"):
-        train(two, folder, recipe, start=run, layers=["conv1"], resume=True, quiet=True)
+        train(two, folder, recipe, from_run=run, layers=["conv1"], resume=True, quiet=True)
 
 
 def test_a_run_whose_weights_are_gone_is_named(run: Path, two: Path, small: Recipe, tmp_path: Path) -> None:
     first, folder = tmp_path / "first", tmp_path / "tuned"
     shutil.copytree(run, first)
-    train(two, folder, small.replace(epochs=1), start=first, precision="fp32", quiet=True)
+    train(two, folder, small.replace(epochs=1), from_run=first, precision="fp32", quiet=True)
     shutil.rmtree(folder / "checkpoints")
     newest = checkpoint.list_checkpoints(first)[-1]
     newest.rename(newest.with_name("00000099"))

@@ -19,8 +19,10 @@ from alexnet.core.errors import InputError, WorkFailed
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
 from alexnet.runs import checkpoint, log
-from alexnet.runs import folder as run_folder
-from alexnet.training.setup import TrainOptions, begin
+from alexnet.runs.folder import locked
+from alexnet.runs.run import Run, load
+from alexnet.training.options import TrainOptions
+from alexnet.training.setup import Request, begin
 from alexnet.training.train import train
 
 # Initial weights for a net this narrow: 0.01 is meant for the fan-in of the real one.
@@ -38,7 +40,7 @@ def test_a_run_is_a_folder_that_predicts_without_the_store(run: Path, store: Pat
         "pictures.safetensors",
         "checkpoints",
     } <= names
-    net = checkpoint.load(run)
+    net = load(run)
     assert list(net.classes) == ["blue", "green", "red"]
     pictures = torch.from_numpy(Store(store)["val"].read(torch.arange(12).numpy()))
     assert net(net.transform.center_crop(pictures)).shape == (12, 3)
@@ -63,7 +65,7 @@ def test_every_log_line_has_its_kind_and_step_and_each_epoch_is_validated(run: P
 
 
 def test_the_environment_says_from_what_and_on_what_the_run_was_made(run: Path, store: Path) -> None:
-    record = run_folder.environment_of(run)
+    record = Run(run).environment
     assert record["store_digest"] == Store(store).digest
     assert record["images"] == {"train": 30, "val": 12}
     assert record["precision"] == "fp32"
@@ -90,7 +92,7 @@ def test_an_existing_run_folder_is_refused(run: Path, store: Path, small: Recipe
 
 
 def test_resuming_with_another_recipe_names_the_field(run: Path, store: Path, small: Recipe) -> None:
-    with pytest.raises(InputError, match=r"sgd\.rate was 0\.002, now 0\.5"):
+    with pytest.raises(InputError, match=r"sgd\.lr was 0\.002, now 0\.5"):
         train(store, run, small.replace(sgd={"lr": 0.5}), resume=True, quiet=True)
 
 
@@ -126,7 +128,7 @@ def test_more_epochs_of_a_finished_run_are_to_be_had_by_the_command_that_is_name
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--json"])
     assert ended.value.code == 0
-    begun = run_folder.recipe_of(tmp_path / "more")[1]
+    begun = Run(tmp_path / "more").recipe
     assert begun.start is not None
     assert begun.start.step == 12
     assert begun.replace(start=None) == small.replace(epochs=2)
@@ -169,7 +171,7 @@ def test_a_net_too_large_for_the_memory_leaves_no_run_behind(store: Path, small:
 
 
 def test_two_trainings_cannot_share_a_run(run: Path, store: Path) -> None:
-    with run_folder.locked(run), pytest.raises(InputError, match="is being trained by another process"):
+    with locked(run), pytest.raises(InputError, match="is being trained by another process"):
         train(store, run, resume=True, quiet=True)
 
 
@@ -179,20 +181,20 @@ def test_a_run_with_an_altered_part_is_refused_by_its_name(run: Path, tmp_path: 
     with (altered / file).open("ab") as part:
         part.write(b" ")
     with pytest.raises(InputError, match=f"{file} is missing or was altered"):
-        run_folder.trusted(altered, file)
+        Run(altered).trusted(file)
     if file != "environment.json":
         with pytest.raises(InputError, match=f"{file} is missing or was altered"):
-            checkpoint.load(altered)
+            load(altered)
 
 
 def test_weights_that_are_no_numbers_are_never_saved(store: Path, small: Recipe, tmp_path: Path) -> None:
     """A loss may be a number and the update that follows it not."""
-    given, compute = TrainOptions(store, small, None, False), choose_compute("cpu", "fp32")
-    with begin(Mesh(), given, tmp_path / "run", compute, "fp32", "data", 1, 1, "none") as training:
+    request = Request(store, tmp_path / "run", small, TrainOptions(workers=1, cache="none"))
+    with begin(Mesh(), request, choose_compute("cpu", "fp32")) as training:
         with torch.no_grad():
             next(training.net.parameters()).fill_(math.nan)
         with pytest.raises(WorkFailed, match=r"conv1\.weight holds NaN or infinity at step 0"):
-            training.save(2)
+            training.save()
     assert checkpoint.list_checkpoints(tmp_path / "run") == []
 
 
@@ -231,7 +233,7 @@ def test_late_switches_freeze_conv1_and_end_the_colour_noise(store: Path, small:
     train(store, tmp_path / "run", late, precision="fp32", quiet=True)
     from alexnet.models.build import build
 
-    start, end = build(late.net, late.seed).state_dict(), checkpoint.load(tmp_path / "run").state_dict()
+    start, end = build(late.net, late.seed).state_dict(), load(tmp_path / "run").state_dict()
     assert torch.equal(start["conv1.weight"], end["conv1.weight"])
     assert not torch.equal(start["conv2.weight"], end["conv2.weight"])
 

@@ -1,7 +1,8 @@
 """What several verbs take, and what they make of it."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_hints
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
@@ -51,11 +52,39 @@ NotNegative = Annotated[int, number(0, 1_000_000_000)]
 Rate = Annotated[float, Parameter(validator=Number(gte=0.001, lte=1e12))]
 
 
-def strategy_of(towers_apart: bool, hybrid: bool) -> str:
-    """How the net is to lie over the processes: one of distributed.strategy.STRATEGIES."""
-    if towers_apart and hybrid:
-        raise InputError("--towers-apart and --hybrid exclude each other; give one")
-    return "towers" if towers_apart else "hybrid" if hybrid else "data"
+def on_command_line(options: type, **names: tuple[str, ...]) -> Any:
+    """A subclass of a dataclass of options whose fields the parser reads as the other options of a verb.
+
+    `names`: the option's names, for fields that have more than one.
+    """
+    fields: list[Any] = []
+    hints = get_type_hints(options)
+    for field in dataclasses.fields(options):
+        said: dict[str, Any] = {"name": names[field.name]} if field.name in names else {}
+        if hints[field.name] is int:
+            said |= {"converter": whole}
+        elif hints[field.name] is bool:
+            said |= {"negative": ()}
+        elif get_origin(hints[field.name]) is tuple:
+            said |= {"negative": (), "consume_multiple": 1, "show_default": False}
+        fields.append((field.name, Annotated[hints[field.name], Parameter(**said)], field))
+    # The parser takes a class of a module of the standard library, as make_dataclass gives it, for a plain value.
+    return dataclasses.make_dataclass(
+        options.__name__,
+        fields,
+        bases=(options,),
+        frozen=True,
+        namespace={"__doc__": options.__doc__, "__module__": __name__},
+    )
+
+
+def strategy_of(strategy: str, towers_apart: bool, hybrid: bool) -> str:
+    """The strategy that was asked for: --towers-apart and --hybrid are short forms of it."""
+    given = {"--towers-apart": towers_apart, "--hybrid": hybrid, f"--strategy {strategy}": strategy != "data"}
+    asked = [option for option, is_given in given.items() if is_given]
+    if len(asked) > 1:
+        raise InputError(f"{' and '.join(asked)} exclude each other; give one")
+    return "towers" if towers_apart else "hybrid" if hybrid else strategy
 
 
 def chosen(name: str, settings: Sequence[str], **changes: int | None) -> "Recipe":

@@ -1,26 +1,14 @@
-"""Verbs that make runs and use them."""
+"""Verbs that make runs."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from alexnet.cli.console import percent, show_evaluation, show_json
-from alexnet.cli.options import (
-    Device,
-    Json,
-    Layers,
-    NotNegative,
-    Precision,
-    Settings,
-    Whole,
-    Workers,
-    chosen,
-    number,
-    strategy_of,
-)
+from alexnet.cli.options import Json, Layers, Settings, Whole, chosen, on_command_line, strategy_of
 from alexnet.core.errors import InputError
+from alexnet.training.options import TrainOptions
 
 
 def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
@@ -47,6 +35,13 @@ def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
         )
 
 
+if TYPE_CHECKING:
+    Options = TrainOptions
+else:
+    Options = on_command_line(TrainOptions, from_run=("--from-run", "--from"))
+USUAL = Options()
+
+
 def train(
     store: Path,
     run: Path,
@@ -56,20 +51,10 @@ def train(
     set_: Settings = (),
     epochs: Whole | None = None,
     seed: Whole | None = None,
-    resume: Annotated[bool, Parameter(negative=())] = False,
-    from_: Annotated[Path | None, Parameter(name="--from")] = None,
-    layers: Layers = (),
     freeze: Layers = (),
-    device: Device = "auto",
-    precision: Precision = "auto",
-    workers: Workers = 2,
-    cache: Literal["auto", "device", "ram", "none"] = "auto",
-    save_every: NotNegative = 600,
-    keep: NotNegative = 2,
+    options: Annotated[Options, Parameter(name="*")] = USUAL,
     towers_apart: Annotated[bool, Parameter(negative=())] = False,
     hybrid: Annotated[bool, Parameter(negative=())] = False,
-    accumulate: Annotated[int, number(1, 100_000)] = 1,
-    timeout: Annotated[float, Parameter(validator=Number(gt=0, lte=604800))] = 300,
     json_: Json = False,
 ) -> None:
     """Train a net by a recipe; one checkpoint an epoch, ten views at the end.
@@ -96,59 +81,25 @@ def train(
         Length of the run; the schedule keeps its proportions.
     seed
         Of everything random.
-    resume
-        Go on with the run where it stopped.
-    from_
-        Run whose newest weights to start from. The recipe is its own unless another is given.
-    layers
-        Which of its layers; all of the same shape unless given, but for the last where the classes differ.
     freeze
         Layers that stay as they start: sgd.layer_lr of 0. Other factors: --set sgd.layer_lr.conv1=0.1.
-    cache
-        Where the pictures are kept decoded while training: on the device, in memory, or nowhere; auto takes what
-        fits.
-    save_every
-        Seconds between checkpoints within an epoch.
-    keep
-        Checkpoints that stay; 0 keeps all.
     towers_apart
-        Each process holds one tower, as in 2012; four processes are two replicas of two.
+        Short for --strategy towers; four processes are two replicas of two.
     hybrid
-        Convolutions in replicas, and fully connected layers shared out to them, so that their gradients never travel.
-    accumulate
-        Parts that a process takes its share of a batch in, where its memory is small; the numbers stay the same.
-    timeout
-        Seconds after which a process that does not answer the others is lost.
+        Short for --strategy hybrid.
     """
     from alexnet.runs.folder import is_run
     from alexnet.training.train import train
 
-    value, begun = None, run if resume and is_run(run) else from_
-    if begun is from_ and from_ and not is_run(from_):
-        raise InputError(f"--from {from_}: there is no run; name a folder that alexnet train made")
+    first = options.from_run
+    value, begun = None, run if options.resume and is_run(run) else first
+    if begun is first and first and not is_run(first):
+        raise InputError(f"--from {first}: there is no run; name a folder that alexnet train made")
     if recipe or set_ or epochs is not None or seed is not None or freeze:
         value = chosen(recipe or (str(begun / "recipe.json") if begun else "source"), set_, epochs=epochs, seed=seed)
         value = value.replace(sgd={"layer_lr": dict.fromkeys(freeze, 0.0)})
-        if begun is from_ and not recipe:
+        if begun is first and not recipe:
             value = value.replace(start=None)
-    final = train(
-        store,
-        run,
-        value,
-        name=recipe or ("" if from_ else "source"),
-        start=from_,
-        layers=layers,
-        resume=resume,
-        device=device,
-        precision=precision,
-        workers=workers,
-        cache=cache,
-        save_every=save_every,
-        keep=keep,
-        strategy=strategy_of(towers_apart, hybrid),
-        accumulate=accumulate,
-        timeout=timeout,
-        quiet=json_,
-        leave=True,
-    )
-    show_evaluation(final, json_)
+    how = options.replace({"strategy": strategy_of(options.strategy, towers_apart, hybrid)})
+    name = recipe or ("" if first else "source")
+    show_evaluation(train(store, run, value, how, name=name, quiet=json_, leave=True), json_)

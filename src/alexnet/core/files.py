@@ -97,11 +97,16 @@ def sign(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_signed(path: Path) -> dict[str, Any]:
-    """A record that `signed` made, without what it added; one of before there were formats too.
+    """Read a record that `sign` made; raises OSError where it cannot be read, and as `check_signed` does."""
+    return check_signed(path, read_bytes(path))
 
-    Raises OSError, ValueError where a bit of it has changed, and InputError for one of a newer alexnet.
+
+def check_signed(path: Path, data: bytes) -> dict[str, Any]:
+    """The record that the bytes of a file hold, without what `sign` added; one of before there were formats too.
+
+    Raises ValueError where a bit of it has changed, and InputError for one of a newer alexnet.
     """
-    record = parse_json(read_bytes(path))
+    record = parse_json(data)
     if not isinstance(record, dict):
         raise ValueError("no record")
     signature = record.pop("signature", None)

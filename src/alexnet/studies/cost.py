@@ -10,8 +10,9 @@ from alexnet.config.recipes import named
 from alexnet.core.errors import InputError
 from alexnet.data.store import Store
 from alexnet.models import layer_table
-from alexnet.runs import folder as run
 from alexnet.runs import log
+from alexnet.runs.folder import is_run
+from alexnet.runs.run import Run
 from alexnet.studies import claims
 from alexnet.studies.plan import base_recipe, plan
 
@@ -70,7 +71,8 @@ def measured_rate(out: Path) -> float | None:
     rates = []
     for folder in sorted((out / "runs").glob("*")) if (out / "runs").is_dir() else []:
         speeds = [line["pictures_per_second"] for line in log.read(folder) if line["kind"] == "step"]
-        if run.is_run(folder) and speeds:
-            work = 3 * forward(run.recipe_of(folder)[1]) / run.environment_of(folder)["threads"]
+        if is_run(folder) and speeds:
+            run = Run(folder)
+            work = 3 * forward(run.recipe) / run.environment["threads"]
             rates.append(statistics.median(speeds) * work)
     return statistics.median(rates) if rates else None

@@ -20,19 +20,22 @@ from alexnet.core.launch import launch
 from alexnet.core.signals import Signals
 from alexnet.data.store import Store
 from alexnet.inference.evaluate import evaluate
-from alexnet.runs import checkpoint, environment
-from alexnet.runs import folder as run
 from alexnet.runs import log as runlog
+from alexnet.runs.checkpoint import list_checkpoints
+from alexnet.runs.environment import commit
+from alexnet.runs.folder import is_run, read_json
+from alexnet.runs.run import Run
 from alexnet.studies.claim import MEASURES, Expect
 from alexnet.studies.measures import complete, logged
 from alexnet.studies.plan import StudyPlan, plan_all
 from alexnet.studies.statistics import judge, overall
+from alexnet.training.options import TrainOptions
 from alexnet.training.setup import check_same
 from alexnet.training.train import train
 
 
 def study(
-    names: Sequence[str],
+    names: str | Sequence[str],
     store: str | Path,
     out: str | Path,
     recipe: str | Recipe | None = None,
@@ -62,7 +65,7 @@ def study(
         raise InputError(f"study runs in one process, and {launch().world} were started; leave out the launcher")
     opened, compute = Store(store), choose_compute(device, precision)
     more = Store(pretrain_on) if pretrain_on else None
-    plans, left = plan_all(names, opened, recipe, seeds, epochs, more)
+    plans, left = plan_all([names] if isinstance(names, str) else names, opened, recipe, seeds, epochs, more)
     for words in left:
         say(f"left out: {words}")
     folder = home(Path(out), opened)
@@ -86,7 +89,7 @@ def home(out: Path, store: Store) -> Path:
     """The folder for studies of this store; raises InputError where it is another's, or holds other things."""
     record = out / "study.json"
     if record.is_file():
-        then = run.read_json(record)
+        then = read_json(record)
         if then.get("store_digest") != store.digest:
             raise InputError(
                 f"folder {out} holds studies of store {then.get('store')}, and {store.path} has other pictures; name "
@@ -118,7 +121,7 @@ class StudyWork:
         """Where the run of a recipe lies."""
         names = (f"{digest}-{self.compute.precision}" for digest in (recipe.digest, recipe.digest_before))
         today, before = (self.out / "runs" / name for name in names)
-        return before if run.is_run(before) and not run.is_run(today) else today
+        return before if is_run(before) and not is_run(today) else today
 
     @property
     def folders(self) -> list[Path]:
@@ -142,8 +145,8 @@ class StudyWork:
         for i, (digest, recipe) in enumerate(self.plan.recipes.items(), 1):
             self.poll()
             folder, arm = self.folder(recipe), f"{self.plan.claim.name}, {arm_of[digest]}"
-            if run.is_run(folder):
-                check_same(folder, recipe, self.store)
+            if is_run(folder):
+                check_same(Run(folder), recipe, self.store)
             if complete(folder, recipe, self.plan.claim.until):
                 continue
             self.say(f"{arm}, seed {recipe.seed}: run {i} of {number}, {folder}")
@@ -162,17 +165,14 @@ class StudyWork:
 
     def one(self, store: Store, folder: Path, recipe: Recipe, name: str, start: Path | None = None) -> None:
         """Train one run, or on with it."""
+        how = {"device": str(self.compute.device), "precision": self.compute.precision, "workers": self.workers}
+        options = TrainOptions(is_run(folder), start, until=self.plan.claim.until).replace(how)
         train(
             store,
             folder,
             recipe,
+            options,
             name=name,
-            resume=run.is_run(folder),
-            device=str(self.compute.device),
-            workers=self.workers,
-            precision=self.compute.precision,
-            until=self.plan.claim.until,
-            start=start,
             quiet=self.quiet,
             leave=self.leave,
         )
@@ -219,7 +219,7 @@ class StudyWork:
             "recipe": {"name": self.plan.base, "epochs": first.epochs},
             "store": {"path": str(self.store.path.resolve()), "kind": self.store.kind, "digest": self.store.digest},
             "precision": self.compute.precision,
-            "commit": environment.commit(),
+            "commit": commit(),
         }
 
     def rows(self, arms: Mapping[str, Any], failed: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -266,7 +266,7 @@ class StudyWork:
 
     def evaluated(self, folders: Sequence[Path], split: str, views: int) -> dict[str, Any]:
         """An evaluation, kept for the next study that asks for it."""
-        key = [f"{f.name} {checkpoint.list_checkpoints(f)[-1].name}" for f in folders]
+        key = [f"{f.name} {list_checkpoints(f)[-1].name}" for f in folders]
         key_digest = hashlib.sha256("\n".join(key).encode()).hexdigest()[:12]
         kept = self.out / "evaluations" / f"{split}-{views}-{key_digest}.json"
         if not kept.is_file():
@@ -282,7 +282,7 @@ class StudyWork:
             )
             kept.parent.mkdir(exist_ok=True)
             write_json(kept, found.errors.plain() | {"runs": key})
-        return dict(run.read_json(kept))
+        return dict(read_json(kept))
 
 
 def expected(e: Expect, arms: Mapping[str, Any]) -> dict[str, Any]:

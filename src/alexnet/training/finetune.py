@@ -11,22 +11,22 @@ from alexnet.core.errors import InputError
 from alexnet.data.store import Store, labels
 from alexnet.models.build import build
 from alexnet.runs import checkpoint
-from alexnet.runs import folder as run
+from alexnet.runs.run import Run
 
 
-def plan_start(folder: Path, recipe: Recipe, store: Store, layers: Sequence[str] = ()) -> Start:
+def plan_start(run: Run, recipe: Recipe, store: Store, layers: Sequence[str] = ()) -> Start:
     """What a net of this recipe, for this store, takes of a run's newest checkpoint.
 
     Without `layers`, every layer of the same name and shape; the last one only if the classes are the same. Raises
     InputError for a layer that either net lacks or has in another shape, and where none would be taken.
     """
-    name, _ = checkpoint.newest(folder)
-    _, theirs = run.recipe_of(folder)
+    name, _ = run.newest()
+    theirs, folder = run.recipe, run.folder
     with torch.device("meta"):
         own, other = (build(r.net, 0) for r in (recipe.replace(net={"classes": len(store.classes)}), theirs))
     shape, seen = ({n: tuple(t.shape) for n, t in net.state_dict().items()} for net in (own, other))
     last = recipe.net.layers[-1]
-    new = run.classes_of(folder) != labels(store.classes)
+    new = run.classes != labels(store.classes)
     if layers:
         for layer in dict.fromkeys(layers):
             _check(layer, folder, shape, seen)
@@ -41,20 +41,18 @@ def plan_start(folder: Path, recipe: Recipe, store: Store, layers: Sequence[str]
     )
     if not taken:
         raise InputError(f"run {folder} has no layer in common with this recipe's net; take the run's own recipe")
-    return Start(
-        theirs.digest, run.environment_of(folder)["store_digest"], checkpoint.step_and_attempt(Path(name))[0], taken
-    )
+    return Start(theirs.digest, run.environment["store_digest"], checkpoint.step_and_attempt(Path(name))[0], taken)
 
 
-def load_layers(folder: Path, begun: Start) -> dict[str, Tensor]:
-    """The weights that a run starts from, by name; raises InputError where the folder does not hold them now."""
-    _, recipe = run.recipe_of(folder)
-    if not (recipe.has_digest(begun.recipe) and run.environment_of(folder)["store_digest"] == begun.store):
+def load_layers(run: Run, begun: Start) -> dict[str, Tensor]:
+    """The weights that a run starts from, by name; raises InputError where the other run does not hold them now."""
+    recipe, folder = run.recipe, run.folder
+    if not (recipe.has_digest(begun.recipe) and run.environment["store_digest"] == begun.store):
         raise InputError(f"run {folder} is not the one to start from: recipe {begun.recipe} on store {begun.store}")
-    at = [path for path in checkpoint.list_checkpoints(folder) if checkpoint.step_and_attempt(path)[0] == begun.step]
+    at = [path for path in run.checkpoints if checkpoint.step_and_attempt(path)[0] == begun.step]
     if not at:
         raise InputError(f"run {folder} no longer has the checkpoint of step {begun.step}, to start from; begin anew")
-    checkpoint.read_state(at[-1], run.identity(folder))
+    checkpoint.read_state(at[-1], run.identity)
     with torch.device("meta"):
         like = build(recipe.net, recipe.seed)
     found = checkpoint.read_tensors(at[-1], checkpoint.FILES[0], like)

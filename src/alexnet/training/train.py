@@ -1,20 +1,22 @@
 """`alexnet.train`: from a store to a trained run."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from alexnet.config.recipe import Recipe
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import Stopped
 from alexnet.core.signals import Signals
 from alexnet.data.store import Store
-from alexnet.distributed.mesh import TIMEOUT, open_mesh
+from alexnet.distributed.mesh import open_mesh
 from alexnet.inference.evaluate import Evaluation
-from alexnet.runs import folder as run
-from alexnet.runs import log as runlog
-from alexnet.training.setup import TrainOptions, begin
+from alexnet.runs.folder import is_run
+from alexnet.runs.log import RunLog
+from alexnet.training.options import TrainOptions
+from alexnet.training.setup import Request, begin
 from alexnet.training.trainer import Trainer
 
 LAUNCHER = 3.0  # seconds within which a launcher hands a signal on
@@ -23,99 +25,92 @@ GO, SAVE, END = range(3)  # what a process asks for after a step; all do the mos
 
 def train(
     store: str | Path | Store,
-    folder: str | Path,
+    run: str | Path,
     recipe: str | Recipe | None = None,
+    options: TrainOptions | None = None,
     *,
     name: str | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    precision: str = "auto",
-    workers: int = 2,
-    cache: str = "auto",
-    save_every: float = 600,
-    keep: int = 2,
-    strategy: str = "data",
-    accumulate: int = 1,
-    timeout: float = TIMEOUT,
-    until: float | None = None,
-    start: str | Path | None = None,
-    layers: Sequence[str] = (),
     quiet: bool = False,
     leave: bool = False,
+    **changes: Any,
 ) -> Evaluation:
     """Train a recipe's net on a store, into a run folder; evaluate it with ten views at the end.
 
-    `recipe`: a name, a JSON file or a value, which `name` then names ("source" if None, or the one the run was begun
-    with); the number of classes comes from the store. `resume` goes on where the run stopped, mid-epoch too: bit for
-    bit on a CPU with as many threads. `cache`: where pictures are kept (data.cache.Pictures). `save_every`: seconds
-    between checkpoints, besides one an epoch; `keep`: how many of them stay (0: all).
+    Started by torchrun, all its processes train one net. On a CPU with as many threads, a run that was stopped and
+    resumed ends with the same bits.
 
-    Started by torchrun, all its processes train one net by a `strategy`: replicas of it ("data"), its towers apart
-    ("towers"), or convolutions in replicas and the other layers shared out ("hybrid"). `accumulate`: parts that
-    a process takes its share of a batch in. `timeout`: seconds after which a peer that says nothing is lost. None of
-    them changes the result but for rounding.
+    Args:
+        store: The store, or its folder. Its number of classes goes into the recipe.
+        run: The run's folder: a new one, or with `resume` the run's own.
+        recipe: A recipe, the name of one, or a JSON file. "source" unless given, or the one that a resumed run was
+            begun with.
+        options: How it is done.
+        name: What a recipe that is given as a value is called.
+        quiet: Print nothing.
+        leave: Let a second signal end the process, as the command line does.
+        **changes: Fields of `TrainOptions` that differ from `options`: ``train("store", "run", workers=4)``.
 
-    `until`: end after the first epoch whose training error is no higher, ten views included.
+    Returns:
+        The errors with ten views and with one, on val, or test where there is no val.
 
-    `start`: a run whose newest weights a new run begins with (section 6): its `layers`, or all of the same name and
-    shape, but for the last where the classes differ. The recipe says which, in `start`; `sgd.layer_lr` scales the
-    rates of single layers, and 0 freezes them.
-
-    Raises InputError for what does not fit, WorkFailed if the loss is no number or a peer is lost, and
-    Stopped, after saving, on SIGINT, SIGTERM or SIGHUP. A second signal raises KeyboardInterrupt without waiting
-    for that, and `resume` goes on from the last checkpoint; with `leave` it ends the process, as the command line does.
+    Raises:
+        InputError: Something given does not fit; the line says what would.
+        WorkFailed: The loss or a weight became NaN or infinite, or a process was lost.
+        Stopped: SIGINT, SIGTERM or SIGHUP came. All is saved, and `resume` goes on at that step.
+        KeyboardInterrupt: A second signal came. `resume` goes on from the last checkpoint.
     """
-    compute = choose_compute(device, precision)
-    with open_mesh(compute.device, 2 if strategy == "towers" else 1, timeout) as mesh:
-        alone = mesh.everyone.size == 1
-        given = TrainOptions(store, recipe, name, resume, until, Path(start) if start else None, tuple(layers))
-        begun = begin(mesh, given, Path(folder), compute, precision, strategy, accumulate, workers, cache)
-        signals = Signals(mesh.max_async(), same=0 if alone else LAUNCHER, leave=leave)
-        there = run.is_run(Path(folder))
-        with begun as training, signals, training.log(quiet) as log:
+    options = (options or TrainOptions()).replace(changes)
+    request = Request(store, Path(run), recipe, options, name)
+    compute = choose_compute(options.device, options.precision)
+    with open_mesh(compute.device, 2 if options.strategy == "towers" else 1, options.timeout) as mesh:
+        begun = begin(mesh, request, compute)
+        signals = Signals(mesh.max_async(), same=0 if mesh.everyone.size == 1 else LAUNCHER, leave=leave)
+        there = is_run(request.folder)
+        with begun as trainer, signals, trainer.log(quiet) as log:
             signals.say = log.say
-            if resume and not training.step:
+            if options.resume and not trainer.step:
                 why = "has no checkpoint, since it ended before its first" if there else "holds no run yet"
-                log.say(f"{folder} {why}: nothing is resumed, and training begins anew")
+                log.say(f"{run} {why}: nothing is resumed, and training begins anew")
             try:
-                loop(training, log, signals.poll, save_every, keep)
-                final = training.evaluate(signals.poll)
+                loop(trainer, log, signals.poll)
+                final = trainer.evaluate(signals.poll)
             except Stopped as stop:
-                training.read(log)
-                training.save(keep)
-                words = f"saved at step {training.step} of {training.total} in {folder}; --resume goes on from there"
+                trainer.read(log)
+                trainer.save()
+                words = f"saved at step {trainer.step} of {trainer.total} in {run}; --resume goes on from there"
                 raise Stopped(f"{stop}: {words}", stop.signal) from None
-            log.final(training.step, final.plain())
+            log.final(trainer.step, final.plain())
     return final
 
 
-def loop(training: "Trainer", log: runlog.RunLog, poll: Callable[..., None], save_every: float, keep: int) -> None:
-    """From the step where `training` stands to the end of its recipe."""
-    saved, due = time.monotonic(), training.spread.mesh.max_async()
-    log.say(training.title)
-    if training.unvalidated:  # stopped between an epoch's last step and its validation
-        log.epoch(training.step, **training.validate(poll))
-        training.save(keep)
+def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
+    """Train from the step where `trainer` stands to the end of its recipe."""
+    saved, due = time.monotonic(), trainer.sharding.mesh.max_async()
+    log.say(trainer.title)
+    if trainer.unvalidated:  # stopped between an epoch's last step and its validation
+        log.epoch(trainer.step, **trainer.validate(poll))
+        trainer.save()
     waited = 0.0
-    with closing(training.batches()) as batches:  # an exception that is kept would keep its readers
+    with closing(trainer.batches()) as batches:  # an exception that is kept would keep its readers
         for batch in batches:
-            training.advance(batch, batches.waited - waited)
+            trainer.advance(batch, batches.waited - waited)
             waited = batches.waited
-            training.read(log, but=training.compute.ahead)
+            trainer.read(log, but=trainer.compute.ahead)
             poll()
-            asked = due(END if training.lost else SAVE if time.monotonic() - saved > save_every else GO)
+            late = time.monotonic() - saved > trainer.options.save_every
+            asked = due(END if trainer.lost else SAVE if late else GO)
             if asked == END:
-                training.check()
+                trainer.check()
             save = asked == SAVE
-            if training.unvalidated:
-                training.read(log)
-                training.check()
-                log.epoch(training.step, **training.validate(poll))
+            if trainer.unvalidated:
+                trainer.read(log)
+                trainer.check()
+                log.epoch(trainer.step, **trainer.validate(poll))
                 save = True
             if save:
-                training.read(log)
-                training.save(keep)
-                # Anew, since what was named while the answer was on its way is done.
-                saved, due = time.monotonic(), training.spread.mesh.max_async()
-            if training.finished:
+                trainer.read(log)
+                trainer.save()
+                # Ask anew: what was asked for while the answer was on its way is done.
+                saved, due = time.monotonic(), trainer.sharding.mesh.max_async()
+            if trainer.finished:
                 return

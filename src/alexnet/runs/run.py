@@ -1,0 +1,178 @@
+"""A run as an object: what its folder says, read once."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from alexnet.config.recipe import Recipe
+from alexnet.core.errors import InputError
+from alexnet.core.files import check_signed, parse_json, read_bytes
+from alexnet.data.store import Class, labels
+from alexnet.data.transforms import Transform, make_transform
+from alexnet.models.build import AnyModel, build
+from alexnet.runs import checkpoint, log
+
+
+class Run:
+    """A run: a folder that `alexnet.train` made.
+
+    Opening it reads recipe.json; everything else is read on first use, checked against its checksum, and kept. The log
+    and the checkpoints are looked at anew each time, since a run may still be training.
+
+    Args:
+        folder: The run's folder.
+
+    Raises:
+        InputError: The folder is not a run, or recipe.json is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        data, self._record = _read_record(self.folder / "recipe.json")
+        self.identity = hashlib.sha256(data).hexdigest()[:12]  # tells it from all other runs, wherever it lies
+        self.recipe, self.name = _recipe(self.folder / "recipe.json", self._record)
+
+    def __repr__(self) -> str:
+        saved = self.checkpoints
+        where = f"{len(saved)} checkpoints, newest {saved[-1].name}" if saved else "no checkpoint yet"
+        return f"<Run {self.folder}: recipe {self.name} {self.recipe.digest}, {where}>"
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of log.jsonl, each with `kind` and `step`: "step", "epoch", "resumed" or "final"."""
+        return log.read(self.folder)
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints' folders, oldest first."""
+        return checkpoint.list_checkpoints(self.folder)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Where, on what and from what the run was made: store, device, versions, commit, command."""
+        found = self._json("environment.json")
+        if not isinstance(found, dict) or not {"store", "store_digest", "precision", "started"} <= found.keys():
+            raise InputError(
+                f"{self.folder / 'environment.json'} is not what a run's beginning wrote; the run cannot be used"
+            )
+        return found
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The classes as a person is shown them, in the order of the net's outputs."""
+        try:
+            return labels([Class(**record) for record in self._json("classes.json")])
+        except TypeError:
+            raise InputError(f"{self.folder / 'classes.json'} is no list of classes; the run cannot be used") from None
+
+    @cached_property
+    def transform(self) -> Transform:
+        """What makes the net's inputs of pictures: crops, and the training set's mean and colour components."""
+        data = self.trusted("pictures.safetensors")
+        try:
+            tensors = safetensors.torch.load(data)
+            mean, *components = (tensors[name] for name in ("mean", "eigenvalues", "eigenvectors"))
+            fit = mean.dim() == 3 and mean.shape[0] == mean.shape[1] >= self.recipe.net.image_size
+            if not fit or [tuple(t.shape) for t in (mean[0, 0], *components)] != [(3,), (3,), (3, 3)]:
+                raise ValueError
+        except (SafetensorError, KeyError, ValueError):
+            file = self.folder / "pictures.safetensors"
+            raise InputError(f"{file} has no mean and colour components for this net") from None
+        return make_transform(self.recipe, mean, *components)
+
+    def net(self, name: str | None = None) -> AnyModel:
+        """Load the trained net, in eval mode.
+
+        Args:
+            name: The checkpoint's name, such as "00001234"; the newest one unless given.
+
+        Returns:
+            The net, on the CPU. It has `.classes`, the names of its outputs in order, and `.transform`, which makes
+            its input from uint8 pictures (N, side, side, 3): ``net(net.transform.center_crop(pictures))``.
+
+        Raises:
+            InputError: There is no checkpoint yet, or it is damaged.
+        """
+        chosen = self.folder / "checkpoints" / (name or self.newest()[0])
+        checkpoint.read_state(chosen, self.identity)
+        with torch.device("meta"):  # no initial weights are drawn
+            net = build(self.recipe.net, self.recipe.seed)
+        net.load_state_dict(checkpoint.read_tensors(chosen, checkpoint.FILES[0], net), assign=True)
+        net.classes = self.classes
+        if len(net.classes) != self.recipe.net.classes:
+            raise InputError(
+                f"run {self.folder} names {len(net.classes)} classes for {self.recipe.net.classes} outputs"
+            )
+        net.transform = self.transform
+        return net.eval()
+
+    def newest(self) -> tuple[str, str]:
+        """The newest checkpoint's name, and what identifies it; raises InputError where there is none yet."""
+        return checkpoint.newest(self.folder)
+
+    def trusted(self, file: str) -> bytes:
+        """The bytes of a file that the run's beginning wrote; raises InputError unless they are the same still."""
+        path = self.folder / file
+        try:
+            data = read_bytes(path)
+            same = hashlib.sha256(data).hexdigest() == self._record["sha256"][file]
+        except (OSError, KeyError, TypeError):
+            same = False
+        if not same:
+            raise InputError(f"{path} is missing or was altered since the run began; the run needs it as it was")
+        return data
+
+    def _json(self, file: str) -> Any:
+        data = self.trusted(file)
+        try:
+            return parse_json(data)
+        except ValueError as error:
+            raise InputError(f"{self.folder / file} is no JSON ({error}); the run cannot be used") from None
+
+
+def load(folder: str | Path, name: str | None = None) -> AnyModel:
+    """Load a run's trained net, in eval mode.
+
+    Args:
+        folder: The run's folder.
+        name: The checkpoint's name, such as "00001234"; the newest one unless given.
+
+    Returns:
+        The net, as `Run.net` gives it: with `.classes` and `.transform`.
+
+    Raises:
+        InputError: The folder is not a run, has no checkpoint yet, or the checkpoint is damaged.
+    """
+    return Run(folder).net(name)
+
+
+def _read_record(path: Path) -> tuple[bytes, dict[str, Any]]:
+    try:
+        data = read_bytes(path)
+        return data, check_signed(path, data)
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{path.parent} is not a run: it has no {path.name}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}); the run cannot be used without it") from None
+
+
+def _recipe(path: Path, record: Mapping[str, Any]) -> tuple[Recipe, str]:
+    try:
+        recipe = Recipe.of(record["recipe"])
+        name = str(record["name"])
+        same = recipe.has_digest(record["digest"])
+    except (KeyError, TypeError):
+        raise InputError(f"{path} is not a run's recipe: it lacks name, digest or recipe") from None
+    if not same:
+        raise InputError(f"{path} was altered: its digest does not fit its recipe")
+    return recipe, name
