@@ -1,6 +1,7 @@
 # `make demo` runs the main job, `make test` the tests; each sets itself up in .venv on a machine with Python 3.11.
 PYTHON ?= python3
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE   # the tests start many processes, each of which would compile the package again
 
 demo: .venv/ready
 	$(BIN)/alexnet demo demo
@@ -8,6 +9,7 @@ demo: .venv/ready
 test: .venv/ready
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 

@@ -1,0 +1,168 @@
+"""The shape of the code: imports run down, and the tests lie as the source does."""
+
+import functools
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE, TESTS = ROOT / "src/alexnet", ROOT / "tests"
+FLOORS = 12  # the longest chain of imports between packages that is allowed
+
+# Modules without a test file of their own, and the file that tests them.
+TESTED_BY = {
+    "__main__": "cli/test_main.py",
+    "bench/peers": "bench/test_suite.py",
+    "bench/timing": "bench/test_suite.py",
+    "cli/bench": "bench/test_suite.py",
+    "cli/console": "cli/test_main.py",
+    "cli/data": "cli/test_main.py",
+    "cli/demo": "cli/test_main.py",
+    "cli/infer": "cli/test_main.py",
+    "cli/model": "cli/test_main.py",
+    "cli/options": "cli/test_main.py",
+    "cli/studies": "studies/test_run.py",
+    "cli/train": "cli/test_main.py",
+    "config/overrides": "config/test_recipe.py",
+    "config/recipes": "config/test_recipe.py",
+    "core/errors": "cli/test_main.py",
+    "core/files": "faults/test_sharing.py",
+    "core/process_pool": "faults/test_workers.py",
+    "core/text": "faults/test_surroundings.py",
+    "data/images/limits": "data/images/test_decode.py",
+    "data/prepare/plan": "data/prepare/test_prepare.py",
+    "data/prepare/workdir": "faults/test_preparing.py",
+    "data/sources/clutter": "faults/test_layouts.py",
+    "data/sources/ilsvrc_devkit": "faults/test_devkit.py",
+    "data/sources/recognise": "data/sources/test_base.py",
+    "data/sources/synthetic": "data/sources/test_base.py",
+    "data/sources/tiny_imagenet": "data/sources/test_base.py",
+    "figures/architecture": "figures/test_figures.py",
+    "figures/catalogue": "figures/test_figures.py",
+    "figures/confusion": "figures/test_figures.py",
+    "figures/conv1_kernels": "figures/test_figures.py",
+    "figures/feature_maps": "figures/test_figures.py",
+    "figures/learning_curves": "figures/test_figures.py",
+    "figures/neighbours": "figures/test_figures.py",
+    "figures/relu_tanh": "figures/test_figures.py",
+    "figures/run_data": "figures/test_figures.py",
+    "figures/style": "figures/test_figures.py",
+    "figures/top5": "figures/test_figures.py",
+    "figures/tower_statistics": "figures/test_figures.py",
+    "figures/views_and_dropout": "figures/test_figures.py",
+    "models/layer_table": "models/test_alexnet.py",
+    "models/layers": "models/test_alexnet.py",
+    "models/shard": "distributed/test_sharding.py",
+    "ops/cpu_build": "ops/test_cpu.py",
+    "ops/crop": "data/test_transforms.py",
+    "ops/reference": "ops/test_cpu.py",
+    "reporting/paper_tables": "reporting/test_report.py",
+    "reporting/results": "reporting/test_report.py",
+    "runs/environment": "training/test_trainer.py",
+    "runs/folder": "faults/test_damage.py",
+    "studies/claim": "studies/test_claims.py",
+    "studies/measures": "studies/test_run.py",
+    "studies/plan": "studies/test_run.py",
+    "training/setup": "training/test_trainer.py",
+    "training/train": "training/test_trainer.py",
+    "version": "test_package.py",
+}
+WHOLE = {"faults"}  # folders of tests that mirror no package
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    """The modules that each module imports, inside functions too; those for a type checker alone do not count."""
+    graph = grimp.build_graph("alexnet", exclude_type_checking_imports=True, cache_dir=None)
+    return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+
+
+def room(module: str) -> str:
+    """The package or module right below `alexnet` that a module belongs to."""
+    return ".".join(module.split(".")[:2])
+
+
+def rooms(imports: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The rooms that each room imports."""
+    found: dict[str, set[str]] = {room(module): set() for module in imports}
+    for module, others in imports.items():
+        found[room(module)] |= {room(other) for other in others} - {room(module)}
+    return found
+
+
+def floors(imports: dict[str, set[str]]) -> dict[str, int]:
+    """How many rooms the longest chain of imports from each room goes through, itself counted."""
+    below = rooms(imports)
+
+    @functools.cache
+    def floor(name: str) -> int:
+        return 1 + max(map(floor, below[name]), default=0)
+
+    return {name: floor(name) for name in below}
+
+
+def circle(imports: dict[str, set[str]]) -> list[str]:
+    """Some modules that import each other in a circle; empty if there are none."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_imports_run_down_through_the_layers_of_the_contract() -> None:
+    """`[tool.importlinter]` in pyproject.toml; a new package has to take its place there."""
+    code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    command = [sys.executable, "-c", code, "--no-cache", "--no-logo"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 kept, 0 broken" in done.stdout
+
+
+def test_no_modules_import_each_other_in_a_circle(imports: dict[str, set[str]]) -> None:
+    assert len(imports) > 100
+    assert circle(imports) == []
+
+
+def test_the_longest_chain_of_imports_goes_through_twelve_packages_at_most(imports: dict[str, set[str]]) -> None:
+    found = floors(imports)
+    assert max(found.values()) <= FLOORS, sorted(found.items(), key=lambda item: item[1])
+
+
+def test_a_circle_and_the_floors_are_those_of_a_graph_drawn_by_hand() -> None:
+    drawn = {"a.low.x": set[str](), "a.mid.y": {"a.low.x"}, "a.mid.z": {"a.mid.y"}, "a.top": {"a.mid.z", "a.low.x"}}
+    assert circle(drawn) == []
+    assert floors(drawn) == {"a.low": 1, "a.mid": 2, "a.top": 3}
+    assert set(circle(drawn | {"a.mid.y": {"a.mid.z"}})) == {"a.mid.y", "a.mid.z"}
+
+
+def modules() -> Iterator[Path]:
+    """Each module's path below the package, without its suffix."""
+    for path in SOURCE.rglob("*.py"):
+        if path.name != "__init__.py":
+            yield path.relative_to(SOURCE).with_suffix("")
+
+
+def own_tests(module: Path) -> Path:
+    """Where the tests of a module lie if it has a file of them."""
+    return TESTS / module.with_name(f"test_{module.name}.py")
+
+
+def test_every_module_has_a_file_of_tests_or_is_listed_with_the_file_that_tests_it() -> None:
+    without = {module.as_posix() for module in modules() if not own_tests(module).exists()}
+    assert without == TESTED_BY.keys()
+    missing = {file for file in TESTED_BY.values() if not (TESTS / file).exists()}
+    assert not missing
+
+
+def test_every_file_of_tests_in_a_folder_names_a_module_or_the_package_that_it_tests() -> None:
+    for path in TESTS.rglob("test_*.py"):
+        folder, subject = path.parent.relative_to(TESTS), path.stem.removeprefix("test_")
+        if folder.parts and folder.parts[0] not in WHOLE:
+            names = [SOURCE / folder / f"{subject}.py"] + [SOURCE / folder] * (subject == folder.name)
+            assert any(name.exists() for name in names), path.relative_to(ROOT)
