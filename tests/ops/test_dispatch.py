@@ -1,4 +1,7 @@
-"""What is given to compiled code: addresses of plain memory alone. Else PyTorch's operations compute the same."""
+"""What is given to compiled code: addresses of plain memory alone. Else PyTorch's operations compute the same.
+
+And the fast forms can be switched off on every device.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,14 +16,15 @@ from torch.utils._pytree import tree_map
 
 from alexnet.config.recipe import LRN, MlpNet, SpatialLRN
 from alexnet.models.mlp import Mlp
-from alexnet.ops import cpu, reference
+from alexnet.ops import cpu, dispatch, reference
 from alexnet.ops.crop import cut
 from alexnet.ops.dispatch import best
 from alexnet.ops.dropout import dropout
 from alexnet.ops.linear import linear
 from alexnet.ops.norm import response_norm, within_map_norm
 
-pytestmark = pytest.mark.skipif(cpu.library() is None, reason="no C++ compiler here")
+CUDA = torch.device("cuda", 0)
+needs_compiler = pytest.mark.skipif(cpu.library() is None, reason="no C++ compiler here")
 
 
 class Eighth(Tensor):
@@ -104,6 +108,7 @@ OTHERS: dict[str, Callable[[], Tensor]] = {
 }
 
 
+@needs_compiler
 @pytest.mark.parametrize("kind", OTHERS)
 @pytest.mark.filterwarnings("ignore")  # of kinds that PyTorch is about to drop
 def test_what_does_not_lie_in_plain_memory_gets_pytorchs_operations(kind: str) -> None:
@@ -112,6 +117,7 @@ def test_what_does_not_lie_in_plain_memory_gets_pytorchs_operations(kind: str) -
     assert chosen == (reference, reference, cpu)
 
 
+@needs_compiler
 @pytest.mark.parametrize(
     "transform",
     [torch.func.vmap, torch.func.functionalize, lambda act: torch.func.grad(lambda t: act(t).sum())],
@@ -128,6 +134,7 @@ def test_what_a_transform_wraps_gets_pytorchs_operations(transform: Callable[...
     assert seen == [reference]
 
 
+@needs_compiler
 def test_where_something_watches_the_operations_it_sees_them_all() -> None:
     layer = nn.Linear(8, 3)
     with torch.no_grad(), Watching() as watching:
@@ -139,6 +146,7 @@ def test_where_something_watches_the_operations_it_sees_them_all() -> None:
         assert torch.equal(graph(2 * x), nn.functional.linear(2 * x, layer.weight, layer.bias))
 
 
+@needs_compiler
 @pytest.mark.parametrize("parameter", ["weight", "bias"])
 def test_one_picture_meets_quantised_weights_as_two_do(parameter: str) -> None:
     """Its address is none: reading there ended the process."""
@@ -151,6 +159,7 @@ def test_one_picture_meets_quantised_weights_as_two_do(parameter: str) -> None:
         torch.testing.assert_close(torch.cat([net(pictures[:1]), net(pictures[1:])]), both)
 
 
+@needs_compiler
 def test_a_subclass_has_its_own_functions_called_for_one_picture_too() -> None:
     layer = nn.Linear(8, 3)
     layer.weight = nn.Parameter(layer.weight.detach().as_subclass(Named), requires_grad=False)
@@ -160,12 +169,14 @@ def test_a_subclass_has_its_own_functions_called_for_one_picture_too() -> None:
     assert Named.seen == before + 1
 
 
+@needs_compiler
 def test_weights_of_another_device_are_refused_for_one_picture_too() -> None:
     layer = nn.Linear(8, 3, device="meta")
     with torch.no_grad(), pytest.raises(RuntimeError, match="device"):
         linear(x, layer)
 
 
+@needs_compiler
 def test_a_negated_view_is_normalised_as_its_numbers_are() -> None:
     z = torch.randn(2, 8, 3, 3, dtype=torch.complex64).conj().imag
     assert z.is_neg()
@@ -173,6 +184,7 @@ def test_a_negated_view_is_normalised_as_its_numbers_are() -> None:
     torch.testing.assert_close(within_map_norm(z, SpatialLRN()), within_map_norm(z.resolve_neg(), SpatialLRN()))
 
 
+@needs_compiler
 def test_an_mlp_is_mapped_over_its_pictures() -> None:
     net = Mlp(MlpNet(image_size=2, classes=3, hidden=(4,), std=(0.1, 0.1))).eval()
     pictures = torch.randn(5, 3, 2, 2)
@@ -181,6 +193,7 @@ def test_an_mlp_is_mapped_over_its_pictures() -> None:
         torch.testing.assert_close(found, net(pictures))
 
 
+@needs_compiler
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of parts of PyTorch that these use
 def test_a_derivative_forwards_is_not_lost_for_one_picture() -> None:
     layer = nn.Linear(8, 3)
@@ -193,6 +206,7 @@ def test_a_derivative_forwards_is_not_lost_for_one_picture() -> None:
         torch.testing.assert_close(found, layer.weight.sum(1)[None])
 
 
+@needs_compiler
 @pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.jacrev])
 @pytest.mark.parametrize("norm", [LRN(), SpatialLRN()], ids=["across", "within"])
 def test_a_transform_of_a_norm_is_right_or_refused(transform: Callable[..., Any], norm: Any) -> None:
@@ -216,6 +230,7 @@ def elsewhere() -> Iterator[None]:
     torch.set_default_device(None)
 
 
+@needs_compiler
 def test_another_default_device_changes_nothing(elsewhere: None) -> None:
     """What compiled code writes into lies where what it reads does."""
     pictures = torch.full((2, 4, 4, 3), 9, dtype=torch.uint8, device="cpu")
@@ -225,3 +240,32 @@ def test_another_default_device_changes_nothing(elsewhere: None) -> None:
     assert views.device.type == "cpu"
     assert bool((views == 8).all())
     assert dropout(torch.ones(2, 8, device="cpu"), 0.5, 0, "fc6", 0, 0).device.type == "cpu"
+
+
+@pytest.fixture
+def asked_anew() -> Iterator[None]:
+    """The answer is kept for a process."""
+    dispatch.gpu.cache_clear()
+    yield
+    dispatch.gpu.cache_clear()
+
+
+@pytest.mark.usefixtures("asked_anew")
+def test_triton_serves_on_a_cuda_device() -> None:
+    pytest.importorskip("triton", reason="Triton is not installed")
+    assert dispatch.name(CUDA) == "triton"
+    assert dispatch.gpu() is not None
+
+
+@pytest.mark.usefixtures("asked_anew")
+def test_switched_off_the_plain_forms_serve_on_a_cuda_device_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALEXNET_NATIVE", "off")
+    assert dispatch.name(CUDA) == "pytorch"
+    assert dispatch.gpu() is None
+
+
+@pytest.mark.usefixtures("asked_anew")
+def test_an_architecture_of_the_cpu_leaves_triton_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="Triton is not installed")
+    monkeypatch.setenv("ALEXNET_NATIVE", "x86-64-v3")
+    assert dispatch.name(CUDA) == "triton"
