@@ -11,6 +11,7 @@ from PIL import Image
 
 from alexnet.core.errors import InputError
 from alexnet.data.prepare.prepare import prepare
+from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import Store
 
 # ILSVRC ids on purpose in another order than the wnids; n0009 is an inner node.
@@ -216,6 +217,12 @@ def test_training_tar_alone_is_refused_with_what_would_do(tmp_path: Path) -> Non
     source = _lay_out(tmp_path / "source", "2012")
     with pytest.raises(InputError, match="give the folder"):
         prepare(source / "ILSVRC2012_img_train.tar", tmp_path / "store", jobs=1)
+
+
+def test_a_folder_around_the_archives_is_looked_into(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    _lay_out(tmp_path / "source/inner", "2012")
+    assert read_source(tmp_path / "source", tmp_path / "work").kind == "ilsvrc-2012"
 
 
 def test_hostile_member_of_an_inner_tar_is_refused_by_name(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ class Listing:
 
     `left_out` counts what is not listed, a folder as one: hidden files, what systems put there, what was to be ignored.
     `astray` are the files that are links to nothing. `above` is where the listing begins, from the top of the source.
+    `given` is what the user called the source, in a listing without files that is asked for before any is looked at.
     """
 
     places: Mapping[str, FilePart]
@@ -69,6 +70,7 @@ class Listing:
     left_out: Mapping[str, int] = field(default_factory=dict)
     astray: frozenset[str] = frozenset()
     above: str = ""
+    given: str | Path = ""
 
     def below(self, folder: str) -> "Listing":
         """The listing of one folder, named from there."""

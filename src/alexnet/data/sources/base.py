@@ -1,8 +1,7 @@
-"""What is to be prepared: pictures with labels in splits, found in Tiny ImageNet, or drawn."""
+"""What every kind of source gives: classes, and pictures with labels in splits."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from PIL import Image
 
@@ -26,11 +25,14 @@ class Picture:
 class Source:
     """Everything that preparing needs to know of a source.
 
-    `open` is a plain function, so that it travels to other processes: place -> RGB image and what was done to it.
-    `ignored` counts the files that belong to no split or class, `left_out` what was not listed, by reason.
+    `kind` is its name in the store: lower case, with dashes. `splits` has "train", and "val" and "test" where the
+    source has them. `open` is a function at the top of a module, so that it travels to other processes: it takes a
+    place, and returns the RGB image and a word on each thing that was done to it. `side` (pixels) and `format` are
+    used unless the user gives others. `ignored` counts the files that belong to no split or class. Where `own_val` is
+    False, a part of the training pictures is held out. `left_out` counts what was not listed, by reason.
     """
 
-    kind: Literal["folders", "tiny-imagenet", "cifar-10", "ilsvrc-2010", "ilsvrc-2012", "builtin"]
+    kind: str
     classes: tuple[Class, ...]
     splits: dict[str, list[Picture]]
     open: Opener

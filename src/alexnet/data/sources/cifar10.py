@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from alexnet.core.errors import InputError, WorkFailed
-from alexnet.data.sources.archives import FilePart, Listing, Slice, read
+from alexnet.data.sources.archives import FilePart, Listing, Slice
+from alexnet.data.sources.archives import read as read_bytes
 from alexnet.data.sources.base import Picture, Source
 from alexnet.data.store import Class
 
@@ -31,30 +32,41 @@ ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-def binary(files: Listing, work: Path) -> Source:
+def recognises(files: Listing) -> bool:
+    """Whether the first batch is there, in either form."""
+    return "data_batch_1.bin" in files.places or "data_batch_1" in files.places
+
+
+def read(files: Listing, work: Path) -> Source:
+    """Read the six batches, the binary ones where both forms are there."""
+    work.mkdir(parents=True, exist_ok=True)
+    return (_binary if "data_batch_1.bin" in files.places else _python)(files, work)
+
+
+def _binary(files: Listing, work: Path) -> Source:
     """The .bin batches, read where they lie, or from the folder `work` where a zip holds them."""
     places = {}
     for name in ALL_BATCHES:
         place = _batch(files, name + ".bin")
-        places[name] = place if isinstance(place, Slice) else _laid_out(work, name, read(place))
+        places[name] = place if isinstance(place, Slice) else _laid_out(work, name, read_bytes(place))
     return _source(places, len(files.places))
 
 
-def python(files: Listing, work: Path) -> Source:
+def _python(files: Listing, work: Path) -> Source:
     """The pickled batches, laid out as binary ones in the folder `work`.
 
     Only arrays are unpickled: any global but numpy's own is refused, and nothing that a pickle holds is run.
     """
     places = {}
     for name in ALL_BATCHES:
-        labels, planes = _unpickled(name, read(_batch(files, name)))
+        labels, planes = _unpickled(name, read_bytes(_batch(files, name)))
         places[name] = _laid_out(work, name, np.concatenate([labels[:, None], planes], axis=1).tobytes())
     return _source(places, len(files.places))
 
 
 def open_planes(place: FilePart) -> tuple[Image.Image, list[str]]:
     """The 3,072 bytes at `place`, three planes of 32 x 32, as an RGB image."""
-    planes = np.frombuffer(read(place), np.uint8).reshape(3, SIDE, SIDE)
+    planes = np.frombuffer(read_bytes(place), np.uint8).reshape(3, SIDE, SIDE)
     return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0))), []
 
 
@@ -73,7 +85,7 @@ def _source(batches: dict[str, Slice], files: int) -> Source:
         splits[split] = []
         for name in names:
             place = batches[name]
-            records = np.frombuffer(read(place), np.uint8)
+            records = np.frombuffer(read_bytes(place), np.uint8)
             if place.size == 0 or place.size % RECORD:
                 raise InputError(f"{name} has {place.size} bytes, not a multiple of {RECORD}; fetch it again")
             labels = records[::RECORD]

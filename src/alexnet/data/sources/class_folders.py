@@ -5,12 +5,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from alexnet.core.errors import InputError
 from alexnet.data.images.formats import START, is_taken, refusal
 from alexnet.data.images.limits import UnreadablePicture
-from alexnet.data.sources.archives import FilePart, Listing, Slice, read
+from alexnet.data.sources.archives import FilePart, Listing, Slice
+from alexnet.data.sources.archives import read as read_bytes
 from alexnet.data.sources.base import Picture, Source, open_upright
 from alexnet.data.sources.clutter import option
 from alexnet.data.store import Class
@@ -53,7 +54,12 @@ NOTES = {
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
-def class_folders(files: Listing) -> Source:
+def recognises(files: Listing) -> bool:
+    """Whether there are folders at all: each may be a class."""
+    return bool(files.folders)
+
+
+def read(files: Listing, work: Path) -> Source:
     """Read CLASS/..., or train/CLASS/... with val/CLASS/... and test/CLASS/...; a nested folder counts to its class.
 
     Raises InputError, naming the folder and what to do, where folders can be read in two ways, where a split has no
@@ -88,6 +94,7 @@ def class_folders(files: Listing) -> Source:
         tuple(Class(name, wnid=name if WNID.fullmatch(name) else None) for name in names),
         splits,
         open_upright,
+        ignored=len(files.places) - sum(map(len, splits.values())),
         own_val="val" in splits,
     )
 
@@ -305,9 +312,9 @@ def first_taken(places: Iterable[FilePart]) -> tuple[FilePart | None, str]:
     for place in places:
         try:
             if isinstance(place, Slice):
-                start = read(replace(place, size=min(place.size, START)))
+                start = read_bytes(replace(place, size=min(place.size, START)))
             else:
-                start = read(place)
+                start = read_bytes(place)
             if is_taken(start):
                 return place, ""
             reason = reason or refusal(start)

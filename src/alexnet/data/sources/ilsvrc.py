@@ -4,10 +4,10 @@ import gzip
 import io
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from alexnet.core.errors import InputError
-from alexnet.data.sources.archives import Listing, Slice, members_within, read, tar_members
+from alexnet.data.sources.archives import Listing, Slice, members_within, tar_members
+from alexnet.data.sources.archives import read as read_bytes
 from alexnet.data.sources.base import Picture, Source, open_as_stored
 from alexnet.data.sources.ilsvrc_devkit import synsets
 from alexnet.data.store import Class
@@ -25,12 +25,25 @@ NAMES = {
 }
 
 
-def ilsvrc(files: Listing) -> Source:
-    """All pictures with their labels, read inside the tars; the 2010 test split too where its labels are there.
+def recognises(files: Listing) -> bool:
+    """Whether a tar of training pictures is there, or is itself what was given."""
+    return _is_lone_tar(files.given) or any(name in files.places for name in TRAIN_TARS)
+
+
+def _is_lone_tar(given: str | Path) -> bool:
+    return Path(given).name in TRAIN_TARS and Path(given).is_file()
+
+
+def read(files: Listing, work: Path) -> Source:
+    """Read all pictures with their labels inside the tars; the 2010 test split too where its labels are there.
 
     A label is the position of the class's wnid in sorted order. The ground truth files count by ILSVRC id instead, so
     each class keeps both. Every number of pictures is held against the development kit's.
     """
+    if _is_lone_tar(files.given):
+        raise InputError(
+            f"{Path(files.given)} needs its labels; give the folder that holds it, the other tars and the devkit"
+        )
     train_tar = next(name for name in TRAIN_TARS if name in files.places)
     year = TRAIN_TARS[train_tar]
     names = NAMES[year]
@@ -55,13 +68,13 @@ def ilsvrc(files: Listing) -> Source:
 
     splits = {"train": train, "val": _flat(files, names["val"], "val", truth, label_of_id)}
     if year == "2010" and names["test"] in files.places and names["test labels"] in files.places:
-        labels = _numbers(read(files.places[names["test labels"]]), names["test labels"])
+        labels = _numbers(read_bytes(files.places[names["test labels"]]), names["test labels"])
         splits["test"] = _flat(files, names["test"], "test", labels, label_of_id)
     used = {train_tar, names["val"], names["devkit"]} | (
         {names["test"], names["test labels"]} if "test" in splits else set()
     )
-    kind: Literal["ilsvrc-2010", "ilsvrc-2012"] = "ilsvrc-2012" if year == "2012" else "ilsvrc-2010"
-    return Source(kind, classes, splits, open_as_stored, format="jpeg", ignored=len(set(files.places) - used))
+    ignored = len(set(files.places) - used)
+    return Source(f"ilsvrc-{year}", classes, splits, open_as_stored, format="jpeg", ignored=ignored)
 
 
 def _flat(files: Listing, tar: str, split: str, ids: list[int], label_of_id: dict[int | None, int]) -> list[Picture]:

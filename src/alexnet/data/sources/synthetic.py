@@ -1,27 +1,38 @@
 """Pictures drawn by program: builtin, and builtin:N."""
 
+from pathlib import Path
+
 from PIL import Image
 
 from alexnet.core.errors import InputError
-from alexnet.data.sources.archives import FilePart, Slice
+from alexnet.data.sources.archives import FilePart, Listing, Slice
 from alexnet.data.sources.base import Picture, Source
 from alexnet.data.sources.drawings import CLASSES, draw
 from alexnet.data.store import Class
 
+NAME = "builtin"
 LEAST_DRAWN = 20
+USUAL = 1000  # pictures, where no number is given
+
+
+def recognises(files: Listing) -> bool:
+    """Whether the source is called builtin or builtin:N; a Path of that name is a folder."""
+    return isinstance(files.given, str) and files.given.partition(":")[0] == NAME
+
+
+def read(files: Listing, work: Path) -> Source:
+    """Plan N built-in pictures in ten balanced classes, the last fifth of them for validation."""
+    number = str(files.given).partition(":")[2]
+    if number and not number.isdecimal():
+        raise InputError(f"source {files.given!r} is no number of pictures; write builtin:N, such as builtin:1000")
+    count = int(number) if number else USUAL
+    if count < LEAST_DRAWN:
+        raise InputError(f"builtin:{count} is too few pictures; at least {LEAST_DRAWN} are needed")
+    pictures = [Picture(f"{n:06d}", n % len(CLASSES), Slice(NAME, n, 0)) for n in range(count)]
+    train = count - count // 5
+    return Source(NAME, tuple(map(Class, CLASSES)), {"train": pictures[:train], "val": pictures[train:]}, open_drawing)
 
 
 def open_drawing(place: FilePart) -> tuple[Image.Image, list[str]]:
-    """The built-in picture whose index is the place's offset."""
+    """Draw the built-in picture whose index is the place's offset."""
     return Image.fromarray(draw(place.offset)), []
-
-
-def drawn(count: int) -> Source:
-    """`count` built-in pictures in ten balanced classes, the last fifth of them for validation."""
-    if count < LEAST_DRAWN:
-        raise InputError(f"builtin:{count} is too few pictures; at least {LEAST_DRAWN} are needed")
-    pictures = [Picture(f"{n:06d}", n % len(CLASSES), Slice("builtin", n, 0)) for n in range(count)]
-    train = count - count // 5
-    return Source(
-        "builtin", tuple(map(Class, CLASSES)), {"train": pictures[:train], "val": pictures[train:]}, open_drawing
-    )

@@ -1,15 +1,22 @@
 """Tiny ImageNet as it is distributed."""
 
 import re
+from pathlib import Path
 
 from alexnet.core.errors import InputError
-from alexnet.data.sources.archives import Listing, read
+from alexnet.data.sources.archives import Listing
+from alexnet.data.sources.archives import read as read_bytes
 from alexnet.data.sources.base import Picture, Source, open_upright
 from alexnet.data.store import Class
 
 
-def tiny_imagenet(files: Listing) -> Source:
-    """Tiny ImageNet as distributed; its test pictures have no labels and are left out."""
+def recognises(files: Listing) -> bool:
+    """Whether the labels of its val split are there, which no other source keeps in such a file."""
+    return "val/val_annotations.txt" in files.places
+
+
+def read(files: Listing, work: Path) -> Source:
+    """Read train and val; the test pictures have no labels and are left out."""
     wnids = sorted(_lines(files, "wnids.txt"))
     words = dict(_pairs(_lines(files, "words.txt"), "words.txt")) if "words.txt" in files.places else {}
     index = {wnid: label for label, wnid in enumerate(wnids)}
@@ -35,13 +42,14 @@ def tiny_imagenet(files: Listing) -> Source:
         {"train": train, "val": val},
         open_upright,
         side=64,
+        ignored=len(files.places) - len(train) - len(val),
     )
 
 
 def _lines(files: Listing, name: str) -> list[str]:
     if name not in files.places:
         raise InputError(f"Tiny ImageNet's {name} is not there; unpack the archive again")
-    return read(files.places[name]).decode("utf-8", "replace").splitlines()
+    return read_bytes(files.places[name]).decode("utf-8", "replace").splitlines()
 
 
 def _pairs(lines: list[str], name: str) -> list[tuple[str, str]]:
