@@ -13,7 +13,8 @@ import torch
 from alexnet.core.errors import InputError
 from alexnet.data.cache import Pictures, chosen
 from alexnet.data.prepare.prepare import prepare
-from alexnet.data.store import Split, Store
+from alexnet.data.split import Split
+from alexnet.data.store import Store
 
 CPU = torch.device("cpu")
 FORMS = ("raw", "jpeg")
@@ -37,7 +38,7 @@ class Counted(Split):
     def __len__(self) -> int:
         return self.n
 
-    def read(self, ids: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def read(self, ids: Any, out: np.ndarray | None = None) -> np.ndarray:
         with self.lock:
             np.add.at(self.reads, ids, 1)
         out = np.empty((len(ids), self.side, self.side, 3), np.uint8) if out is None else out

@@ -11,7 +11,7 @@ import torch
 
 from alexnet.data.cache import Pictures
 from alexnet.data.loader import Batch, batches_in_order, steps, training_batches
-from alexnet.data.store import Split
+from alexnet.data.split import Split
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ class Tiny(Split):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def read(self, ids: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def read(self, ids: Any, out: np.ndarray | None = None) -> np.ndarray:
         if self.broken in ids:
             raise OSError(f"picture {self.broken} is damaged")
         time.sleep(self.seconds)

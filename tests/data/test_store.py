@@ -1,16 +1,23 @@
 import json
+import os
+import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from alexnet.core.errors import InputError
 from alexnet.data.prepare import plan
 from alexnet.data.prepare.prepare import prepare
-from alexnet.data.store import Store, pack, unpack, verify
+from alexnet.data.store import Store, verify
+from alexnet.data.store_files import pack, unpack
 
 Tree = Callable[..., Path]
 
@@ -134,3 +141,85 @@ def test_verify_lists_exactly_what_is_damaged(made: Path) -> None:
         (made / file).write_bytes((made / file).read_bytes() + b"x")
     (made / "val/names.jsonl").unlink()
     assert sorted(verify(made)) == ["prepare.jsonl", "statistics.safetensors", "train/00001.bin", "val/names.jsonl"]
+
+
+def test_a_split_is_a_dataset_whose_items_are_a_picture_and_its_label(made: Path) -> None:
+    store = Store(made)
+    assert isinstance(store["train"], torch.utils.data.Dataset)
+    for split in store.splits.values():
+        whole = split.read(range(len(split)))
+        for given in (0, -1, len(split) - 1, -len(split), np.int64(1), torch.tensor(-2)):
+            picture, label = split[given]
+            assert (picture.dtype.name, picture.shape, type(label)) == ("uint8", (32, 32, 3), int)
+            np.testing.assert_array_equal(picture, whole[int(given)])
+            assert label == split.labels[int(given)]
+        for past in (len(split), -len(split) - 1):
+            with pytest.raises(IndexError, match=f"has no picture {past}; it has {len(split)}"):
+                split[past]
+        assert [label for _, label in split] == split.labels.tolist()  # a loop ends
+
+
+def test_pictures_are_read_by_any_sequence_of_numbers(made: Path) -> None:
+    split = Store(made)["train"]
+    whole = split.read(np.arange(len(split)))
+    for ids in ([3, -1, 3], range(2, 6), np.array([1, 0], np.uint8), torch.tensor([-1, 5]), (0,), [], range(0)):
+        np.testing.assert_array_equal(split.read(ids), whole[np.asarray(ids, dtype=np.int64)])
+    for wrong in (3, [[0, 1]], [0.5], [True, False], ["0"]):
+        with pytest.raises(InputError, match=r"numbers are of shape .*; give a list of whole numbers"):
+            split.read(wrong)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_of_pytorch_gives_the_stores_pictures(workers: int, made: Path) -> None:
+    split = Store(made)["train"]
+    whole = split.read(range(len(split)))  # so that files are open where processes fork
+    loader = torch.utils.data.DataLoader(split, 4, num_workers=workers)
+    images, labels = (torch.cat(parts) for parts in zip(*loader, strict=True))
+    np.testing.assert_array_equal(images.numpy(), whole)
+    assert labels.tolist() == split.labels.tolist()
+
+
+def test_a_split_travels_without_its_open_files(made: Path) -> None:
+    split = Store(made)["train"]
+    expected, names = split.read(range(len(split))), split.names
+    assert {"_file", "names"} <= split.__dict__.keys()
+    travelled: Any = pickle.loads(pickle.dumps(split))  # noqa: S301
+    assert "names" not in travelled.__dict__
+    assert travelled.names == names
+    np.testing.assert_array_equal(travelled.read(range(len(split))), expected)
+    assert isinstance(travelled, torch.utils.data.Dataset)
+
+
+@pytest.mark.parametrize("missing", [["preadv"], ["preadv", "pread"]])
+def test_pictures_are_the_same_on_a_system_that_cannot_read_at_a_place(
+    missing: list[str], made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Store(made)["train"].read(range(8))
+    for name in missing:
+        monkeypatch.delattr(os, name)
+    split = Store(made)["train"]
+    with ThreadPoolExecutor(4) as pool:
+        for n, picture in enumerate(pool.map(lambda n: split.read([n % 8]), range(200))):
+            np.testing.assert_array_equal(picture[0], whole[n % 8])
+
+
+def test_a_store_in_the_place_of_a_split_is_refused_with_the_split_to_take(made: Path) -> None:
+    store = Store(made)
+    for use in (len, list, lambda given: list(torch.utils.data.DataLoader(given))):
+        with pytest.raises(InputError, match=r"is a store of splits \(train, val\); take one: store\['val'\]"):
+            use(store)
+    assert store
+
+
+def test_a_store_and_a_split_say_in_a_line_what_they_are(made: Path) -> None:
+    store = Store(made)
+    content = f"2 classes, 32 x 32, {store.format}"
+    assert repr(store) == f"<store {made} from folders: {content}; train 14, val 2>"
+    assert repr(store["val"]) == f"<split 'val' of {made}: 2 pictures, 32 x 32, {store.format}>"
+
+
+def test_preparing_does_not_import_torch() -> None:
+    """A process of its own for each core would take a second and 200 MB for it."""
+    code = "import sys, alexnet.data.prepare.prepare, alexnet.data.store; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +19,15 @@ from alexnet.core.errors import WorkFailed
 from alexnet.data import loader
 from alexnet.data.cache import Pictures
 from alexnet.data.loader import batches_in_order
-from alexnet.data.store import Split, Store
+from alexnet.data.split import Split
+from alexnet.data.store import Store
 
 Count = Callable[..., None]
 # The command, with readers whose disk does not answer after some pictures.
 STUCK = """
 import os, sys, time
 from alexnet.cli import main as cli
-from alexnet.data import loader, store
+from alexnet.data import loader
 loader.STALLED = 2.0
 read, left = os.preadv, 60
 def answers(file, buffers, at):
@@ -34,27 +36,27 @@ def answers(file, buffers, at):
     while left < 0:
         time.sleep(3600)
     return read(file, buffers, at)
-store.os.preadv = answers
+os.preadv = answers
 cli.main(sys.argv[1:])
 """
 # A reader that takes a second, and who waits for it, stopped for longer than a reader may take.
 STOPPED = """
-import sys, time
+import os, sys, time
 import torch
 from alexnet.data import loader, store
 from alexnet.data.cache import Pictures
 loader.STALLED = 4.0
-read = store.os.preadv
+read = os.preadv
 def slow(file, buffers, at):
     print("reading", flush=True)
     time.sleep(1)
     return read(file, buffers, at)
-store.os.preadv = slow
+os.preadv = slow
 cpu = torch.device("cpu")
 pictures = Pictures(store.Store(sys.argv[1])["train"], cpu, "none")
 next(loader.batches_in_order(pictures, 1, device=cpu, workers=1))
 print("read", flush=True)
-store.os._exit(0)
+os._exit(0)
 """
 
 
@@ -65,7 +67,7 @@ class Stuck(Split):
         self.__dict__.update(store["train"].__dict__)
         self.answers = threading.Event()
 
-    def read(self, ids: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def read(self, ids: Any, out: np.ndarray | None = None) -> np.ndarray:
         self.answers.wait()
         return super().read(ids, out)
 

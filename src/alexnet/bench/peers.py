@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Compute
-from alexnet.data.store import pack
+from alexnet.data.store_files import pack
 
 
 class Stock(nn.Sequential):

@@ -13,7 +13,7 @@ from alexnet.core.device import enter
 from alexnet.core.errors import InputError
 from alexnet.core.launch import launch
 from alexnet.core.process_pool import available_cores
-from alexnet.data.store import Split
+from alexnet.data.split import Split
 
 CACHES = ("auto", "device", "ram", "none")
 CHUNK_BYTES = 64 << 20  # read at once, in loading a device

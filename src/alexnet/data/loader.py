@@ -16,7 +16,7 @@ from alexnet.core.device import enter
 from alexnet.core.errors import WorkFailed
 from alexnet.core.launch import Share, bounds
 from alexnet.data.cache import Pictures
-from alexnet.data.store import Split
+from alexnet.data.split import Split
 
 STALLED = 600.0  # seconds without a batch after which the readers are given up: a network disk, say, that is gone
 LOOKS = 100  # in that time

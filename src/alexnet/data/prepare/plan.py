@@ -9,7 +9,8 @@ import PIL
 
 from alexnet.core.errors import InputError
 from alexnet.data.sources.base import Opener, Picture, Source
-from alexnet.data.store import FORMAT, Class, Format, class_records
+from alexnet.data.store import FORMAT, Class, class_records
+from alexnet.data.store_files import Format
 
 SHARD_BYTES = 64 << 20  # of raw pixels
 

@@ -26,7 +26,8 @@ from alexnet.data.prepare.plan import PreparePlan, Shard, plan
 from alexnet.data.prepare.statistics import Sums, statistics, sums
 from alexnet.data.prepare.workdir import Record
 from alexnet.data.sources.recognise import read_source
-from alexnet.data.store import FORMAT, SIDES, Format, class_records, content_digest, own_checksum, pack, unpack
+from alexnet.data.store import FORMAT, SIDES, class_records, content_digest, own_checksum
+from alexnet.data.store_files import Format, pack, unpack
 
 
 @dataclass(frozen=True)

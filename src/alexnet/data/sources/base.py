@@ -7,7 +7,8 @@ from PIL import Image
 
 from alexnet.data.images.decode import decode
 from alexnet.data.sources.archives import FilePart, read
-from alexnet.data.store import Class, Format
+from alexnet.data.store import Class
+from alexnet.data.store_files import Format
 
 Opener = Callable[[FilePart], tuple[Image.Image, list[str]]]
 

@@ -1,0 +1,218 @@
+"""One split of a store: its labels and names, and its pictures by number, each under a checksum."""
+
+import operator
+import os
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike
+from safetensors.numpy import load
+
+from alexnet.core.errors import InputError
+from alexnet.core.files import parse_json
+from alexnet.data.store_files import Format, damage, read_trusted, unpack, unreadable
+
+MOST_OPEN = 128  # files; ILSVRC has thousands of shards
+
+
+class Split:
+    """The pictures of one split, numbered from 0 in the order of label and name.
+
+    `split[i]` is a picture (uint8, side x side x 3) and its label (int); `read` takes many at once. `side` (pixels)
+    and `format` are the store's; `labels` is int64, one a picture. Threads may share a split, and a pickled one opens
+    its files again. A Store makes it as a torch.utils.data.Dataset (dataset.py), which here would import torch in
+    every process that prepares.
+    """
+
+    def __init__(self, folder: Path, name: str, side: int, format: Format, classes: int, meta: dict[str, Any]) -> None:
+        self.name, self.side, self.format, self._folder = name, side, format, folder
+        index = load(read_trusted(folder, meta["index"]))
+        self.labels: np.ndarray = index["labels"]
+        self._crc32: np.ndarray = index["crc32"]
+        self._sizes: np.ndarray = index["sizes"]
+        self._names = meta["names"]
+        read_trusted(folder, self._names)
+        self._shards = [folder / shard["file"] for shard in meta["shards"]]
+        self._starts = np.cumsum([0] + [shard["count"] for shard in meta["shards"]])
+        for values in (self.labels, self._crc32, self._sizes):
+            if values.dtype != np.int64 or values.shape != (meta["count"],) or values.min(initial=0) < 0:
+                raise ValueError("the index is not one of pictures")
+        if self._starts[-1] != meta["count"] or self.labels.max(initial=0) >= classes:
+            raise ValueError("the counts differ")
+        for shard, path in zip(meta["shards"], self._shards, strict=True):
+            if not path.is_file() or path.stat().st_size != shard["bytes"]:
+                raise damage(folder, shard["file"])
+        ends = np.cumsum(self._sizes)
+        self._begins = ends - self._sizes  # in its shard, in bytes
+        for first, last, shard in zip(self._starts[:-1], self._starts[1:], meta["shards"], strict=True):
+            self._begins[first:last] -= self._begins[first]
+            if (
+                self._sizes[first:last].max(initial=0) > shard["bytes"]
+                or self._sizes[first:last].sum() != shard["bytes"]
+            ):
+                raise ValueError("the sizes differ")
+        if format == "raw" and (self._sizes != side * side * 3).any():
+            raise ValueError("the sizes are not the side's")
+        self._checked = np.zeros(len(self.labels), bool)
+        self._open()
+
+    def _open(self) -> None:
+        self._file = lru_cache(_most_open())(_File)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out open files, and what is read again when it is needed."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_file", "names")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        side = f"{self.side} x {self.side}"
+        return f"<split {self.name!r} of {self._folder}: {len(self):,} pictures, {side}, {self.format}>"
+
+    def __getitem__(self, index: SupportsIndex) -> tuple[np.ndarray, int]:
+        """Return picture `index` (uint8, side x side x 3) and its label; negative numbers count from the end.
+
+        Raises:
+            IndexError: there is no such picture.
+            InputError: see `read`.
+        """
+        number = operator.index(index)
+        return self.read([number])[0], int(self.labels[number])
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+        return (self[number] for number in range(len(self)))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Each picture's name in its source."""
+        data = read_trusted(self._folder, self._names)
+        try:
+            names: list[str] = parse_json(b"[" + b",".join(data.splitlines()) + b"]")
+        except ValueError:
+            names = []
+        if len(names) != len(self) or not all(isinstance(name, str) for name in names):
+            raise damage(self._folder, self._names["file"])
+        return names
+
+    def read(self, ids: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
+        """Read pictures by number; each one's CRC-32 is checked the first time that it is read here.
+
+        Args:
+            ids: N whole numbers, in any order and more than once: a list, range, array or CPU tensor. Negative
+                numbers count from the end.
+            out: uint8 array (N, side, side, 3) to read into; a new one unless given.
+
+        Returns:
+            The pictures: uint8, (N, side, side, 3), RGB.
+
+        Raises:
+            IndexError: there is no picture of such a number.
+            InputError: the numbers are not whole, or a picture's bytes are no longer those that were stored.
+        """
+        numbers = self._numbers(ids)
+        if out is None:
+            out = np.empty((len(numbers), self.side, self.side, 3), np.uint8)
+        places = zip(
+            (np.searchsorted(self._starts, numbers, side="right") - 1).tolist(),
+            self._begins[numbers].tolist(),
+            self._sizes[numbers].tolist(),
+            self._checked[numbers].tolist(),
+            strict=True,
+        )
+        for row, (shard, begin, size, checked) in enumerate(places):
+            # Raw pixels are read to where they are wanted.
+            straight = self.format == "raw" and out[row].flags.c_contiguous
+            record = out[row].reshape(-1) if straight else np.empty(size, np.uint8)
+            self._read(int(numbers[row]), shard, begin, record)
+            if not checked:
+                self._check(int(numbers[row]), shard, record)
+            if straight:
+                continue
+            try:
+                unpack(record, self.format, out[row])
+            except MemoryError:
+                raise
+            except Exception:  # the checksum is right, so that someone made it so; for what Pillow raises see decode
+                raise self._damaged(int(numbers[row]), shard) from None
+        return out
+
+    def _numbers(self, ids: ArrayLike) -> np.ndarray:
+        """The pictures' numbers, from 0 on."""
+        numbers = np.asarray(ids)
+        if not numbers.size:
+            return np.zeros(0, np.int64)
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+            given = f"of shape {numbers.shape} and type {numbers.dtype}"
+            raise InputError(f"the pictures' numbers are {given}; give a list of whole numbers")
+        if numbers.min() < -len(self) or numbers.max() >= len(self):
+            wrong = numbers.min() if numbers.min() < -len(self) else numbers.max()
+            raise IndexError(f"split {self.name!r} has no picture {wrong}; it has {len(self)}, numbered from 0")
+        return np.where(numbers < 0, numbers + len(self), numbers) if numbers.min() < 0 else numbers
+
+    def _read(self, number: int, shard: int, begin: int, record: np.ndarray) -> None:
+        """One record's bytes; read, not mapped, for a map of a file that fails or shrinks is the process's death."""
+        path = self._shards[shard]
+        try:
+            file = self._file(path)  # held here, for another thread may put it out of the cache
+            taken = 0
+            while more := file.read_into(record.data[taken:], begin + taken):  # a network disk may give less
+                taken += more
+        except OSError as error:
+            raise unreadable(path, error) from None
+        if taken != len(record):
+            raise self._damaged(number, shard)
+
+    def _check(self, number: int, shard: int, record: np.ndarray) -> None:
+        if zlib.crc32(record.data) != self._crc32[number]:
+            raise self._damaged(number, shard)
+        self._checked[number] = True
+
+    def _damaged(self, number: int, shard: int) -> InputError:
+        file = self._shards[shard].relative_to(self._folder).as_posix()
+        return damage(self._folder, file, f" at picture {number} ({self.names[number]!r})")
+
+
+class _File:
+    """A file that is open as long as this is in use."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # Windows would end it at a Ctrl-Z
+        self.seeking = threading.Lock()
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+    def read_into(self, buffer: memoryview, begin: int) -> int:
+        """Read from byte `begin` on what `buffer` takes, or less; threads may do so at once."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self.number, [buffer], begin)
+        if hasattr(os, "pread"):  # macOS before 11
+            data = os.pread(self.number, len(buffer), begin)
+        else:  # Windows
+            with self.seeking:
+                os.lseek(self.number, begin, os.SEEK_SET)
+                data = os.read(self.number, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _most_open() -> int:
+    """How many files a split keeps open: no more than an eighth of those that this process may have."""
+    with suppress(ImportError):  # Windows has no such limit
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return MOST_OPEN if limit == resource.RLIM_INFINITY else max(1, min(MOST_OPEN, limit // 8))
+    return MOST_OPEN
