@@ -290,7 +290,7 @@ def test_an_outlook_has_every_way_that_the_net_can_go() -> None:
     json.dumps(asdict(whole), allow_nan=False)
     odd = estimate.forecast(PAPER, 3, H200, network, "bf16")
     assert [p.strategy for p in odd.plans] == ["data", "towers"]
-    assert "must divide the 4096 units" in odd.refused["hybrid"]
+    assert "cannot share the 4096 units" in odd.refused["hybrid"]
     assert list(estimate.forecast(RECIPES["cifar-18"], 2, H200, network, "bf16").refused) == ["towers", "hybrid"]
     assert list(estimate.forecast(RECIPES["one-gpu"], 2, H200, network, "bf16").refused) == ["towers"]
 
@@ -322,7 +322,7 @@ def test_networks_are_written_in_bits_or_bytes(text: str, rate: float) -> None:
         (lambda: gpu(None, 100.0), "--at-batch is None; give both or neither"),
         (lambda: gpu("H200", 1e9, 128), "is 1e+09 pictures/s; it must be less than"),
         (lambda: gpu(None, -1.0, 128), "it must be more than 0"),
-        (lambda: plan("hybrid", 3), "hybrid: replicas is 3; it must divide the 4096 units"),
+        (lambda: plan("hybrid", 3), "--strategy hybrid: 3 replicas cannot share the 4096 units"),
         (lambda: estimate.forecast(PAPER, 1000, H200, FREE, "bf16"), "replicas is 1000"),
     ],
 )

@@ -126,15 +126,19 @@ def test_gradients_of_parts_add_up_in_float32(parts: int) -> None:
 @pytest.mark.parametrize(
     ("strategy", "change", "words"),
     [
-        ("towers", {"towers": 1}, "--towers-apart: the recipe's net.towers is 1"),
-        ("hybrid", {"hidden": 13, "towers": 1}, "--hybrid: 13 units of fc6 and fc7 are not to be shared by 2"),
+        ("towers", {"towers": 1}, "--strategy towers: the recipe's net.towers is 1"),
+        (
+            "hybrid",
+            {"hidden": 13, "towers": 1},
+            "2 replicas cannot share the 13 units of fc6 and fc7 evenly",
+        ),
     ],
 )
 def test_a_way_that_is_not_for_the_net_is_refused(strategy: str, change: dict[str, Any], words: str) -> None:
     mesh = Mesh(Axis(0, 2), Axis(0, 2))
     with pytest.raises(InputError, match=words):
         sharding(mesh, strategy, RECIPES["paper"].replace(net=change).net)
-    with pytest.raises(InputError, match="a way for AlexNet's layers, which a CifarNet lacks"):
+    with pytest.raises(InputError, match="is for AlexNet's layers, which a CifarNet lacks"):
         sharding(mesh, strategy, RECIPES["cifar-18"].net)
 
 

@@ -321,7 +321,7 @@ def test_towers_apart_in_one_process_are_refused_with_what_would_do(
             "start it with torchrun --nproc-per-node 2, or a multiple of that",
         ),
         (2, ["--set", "net.towers=1"], "the recipe's net.towers is 1; it must be 2"),
-        (2, ["--recipe", "cifar-18"], "a way for AlexNet's layers, which a CifarNet lacks; leave it out"),
+        (2, ["--recipe", "cifar-18"], "is for AlexNet's layers, which a CifarNet lacks; only data is for it"),
     ],
 )  # fmt: skip
 def test_towers_apart_where_they_cannot_be_are_refused(

@@ -48,7 +48,7 @@ class Part:
 
 def parts(net: AnyNet, strategy: str, replicas: int, batch: int, bytes_: int) -> list[Part]:
     """The layers that have weights, as they lie over the processes; raises InputError where they cannot."""
-    if words := refusal(net, strategy, replicas, batch):
+    if words := refused(net, strategy, replicas, batch):
         raise InputError(words)
     p, n, e, share, layers = replicas, batch, bytes_, -(-batch // replicas), layer_table.layers_of(net)
     towers = net.towers if isinstance(net, Net) and strategy == "towers" else 1
@@ -80,6 +80,13 @@ def parts(net: AnyNet, strategy: str, replicas: int, batch: int, bytes_: int) ->
             )
         )
     return found
+
+
+def refused(net: AnyNet, strategy: str, replicas: int, batch: int) -> str:
+    """Why a batch cannot be trained so on so many replicas; "" if it can."""
+    if not 1 <= replicas <= batch:
+        return f"replicas is {replicas}; it must be 1 to {batch}, a picture of the batch each"
+    return refusal(net, strategy, replicas)
 
 
 def logits(classes: int, replicas: int, batch: int) -> int:
@@ -352,16 +359,16 @@ def forecast(
             pictures=pictures,
         )
 
-    refused = {
+    excluded = {
         strategy: words
         for strategy in STRATEGIES
-        if (words := refusal(recipe.net, strategy, replicas, batch(replicas)))
+        if (words := refused(recipe.net, strategy, replicas, batch(replicas)))
     }
-    able = [way for way in STRATEGIES if way not in refused]
+    able = [way for way in STRATEGIES if way not in excluded]
     if not able:
-        raise InputError(refused["data"])
+        raise InputError(excluded["data"])
     ends = [scaling_limit(strategy, plan) for strategy in able]
-    return Forecast([plan(way, replicas) for way in able], ends, refused, notes(device, network, weak))
+    return Forecast([plan(way, replicas) for way in able], ends, excluded, notes(device, network, weak))
 
 
 def notes(device: DeviceModel, network: Link, weak: bool) -> list[str]:

@@ -13,12 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from alexnet.config import overrides
 from alexnet.config.recipe import AnyNet, Net
 from alexnet.core.errors import InputError
 from alexnet.core.launch import bounds
 from alexnet.distributed.mesh import Axis, Mesh
-from alexnet.distributed.strategy import STRATEGIES
+from alexnet.distributed.strategy import refusal
 from alexnet.models.alexnet import outputs
 from alexnet.models.shard import ModelShard, own, unchanged
 
@@ -76,42 +75,37 @@ class Sharding:
 
 
 def sharding(mesh: Mesh, strategy: str, net: AnyNet) -> Sharding:
-    """How the net lies over the mesh; raises InputError where that way is not for it."""
-    if strategy not in STRATEGIES:
-        raise InputError(overrides.unknown_name(strategy, strategy, list(STRATEGIES), "", what="strategy"))
-    if strategy == "data":
+    """How the net lies over the mesh; raises InputError where the strategy is not for it."""
+    if words := refusal(net, strategy, mesh.replicas.size):
+        raise InputError(words)
+    if strategy == "data" or not isinstance(net, Net):
         return Sharding(strategy, mesh)
-    if not isinstance(net, Net):
-        lacking = type(net).__name__
-        raise InputError(f"--{option_of(strategy)}: a way for AlexNet's layers, which a {lacking} lacks; leave it out")
     if strategy == "towers":
-        if net.towers != mesh.towers.size:
-            raise InputError(f"--{option_of(strategy)}: the recipe's net.towers is {net.towers}; it must be 2")
-        axis = mesh.towers
-        first = net.layers[2]  # where the towers first meet, if they do before fc8
-        layout = ModelShard(
-            axis.size,
-            axis.index,
-            axis.size,
-            axis.index,
-            conv3=partial(join, axis, f"join {first}") if net.cross_tower else unchanged,
-            conv6=partial(join, axis, "join conv6") if net.cross_tower else unchanged,
-            fc6=(lambda x, _: join(axis, "join fc6", x)) if net.cross_tower else own,
-            fc7=partial(join, axis, "join fc7") if net.cross_tower else unchanged,
-            # Every process has all of fc8, and with it all of the gradient for what goes in.
-            fc8=partial(join, axis, "join fc8", alike=True),
-        )
-        return Sharding(strategy, mesh, layout, {name: (n, axis) for name, n in outputs(net).items() if name != "fc8"})
-    axis = mesh.replicas
-    if not net.cross_tower:
-        raise InputError(
-            f"--{option_of(strategy)}: net.cross_tower is false, and towers that do not meet are not shared by units"
-        )
-    if net.hidden % axis.size:
-        raise InputError(
-            f"--{option_of(strategy)}: {net.hidden} units of fc6 and fc7 are not to be shared by {axis.size}"
-        )
-    layout = ModelShard(
+        return Sharding(strategy, mesh, *towers_apart(mesh.towers, net))
+    return Sharding(strategy, mesh, *units_shared(mesh.replicas, net))
+
+
+def towers_apart(axis: Axis, net: Net) -> tuple[ModelShard, dict[str, tuple[int, Axis]]]:
+    """Each process holds one tower, and all of fc8 (section 3.2)."""
+    first = net.layers[2]  # where the towers first meet, if they do before fc8
+    shard = ModelShard(
+        axis.size,
+        axis.index,
+        axis.size,
+        axis.index,
+        conv3=partial(join, axis, f"join {first}") if net.cross_tower else unchanged,
+        conv6=partial(join, axis, "join conv6") if net.cross_tower else unchanged,
+        fc6=(lambda x, _: join(axis, "join fc6", x)) if net.cross_tower else own,
+        fc7=partial(join, axis, "join fc7") if net.cross_tower else unchanged,
+        # Every process has all of fc8, and with it all of the gradient for what goes in.
+        fc8=partial(join, axis, "join fc8", alike=True),
+    )
+    return shard, {name: (n, axis) for name, n in outputs(net).items() if name != "fc8"}
+
+
+def units_shared(axis: Axis, net: Net) -> tuple[ModelShard, dict[str, tuple[int, Axis]]]:
+    """Each process holds all convolutions, and its units of the fully connected layers (Krizhevsky 2014)."""
+    shard = ModelShard(
         units=axis.size,
         unit=axis.index,
         fc8_apart=True,
@@ -121,19 +115,12 @@ def sharding(mesh: Mesh, strategy: str, net: AnyNet) -> Sharding:
         fc8=partial(join, axis, "join fc8"),
         out=lambda x, runs: logits(axis, x, [n for _, n in runs], net.classes),
     )
-    return Sharding(
-        strategy, mesh, layout, {name: (n, axis) for name, n in outputs(net).items() if name.startswith("fc")}
-    )
+    return shard, {name: (n, axis) for name, n in outputs(net).items() if name.startswith("fc")}
 
 
 def layer_of(name: str) -> str:
     """The layer that a parameter such as "conv1.bias" is of."""
     return name.split(".")[0]
-
-
-def option_of(strategy: str) -> str:
-    """The option that asks for a way."""
-    return {"towers": "towers-apart"}.get(strategy, strategy)
 
 
 def join(axis: Axis, what: str, x: Tensor, dim: int = 1, sizes: Sequence[int] = (), *, alike: bool = False) -> Tensor:

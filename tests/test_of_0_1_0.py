@@ -22,7 +22,7 @@ from alexnet.inference.predict import predict
 from alexnet.runs.run import Run
 from alexnet.training.train import train
 
-HERE = Path(__file__).parents[1] / "of_0_1_0"
+HERE = Path(__file__).parent / "of_0_1_0"
 RUNS = ("alexnet", "cifar")
 
 
