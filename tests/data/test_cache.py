@@ -132,3 +132,12 @@ def test_pictures_on_a_gpu_are_those_of_the_store(split: Split, cache: str) -> N
         assert kept.take(ids).is_cuda
         np.testing.assert_array_equal(kept.take(ids).cpu().numpy(), expected[ids])
         np.testing.assert_array_equal(kept.labels[kept.send(ids)].cpu().numpy(), split.labels[ids])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_system_that_says_nothing_of_its_memory_keeps_pictures_there_only_when_asked(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alexnet.data.cache.available", lambda: None)
+    assert chosen(Counted(10, form), CPU, "auto") == "none"
+    assert chosen(Counted(10, form), CPU, "ram") == "ram"

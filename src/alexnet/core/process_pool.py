@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
-from alexnet.core.errors import WorkFailed
+from alexnet.core.errors import InputError, WorkFailed
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -33,13 +33,22 @@ class ParallelMap(Protocol):
 
 @contextmanager
 def process_pool(jobs: int | None, folder: Path) -> Iterator[ParallelMap]:
-    """What applies a function to each task, giving results as they come: here for 1, or in `jobs` other processes.
+    """Give what applies a function to each task, in `jobs` other processes, with results as they come.
 
-    None: one a core. `folder` has room for a file of a few kB without a name. Raises WorkFailed for a process that
-    cannot be started, that dies, or that has one thing in hand (`hold`) for longer than PATIENCE; here there is no such
-    limit.
+    Args:
+        jobs: the number of processes; None for one a core. With 1 the work is done in this process, where a task has
+            no limit of time. So it is for None on Windows, which cannot share open files with other processes.
+        folder: where there is room for a file of a few kB without a name.
+
+    Raises:
+        InputError: several processes are asked for on Windows.
+        WorkFailed: a process cannot be started, dies, or has had one thing in hand (`set_current_task`) for longer
+            than PATIENCE.
     """
-    if jobs == 1:
+    shares_files = hasattr(os, "pread")
+    if jobs is not None and jobs > 1 and not shares_files:
+        raise InputError(f"jobs {jobs} is not usable on this system; give 1, or leave it out")
+    if jobs == 1 or not shares_files:
         yield map
         return
     try:
@@ -60,7 +69,7 @@ class ProcessPool:
         self.notes: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed at the end
 
     def map(self, function: Callable[[T], U], tasks: Iterable[T], /) -> Iterator[U]:
-        """See Spread."""
+        """See ParallelMap."""
         left = list(tasks)[::-1]
         while len(self.workers) < min(self.jobs, len(left)):
             self.workers.append(Worker(len(self.workers), self.jobs, self.notes.fileno()))

@@ -13,11 +13,11 @@ from typing import Any, Self
 from alexnet.core.errors import Stopped
 from alexnet.core.launch import rank_that_speaks
 
-AGAIN = {
+SIGHUP: int | None = getattr(signal, "SIGHUP", None)  # Windows has none
+AGAIN = {  # the signals, and what is said beside each
     signal.SIGINT: "; press Ctrl-C again to stop without saving",
     signal.SIGTERM: "; a second SIGTERM stops without saving",
-    signal.SIGHUP: "",
-}
+} | ({SIGHUP: ""} if SIGHUP else {})
 
 
 class Signals:
@@ -50,12 +50,13 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():  # Python has handlers there alone
             return self
         heard, self.told = os.pipe()
-        os.set_blocking(self.told, False)
+        if hasattr(os, "set_blocking"):  # Windows has it from Python 3.12 on, and does not need it
+            os.set_blocking(self.told, False)
         self.earlier = signal.set_wakeup_fd(self.told, warn_on_full_buffer=False)
         self.thread = threading.Thread(target=self.listen, args=(heard,), name="signals", daemon=True)
         self.thread.start()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+        for number in AGAIN:
+            if number != SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 self.before[number] = signal.signal(number, self.handle)
         return self
 
@@ -80,7 +81,7 @@ class Signals:
                 continue
             if not first:
                 first, since = number, now
-                self.say(f"{signal.Signals(number).name}: {self.doing}{AGAIN[signal.Signals(number)]}")
+                self.say(f"{signal.Signals(number).name}: {self.doing}{AGAIN[number]}")
             elif self.second(number, first, since):
                 self.insisted = True
                 if self.leave:
@@ -96,7 +97,7 @@ class Signals:
 
     def second(self, number: int, first: int, since: float) -> bool:
         """Whether a signal after the first, which came at that time, is another one."""
-        return signal.SIGHUP not in (number, first) and time.monotonic() - since >= self.same
+        return SIGHUP not in (number, first) and time.monotonic() - since >= self.same
 
     def insist(self, number: int) -> None:
         """Do what a second signal asks for."""

@@ -93,27 +93,30 @@ def chosen(split: Split, device: torch.device, cache: str) -> str:
         if cache == "device" or 2 * need < there:
             return "device"
     if cache == "auto":
-        return "ram" if split.format == "jpeg" and 3 * need < free else "none"
+        return "ram" if split.format == "jpeg" and free is not None and 3 * need < free else "none"
     if cache == "none":
         return "none"
-    if need > free:
+    if free is not None and need > free:
         raise _too_large(cache, need, "the machine has", free, "auto or none")
     return "ram"
 
 
-def available() -> int:
-    """Bytes that can still be taken without swapping, and no more than the container's limit; else the machine's.
+def available() -> int | None:
+    """Return how many bytes can still be taken without swapping, at most the container's limit; else the machine's.
 
-    Of what is there each process that a launcher has started on the machine has its share.
+    Of what is there each process that a launcher has started on the machine has its share. None on a system that says
+    nothing of its memory, such as Windows.
     """
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    found = []
+    with suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     with suppress(OSError, KeyError, ValueError):
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         found.append(int(lines["MemAvailable"].split()[0]) << 10)
     for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups version 2, 1
         with suppress(OSError, ValueError):  # "max"
             found.append(int((Path("/sys/fs/cgroup") / limit).read_text()))
-    return min(found) // launch().beside
+    return min(found) // launch().beside if found else None
 
 
 def _too_large(cache: str, need: int, where: str, free: int, instead: str) -> InputError:

@@ -7,10 +7,10 @@ import importlib.util
 import io
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from alexnet.core.errors import InputError
@@ -62,10 +62,7 @@ def answer(id_field: str) -> None:
     except ImportError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(NO_SCIPY)
-    for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_CORE, 0)):
-        _, hard = resource.getrlimit(what)
-        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (limit, limit))
+    _limit_this_process()
     try:
         rows = loadmat(io.BytesIO(mat), squeeze_me=True)["synsets"]
         leaves = [
@@ -79,3 +76,14 @@ def answer(id_field: str) -> None:
     except Exception as error:  # whatever a damaged or foreign .mat makes of itself
         sys.exit(repr(error))
     print(found)
+
+
+def _limit_this_process() -> None:
+    """Let this process take so much memory and time, where the system can: Windows cannot."""
+    with suppress(ImportError):
+        import resource
+
+        for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_CORE, 0)):
+            _, hard = resource.getrlimit(what)
+            limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(what, (limit, limit))
