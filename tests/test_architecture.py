@@ -31,8 +31,6 @@ TESTED_BY = {
     "config/overrides": "config/test_recipe.py",
     "config/recipes": "config/test_recipe.py",
     "core/errors": "cli/test_main.py",
-    "core/files": "faults/test_sharing.py",
-    "core/process_pool": "faults/test_workers.py",
     "core/text": "faults/test_surroundings.py",
     "data/images/limits": "data/images/test_decode.py",
     "data/prepare/plan": "data/prepare/test_prepare.py",
