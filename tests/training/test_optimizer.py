@@ -157,7 +157,7 @@ def test_the_net_computes_with_the_weights_themselves_where_they_are_of_the_aske
         momentum = Momentum(net, Sgd(), dtype)
         momentum.step(LearningRates(0.1, 0.1), {name: g.to(dtype) for name, g in gradients(net, 0).items()})
         for name, p in net.named_parameters():
-            seen = momentum.seen[name]
+            seen = momentum.compute_weights[name]
             assert (seen is p) == own
             assert seen.dtype == dtype
             assert seen.requires_grad

@@ -85,12 +85,12 @@ def test_computing_with_rounded_copies_is_autocast_to_the_bit(name: str) -> None
     for name, weight in weights(fast).items():
         assert weight.dtype == torch.float32
         assert torch.equal(weight, momentum.parameters[name]), name
-        assert torch.equal(fast.momentum.seen[name], weight.bfloat16()), name
+        assert torch.equal(fast.momentum.compute_weights[name], weight.bfloat16()), name
 
 
 def test_in_fp32_the_weights_themselves_are_seen() -> None:
     step = maker(narrow("source"), "fp32")
-    assert all(step.momentum.seen[n] is p for n, p in step.net.named_parameters())
+    assert all(step.momentum.compute_weights[n] is p for n, p in step.net.named_parameters())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -103,7 +103,7 @@ def test_a_place_in_tensors_is_the_place_in_numbers(precision: str) -> None:
         batch = replace(batch_of(recipe), step=step)
         one = numbers(batch, rates, True)
         place = [torch.tensor(n) for n in (batch.step, batch.epoch, batch.first)]
-        other = tensors.of(batch, place[0], place[1], place[2], rates, True)
+        other = tensors.run(batch, place[0], place[1], place[2], rates, True)
         assert torch.equal(one.views, other.views)
         assert one.loss == other.loss
     assert all(torch.equal(w, weights(tensors)[n]) for n, w in weights(numbers).items())
@@ -147,17 +147,17 @@ class Recorded(Step):
     def of(self, *given: Any) -> StepResult:
         graph = Graph.capturing
         if graph is None:
-            return super().of(*given)
+            return super().run(*given)
         self.captures += 1
         held = [*self.momentum.parameters.values(), *self.momentum.velocity.values()]
         before = [t.detach().clone() for t in held]
-        graph.made = super().of(*given)
+        graph.made = super().run(*given)
         for t, value in zip(held, before, strict=True):
             t.data.copy_(value)
 
         def again() -> StepResult:
             self.replays += 1
-            return super(Recorded, self).of(*given)
+            return super(Recorded, self).run(*given)
 
         graph.again = again
         return graph.made

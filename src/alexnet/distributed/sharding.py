@@ -183,12 +183,12 @@ class Gradients(Mapping[str, Tensor]):
     ends it. Parts are added up in float32 at least; the sum travels in the type of the gradient.
     """
 
-    def __init__(self, seen: Mapping[str, Tensor], sharding: Sharding, parts: int = 1) -> None:
-        self.seen, self.parts, self.to_come = seen, parts, 0
+    def __init__(self, weights: Mapping[str, Tensor], sharding: Sharding, parts: int = 1) -> None:
+        self.seen, self.parts, self.to_come = weights, parts, 0
         self.parts_sum: dict[str, Tensor] = {}
         self.sent: dict[str, Tensor] = {}
         self.works: list[dist.Work | None] = []
-        for name, w in seen.items():
+        for name, w in weights.items():
             # A layer that the replicas share out has seen all pictures already.
             shared = sharding.model_shard.gathers and layer_of(name) in sharding.split
             axis = Axis() if shared else sharding.mesh.replicas

@@ -17,7 +17,7 @@ from alexnet.ops import dispatch
 from alexnet.version import __version__
 
 
-def environment(store: Store, place: Compute, processes: str = "1 process") -> dict[str, Any]:
+def environment(store: Store, compute: Compute, processes: str = "1 process") -> dict[str, Any]:
     """Where, on what and from what a run was made."""
     return {
         "store": str(store.path.resolve()),
@@ -25,9 +25,9 @@ def environment(store: Store, place: Compute, processes: str = "1 process") -> d
         "store_kind": store.kind,
         "images": {name: len(split) for name, split in store.splits.items()},
         "classes": len(store.classes),
-        "precision": place.precision,
-        "kernels": dispatch.name(place.device),
-        "device": torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else processor(),
+        "precision": compute.precision,
+        "kernels": dispatch.name(compute.device),
+        "device": torch.cuda.get_device_name(compute.device) if compute.device.type == "cuda" else processor(),
         "processes": processes,
         "threads": torch.get_num_threads(),
         "versions": {"alexnet": __version__, "torch": torch.__version__, "python": platform.python_version()},

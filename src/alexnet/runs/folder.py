@@ -33,7 +33,7 @@ def create(
     name: str,
     recipe: Recipe,
     store: Store,
-    place: Compute,
+    compute: Compute,
     processes: str = "1 process",
     start: Path | None = None,
 ) -> None:
@@ -50,7 +50,7 @@ def create(
         "pictures.safetensors": safetensors.torch.save(tensors),
         "classes.json": json_bytes([asdict(c) for c in store.classes]),
         "environment.json": json_bytes(
-            environment(store, place, processes) | ({"start": str(start.resolve())} if start else {})
+            environment(store, compute, processes) | ({"start": str(start.resolve())} if start else {})
         ),
     }
     sums = {file: write(run / file, [data]) for file, data in files.items()}

@@ -42,10 +42,10 @@ class Momentum:
         self.sgd, self.total = sgd, total
         self.parameters: dict[str, Tensor] = dict(net.named_parameters())
         self.velocity = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
-        self.seen = dict(self.parameters)
+        self.compute_weights = dict(self.parameters)
         for name, p in self.parameters.items():
             if p.dtype != dtype:
-                self.seen[name] = p.detach().to(dtype).requires_grad_()
+                self.compute_weights[name] = p.detach().to(dtype).requires_grad_()
         device = next(iter(self.parameters.values())).device
         self.finite = torch.ones(len(self.parameters), dtype=torch.bool, device=device)
         self.flags = dict(zip(self.parameters, self.finite.unbind(), strict=True))
@@ -65,7 +65,7 @@ class Momentum:
             if not rate:
                 reference.check_finite(w, self.flags[name])
                 continue
-            g, v, seen = gradients[name], self.velocity[name], self.seen[name]
+            g, v, seen = gradients[name], self.velocity[name], self.compute_weights[name]
             if g.stride() != w.stride():
                 g = torch.empty_like(w, dtype=g.dtype).copy_(g)
             if name in trust:

@@ -51,18 +51,18 @@ class Step:
         momentum: Momentum,
         compute: Compute,
         seed: int,
-        spread: Sharding | None = None,
+        sharding: Sharding | None = None,
         parts: int = 1,
     ) -> None:
         self.net, self.transform, self.momentum, self.compute, self.seed = net, transform, momentum, compute, seed
-        self.spread, self.parts = spread or Sharding(), parts
-        self.gradients = Gradients(momentum.seen, self.spread, parts)
+        self.sharding, self.parts = sharding or Sharding(), parts
+        self.gradients = Gradients(momentum.compute_weights, self.sharding, parts)
 
     def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
         """The step of that batch; the weights and velocities change."""
-        return self.of(batch, batch.step, batch.epoch, batch.first, rates, colour)
+        return self.run(batch, batch.step, batch.epoch, batch.first, rates, colour)
 
-    def of(
+    def run(
         self,
         batch: Batch,
         step: int | Tensor,
@@ -71,20 +71,20 @@ class Step:
         rates: LearningRates,
         colour: bool,
     ) -> StepResult:
-        """The same, with the batch's place as numbers or as tensors on the device."""
-        replicas = self.spread.mesh.replicas
-        # All the same in one process, and in one part.
+        """Make the step, with the batch's place as numbers, or as tensors on the device for a captured graph."""
+        replicas = self.sharding.mesh.replicas
+        # Each replica's share of the batch: where it begins, and the bounds of its parts. One of each in one process.
         shares = [(begin, bounds(end - begin, self.parts)) for begin, end in bounds(batch.whole, replicas.size)]
-        shown = torch.zeros(2, dtype=torch.float64, device=batch.ids.device)
+        totals = torch.zeros(2, dtype=torch.float64, device=batch.ids.device)  # loss; pictures taken for another class
         self.gradients.clear()
         for part in range(self.parts):
             runs = [(begin + parts[part][0], parts[part][1] - parts[part][0]) for begin, parts in shares]
             position, pictures = runs[replicas.index]
             offset = position - batch.position
-            own = slice(offset, offset + pictures)
+            ours = slice(offset, offset + pictures)
             views = self.transform.augment(
-                batch.images[own],
-                batch.ids[own],
+                batch.images[ours],
+                batch.ids[ours],
                 seed=self.seed,
                 epoch=epoch,
                 first=first + offset,
@@ -92,18 +92,18 @@ class Step:
                 dtype=self.compute.dtype,
             )
             self.net.at(step, position, runs)
-            loss, logits = self.learn(views, batch.labels[own], batch.whole)
-            shown += torch.stack((loss.double(), (logits.argmax(1) != batch.labels[own]).sum().double()))
-        told = replicas.all_reduce(shown, "shown")
+            loss, logits = self.learn(views, batch.labels[ours], batch.whole)
+            totals += torch.stack((loss.double(), (logits.argmax(1) != batch.labels[ours]).sum().double()))
+        summed = replicas.all_reduce(totals, "shown")
         self.update(rates)
-        if told:
-            told.wait()
+        if summed:
+            summed.wait()
         finite = self.momentum.finite.clone()
-        return StepResult(batch.step, batch.whole, rates.weights, shown[0], shown[1], finite, views, logits)
+        return StepResult(batch.step, batch.whole, rates.weights, totals[0], totals[1], finite, views, logits)
 
     def learn(self, views: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
         """Forward and backward of some of a batch's `pictures`: their share of the mean loss, and the logits."""
-        logits = forward(self.net, self.momentum.seen, self.compute, views)
+        logits = forward(self.net, self.momentum.compute_weights, self.compute, views)
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loss = F.cross_entropy(wide, labels, reduction="sum") / pictures
         self.gradients.backward(loss)
@@ -124,7 +124,7 @@ def forward(net: AnyModel, weights: dict[str, Tensor], compute: Compute, views: 
 
 def maybe_capture(step: Step) -> "Step | CudaGraphStep":
     """The step as its device makes it soonest."""
-    alone = step.spread.mesh.everyone.size == 1  # a graph that talks to others has not been tried
+    alone = step.sharding.mesh.everyone.size == 1  # a graph that talks to others has not been tried
     return CudaGraphStep(step) if step.compute.device.type == "cuda" and alone else step
 
 
@@ -164,7 +164,7 @@ class CudaGraphStep:
         graph = torch.cuda.CUDAGraph()
         # The loader's threads go on with their own calls meanwhile.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            made = self.step.of(own, place[0], place[1], place[2], rates, colour)
+            made = self.step.run(own, place[0], place[1], place[2], rates, colour)
 
         def replay(batch: Batch) -> StepResult:
             own.ids.copy_(batch.ids)

@@ -160,7 +160,7 @@ class Trainer:
         Raises WorkFailed where the epoch's loss or that of the validation is NaN or infinite: then no checkpoint of
         this step stays, such as one that a signal has made before the validation.
         """
-        net = partial(forward, self.meta_net, self.sharding.gather(self.momentum.seen), self.compute)
+        net = partial(forward, self.meta_net, self.sharding.gather(self.momentum.compute_weights), self.compute)
         found = validate(
             net,
             self.transform,
