@@ -144,7 +144,7 @@ class Recorded(Step):
 
     captures = replays = 0
 
-    def of(self, *given: Any) -> StepResult:
+    def run(self, *given: Any) -> StepResult:
         graph = Graph.capturing
         if graph is None:
             return super().run(*given)
