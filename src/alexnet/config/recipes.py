@@ -1,12 +1,13 @@
 """The named recipes, and how one is found by name, read from a file and changed by settings."""
 
 import os
-from typing import Any
+from os import PathLike
+from typing import Any, Never
 
 from alexnet.config import overrides
 from alexnet.config.recipe import LRN, CifarNet, Late, Recipe, Sgd, SpatialLRN, Steps, Views
 from alexnet.core.errors import InputError
-from alexnet.core.text import shorten
+from alexnet.core.text import describe, shorten
 
 paper = Recipe()
 
@@ -105,24 +106,56 @@ demo = source.replace(
     epochs=20,
 )
 
-RECIPES: dict[str, Recipe] = {
-    "paper": paper,
-    "source": source,
-    "source-145": source_145,
-    "batch-256": batch_256,
-    "large": large,
-    "one-gpu": one_gpu,
-    "cifar-13": cifar_13,
-    "cifar-11": cifar_11,
-    "cifar-18": cifar_18,
-    "tiny": tiny,
-    "demo": demo,
-}
+
+class UnknownRecipe(InputError, KeyError):
+    """No recipe has this name; the line says which is meant."""
+
+    __str__ = Exception.__str__  # KeyError's own puts the line in quotes
+
+
+class Recipes(dict[str, Recipe]):
+    """Recipes by name; a name that there is not raises UnknownRecipe, with the nearest that there is."""
+
+    def __missing__(self, name: object) -> Never:
+        raise UnknownRecipe(overrides.unknown_name(str(name), str(name), list(self), "", what="recipe"))
+
+
+RECIPES = Recipes(
+    {
+        "paper": paper,
+        "source": source,
+        "source-145": source_145,
+        "batch-256": batch_256,
+        "large": large,
+        "one-gpu": one_gpu,
+        "cifar-13": cifar_13,
+        "cifar-11": cifar_11,
+        "cifar-18": cifar_18,
+        "tiny": tiny,
+        "demo": demo,
+    }
+)
 LARGEST = 1_000_000  # bytes of a recipe file
 
 
-def named(name: str) -> Recipe:
-    """The recipe of that name, or the one in that JSON file."""
+def named(name: str | PathLike[str] | Recipe) -> Recipe:
+    """Find a recipe by its name, or read one from a file.
+
+    Args:
+        name: one of `RECIPES`, such as "paper"; the path of a JSON file, also a run's recipe.json; or a recipe, which
+            is returned as it is.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        InputError: no recipe has that name, or the file cannot be read as one.
+    """
+    if isinstance(name, Recipe):
+        return name
+    if not isinstance(name, (str, PathLike)):
+        raise InputError(f'expected the name of a recipe, such as "paper", or its JSON file, not {describe(name)}')
+    name = os.fspath(name)
     if name in RECIPES:
         return RECIPES[name]
     if name.endswith(".json") or os.path.exists(name):
@@ -139,11 +172,22 @@ def named(name: str) -> Recipe:
         if isinstance(plain, dict) and isinstance(plain.get("recipe"), dict):  # a run's recipe.json
             plain = plain["recipe"]
         return Recipe.of(plain)
-    raise InputError(overrides.unknown_name(name, name, list(RECIPES), "", what="recipe"))
+    return RECIPES[name]  # which says what there is
 
 
 def override(recipe: Recipe, settings: list[str]) -> Recipe:
-    """`recipe` with settings such as ``net.lrn.n=3`` applied, each value written as in JSON (or a bare word)."""
+    """Apply settings to a recipe.
+
+    Args:
+        recipe: the recipe, which stays as it is.
+        settings: such as "net.lrn.n=3", each value written as in JSON, or as a bare word.
+
+    Returns:
+        The changed recipe.
+
+    Raises:
+        InputError: a setting that is not NAME=VALUE, a name that there is not, or a value that the field does not take.
+    """
     for setting in settings:
         path, equals, written = setting.partition("=")
         if not equals or not path:

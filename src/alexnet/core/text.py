@@ -15,3 +15,12 @@ def escape_control(words: str) -> str:
 def shorten(text: str) -> str:
     """`text`, or its beginning where it has more than 80 characters."""
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def describe(value: object) -> str:
+    """What a value is, for a message: "None", "int", or "float32 Tensor (2, 3, 224, 224)"."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    name = type(value).__name__
+    if shape is None or dtype is None:
+        return "None" if value is None else name
+    return f"{str(dtype).removeprefix('torch.')} {name} ({', '.join(map(str, shape))})"
