@@ -1,6 +1,9 @@
 """Views of sections 2 and 4.1, against slices and loops; the 2012 reading after convdata_jpeg.py."""
 
+import copy
+import io
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ from torch import Tensor
 
 from alexnet.config.recipe import Views
 from alexnet.config.recipes import RECIPES
+from alexnet.core.errors import InputError
 from alexnet.data.transforms import Transform, colour_shift, make_transform
 from alexnet.ops import cpu
 
@@ -114,7 +118,7 @@ def test_crops_and_mirrors_can_be_switched_off() -> None:
 @pytest.mark.parametrize("batch", [48, 32, 7])
 def test_32_consecutive_pictures_of_the_epoch_share_crop_and_mirror(batch: int) -> None:
     """2012 code, convdata_jpeg.py:77: crop_chunk = 32, whatever the minibatch."""
-    v, n = viewing(share=32), 160
+    v, n = viewing(pictures_per_crop=32), 160
     order = torch.from_numpy(np.random.default_rng(0).permutation(n))
     images = rulers(n)[order]
     drawn = []
@@ -181,7 +185,7 @@ def test_colour_noise_has_a_hundredth_of_the_pictures_colour_covariance(scale: s
 def test_colour_noise_is_drawn_anew_for_each_picture_epoch_and_seed() -> None:
     """Section 4.1: "each alpha_i is drawn only once for all the pixels of a particular training image until that image
     is used for training again, at which point it is re-drawn"; crops may be shared, colours never are."""
-    v = viewing(colour=0.1, share=32)
+    v = viewing(colour=0.1, pictures_per_crop=32)
     draws = np.concatenate([added(v, 64), added(v, 64, seed=1), added(v, 64, 2)[64:]])
     assert len(np.unique(draws.round(4), axis=0)) == 3 * 64
     assert np.array_equal(added(v, 64), added(v, 64))
@@ -261,7 +265,7 @@ def test_the_scale_multiplies_every_view_at_the_end() -> None:
     images, mean = noise(4), noise(1, seed=3)[0].float()
     settings: dict[str, Any] = {"colour": 0.1, "colour_shrink": True}
     raw, scaled = viewing(mean, **settings), viewing(mean, scale=1 / 58, **settings)
-    for form in (lambda v: train(v, images), lambda v: v.ten(images), lambda v: v.centre(images)):
+    for form in (lambda v: train(v, images), lambda v: v.ten_crop(images), lambda v: v.center_crop(images)):
         torch.testing.assert_close(form(scaled) * 58, form(raw), rtol=1e-5, atol=1e-5)
 
 
@@ -273,3 +277,56 @@ def test_pictures_are_left_as_they_were() -> None:
         v.ten_crop(images)
     assert torch.equal(images, before)
     assert torch.equal(mean, old)
+
+
+def test_tensors_and_arrays_one_picture_and_several_give_the_same_views() -> None:
+    """Arrays as they come: read-only, as of a PIL image; with steps backwards, as OpenCV's BGR turned to RGB."""
+    v, images = viewing(noise(1, seed=3)[0].float()), noise(3)
+    array = images.numpy()
+    frozen, backwards = array.copy(), np.ascontiguousarray(array[..., ::-1])[..., ::-1]
+    frozen.flags.writeable = False
+    for form in (v.center_crop, v.ten_crop, v):
+        expected = form(images)
+        for given in (array, frozen, backwards):
+            assert torch.equal(form(given), expected)
+        for one in (images[1], array[1]):
+            assert torch.equal(form(one), form(images[1:2]))
+    assert torch.equal(v(images), v.center_crop(images))
+    assert v.ten_crop(images, torch.float64).dtype == torch.float64
+
+
+BAD: dict[str, Any] = {
+    "float32 Tensor (2, 40, 40, 3)": torch.zeros(2, SIDE, SIDE, 3),
+    "int64 ndarray (2, 40, 40, 3)": np.zeros((2, SIDE, SIDE, 3), np.int64),
+    "uint8 Tensor (2, 3, 40, 40)": torch.zeros(2, 3, SIDE, SIDE, dtype=torch.uint8),
+    "uint8 Tensor (2, 50, 50, 3)": torch.zeros(2, 50, 50, 3, dtype=torch.uint8),
+    "uint8 ndarray (40, 40)": np.zeros((SIDE, SIDE), np.uint8),
+    "list": [],
+    "None": None,
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_pictures_of_another_shape_or_type_are_refused_with_the_shape_that_is_taken(words: str) -> None:
+    for form in (viewing().center_crop, viewing().ten_crop):
+        with pytest.raises(InputError) as caught:
+            form(BAD[words])
+        said = str(caught.value)
+        assert said.startswith(f"this transform takes pictures as uint8 (N, 40, 40, 3), not {words};")
+
+
+def test_a_transform_prints_in_a_line_and_not_its_mean() -> None:
+    assert repr(viewing()) == (
+        "Transform(uint8 (N, 40, 40, 3) -> float32 (N, 3, 8, 8): minus the mean of its place, on cpu)"
+    )
+    assert "the mean of its centre, times 0.5" in repr(viewing(mean="centre", scale=0.5))
+
+
+def test_a_transform_is_copied_and_pickled_with_its_numbers() -> None:
+    v, images = viewing(noise(1, seed=3)[0].float(), colour=0.1), noise(3)
+    file = io.BytesIO()
+    torch.save(v, file)
+    file.seek(0)
+    for other in (copy.deepcopy(v), pickle.loads(pickle.dumps(v)), torch.load(file, weights_only=False)):  # noqa: S301
+        assert torch.equal(train(other, images), train(v, images))
+        assert repr(other) == repr(v)

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from alexnet import AlexNet
-from alexnet.config.recipe import CifarNet, MlpNet
+from alexnet.config.recipe import CifarNet, MlpNet, Views
 from alexnet.config.recipes import RECIPES
+from alexnet.data.transforms import Transform
+from alexnet.models.arguments import moved
 from alexnet.models.build import AnyModel, build
 from alexnet.ops import cpu, cpu_build
 from alexnet.runs import checkpoint
@@ -167,11 +169,62 @@ def test_another_module_in_the_place_of_a_hidden_layer_sees_all_that_goes_into_i
         assert torch.equal(net.features(x, layer), net.get_submodule(layer)(wide))
 
 
-@pytest.mark.parametrize("talk", [True, False])
-def test_a_net_refuses_views_of_another_size(talk: bool) -> None:
-    """Twice as many inputs of fc6 are not those of two towers."""
-    net = narrow("tiny", cross_tower=talk)
-    assert isinstance(net, AlexNet)
-    x = torch.zeros(2, 3, net.net.image_size, 4 * net.net.image_size)
-    with torch.no_grad(), pytest.raises(RuntimeError, match="shape"):
-        net(x)
+def transform(net: AnyModel) -> Transform:
+    side = net.net.image_size
+    return Transform(Views(), side, torch.full((side + 8, side + 8, 3), 100 + 1 / 3), torch.eye(3))
+
+
+CASTS: dict[str, Callable[[AnyModel], Any]] = {
+    "half": lambda net: net.half(),
+    "bfloat16": lambda net: net.to(torch.bfloat16),
+    "double": lambda net: net.double(),
+    "channels last": lambda net: net.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+    "in a Sequential": lambda net: nn.Sequential(net).half(),
+    "meta": lambda net: net.to("meta"),
+}
+
+
+@pytest.mark.parametrize("cast", CASTS)
+def test_a_net_that_is_cast_leaves_its_transform_as_it_is(net: AnyModel, cast: str) -> None:
+    """Its mean keeps its float32; on meta it would have no numbers, which no state_dict brings back."""
+    net.transform = transform(net)
+    before = net.transform.mean.clone()
+    CASTS[cast](net)
+    assert net.transform.mean.dtype == torch.float32
+    assert torch.equal(net.transform.mean, before)
+
+
+def test_a_transform_is_no_part_of_the_net_that_others_look_through(net: AnyModel) -> None:
+    keys, children, text = list(net.state_dict()), list(net.children()), repr(net)
+    net.transform = transform(net)
+    assert (list(net.state_dict()), list(net.children()), repr(net)) == (keys, children, text)
+    again = pickle.loads(pickle.dumps(copy.deepcopy(net)))  # noqa: S301
+    assert torch.equal(again.transform.mean, net.transform.mean)
+    pictures = torch.zeros(2, *net.transform.mean.shape, dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(again(again.transform(pictures)), net(net.transform(pictures)))
+
+
+def test_a_transform_goes_where_its_net_goes() -> None:
+    with FakeTensorMode():  # tensors without numbers, which may lie on a device that is not there
+        given = Transform(Views(), 8, torch.zeros(9, 9, 3), torch.eye(3))
+        found = moved(given, lambda t: t.to("cpu:1", torch.float16))
+    assert {t.device.index for t in (found.mean, found.components)} == {1}
+    assert found.mean.dtype == torch.float32
+    assert moved(given, lambda t: t.half()) is given
+
+
+def test_any_callable_may_be_a_nets_transform(net: AnyModel) -> None:
+    """Also a module, as torchvision's."""
+    for other in (abs, nn.Identity()):
+        net.transform = other
+        assert net.half().transform is other
+
+
+@pytest.mark.filterwarnings("ignore")  # of tracing itself, deprecated
+def test_a_traced_or_exported_net_may_have_its_transform() -> None:
+    net = narrow("tiny")
+    net.transform, net.classes, x = transform(net), ["a", "b", "c"], views(net)
+    with torch.no_grad():
+        for found in (torch.jit.trace(net, x, check_trace=False), torch.export.export(net, (x,)).module()):
+            torch.testing.assert_close(found(x), net(x), rtol=1e-4, atol=1e-5)

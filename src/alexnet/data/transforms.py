@@ -1,21 +1,32 @@
 """Views: how stored pictures become a net's input, as tensor operations on the device (sections 2 and 4.1)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from alexnet.config.recipe import Recipe, Views
 from alexnet.core import rng
+from alexnet.core.errors import InputError
+from alexnet.core.text import describe
 from alexnet.ops import crop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Transform:
-    """What a net needs to take pictures: the size of a view, the mean image and the colour components.
+    """Makes a net's input of pictures: cuts views, subtracts the mean image, adds colour noise (sections 2 and 4.1).
 
-    mean: (side, side, 3) float32. components: (3, 3), a column for each principal component of the training pictures'
-    RGB values, as long as its standard deviation (or, as printed, its eigenvalue).
+    `net(net.transform(pictures))` gives logits of the central views. A net that is moved takes its transform along; a
+    net that is cast does not, so the mean keeps its float32; ask for views of another type with `dtype`. It is no
+    module and in no state_dict.
+
+    Args:
+        views: the recipe's.
+        size: pixels a side of a view.
+        mean: (side, side, 3) float32, the mean of the training pictures.
+        components: (3, 3), a column for each principal component of the training pictures' RGB values, as long as its
+            standard deviation (or, as printed, its eigenvalue).
     """
 
     views: Views
@@ -33,9 +44,27 @@ class Transform:
         """How far a view can move in a picture: 32 for 224 in 256."""
         return self.side - self.size
 
-    def to(self, device: torch.device) -> "Transform":
+    @property
+    def device(self) -> torch.device:
+        """Where the views are made."""
+        return self.mean.device
+
+    def to(self, device: torch.device | str | int) -> "Transform":
         """The same on another device."""
-        return Transform(self.views, self.size, self.mean.to(device), self.components.to(device))
+        return replace(self, mean=self.mean.to(device), components=self.components.to(device))
+
+    def __repr__(self) -> str:
+        """One line, without the mean image."""
+        side, size = self.side, self.size
+        scale = "" if self.views.scale == 1 else f", times {self.views.scale:g}"
+        return (
+            f"Transform(uint8 (N, {side}, {side}, 3) -> float32 (N, 3, {size}, {size}): minus the mean of its "
+            f"{self.views.mean}{scale}, on {self.device})"
+        )
+
+    def __call__(self, images: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
+        """As `center_crop`."""
+        return self.center_crop(images, dtype)
 
     def augment(
         self,
@@ -74,16 +103,52 @@ class Transform:
                 factor /= 1 + views.colour
         return self.crop(images, top, left, mirrored, shift, factor, dtype)
 
-    def center_crop(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The central view: uint8 (N, side, side, 3) -> `dtype` (N, 3, input, input)."""
-        return self.crops_at(images, [(self.margin // 2, self.margin // 2, False)], dtype)[0]
+    def center_crop(self, images: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Cut the central view of each picture.
 
-    def ten_crop(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The corners and the centre, then their mirrors: `dtype` (10, N, 3, input, input) (section 4.1).
+        Args:
+            images: uint8 (N, side, side, 3), a tensor or an array, RGB, 0 to 255; (side, side, 3) counts as one of one.
+            dtype: of the views.
+
+        Returns:
+            `dtype` (N, 3, size, size), minus the mean, on this transform's device: the net's input.
+
+        Raises:
+            InputError: for pictures of another shape or type.
+        """
+        return self.crops_at(self.batch(images), [(self.margin // 2, self.margin // 2, False)], dtype)[0]
+
+    def ten_crop(self, images: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Cut the corners and the centre of each picture, and their mirrors (section 4.1).
 
         Where a view is the whole picture there are two: it and its mirror.
+
+        Args:
+            images: uint8 (N, side, side, 3), a tensor or an array, RGB, 0 to 255; (side, side, 3) counts as one of one.
+            dtype: of the views.
+
+        Returns:
+            `dtype` (10, N, 3, size, size), minus the mean, on this transform's device; `flatten(0, 1)` makes it the
+            net's input.
+
+        Raises:
+            InputError: for pictures of another shape or type.
         """
-        return self.crops_at(images, self.places(), dtype)
+        return self.crops_at(self.batch(images), self.places(), dtype)
+
+    def batch(self, images: Tensor | np.ndarray) -> Tensor:
+        """Pictures as a tensor (N, side, side, 3) on this transform's device; raises InputError for others."""
+        if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+            taken = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+        else:
+            taken = images  # type: ignore[assignment]
+        known = isinstance(taken, Tensor) and taken.dtype == torch.uint8 and taken.ndim in (3, 4)
+        if not known or taken.shape[-3:] != self.mean.shape:
+            raise InputError(
+                f"this transform takes pictures as uint8 (N, {self.side}, {self.side}, 3), not {describe(images)}; "
+                "alexnet.predict takes pictures of any size"
+            )
+        return (taken if taken.ndim == 4 else taken[None]).to(self.device)
 
     def places(self) -> list[tuple[int, int, bool]]:
         """(top, left, mirrored) of the ten views."""

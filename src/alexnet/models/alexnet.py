@@ -1,15 +1,16 @@
 """The network of figure 2: five convolutional and three fully connected layers in two towers."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Never, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.config.recipe import Net
+from alexnet.config.recipe import Net, Recipe
 from alexnet.models import layer_table
+from alexnet.models.arguments import check_input, moved, settings
 from alexnet.models.layers import ACTIVATIONS, initialise, last_output, output_of
 from alexnet.models.shard import ModelShard, Runs
 from alexnet.ops.dropout import dropout
@@ -29,6 +30,15 @@ class AlexNet(nn.Module):
     each forward moves `step` on by one, and a training loop that resumes sets it.
 
     A net of another `layout` is a part of the same net: it draws the same weights and drops the same units.
+
+    Args:
+        net: a recipe's net, or the recipe; the paper's unless given.
+        seed: of the initial weights and of dropout.
+        layout: what of the net this process holds; all unless given.
+        num_classes: outputs, 2 or more; takes the place of the number in `net`.
+
+    Raises:
+        InputError: for settings that no such net has, in a line that says what would do.
     """
 
     conv1: nn.Conv2d
@@ -40,12 +50,20 @@ class AlexNet(nn.Module):
     fc6: nn.Linear
     fc7: nn.Linear
     fc8: nn.Linear
-    classes: Sequence[str] = ()  # names of the outputs, and
-    transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
 
-    def __init__(self, net: Net | None = None, seed: int = 0, layout: ModelShard | None = None) -> None:
+    def __init__(
+        self,
+        net: Net | Recipe | None = None,
+        seed: int = 0,
+        layout: ModelShard | None = None,
+        *,
+        num_classes: int | None = None,
+        **unknown: Never,
+    ) -> None:
         super().__init__()
-        self.net, self.shard = net, layout = net or Net(), layout or ModelShard()
+        self.classes: Sequence[str] = ()  # names of the outputs, and
+        self.transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
+        self.net, self.shard = net, layout = settings(Net, net, num_classes, unknown), layout or ModelShard()
         self.seed, self.position = seed, 0
         self.runs: Runs = ()
         self.step: int | Tensor = 0
@@ -79,25 +97,47 @@ class AlexNet(nn.Module):
         initialise(self, net.initial, seed, {n: (first, whole[n]) for n, (first, _) in self.held.items()})
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) of the views x (N, 3, input, input)."""
+        """Compute logits (N, classes) of views x, float (N, 3, image_size, image_size), as `transform` makes them.
+
+        Raises InputError for an input of another shape or type.
+        """
+        check_input(x, self.net.image_size, self.conv1)
         logits = last_output(self.walk(x, each=False))
         if self.training:
             self.step = self.step + 1
         return logits
 
     def features(self, x: Tensor, layer: str) -> Tensor:
-        """What `layer` puts out for the views x: "conv5", "relu5", "pool5", "fc7", "relu7"...
+        """Compute what a layer puts out.
 
-        "fc7" is before the activation and "relu7" after it, whatever the activation. Raises InputError for a name
-        that this net does not have.
+        Args:
+            x: views, float (N, 3, image_size, image_size); of any other size up to "pool5".
+            layer: its name, "conv1" to "fc8": "fc7" is before the activation and "relu7" after it, whatever the
+                activation.
+
+        Returns:
+            (N, units) or (N, maps, side, side).
+
+        Raises:
+            InputError: for an input of another shape or type, and for a name that this net does not have.
         """
         return output_of(self.walk(x), layer)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        """What `to`, `cuda`, `half` and the like do: the transform goes along, and is not cast."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.transform is not None:
+            self.transform = moved(self.transform, fn)
+        return self
 
     def walk(self, x: Tensor, each: bool = True) -> Iterator[tuple[str, Tensor]]:
         """Every layer's output with its name, from conv1 to fc8.
 
         Unless `each` counts, a ReLU, the norm beside it and the pool are one operation, and only its end is shown.
         """
+        views = x
+        if each:  # `forward` has looked at it
+            check_input(views, None, self.conv1)
         x = self.conv1(F.pad(x, (0, self.overhang, 0, self.overhang)))
         yield "conv1", x
         for name, made in self.block(x, 1, each):
@@ -120,6 +160,8 @@ class AlexNet(nn.Module):
             x = self.activate(x)
             yield "relu_conv6", x
 
+        if each:
+            check_input(views, self.net.image_size, self.conv1)
         x = self.full(self.shard.fc6(x, self.runs).flatten(1), "fc6")
         yield "fc6", x
         x = self.activate(x)

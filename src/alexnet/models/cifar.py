@@ -1,14 +1,15 @@
 """The small nets of 2012 for CIFAR-10, with layers whose weights are not shared (system of 2012, not the paper)."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Never, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.config.recipe import LRN, CifarNet
+from alexnet.config.recipe import LRN, CifarNet, Recipe
 from alexnet.models import layer_table
+from alexnet.models.arguments import check_input, moved, settings
 from alexnet.models.layers import ACTIVATIONS, initialise, last_output, output_of
 from alexnet.models.shard import Runs
 from alexnet.ops.norm import response_norm, within_map_norm
@@ -30,14 +31,29 @@ class Local(nn.Module):
 
 
 class Cifar(nn.Module):
-    """Input N x 3 x 24 x 24 (or 32) float, raw RGB minus mean; output N x 10 logits."""
+    """Input N x 3 x 24 x 24 (or 32) float, raw RGB minus mean; output N x 10 logits.
 
-    classes: Sequence[str] = ()  # names of the outputs, and
-    transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
+    Args:
+        net: a recipe's net, or the recipe; that of cifar-13 unless given.
+        seed: of the initial weights.
+        num_classes: outputs, 2 or more; takes the place of the number in `net`.
 
-    def __init__(self, net: CifarNet | None = None, seed: int = 0) -> None:
+    Raises:
+        InputError: for settings that no such net has, in a line that says what would do.
+    """
+
+    def __init__(
+        self,
+        net: CifarNet | Recipe | None = None,
+        seed: int = 0,
+        *,
+        num_classes: int | None = None,
+        **unknown: Never,
+    ) -> None:
         super().__init__()
-        self.net = net = net or CifarNet()
+        self.classes: Sequence[str] = ()  # names of the outputs, and
+        self.transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
+        self.net = net = settings(CifarNet, net, num_classes, unknown)
         self.activate = ACTIVATIONS[net.activation]
         seen, side = 3, net.image_size
         for i, maps in enumerate(net.channels, 1):
@@ -50,19 +66,42 @@ class Cifar(nn.Module):
         initialise(self, net.initial, seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) of the views x (N, 3, input, input)."""
+        """Compute logits (N, classes) of views x, float (N, 3, image_size, image_size), as `transform` makes them.
+
+        Raises InputError for an input of another shape or type.
+        """
+        check_input(x, self.net.image_size, self.get_submodule("conv1"))
         return last_output(self.walk(x))
 
     def features(self, x: Tensor, layer: str) -> Tensor:
-        """What `layer` puts out for the views x: "conv1", "relu1", "pool1", "norm1"...
+        """Compute what a layer puts out.
 
-        Raises InputError for a name that this net does not have.
+        Args:
+            x: views, float (N, 3, image_size, image_size); of any other size before the first layer named local or fc.
+            layer: its name: "conv1", "relu1", "pool1", "norm1"...
+
+        Returns:
+            (N, classes) or (N, maps, side, side).
+
+        Raises:
+            InputError: for an input of another shape or type, and for a name that this net does not have.
         """
         return output_of(self.walk(x), layer)
 
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        """What `to`, `cuda`, `half` and the like do: the transform goes along, and is not cast."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.transform is not None:
+            self.transform = moved(self.transform, fn)
+        return self
+
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Every layer's output with its name, in order."""
+        views, conv1 = x, self.get_submodule("conv1")
+        check_input(views, None, conv1)
         for name in order(self.net):
+            if name.startswith(("local", "fc")):
+                check_input(views, self.net.image_size, conv1)
             x = self.take(name, x)
             yield name, x
 

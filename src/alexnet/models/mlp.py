@@ -1,12 +1,13 @@
 """A net of fully connected layers alone, to hold convolutions against (claim `fc-conv`; not the paper's)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Never, Self
 
 from torch import Tensor, nn
 
-from alexnet.config.recipe import MlpNet
+from alexnet.config.recipe import MlpNet, Recipe
+from alexnet.models.arguments import check_input, moved, settings
 from alexnet.models.layers import ACTIVATIONS, initialise, last_output, output_of
 from alexnet.models.shard import Runs
 from alexnet.ops.dropout import dropout
@@ -19,14 +20,28 @@ class Mlp(nn.Module):
     Its layers are fc1, relu1, drop1, fc2 and so on; the last has neither activation nor dropout. Dropout is AlexNet's:
     in training mode a function of (`seed`, layer, `step`, `position` of the first picture in the batch), and each
     forward moves `step` on by one (section 4.2).
+
+    Args:
+        net: a recipe's net, or the recipe; two hidden layers of 1,000 units unless given.
+        seed: of the initial weights and of dropout.
+        num_classes: outputs, 2 or more; takes the place of the number in `net`.
+
+    Raises:
+        InputError: for settings that no such net has, in a line that says what would do.
     """
 
-    classes: Sequence[str] = ()  # names of the outputs, and
-    transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
-
-    def __init__(self, net: MlpNet | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        net: MlpNet | Recipe | None = None,
+        seed: int = 0,
+        *,
+        num_classes: int | None = None,
+        **unknown: Never,
+    ) -> None:
         super().__init__()
-        self.net = net = net or MlpNet()
+        self.classes: Sequence[str] = ()  # names of the outputs, and
+        self.transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
+        self.net = net = settings(MlpNet, net, num_classes, unknown)
         self.seed, self.position = seed, 0
         self.step: int | Tensor = 0
         self.activate = ACTIVATIONS[net.activation]
@@ -36,22 +51,41 @@ class Mlp(nn.Module):
         initialise(self, net.initial, seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) of the views x (N, 3, input, input)."""
+        """Compute logits (N, classes) of views x, float (N, 3, image_size, image_size), as `transform` makes them.
+
+        Raises InputError for an input of another shape or type.
+        """
         logits = last_output(self.walk(x))
         if self.training:
             self.step = self.step + 1
         return logits
 
     def features(self, x: Tensor, layer: str) -> Tensor:
-        """What `layer` puts out for the views x: "fc1", "relu1", "drop1", "fc2"...
+        """Compute what a layer puts out.
 
-        "fc1" is before the activation and "relu1" after it, whatever the activation. Raises InputError for a name
-        that this net does not have.
+        Args:
+            x: views, float (N, 3, image_size, image_size).
+            layer: its name, "fc1", "relu1", "drop1", "fc2"...: "fc1" is before the activation and "relu1" after it,
+                whatever the activation.
+
+        Returns:
+            (N, units).
+
+        Raises:
+            InputError: for an input of another shape or type, and for a name that this net does not have.
         """
         return output_of(self.walk(x), layer)
 
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        """What `to`, `cuda`, `half` and the like do: the transform goes along, and is not cast."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.transform is not None:
+            self.transform = moved(self.transform, fn)
+        return self
+
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Every layer's output with its name, in order."""
+        check_input(x, self.net.image_size, self.get_submodule("fc1"))
         x = x.flatten(1)
         for i, layer in enumerate(self.net.layers, 1):
             x = linear(x, self.get_submodule(layer))
