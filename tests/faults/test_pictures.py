@@ -15,7 +15,7 @@ from tests.prepared import environment
 
 from alexnet.data.images.limits import MOST_MEMORY
 from alexnet.data.sources.archives import Slice, read
-from alexnet.inference.predict import decode_files
+from alexnet.inference.pictures import read_picture
 
 Count = Callable[..., None]
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +117,7 @@ def test_what_is_no_plain_file_is_refused_without_reading(tmp_path: Path, count:
         file.truncate(1 << 40)
     (tmp_path / "gone.jpg").symlink_to("nowhere")
     paths = [Path("/dev/zero"), *sorted(tmp_path.iterdir())]
-    said = {path.name: str(words) for path, words in decode_files(paths, 32)}
+    said = {path.name: str(read_picture(path, 32)) for path in paths}
     assert said["holes.jpg"].startswith("too large: 1099511627776 bytes")
     assert "No such file" in said["gone.jpg"]
     assert {said[name] for name in ("zero", "pipe.jpg", "folder.jpg")} == {"not a plain file"}
@@ -133,10 +133,11 @@ def test_a_stream_that_ends_early_is_damaged(tmp_path: Path) -> None:
 SHORT = """
 import resource, sys
 from pathlib import Path
-from alexnet.inference.predict import pictures_of
+from alexnet.inference.pictures import read_picture
 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + (100 << 20),) * 2)
-print([found if isinstance(found, str) else found.shape for _, found in pictures_of(map(Path, sys.argv[1:]), 32)])
+both = [read_picture(Path(name), 32) for name in sys.argv[1:]]
+print([found if isinstance(found, str) else found.shape for found in both])
 """
 
 

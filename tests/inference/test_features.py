@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.rounding import gamma, reach
 
 from alexnet.config.recipes import RECIPES
@@ -76,6 +77,25 @@ def test_files_that_cannot_be_read_have_a_reason_and_no_row(store: Path, run: Pa
     _, room = exactly(run, Store(store)["train"], "relu7")
     for row, name in zip(found.values, found.names, strict=True):
         np.testing.assert_allclose(row, features.features(run, name, **FP32).values[0], rtol=0, atol=2 * room)
+
+
+def test_a_loaded_net_and_pictures_of_any_kind_have_the_same_features(
+    store: Path, run: Path, pictures: Path, damaged: list[Path]
+) -> None:
+    """And the same neighbours; the reasons are by the pictures' names."""
+    net, paths = checkpoint.load(run), [pictures / "red/02.png", pictures / "blue/01.png"]
+    opened: list[Any] = [Image.open(paths[0]), paths[1].read_bytes(), b"no picture"]
+    found = features.features(net, opened)
+    assert (found.names, found.errors) == (["picture 0", "picture 1"], {"picture 2": "not a picture: text"})
+    assert np.array_equal(found.values, features.features(net, paths).values)
+    _, room = exactly(run, Store(store)["train"], "fc7")
+    np.testing.assert_allclose(found.values, features.features(run, paths, **FP32).values, rtol=0, atol=2 * room)
+    near, apart = features.similar(net, store, opened, 3), features.similar(run, store, paths, 3, **FP32)
+    assert [answer["image"] for answer in near] == ["picture 0", "picture 1", "picture 2"]
+    assert near[2]["error"] == "not a picture: text"
+    for ours, theirs in zip(near, apart, strict=False):
+        assert [n["number"] for n in ours["neighbours"]] == [n["number"] for n in theirs["neighbours"]]
+    assert features.features(net, store).names == Store(store)["val"].names
 
 
 def test_features_are_written_with_their_names_beside(run: Path, damaged: list[Path], tmp_path: Path) -> None:

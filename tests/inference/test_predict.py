@@ -1,60 +1,102 @@
-"""Which files prediction looks at: those that preparing would."""
+"""What a trained net says of pictures, whatever they and it are given as."""
 
-import shutil
+import copy
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
+import alexnet
 from alexnet.core.errors import InputError
-from alexnet.data.sources.recognise import read_source
-from alexnet.inference.predict import decode_files, list_pictures
+from alexnet.models.build import AnyModel
+
+FP32: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
 
 
-@pytest.fixture
-def photographs(tmp_path: Path) -> Path:
-    """Two classes of pictures, as they lie about: every suffix and none, links, clutter, other formats."""
-    folder, real = tmp_path / "photographs", tmp_path / "real"
-    for kind in ("cat", "dog"):
-        (real / kind).mkdir(parents=True)
-        for n, name in enumerate(["a.JPG", "b.jpe", "c", "d.pgm", "e.png", "f.jfif"]):
-            colours = np.random.default_rng(n).integers(0, 256, (40, 40, 3), np.uint8)
-            form = {"d.pgm": "PPM", "e.png": "PNG"}.get(name, "JPEG")
-            Image.fromarray(colours).save(real / kind / name, form)
-    shutil.copytree(real / "dog", folder / "dog")
-    (folder / "cat").symlink_to(real / "cat")
-    (folder / "dog/link.jpg").symlink_to(real / "cat/a.JPG")
-    (folder / "dog/gone.jpg").symlink_to(real / "nowhere.jpg")
-    (folder / "dog/new.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
-    (folder / "dog/empty.jpg").write_bytes(b"")
-    for clutter in ("dog/.hidden.jpg", "dog/Thumbs.db", "dog/@eaDir/a.JPG", "__MACOSX/dog/._a.JPG"):
-        (folder / clutter).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(real / "cat/a.JPG", folder / clutter)
-    return folder
+@pytest.fixture(scope="module")
+def net(run: Path) -> AnyModel:
+    return alexnet.load(run)
 
 
-def test_a_folder_stands_for_the_files_that_preparing_would_look_at(photographs: Path) -> None:
-    splits = read_source(photographs, photographs).splits
-    prepared = sorted(photographs / picture.name for split in splits.values() for picture in split)
-    assert sorted(list_pictures(photographs)) == prepared
-    assert len(prepared) == 6 + 6 + 4
-    assert list_pictures([photographs / "dog", photographs / "cat/a.JPG"])[-1] == photographs / "cat/a.JPG"
+def test_a_file_its_bytes_its_image_and_its_array_get_the_same_probabilities(
+    run: Path, net: AnyModel, pictures: Path
+) -> None:
+    path = pictures / "red/00.png"
+    image = Image.open(path)
+    array = np.asarray(image)
+    many: list[Any] = [path, str(path), path.read_bytes(), image, array, torch.from_numpy(array.copy())]
+    for given, options in ((run, FP32), (net, {})):
+        found = alexnet.predict(given, many, **options)
+        names = [str(path), str(path), *(f"picture {i}" for i in range(2, 6))]
+        assert [answer["image"] for answer in found] == names
+        assert all(answer["predictions"] == found[0]["predictions"] for answer in found)
+        assert [set(p) for p in found[0]["predictions"]] == [{"class", "index", "probability"}] * 3
+        for one in many:
+            (alone,) = alexnet.predict(given, one, **options)
+            assert [p["class"] for p in alone["predictions"]] == [p["class"] for p in found[0]["predictions"]]
 
 
-def test_what_is_in_a_folder_and_cannot_be_read_is_named_with_the_reason(photographs: Path) -> None:
-    said = {path.name: picture for path, picture in decode_files(list_pictures(photographs / "dog"), 32)}
-    refused = {name: words for name, words in said.items() if isinstance(words, str)}
-    assert refused == {
-        "gone.jpg": "No such file or directory",
-        "new.heic": "format not taken: HEIC; convert it to JPEG or PNG",
-        "empty.jpg": "empty: the file has no bytes",
-    }
+def test_a_loaded_net_says_what_its_run_says_and_is_left_as_it_is(run: Path, net: AnyModel, pictures: Path) -> None:
+    paths = sorted(pictures.rglob("*.png"))[::6]
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    for views in (1, 10):
+        ours = alexnet.predict(net, paths, views=views)
+        theirs = alexnet.predict(run, paths, views=views, **FP32)
+        for a, b in zip(ours, theirs, strict=True):
+            assert a["image"] == b["image"]
+            probabilities = [{p["class"]: p["probability"] for p in answer["predictions"]} for answer in (a, b)]
+            assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-4)  # another order of memory
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert not net.training
 
 
-@pytest.mark.parametrize("inside", [None, "notes.txt", ".hidden.jpg", "Thumbs.db", "a.heic"])
-def test_a_folder_without_a_picture_is_refused(inside: str | None, tmp_path: Path) -> None:
-    if inside:
-        (tmp_path / inside).write_bytes(b"\0\0\0\x18ftypheic" if inside == "a.heic" else b"words")
-    with pytest.raises(InputError, match="holds no picture"):
-        list_pictures(tmp_path)
+def test_a_picture_that_cannot_be_read_has_its_error_in_its_place(net: AnyModel, pictures: Path) -> None:
+    image = Image.open(pictures / "red/00.png")
+    found = alexnet.predict(net, [b"no picture", image, b"", image], top=1, views=1)
+    assert [set(answer) - {"image"} for answer in found] == [{"error"}, {"predictions"}, {"error"}, {"predictions"}]
+    assert found[0] == {"image": "picture 0", "error": "not a picture: text"}
+    assert found[1]["predictions"] == found[3]["predictions"]
+    assert alexnet.predict(net, []) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_a_net_computes_in_the_type_that_it_has(net: AnyModel, pictures: Path, dtype: torch.dtype) -> None:
+    path = pictures / "red/00.png"
+    (wide,), (found,) = alexnet.predict(net, path), alexnet.predict(copy.deepcopy(net).to(dtype), path)
+    p, q = ({each["class"]: each["probability"] for each in a["predictions"]} for a in (wide, found))
+    assert p == pytest.approx(q, abs=0.1)
+    assert net.transform.mean.dtype == torch.float32
+
+
+def without(net: AnyModel, **change: Any) -> AnyModel:
+    other = copy.copy(net)
+    other.__dict__.update(change)
+    return other
+
+
+def test_what_is_no_net_and_a_net_that_cannot_answer_are_refused(net: AnyModel, pictures: Path, tmp_path: Path) -> None:
+    path = pictures / "red/00.png"
+    cases: list[tuple[Any, str]] = [
+        (None, "expected a run folder or a net that alexnet.load gave, not None"),
+        (np.zeros((4, 4, 3), np.uint8), r"expected a run folder or a net .*, not uint8 ndarray \(4, 4, 3\)"),
+        (tmp_path, "is not a run"),
+        (nn.Linear(2, 2), "this Linear has no .classes or no .transform"),
+        (without(net, classes=()), "this AlexNet has no .classes or no .transform, .*alexnet.load"),
+        (without(net, transform=None), "this AlexNet has no .classes or no .transform"),
+        (without(net, training=True), r"this AlexNet is in training mode, .*; call net.eval\(\) first"),
+        (without(net, classes=["a", "b"]), r"the net has 3 outputs, and .classes 2 names"),
+    ]
+    for given, words in cases:
+        with pytest.raises(InputError, match=words):
+            alexnet.predict(given, path)
+    told: list[dict[str, Any]] = [{"device": "cpu"}, {"precision": "fp32"}]
+    for options in told:
+        with pytest.raises(InputError, match=r"a loaded net computes where and as it is; leave (device|precision) out"):
+            alexnet.predict(net, path, **options)
+    with pytest.raises(InputError, match="picture 1 must be a path"):
+        alexnet.predict(net, [path, io.BytesIO(path.read_bytes())])  # type: ignore[list-item]

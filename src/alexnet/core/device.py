@@ -29,7 +29,7 @@ class Compute:
     @property
     def dtype(self) -> torch.dtype:
         """What activations are held in, and the weights that a forward pass reads."""
-        return {"bf16": torch.bfloat16, "fp64": torch.float64}.get(self.precision, torch.float32)
+        return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}.get(self.precision, torch.float32)
 
     @property
     def ahead(self) -> int:

@@ -39,7 +39,7 @@ class RunData:
     @cached_property
     def net(self) -> "AnyModel":
         """The trained net, on the device."""
-        from alexnet.inference.predict import load_for_inference
+        from alexnet.inference.trained import load_for_inference
 
         return load_for_inference(self.run, self.compute)
 

@@ -80,11 +80,29 @@ def evaluate(
     save: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Evaluation:
-    """Errors of the runs' averaged probabilities on every picture of the split, each counted once.
+    """Measure the errors of a run, or of several whose probabilities are averaged, on a split (sections 4.1 and 6).
 
-    `weights` of the runs, equal if None; `save` keeps the probabilities (.npz: probabilities, labels, names).
-    Raises InputError for runs that do not fit the store or each other, and WorkFailed where their probabilities are
-    no numbers.
+    Every picture of the split counts once.
+
+    Args:
+        store: a store, or its folder.
+        runs: a run folder, or several.
+        views: 10, the corners and the centre and their mirrors, whose probabilities are averaged; or 1.
+        split: "train", "val" or "test".
+        weights: the runs' shares of the average, one each, 0 or more; equal unless given.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64".
+        workers: threads that read the store ahead, 1 or more.
+        save: a new file (.npz) for the probabilities, labels and names.
+        progress: called with the pictures done, and with all that there are.
+
+    Returns:
+        Evaluation: `errors` with `top1` and `top5`, rates in 0..1, and `nats`, the mean loss; `one_view`, the same of
+        the central view; `probabilities` float32 (images, classes); `labels`; and `runs`.
+
+    Raises:
+        InputError: the store or a run cannot be used, or the runs do not fit the store.
+        WorkFailed: a run gives NaN or infinity as a probability.
     """
     folders = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
     compute = choose_compute(device, precision)
@@ -133,14 +151,14 @@ def evaluate_on_mesh(
         shares = shares_of(weights, len(folders))
         nets = [compute.serve(checkpoint.load(f, name)) for f, (name, _) in zip(folders, named, strict=True)]
         for folder, net in zip(folders, nets, strict=True):
-            check_classes(opened, folder, net)
+            check_classes(opened, f"run {folder}", net)
         return opened, shares, nets, opened[split]
 
     store, shares, nets, pictures = mesh.run_on_all(ready)
     mesh.check_equal({"store digest": store.digest, "pictures": len(pictures), "views": views, "runs": shares})
     one = np.zeros((len(pictures), len(store.classes)), np.float32)
     many = np.zeros_like(one)
-    taken = [net.transform.to(compute.device) for net in nets]
+    taken = [net.transform for net in nets]
     for first, images in in_order(pictures, compute, workers, BATCH if views == 1 else BATCH // 4, mesh, progress):
         rows = slice(first, first + len(images))
         for net, transform, share in zip(nets, taken, shares, strict=True):
@@ -264,17 +282,17 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
     return [w / sum(weights) for w in weights]
 
 
-def check_side(store: Store, folder: str | Path, net: AnyModel) -> None:
-    """Raise InputError unless the run's net takes pictures of the store's size."""
+def check_side(store: Store, title: str, net: AnyModel) -> None:
+    """Raise InputError unless the net takes pictures of the store's size; `title` is what the message calls the net."""
     if net.transform.side != store.side:
-        raise InputError(f"run {folder} takes {net.transform.side}-pixel pictures; store {store.path} has {store.side}")
+        raise InputError(f"{title} takes {net.transform.side}-pixel pictures; store {store.path} has {store.side}")
 
 
-def check_classes(store: Store, folder: Path, net: AnyModel) -> None:
-    """Raise InputError unless the run's net was made for pictures and classes like the store's."""
+def check_classes(store: Store, title: str, net: AnyModel) -> None:
+    """Raise InputError unless the net was made for pictures and classes like the store's."""
     names = labels(store.classes)
-    check_side(store, folder, net)
+    check_side(store, title, net)
     if list(net.classes) != names:
         one = next((f"{a} / {b}" for a, b in zip(net.classes, names, strict=False) if a != b), None)
         counts = f"{len(net.classes)} and {len(names)} classes" + (f", first difference {one}" if one else "")
-        raise InputError(f"run {folder} and store {store.path} differ in their classes: {counts}")
+        raise InputError(f"{title} and store {store.path} differ in their classes: {counts}")

@@ -5,7 +5,7 @@ layer puts out (section 6.1); every picture of the split is compared, none is pa
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,14 +19,15 @@ from alexnet.core.files import json_bytes, write
 from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Split, Store, labels
 from alexnet.inference.evaluate import check_side
-from alexnet.inference.predict import decode_files, list_pictures, load_for_inference
+from alexnet.inference.pictures import Given, Pictures, list_pictures, read_picture
+from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference, title
 from alexnet.models import cifar
 from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import AnyModel
 from alexnet.models.mlp import Mlp
 from alexnet.runs.folder import recipe_of
 
-Source = str | Path | Store | Iterable[str | Path]
+Source = Store | Pictures
 Progress = Callable[[int, int], None]
 BATCH = 64  # pictures at a time
 
@@ -35,13 +36,13 @@ class Features(NamedTuple):
     """What a layer put out: a row of `values` for each of `names`."""
 
     values: np.ndarray  # float32, (N, units) or (N, maps, side, side)
-    names: list[str]  # files, or the pictures' names in the store
+    names: list[str]  # files, "picture N" for other pictures, or the pictures' names in the store
     labels: list[str] | None  # the pictures' classes, where they come from a store
-    errors: dict[str, str]  # the files that could not be read, and why
+    errors: dict[str, str]  # the pictures that could not be read, and why
 
 
 def features(
-    run: str | Path,
+    run_or_net: RunOrNet,
     source: Source,
     layer: str = "fc7",
     *,
@@ -52,21 +53,36 @@ def features(
     keep: Path | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Features:
-    """What `layer` puts out for the pictures of a split of a store (the held-out one), or of files and folders.
+    """Compute what a layer puts out for the central views of pictures, in testing mode.
 
-    "fc7" is before the activation and "relu7" after it; "drop7" is what fc8 gets, halved as in testing. Files that
-    cannot be read have their reason in `errors` and no row. The values lie in the new file `keep` (.npy) instead of
-    memory where it is given. Raises InputError if the run, the store or the layer cannot be used.
+    Args:
+        run_or_net: a run folder, or a net in eval mode with its classes and transform, as `alexnet.load` gives it.
+        source: a store, or pictures of any kind that `predict` takes.
+        layer: its name: "fc7" is before the activation and "relu7" after it; "drop7" is what fc8 gets, halved as in
+            testing (section 4.2).
+        split: of a store, "train", "val" or "test"; the held-out one unless given.
+        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net computes where it is.
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net computes as it is.
+        workers: threads that read a store ahead, 1 or more.
+        keep: a new file (.npy) that the values lie in, instead of memory.
+        progress: called with the pictures done, and with all that there are.
+
+    Returns:
+        Features: `values` float32 (N, units) or (N, maps, side, side), a row for each of `names`; the `labels` of a
+        store's pictures; and in `errors` the reason for each picture that could not be read, which has no row.
+
+    Raises:
+        InputError: the run or the net, the store, a picture or the layer cannot be used.
     """
-    compute = choose_compute(device, precision)
-    net = load_for_inference(run, compute)
-    if not is_store(source):
+    compute = compute_for(run_or_net, device, precision)
+    net = load_for_inference(run_or_net, compute)
+    store = open_store(source)
+    if store is None:
         if split:
             raise InputError(f"--split {split}; only a store has splits, leave it out for files")
         assert not isinstance(source, Store)
-        return _of_files(net, list_pictures(source), layer, compute, keep, progress)
-    store = source if isinstance(source, Store) else Store(source)  # type: ignore[arg-type]
-    check_side(store, run, net)
+        return _of_pictures(net, list_pictures(source), layer, compute, keep, progress)
+    check_side(store, title(run_or_net), net)
     part = store[split or store.held_out]
     known = labels(store.classes)
     seen = (batch.images for batch in batches_in_order(part, BATCH, device=compute.device, workers=workers))
@@ -77,7 +93,20 @@ def features(
 def write_features(run: str | Path, source: Source, out: Path, layer: str = "fc7", **options: Any) -> Features:
     """Write OUT.npy, a row for each picture, and OUT.json: names, classes, and how they were made.
 
-    `options` are those of `features`. Each file is written whole or not at all.
+    Each file is written whole or not at all.
+
+    Args:
+        run: a run folder.
+        source: a store, or pictures of any kind that `predict` takes.
+        out: the files' name, with or without .npy, in a folder that exists.
+        layer: its name, as for `features`.
+        options: those of `features`.
+
+    Returns:
+        What `features` returns; where it has no row, nothing is written.
+
+    Raises:
+        InputError: as `features`, and where `out` cannot be written.
     """
     base = out.with_suffix("") if out.suffix == ".npy" else out
     if not base.parent.is_dir() or not base.name:
@@ -109,9 +138,9 @@ def write_features(run: str | Path, source: Source, out: Path, layer: str = "fc7
 
 
 def similar(
-    run: str | Path,
-    store: str | Path | Store,
-    images: str | Path | Iterable[str | Path],
+    run_or_net: RunOrNet,
+    store: str | os.PathLike[str] | Store,
+    pictures: Pictures,
     count: int = 6,
     *,
     split: str = "train",
@@ -121,22 +150,38 @@ def similar(
     workers: int = 2,
     progress: Progress = lambda done, of: None,
 ) -> list[dict[str, Any]]:
-    """The `count` pictures of a split that are nearest to each picture, nearest first (figure 4, right).
+    """Find the stored pictures that are nearest to each picture, nearest first (figure 4, right).
 
-    Each picture gives {"image", "neighbours": [{"name", "class", "number", "distance"}]}, or {"image", "error"} if it
-    cannot be read. The distance is that of `layer`, the last hidden one unless given. Raises InputError if the run,
-    the store or a path cannot be used.
+    Args:
+        run_or_net: a run folder, or a net in eval mode with its classes and transform, as `alexnet.load` gives it.
+        store: the store to search, or its folder; its pictures have the side that the net takes.
+        pictures: pictures of any kind that `predict` takes.
+        count: neighbours a picture, 1 or more.
+        split: of the store, "train", "val" or "test"; every picture of it is compared.
+        layer: what distances are taken of; the last hidden layer's activations unless given, 4096 in AlexNet.
+        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net computes where it is.
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net computes as it is.
+        workers: threads that read the store ahead, 1 or more.
+        progress: called with the pictures compared, and with all that there are.
+
+    Returns:
+        A list in the order given. Each is {"image", "neighbours": [{"name", "class", "number", "distance"}]}, with
+        Euclidean distances and numbers in the split, or {"image", "error"} for a picture that cannot be read; "image"
+        is as in `predict`.
+
+    Raises:
+        InputError: the run or the net, the store, a picture or the layer cannot be used.
     """
     if count < 1:
         raise InputError(f"--top {count}; it must be 1 or more")
-    compute = choose_compute(device, precision)
-    net = load_for_inference(run, compute)
-    opened = store if isinstance(store, Store) else Store(store)
-    check_side(opened, run, net)
+    compute = compute_for(run_or_net, device, precision)
+    net = load_for_inference(run_or_net, compute)
+    opened = store if isinstance(store, Store) else Store(Path(store))
+    check_side(opened, title(run_or_net), net)
     part, known = opened[split], labels(opened.classes)
-    paths = list_pictures(images)
+    given = list_pictures(pictures)
     layer = layer or last_hidden(net)
-    asked = _of_files(net, paths, layer, compute)
+    asked = _of_pictures(net, given, layer, compute)
     answers: dict[str, dict[str, Any]] = {name: {"image": name, "error": e} for name, e in asked.errors.items()}
     if asked.names:
         queries = torch.from_numpy(asked.values)
@@ -149,7 +194,7 @@ def similar(
                     for i, d in zip(numbers, apart, strict=True)
                 ],
             }
-    return [answers[str(path)] for path in paths]
+    return [answers[picture.name] for picture in given]
 
 
 @torch.inference_mode()
@@ -195,14 +240,17 @@ def last_hidden(net: AnyModel) -> str:
     return "relu7" if isinstance(net, AlexNet) else cifar.order(net.net)[-2]
 
 
-def is_store(source: Source) -> bool:
-    """Whether pictures come from a store, and not from files and folders."""
-    return isinstance(source, Store) or (isinstance(source, (str, Path)) and (Path(source) / "meta.json").is_file())
+def open_store(source: Source) -> Store | None:
+    """The store that pictures come from, or None for pictures and folders of them."""
+    if isinstance(source, Store):
+        return source
+    is_folder = isinstance(source, (str, os.PathLike)) and (Path(source) / "meta.json").is_file()
+    return Store(Path(source)) if is_folder else None  # type: ignore[arg-type]
 
 
-def _of_files(
+def _of_pictures(
     net: AnyModel,
-    paths: Sequence[Path],
+    given: Sequence[Given],
     layer: str,
     compute: Compute,
     keep: Path | None = None,
@@ -212,18 +260,19 @@ def _of_files(
     errors: dict[str, str] = {}
 
     def found() -> Iterator[Tensor]:
-        for first in range(0, len(paths), BATCH):
-            pictures = []
-            for path, picture in decode_files(paths[first : first + BATCH], net.transform.side):
-                if isinstance(picture, str):
-                    errors[str(path)] = picture
+        for first in range(0, len(given), BATCH):
+            taken = []
+            for picture in given[first : first + BATCH]:
+                pixels = read_picture(picture.source, net.transform.side)
+                if isinstance(pixels, str):
+                    errors[picture.name] = pixels
                 else:
-                    pictures.append(picture)
-                    names.append(str(path))
-            if pictures:
-                yield extract(net, layer, torch.from_numpy(np.stack(pictures)).to(compute.device), compute)
+                    taken.append(pixels)
+                    names.append(picture.name)
+            if taken:
+                yield extract(net, layer, torch.from_numpy(np.stack(taken)).to(compute.device), compute)
 
-    values = _filled(len(paths), found(), keep, progress)
+    values = _filled(len(given), found(), keep, progress)
     return Features(values, names, None, errors)
 
 

@@ -1,24 +1,20 @@
-"""What a trained net says of pictures: files, folders or arrays."""
+"""What a trained net says of pictures."""
 
 import math
-import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from alexnet.core.device import Compute, choose_compute
 from alexnet.core.errors import InputError
-from alexnet.data.images.decode import decode
-from alexnet.data.images.formats import TAKEN
-from alexnet.data.images.limits import UnreadablePicture
-from alexnet.data.images.resize import square
-from alexnet.data.sources.archives import Slice, list_files, read
-from alexnet.data.sources.class_folders import first_taken
-from alexnet.distributed.mesh import open_mesh
+from alexnet.distributed.mesh import Mesh, open_mesh
 from alexnet.inference.evaluate import check_views, probabilities
+from alexnet.inference.pictures import Given, Pictures, list_pictures, read_picture
+from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference
 from alexnet.models.build import AnyModel
 from alexnet.runs import checkpoint
 
@@ -26,8 +22,8 @@ BATCH = 16
 
 
 def predict(
-    run: str | Path,
-    images: str | Path | Iterable[str | Path],
+    run_or_net: RunOrNet,
+    pictures: Pictures,
     *,
     top: int = 5,
     views: int = 10,
@@ -35,72 +31,73 @@ def predict(
     precision: str = "auto",
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> list[dict[str, Any]]:
-    """The `top` likeliest classes of each picture, from its ten views (or one).
+    """Name the likeliest classes of each picture, from its ten views or the central one (section 4.1).
 
-    A folder stands for the files in it, at any depth, as `prepare` sees them. Each gives {"image", "predictions":
-    [{"class", "index", "probability"}, ...]}, or {"image", "error"} if it cannot be read; the others go on. Raises
-    InputError if the run cannot be used, a path does not exist, or a folder holds no picture.
+    Each picture is made upright, its central square is resized to the size that the net was trained on, and the views
+    are cut from that: a file, its bytes, its PIL image and its array give the same answer.
+
+    Args:
+        run_or_net: a run folder, of which the newest checkpoint is loaded at each call; or a net in eval mode with
+            `.classes` and `.transform`, as `alexnet.load` gives it.
+        pictures: a path, a PIL image, a uint8 array or tensor (H, W, 3), RGB, 0 to 255, a file's bytes, or a list or
+            another iterable of them, also mixed. A folder stands for the files in it, at any depth, as `prepare` sees
+            them; an array or tensor (N, H, W, 3) for N pictures.
+        top: classes a picture, 1 or more.
+        views: 10, the corners and the centre and their mirrors, whose probabilities are averaged; or 1.
+        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net computes where it is.
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net computes as it is.
+        progress: called with the pictures done, and with all that there are.
+
+    Returns:
+        A list, also for one picture, in the order given. Each is {"image", "predictions": [{"class", "index",
+        "probability"}, ...]}, best first, or {"image", "error"} for a picture that cannot be read. "image" is the path,
+        or "picture N" where the picture is no file: its place in `pictures`, the first being 0.
+
+    Raises:
+        InputError: the run or the net cannot be used, a picture is of another kind, a path does not exist, or a folder
+            holds no picture.
     """
     if top < 1:
         raise InputError(f"--top {top}; it must be 1 or more")
     check_views(views)
-    compute = choose_compute(device, precision)
+    compute = compute_for(run_or_net, device, precision)
     with open_mesh(compute.device) as mesh:
-        name, _ = mesh.wait_until_equal(f"newest checkpoint of {run}", lambda: checkpoint.newest(Path(run)))
-        net = mesh.run_on_all(lambda: load_for_inference(run, compute, name))
-        paths = mesh.run_on_all(lambda: list_pictures(images))
-        mesh.check_equal({"pictures": [str(path) for path in paths]})
+        name = newest_for_all(mesh, run_or_net)
+        net = mesh.run_on_all(lambda: load_for_inference(run_or_net, compute, name))
+        given = mesh.run_on_all(lambda: list_pictures(pictures))
+        mesh.check_equal({"pictures": [picture.name for picture in given]})
         number, of = mesh.everyone.share
         answers: dict[int, list[dict[str, Any]]] = {}
-        for first in range(number * BATCH, len(paths), of * BATCH):
-            answers[first] = list(answer(net, paths[first : first + BATCH], top, views, compute))
-            progress(min(first + BATCH, len(paths)), len(paths))
+        for first in range(number * BATCH, len(given), of * BATCH):
+            answers[first] = list(answer(net, given[first : first + BATCH], top, views, compute))
+            progress(min(first + BATCH, len(given)), len(given))
         everyones = {int(first): found for told in mesh.all_gather_json(answers) for first, found in told.items()}
         return [found for first in sorted(everyones) for found in everyones[first]]
 
 
-def load_for_inference(run: str | Path, compute: Compute, name: str | None = None) -> AnyModel:
-    """The trained net of a run, from its newest checkpoint or the one of that name, with its transform, on a device."""
-    net = compute.serve(checkpoint.load(run, name))
-    net.transform = net.transform.to(compute.device)
-    return net
+def newest_for_all(mesh: Mesh, run_or_net: RunOrNet) -> str | None:
+    """The checkpoint that all processes load; None for a net that is loaded."""
+    if isinstance(run_or_net, nn.Module):
+        return None
+    run = Path(run_or_net)
+    return mesh.wait_until_equal(f"newest checkpoint of {run}", lambda: checkpoint.newest(run))[0]
 
 
-def decode_files(paths: Iterable[Path], side: int) -> Iterator[tuple[Path, np.ndarray | str]]:
-    """Each file's picture, uint8 (side, side, 3), or why it cannot be read."""
-    for path in paths:
-        try:
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
-                raise UnreadablePicture("not a plain file")
-            yield path, square(decode(read(Slice(str(path), 0, status.st_size)))[0], side)
-        except UnreadablePicture as error:
-            yield path, str(error)
-        except MemoryError:
-            yield path, "there is not enough memory for it here"
-        except OSError as error:
-            yield path, error.strerror or str(error)
-
-
-def answer(net: AnyModel, paths: Sequence[Path], top: int, views: int, compute: Compute) -> Iterator[dict[str, Any]]:
-    """The answers for some files, in their order."""
-    taken: dict[Path, np.ndarray] = {}
-    errors: dict[Path, str] = {}
-    for path, picture in decode_files(paths, net.transform.side):
-        if isinstance(picture, str):
-            errors[path] = picture
-        else:
-            taken[path] = picture
-    ranked = top_classes(net, np.stack(list(taken.values())), top, views, compute) if taken else []
-    said = dict(zip(taken, ranked, strict=True))
-    for path in paths:
-        if path in errors:
-            yield {"image": str(path), "error": errors[path]}
-        elif not math.isfinite(said[path][0][1]):  # NaN is ranked first
-            yield {"image": str(path), "error": "the run's net gives NaN for it; its training went astray"}
-        else:
-            named = [{"class": net.classes[i], "index": i, "probability": p} for i, p in said[path]]
-            yield {"image": str(path), "predictions": named}
+def answer(net: AnyModel, given: Sequence[Given], top: int, views: int, compute: Compute) -> Iterator[dict[str, Any]]:
+    """The answers for some pictures, in their order."""
+    read = [read_picture(picture.source, net.transform.side) for picture in given]
+    taken = [pixels for pixels in read if not isinstance(pixels, str)]
+    ranked = iter(top_classes(net, np.stack(taken), top, views, compute) if taken else [])
+    for picture, pixels in zip(given, read, strict=True):
+        if isinstance(pixels, str):
+            yield {"image": picture.name, "error": pixels}
+            continue
+        best = next(ranked)
+        if math.isfinite(best[0][1]):
+            named = [{"class": net.classes[i], "index": i, "probability": p} for i, p in best]
+            yield {"image": picture.name, "predictions": named}
+        else:  # NaN is ranked first
+            yield {"image": picture.name, "error": "the run's net gives NaN for it; its training went astray"}
 
 
 def predict_arrays(
@@ -119,25 +116,9 @@ def top_classes(
     """(index, probability) of the likeliest classes, best first."""
     images = torch.from_numpy(pictures).to(compute.device)
     _, mean = probabilities(net, net.transform.to(compute.device), images, compute, views)
+    if mean.shape[1] != len(net.classes):
+        raise InputError(
+            f"the net has {mean.shape[1]} outputs, and .classes {len(net.classes)} names; name each output"
+        )
     best = mean.topk(min(top, mean.shape[1]))
     return [list(zip(i, p, strict=True)) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-
-
-def list_pictures(images: str | Path | Iterable[str | Path]) -> list[Path]:
-    """List the files meant: those named, and in the folders named all that preparing would look at.
-
-    Links are followed, and what is hidden or a system's own is left out, whatever the suffixes are. Raises
-    InputError for a path that does not exist, and for a folder without a picture.
-    """
-    found: list[Path] = []
-    for path in map(Path, [images] if isinstance(images, (str, Path)) else images):
-        if path.is_dir():
-            inside = list_files(path, path).places.values()
-            if first_taken(inside)[0] is None:
-                raise InputError(f"folder {path} holds no picture ({', '.join(TAKEN)})")
-            found += [Path(place.path) for place in inside]
-        elif path.exists():
-            found.append(path)
-        else:
-            raise InputError(f"picture {path} does not exist")
-    return found

@@ -85,6 +85,30 @@ def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.
     raise UnreadablePicture(f"damaged: {message}")
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image that Pillow has opened, as upright RGB with the pixels that `decode` takes from its file.
+
+    The image itself stays as it is, but that its pixels are loaded. Raises UnreadablePicture where they cannot be, and
+    for a colour mode that `decode` does not take.
+    """
+    if image.mode not in GRAY_MODES + COLOUR_MODES:
+        raise UnreadablePicture(f"colour mode not taken: {image.mode}")
+    try:
+        with _quiet():
+            if image.format == "TIFF":
+                _check_tiff(image, b"")
+            deep = image.mode.startswith("I") or _rawmode_is_deep(image)  # a loaded image does not tell any more
+            image.load()
+            turned = _orientation(image)  # Pillow turns TIFFs itself while loading
+            rgb = _converted(image._new(image.im), deep)
+            return rgb if turned is None else rgb.transpose(UPRIGHT[turned])
+    except (UnreadablePicture, MemoryError):
+        raise
+    except Exception as error:  # as for `decode`
+        words = " ".join(str(error).split())[:120] or type(error).__name__
+    raise UnreadablePicture(f"damaged: {words}")
+
+
 def unpack_jpeg(data: bytes | np.ndarray, colours: str, out: np.ndarray) -> bool:
     """Decode a JPEG into `out`, uint8 H x W x (3 for colours "RGB", 4 for "RGBX"), if simplejpeg takes it as it is.
 
@@ -140,21 +164,27 @@ def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple
     by_pillow = image.format == "TIFF"
     if unpacked is not None:
         image = unpacked
-    elif image.has_transparency_data:
-        reasons.append("alpha")
-        image = _in_bands(image, functools.partial(_over_white, deep=deep))
-    elif image.mode.startswith("I"):
-        image = _in_bands(image, lambda part: Image.fromarray(_high_byte(part)).convert("RGB"))
-    elif image.mode == "RGB":
-        image = Image.Image()._new(image.im)  # the same pixels, without the file's metadata
     else:
-        image = _in_bands(image, lambda part: part.convert("RGB"))
+        if image.has_transparency_data:
+            reasons.append("alpha")
+        image = _converted(image, deep)
     if turned is not None:
         reasons.append("rotated")
         if not by_pillow:
             image = image.transpose(UPRIGHT[turned])
     image.info.clear()  # no profile, comment or position travels on
     return image, reasons
+
+
+def _converted(image: Image.Image, deep: bool) -> Image.Image:
+    """A loaded image as RGB, transparency over white; `deep`: its file holds 16-bit samples."""
+    if image.has_transparency_data:
+        return _in_bands(image, functools.partial(_over_white, deep=deep))
+    if image.mode.startswith("I"):
+        return _in_bands(image, lambda part: Image.fromarray(_high_byte(part)).convert("RGB"))
+    if image.mode == "RGB":
+        return Image.Image()._new(image.im)  # the same pixels, without the file's metadata
+    return _in_bands(image, lambda part: part.convert("RGB"))
 
 
 def _check_tiff(image: Any, data: bytes) -> None:

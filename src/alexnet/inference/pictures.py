@@ -1,0 +1,110 @@
+"""The pictures a user hands over, of any kind: listed, checked, and read at the size that a net takes."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from alexnet.core.errors import InputError
+from alexnet.core.text import describe
+from alexnet.data.images.decode import decode, upright_rgb
+from alexnet.data.images.formats import TAKEN
+from alexnet.data.images.limits import UnreadablePicture
+from alexnet.data.images.resize import square
+from alexnet.data.sources.archives import Slice, list_files, read
+from alexnet.data.sources.class_folders import first_taken
+
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor | bytes
+Pictures = Picture | Iterable[Picture]
+BYTES = (bytes, bytearray, memoryview)
+TAKES = "a path, a PIL image, a file's bytes, or a uint8 array or tensor (H, W, 3)"
+
+
+class Given(NamedTuple):
+    """One picture: what answers call it, and where its pixels come from."""
+
+    name: str
+    source: Path | bytes | Image.Image | np.ndarray
+
+
+def list_pictures(pictures: Pictures) -> list[Given]:
+    """List the pictures meant, each with a name: its path, or "picture N", its place in `pictures`, the first being 0.
+
+    A folder stands for the files in it that preparing would look at: links are followed, and what is hidden or a
+    system's own is left out, whatever the suffixes are.
+
+    Args:
+        pictures: a path of a file or a folder, a PIL image, a file's bytes, a uint8 array or tensor (H, W, 3), or
+            several of them, also mixed; an array or tensor (N, H, W, 3) counts as N pictures.
+
+    Raises:
+        InputError: for anything else, a path that does not exist, and a folder without a picture.
+    """
+    return [given for number, picture in enumerate(_each(pictures)) for given in _list(picture, f"picture {number}")]
+
+
+def read_picture(source: Path | bytes | Image.Image | np.ndarray, side: int) -> np.ndarray | str:
+    """The central square of a picture, uint8 (side, side, 3), or the reason why it cannot be read."""
+    try:
+        return square(_decode(source), side)
+    except UnreadablePicture as error:
+        return str(error)
+    except MemoryError:
+        return "there is not enough memory for it here"
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _each(pictures: Any) -> Iterable[Any]:
+    if isinstance(pictures, (np.ndarray, Tensor)):
+        return pictures if pictures.ndim == 4 else [pictures]
+    one = isinstance(pictures, (str, os.PathLike, *BYTES, Mapping)) or hasattr(pictures, "read")  # an open file
+    return [pictures] if one or not isinstance(pictures, Iterable) else pictures
+
+
+def _list(picture: Any, name: str) -> Iterator[Given]:
+    if isinstance(picture, (str, os.PathLike)):
+        yield from _files(os.fsdecode(picture))
+    elif isinstance(picture, BYTES):
+        yield Given(name, bytes(picture))
+    elif isinstance(picture, Image.Image):
+        yield Given(name, picture)
+    else:
+        pixels = picture.detach().cpu().numpy() if isinstance(picture, Tensor) else picture
+        shaped = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3
+        if not shaped or pixels.shape[2] != 3:
+            raise InputError(f"{name} must be {TAKES}, not {describe(picture)}")
+        yield Given(name, pixels)
+
+
+def _files(path: str) -> Iterator[Given]:
+    """A file, or the files of a folder."""
+    if not os.path.exists(path):
+        raise InputError(f"picture {path} does not exist")
+    folder = Path(path)
+    if not folder.is_dir():
+        yield Given(str(folder), folder)
+        return
+    inside = list_files(folder, folder).places.values()
+    if first_taken(inside)[0] is None:
+        raise InputError(f"folder {path} holds no picture ({', '.join(TAKEN)})")
+    yield from (Given(str(place.path), Path(place.path)) for place in inside)
+
+
+def _decode(source: Path | bytes | Image.Image | np.ndarray) -> Image.Image:
+    """The whole picture as upright RGB."""
+    if isinstance(source, Path):
+        status = source.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+            raise UnreadablePicture("not a plain file")
+        source = read(Slice(str(source), 0, status.st_size))
+    if isinstance(source, bytes):
+        return decode(source)[0]
+    if not all(source.size if isinstance(source, Image.Image) else source.shape):
+        raise UnreadablePicture("empty: it has no pixels")
+    return upright_rgb(source) if isinstance(source, Image.Image) else Image.fromarray(source)
