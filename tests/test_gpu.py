@@ -26,8 +26,8 @@ from alexnet.data.transforms import Transform
 from alexnet.inference.evaluate import Evaluation, evaluate
 from alexnet.models.build import build
 from alexnet.ops.dropout import dropout
-from alexnet.runs import folder as run_folder
 from alexnet.runs import log as runlog
+from alexnet.runs.run import Run
 from alexnet.training import optimizer, schedule
 from alexnet.training.step import CudaGraphStep, Step
 from alexnet.training.train import train
@@ -44,7 +44,7 @@ CLOSE, NATS_CLOSE = 1e-7, 1e-6
 
 def test_views_are_drawn_alike_on_both_devices(run: Path, store: Path) -> None:
     """To the bit: colours come of correctly rounded operations alone."""
-    transform = run_folder.transform_of(run, run_folder.recipe_of(run)[1])
+    transform = Run(run).transform
     ids = torch.arange(12)
     images = torch.from_numpy(Store(store)["val"].read(ids.numpy()))
     for colour in (True, False):

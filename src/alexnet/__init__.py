@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from alexnet.inference.predict import predict as predict
     from alexnet.models.alexnet import AlexNet as AlexNet
     from alexnet.reporting.report import report as report
-    from alexnet.runs.checkpoint import load as load
     from alexnet.runs.run import Run as Run
+    from alexnet.runs.run import load as load
     from alexnet.studies.run import study as study
     from alexnet.training.train import train as train
 
@@ -50,7 +50,7 @@ _HOMES = {
     "Store": "data.store.Store",
     "evaluate": "inference.evaluate.evaluate",
     "features": "inference.features.features",
-    "load": "runs.checkpoint.load",
+    "load": "runs.run.load",
     "predict": "inference.predict.predict",
     "prepare": "data.prepare.prepare.prepare",
     "recipe": "config.recipes.named",

@@ -13,20 +13,18 @@ from tests.trained import Whole, alike, put, resign, training
 
 from alexnet.core.errors import InputError
 from alexnet.runs import checkpoint
-from alexnet.runs import folder as run
 from alexnet.runs import log as runlog
+from alexnet.runs.run import Run, load
 
 Count = Callable[..., None]
 
 
 def used(folder: Path) -> None:
     """Read all that going on with a run, or predicting with it, reads."""
-    _, recipe = run.recipe_of(folder)
-    run.environment_of(folder)
-    run.classes_of(folder)
-    run.transform_of(folder, recipe)
+    run = Run(folder)
+    assert all((run.recipe, run.environment, run.classes, run.transform))
     newest = checkpoint.list_checkpoints(folder)[-1]
-    checkpoint.read_state(newest, run.identity(folder))
+    checkpoint.read_state(newest, run.identity)
     for name in checkpoint.FILES:
         checkpoint.read_tensors(newest, name)
 
@@ -83,7 +81,7 @@ def test_a_checkpoint_of_another_run_with_the_same_recipe_is_refused(whole: Whol
     """Trained at another time, and so perhaps on other pictures."""
     environment = json.loads((copy / "environment.json").read_bytes())
     put(copy, "environment.json", json.dumps(environment | {"started": "another day"}).encode())
-    run.recipe_of(copy)
+    assert Run(copy).recipe
     with pytest.raises(InputError, match="00000008 was saved by another run; put back the run's own, or delete it"):
         used(copy)
     files = checkpoint.FILES
@@ -196,7 +194,7 @@ def test_lines_of_a_log_that_are_none_are_left_out_and_said_when_the_run_goes_on
 
 def test_a_checkpoint_that_a_training_drops_while_it_is_read_is_not_called_damaged(copy: Path, count: Count) -> None:
     newest = checkpoint.list_checkpoints(copy)[-1]
-    owner = run.identity(copy)
+    owner = Run(copy).identity
     checkpoint.remove(newest)
     for reading in (
         lambda: checkpoint.read_tensors(newest, checkpoint.FILES[0]),
@@ -212,5 +210,5 @@ def test_weights_of_a_terabyte_are_damage_and_are_not_read(copy: Path, count: Co
     newest, earlier = reversed(checkpoint.list_checkpoints(copy))
     os.truncate(newest / "weights.safetensors", 1 << 40)
     with pytest.raises(InputError, match=rf"is damaged; delete {newest} to go on from {earlier.name}"):
-        checkpoint.load(copy)
+        load(copy)
     count("weights of a terabyte", injected=1, survived=1)

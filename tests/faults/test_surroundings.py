@@ -20,7 +20,7 @@ from alexnet.config.recipe import Recipe
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store, verify
 from alexnet.runs import checkpoint
-from alexnet.runs.folder import recipe_of
+from alexnet.runs.run import Run
 
 YEARS = 10 * 365 * 86400
 NAMES = ['plain "a"\n<script>alert(1)', "-dash \x1b[2J\u202e", "אבג 😀 é"]  # of classes
@@ -203,7 +203,7 @@ def test_a_working_folder_that_is_gone_is_one_line(run: Path, tmp_path: Path, co
 
 
 def test_what_a_run_says_of_itself_does_not_depend_on_where_it_lies(run: Path, store: Path, tmp_path: Path) -> None:
-    assert recipe_of(shutil.copytree(run, tmp_path / "run")) == recipe_of(run)
+    assert Run(shutil.copytree(run, tmp_path / "run")).recipe == Run(run).recipe
     assert Store(shutil.copytree(store, tmp_path / "store")).digest == Store(store).digest
 
 

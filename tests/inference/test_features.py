@@ -14,7 +14,7 @@ from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
 from alexnet.data.store import Store
 from alexnet.inference import features
-from alexnet.runs import checkpoint
+from alexnet.runs.run import load
 
 FP32: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
 
@@ -30,7 +30,7 @@ def damaged(pictures: Path, tmp_path: Path) -> list[Path]:
 
 def exactly(run: Path, split: Any, layer: str) -> tuple[np.ndarray, float]:
     """A layer's output for each picture of a split, in float64, and how far float32 may be from it in any batch."""
-    net = checkpoint.load(run).double()
+    net = load(run).double()
     views = net.transform.center_crop(torch.from_numpy(split.read(np.arange(len(split)))), torch.float64)
 
     def put_out() -> list[torch.Tensor]:
@@ -83,7 +83,7 @@ def test_a_loaded_net_and_pictures_of_any_kind_have_the_same_features(
     store: Path, run: Path, pictures: Path, damaged: list[Path]
 ) -> None:
     """And the same neighbours; the reasons are by the pictures' names."""
-    net, paths = checkpoint.load(run), [pictures / "red/02.png", pictures / "blue/01.png"]
+    net, paths = load(run), [pictures / "red/02.png", pictures / "blue/01.png"]
     opened: list[Any] = [Image.open(paths[0]), paths[1].read_bytes(), b"no picture"]
     found = features.features(net, opened)
     assert (found.names, found.errors) == (["picture 0", "picture 1"], {"picture 2": "not a picture: text"})
@@ -155,7 +155,7 @@ def test_of_pictures_equally_far_the_first_in_the_store_comes_first(
     monkeypatch.setattr(features, "extract", lambda net, layer, images, compute: coarse(images))
     compute = choose_compute("cpu", "fp32")
     queries = coarse(torch.from_numpy(split.read(np.array([4, 20]))))
-    ids, apart = features.nearest(checkpoint.load(run), "", split, queries, 9, compute)
+    ids, apart = features.nearest(load(run), "", split, queries, 9, compute)
     rows = coarse(torch.from_numpy(split.read(np.arange(len(split))))).numpy()
     for query, found, distances in zip(queries.numpy(), ids, apart, strict=True):
         far = np.linalg.norm(rows - query, axis=1)

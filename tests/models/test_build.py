@@ -20,7 +20,7 @@ from alexnet.data.transforms import Transform
 from alexnet.models.arguments import moved
 from alexnet.models.build import AnyModel, build
 from alexnet.ops import cpu, cpu_build
-from alexnet.runs import checkpoint
+from alexnet.runs.run import load
 
 MLP = MlpNet(image_size=8, classes=3, hidden=(6, 5), std=(0.1, 0.1, 0.1))
 
@@ -79,7 +79,7 @@ def test_a_net_is_pickled_copied_and_saved_whole_before_it_is_used_and_after(net
 
 def test_a_trained_net_reaches_a_process_of_its_own_and_answers_there_the_same(run: Path) -> None:
     """By multiprocessing's spawn, with its classes and its transform."""
-    net = checkpoint.load(run)
+    net = load(run)
     x = views(net)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         logits, classes, side = pool.submit(answer, net, x).result(timeout=120)

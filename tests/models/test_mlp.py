@@ -22,6 +22,7 @@ from alexnet.models import layer_table
 from alexnet.models.build import build
 from alexnet.models.mlp import Mlp
 from alexnet.runs import checkpoint
+from alexnet.runs.run import load
 from alexnet.training.train import train
 
 NET = MlpNet(image_size=3, classes=4, hidden=(6, 5), dropout=0.4, std=(0.02, 0.3, 0.4))
@@ -196,7 +197,7 @@ def test_a_run_stopped_and_resumed_or_spread_over_replicas_is_the_uninterrupted_
 
 def test_a_run_has_every_figure_but_those_of_convolutions(store: Path, recipe: Recipe, tmp_path: Path) -> None:
     train(store, tmp_path / "run", recipe, precision="fp32", quiet=True)
-    assert isinstance(checkpoint.load(tmp_path / "run"), Mlp)
+    assert isinstance(load(tmp_path / "run"), Mlp)
     _, left = figures.draw(tmp_path / "run", tmp_path / "figures")
     words = "a net of fully connected layers alone has neither kernels nor maps to show"
     assert left == {"kernels": words, "maps": words}

@@ -13,6 +13,7 @@ import torch
 from alexnet.core.errors import InputError, WorkFailed
 from alexnet.runs import checkpoint
 from alexnet.runs.checkpoint import State
+from alexnet.runs.run import load
 
 WEIGHTS = {"fc8.weight": torch.arange(12.0).view(3, 4), "fc8.bias": torch.zeros(3)}
 
@@ -124,7 +125,7 @@ def test_files_have_the_rights_that_the_umask_gives(tmp_path: Path) -> None:
 
 
 def test_load_gives_the_trained_net_in_eval_mode(run: Path) -> None:
-    net = checkpoint.load(run)
+    net = load(run)
     assert not net.training
     stored = checkpoint.read_tensors(checkpoint.list_checkpoints(run)[-1], checkpoint.FILES[0])
     assert all(torch.equal(w, stored[n]) for n, w in net.state_dict().items())
@@ -132,4 +133,4 @@ def test_load_gives_the_trained_net_in_eval_mode(run: Path) -> None:
 
 def test_load_refuses_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is not a run: it has no recipe\.json"):
-        checkpoint.load(tmp_path)
+        load(tmp_path)

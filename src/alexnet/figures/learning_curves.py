@@ -156,7 +156,6 @@ TRAINING = 500  # training pictures seen as validation sees them, for the curves
 def draw_curves(subject: RunData) -> "Figure":
     """The log, with the training error as validation would see it where net and store are at hand."""
     from alexnet.runs import log
-    from alexnet.runs.folder import classes_of
 
     try:
         split = subject.store["train"]
@@ -164,4 +163,4 @@ def draw_curves(subject: RunData) -> "Figure":
         error = float(np.mean(subject.predicted(split, ids) != split.labels[ids]))
     except InputError:
         error = None
-    return curves(log.read(subject.run), len(classes_of(subject.run)), error)
+    return curves(log.read(subject.run), len(subject.classes), error)

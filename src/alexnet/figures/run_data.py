@@ -24,10 +24,11 @@ class RunData:
     """A run to be drawn; what is read or computed is so once, and raises InputError where it cannot be."""
 
     def __init__(self, run: Path, progress: Progress) -> None:
-        from alexnet.runs.folder import recipe_of
+        from alexnet.runs.run import Run
 
         self.run, self.progress = run, progress
-        self.recipe: Recipe = recipe_of(run)[1]
+        self.opened = Run(run)
+        self.recipe: Recipe = self.opened.recipe
 
     @cached_property
     def compute(self) -> "Compute":
@@ -44,6 +45,11 @@ class RunData:
         return load_for_inference(self.run, self.compute)
 
     @property
+    def classes(self) -> list[str]:
+        """The classes as a person is shown them."""
+        return self.opened.classes
+
+    @property
     def towers(self) -> int:
         """Two, or one."""
         return int(getattr(self.recipe.net, "towers", 1))
@@ -57,9 +63,8 @@ class RunData:
     def store(self) -> "Store":
         """The store that the run was trained on, if it is still where it was."""
         from alexnet.data.store import Store
-        from alexnet.runs.folder import environment_of
 
-        known = environment_of(self.run)
+        known = self.opened.environment
         store = Store(known["store"])
         if store.digest != known["store_digest"]:
             raise InputError(f"{store.path} is not the store that the run was trained on; its digest differs")

@@ -21,7 +21,7 @@ from alexnet.data.store import Split, Store, labels
 from alexnet.data.transforms import Transform
 from alexnet.distributed.mesh import Mesh, open_mesh
 from alexnet.models.build import AnyModel
-from alexnet.runs import checkpoint
+from alexnet.runs.run import Run, load
 
 Forward = Callable[[Tensor], Tensor]  # views to logits
 BATCH = 64  # pictures at a time; ten views make ten times as many inputs
@@ -138,7 +138,7 @@ def evaluate_on_mesh(
 
     # A run may be in training, and a disk may show it to one machine later than to another: all take the same nets.
     named = mesh.wait_until_equal(
-        f"newest checkpoint of {', '.join(map(str, folders))}", lambda: [checkpoint.newest(f) for f in folders]
+        f"newest checkpoint of {', '.join(map(str, folders))}", lambda: [Run(f).newest() for f in folders]
     )
 
     def ready() -> tuple[Store, list[float], list[AnyModel], Split]:
@@ -149,7 +149,7 @@ def evaluate_on_mesh(
             raise InputError(f"--save {save}; give it a name that ends in .npz, in a folder that exists")
         opened = store if isinstance(store, Store) else Store(store)
         shares = shares_of(weights, len(folders))
-        nets = [compute.serve(checkpoint.load(f, name)) for f, (name, _) in zip(folders, named, strict=True)]
+        nets = [compute.serve(load(f, name)) for f, (name, _) in zip(folders, named, strict=True)]
         for folder, net in zip(folders, nets, strict=True):
             check_classes(opened, f"run {folder}", net)
         return opened, shares, nets, opened[split]

@@ -25,7 +25,7 @@ from alexnet.models import cifar
 from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import AnyModel
 from alexnet.models.mlp import Mlp
-from alexnet.runs.folder import recipe_of
+from alexnet.runs.run import Run
 
 Source = Store | Pictures
 Progress = Callable[[int, int], None]
@@ -119,10 +119,9 @@ def write_features(run: str | Path, source: Source, out: Path, layer: str = "fc7
             if len(np.load(part, mmap_mode="r")) > len(found.names):  # of files some could not be read
                 np.save(part.with_suffix(".npy"), found.values)
                 os.replace(part.with_suffix(".npy"), part)
-            _, recipe = recipe_of(Path(run))
             facts: dict[str, Any] = {
                 "run": str(run),
-                "recipe": recipe.digest,
+                "recipe": Run(run).recipe.digest,
                 "layer": layer,
                 "shape": list(found.values.shape),
             }

@@ -16,7 +16,7 @@ from alexnet.inference.evaluate import check_views, probabilities
 from alexnet.inference.pictures import Given, Pictures, list_pictures, read_picture
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference
 from alexnet.models.build import AnyModel
-from alexnet.runs import checkpoint
+from alexnet.runs.run import Run
 
 BATCH = 16
 
@@ -80,7 +80,7 @@ def newest_for_all(mesh: Mesh, run_or_net: RunOrNet) -> str | None:
     if isinstance(run_or_net, nn.Module):
         return None
     run = Path(run_or_net)
-    return mesh.wait_until_equal(f"newest checkpoint of {run}", lambda: checkpoint.newest(run))[0]
+    return mesh.wait_until_equal(f"newest checkpoint of {run}", lambda: Run(run).newest())[0]
 
 
 def answer(net: AnyModel, given: Sequence[Given], top: int, views: int, compute: Compute) -> Iterator[dict[str, Any]]:

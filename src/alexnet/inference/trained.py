@@ -11,7 +11,7 @@ from alexnet.core.device import Compute, choose_compute, enter
 from alexnet.core.errors import InputError
 from alexnet.core.text import describe
 from alexnet.models.build import AnyModel
-from alexnet.runs import checkpoint
+from alexnet.runs.run import load
 
 RunOrNet = str | os.PathLike[str] | AnyModel
 PRECISION = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float64: "fp64"}
@@ -42,7 +42,7 @@ def load_for_inference(run_or_net: RunOrNet, compute: Compute, name: str | None 
     Raises InputError for a run that cannot be used, and for a net in training mode, or without names of its classes.
     """
     if not isinstance(run_or_net, nn.Module):
-        return compute.serve(checkpoint.load(Path(run_or_net), name))
+        return compute.serve(load(Path(run_or_net), name))
     check_net(run_or_net)
     return run_or_net
 

@@ -15,15 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import LARGEST, digest, read_bytes, read_signed, sign, sync, write, write_json
-from alexnet.models import build
 from alexnet.models.build import AnyModel
-from alexnet.runs import folder as run
 
 NAME = re.compile(r"\d{8,}(-\d+)?")
 LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EINVAL, errno.EFBIG)  # no content is to be had
@@ -45,7 +42,7 @@ def save(
 ) -> Path:
     """Write a checkpoint of the run `folder`, then let all but the newest `keep` go (0 keeps all).
 
-    `owner`: run.identity of that run, without which the checkpoint is not used.
+    `owner`: `Run.identity` of that run, without which the checkpoint is not used.
 
     Raises WorkFailed where it cannot be written; the earlier ones stand.
     """
@@ -99,8 +96,7 @@ def step_and_attempt(checkpoint: Path) -> tuple[int, int]:
 
 
 def newest(folder: Path) -> tuple[str, str]:
-    """The newest checkpoint's name, and what identifies it; raises InputError if it is no run, or has none."""
-    run.recipe_of(folder)
+    """The newest checkpoint's name, and what identifies it; raises InputError where there is none yet."""
     checkpoints = list_checkpoints(folder)
     if not checkpoints:
         raise InputError(f"{folder} has no checkpoint yet; train it first, or on with --resume")
@@ -112,7 +108,7 @@ def newest(folder: Path) -> tuple[str, str]:
 
 
 def read_state(checkpoint: Path, owner: str) -> State:
-    """A checkpoint's state; raises InputError if it was damaged or is another run's than run.identity `owner`."""
+    """A checkpoint's state; raises InputError if it is damaged, or another than the run `owner` saved it."""
     path = checkpoint / "state.json"
     record = _record(checkpoint)
     try:
@@ -142,27 +138,6 @@ def read_tensors(checkpoint: Path, name: str, like: AnyModel | None = None) -> d
     except (OSError, KeyError, TypeError, SafetensorError) as error:
         fault = error
     raise InputError(_damaged(checkpoint, path, fault))
-
-
-def load(folder: str | Path, name: str | None = None) -> AnyModel:
-    """The trained net of a run, from its newest checkpoint (or the one of that name), in eval mode.
-
-    It has `.classes`, the names of its outputs in order, and `.transform`, which makes its input from uint8 pictures
-    (N, side, side, 3): ``net(net.transform.center_crop(pictures))``. Raises InputError if the folder is not a run,
-    has no checkpoint yet, or the checkpoint is damaged.
-    """
-    folder = Path(folder)
-    _, recipe = run.recipe_of(folder)
-    chosen = folder / "checkpoints" / (name or newest(folder)[0])
-    read_state(chosen, run.identity(folder))
-    with torch.device("meta"):  # no initial weights are drawn
-        net = build.build(recipe.net, recipe.seed)
-    net.load_state_dict(read_tensors(chosen, FILES[0], net), assign=True)
-    net.classes = run.classes_of(folder)
-    if len(net.classes) != recipe.net.classes:
-        raise InputError(f"run {folder} names {len(net.classes)} classes for {recipe.net.classes} outputs")
-    net.transform = run.transform_of(folder, recipe)
-    return net.eval()
 
 
 def _record(checkpoint: Path) -> dict[str, Any]:

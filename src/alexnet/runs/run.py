@@ -38,6 +38,9 @@ class Run:
         self.identity = hashlib.sha256(data).hexdigest()[:12]  # tells it from all other runs, wherever it lies
         self.recipe, self.name = _recipe(self.folder / "recipe.json", self._record)
 
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
     def __repr__(self) -> str:
         saved = self.checkpoints
         where = f"{len(saved)} checkpoints, newest {saved[-1].name}" if saved else "no checkpoint yet"
