@@ -185,19 +185,23 @@ class Mesh:
         return seen
 
     def max_async(self) -> "LaggedMax":
-        """A number that all will agree on, again and again."""
+        """Start asking for the largest of the processes' numbers, again and again."""
         return LaggedMax(self.everyone)
 
 
 class LaggedMax:
-    """The largest of the numbers that all processes name, one call later, so that nobody waits; at once if alone."""
+    """The largest of the numbers that all processes give in one call.
+
+    Each call returns the largest of the call before, so that no process waits for another. One process alone gets its
+    own number back at once.
+    """
 
     def __init__(self, axis: Axis) -> None:
         self.axis = axis
         self.pending: tuple[dist.Work, Tensor] | None = None
 
     def __call__(self, number: int) -> int:
-        """Name a number, and hear what the largest was of those named in the call before."""
+        """Give a number; return the largest of those given in the call before."""
         if self.axis.size == 1:
             return number
         heard = 0

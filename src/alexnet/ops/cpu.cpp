@@ -1,5 +1,5 @@
 // The fast CPU forms of what stock PyTorch does slowly: response norms, the update rule, views, dropout's words.
-// Compiled on the machine that runs it (cpu.py); the forms of reference.py give the same numbers.
+// cpu_build.py compiles it on the machine that runs it, cpu.py calls it; the forms of reference.py give the same numbers.
 //
 // Numbers are float32 or bfloat16 in memory and float32 in registers. Pictures are N H W C: channels-last.
 

@@ -1,4 +1,4 @@
-"""The CPU forms of cpu.cpp, for tensors: each is `reference`'s of the same name, in one pass and on all threads."""
+"""The functions of cpu.cpp, for tensors: in one pass and on all threads. Those that reference.py has too are its own."""
 
 import ctypes
 import functools

@@ -1,4 +1,7 @@
-"""Which form computes an operation: Triton's on a CUDA device, the compiled one on a CPU, else PyTorch's."""
+"""Which form computes an operation: Triton's on a CUDA device, the compiled one on a CPU, else PyTorch's (reference).
+
+The fast forms are for float32 and bfloat16: float64 is always computed by reference.
+"""
 
 import functools
 from types import ModuleType

@@ -1,6 +1,9 @@
 """Response normalisation, across the maps of a tower (section 3.3) and within a map (2012 code).
 
-One operation with an analytic gradient each; which form computes it follows from where x lies and what the machine has.
+Each norm is one operation with an analytic gradient. This file puts them into autograd and chooses the form that computes
+them; the formulas of forward and backward stand in reference.py (`norm_forward`, `norm_backward`), and again, in one pass
+over memory, in cpu.cpp and triton.py. tests/ops/test_norm.py holds reference.py to autograd's gradient of the printed
+formula in float64; test_cpu.py and test_triton.py hold the fast forms to that.
 """
 
 from collections.abc import Callable
@@ -76,7 +79,7 @@ class ResponseNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, forward: Form, backward: Form, numbers: tuple[Any, ...]) -> Tensor:
         """x of any float dtype; the result has the same."""
         ctx.save_for_backward(x)
-        ctx.form, ctx.numbers = backward, numbers
+        ctx.backward, ctx.numbers = backward, numbers
         return forward(x, *numbers)
 
     @staticmethod
@@ -84,18 +87,18 @@ class ResponseNorm(torch.autograd.Function):
         """The gradient for x."""
         refuse_second_derivative()
         (x,) = ctx.saved_tensors
-        return ctx.form(g, x, *ctx.numbers), None, None, None
+        return ctx.backward(g, x, *ctx.numbers), None, None, None
 
 
 class PooledNorm(torch.autograd.Function):
     """Norm and pool in one, by a form that has both; x and which unit each pool chose are kept."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, form: Any, numbers: tuple[Any, ...]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, module: Any, numbers: tuple[Any, ...]) -> Tensor:
         """The pools, in the dtype of x."""
-        pools, index = form.norm_pool_forward(x, *numbers)
+        pools, index = module.norm_pool_forward(x, *numbers)
         ctx.save_for_backward(x, index)
-        ctx.form, ctx.numbers = form, numbers
+        ctx.module, ctx.numbers = module, numbers
         return pools
 
     @staticmethod
@@ -103,4 +106,4 @@ class PooledNorm(torch.autograd.Function):
         """The gradient for x."""
         refuse_second_derivative()
         x, index = ctx.saved_tensors
-        return ctx.form.norm_pool_backward(g, index, x, *ctx.numbers), None, None
+        return ctx.module.norm_pool_backward(g, index, x, *ctx.numbers), None, None

@@ -51,7 +51,7 @@ class Tally:
 class RunLog:
     """Writes what happens in a run, from `step` of `steps` on, `seconds` into its training.
 
-    What a killed run logged past its last checkpoint is dropped: lines of later steps, epochs after the first `epochs`.
+    What a killed run logged past its last checkpoint is dropped (`lines_until`), and so is its final line.
     One that does not write is for a process that must neither write nor speak.
     """
 
@@ -69,8 +69,7 @@ class RunLog:
         self.path, self.steps, self.per_epoch, self.quiet = run / "log.jsonl", steps, per_epoch, quiet or not writes
         lines = _lines(run) if writes else []
         if writes:
-            kept = [line for line in lines if line and line["step"] <= step and line["kind"] != "final"]
-            kept = [line for line in kept if line["kind"] != "epoch" or line["epoch"] <= epochs]
+            kept = lines_until(lines, step, epochs)
             write(self.path, [json.dumps(line).encode() + b"\n" for line in kept])
         else:
             self.path = Path(os.devnull)
@@ -209,6 +208,12 @@ class RunLog:
         if seconds is None:
             return "?"
         return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 3600:.0f} h"
+
+
+def lines_until(lines: Sequence[dict[str, Any] | None], step: int, epochs: int) -> list[dict[str, Any]]:
+    """The lines that a run keeps which goes on from a checkpoint: none of a later step or epoch, and no final one."""
+    kept = [line for line in lines if line and line["step"] <= step and line["kind"] != "final"]
+    return [line for line in kept if line["kind"] != "epoch" or line["epoch"] <= epochs]
 
 
 def fit_words(words: Sequence[str], width: int) -> str:

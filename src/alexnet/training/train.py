@@ -20,7 +20,7 @@ from alexnet.training.setup import Request, begin
 from alexnet.training.trainer import Trainer
 
 LAUNCHER = 3.0  # seconds within which a launcher hands a signal on
-GO, SAVE, END = range(3)  # what a process asks for after a step; all do the most that one asks for
+GO, SAVE, END = range(3)  # what a process asks for after a step; all processes do the largest that any asks for
 
 
 def train(
@@ -85,7 +85,7 @@ def train(
 
 def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
     """Train from the step where `trainer` stands to the end of its recipe."""
-    saved, due = time.monotonic(), trainer.sharding.mesh.max_async()
+    saved, largest = time.monotonic(), trainer.sharding.mesh.max_async()
     log.say(trainer.title)
     if trainer.unvalidated:  # stopped between an epoch's last step and its validation
         log.epoch(trainer.step, **trainer.validate(poll))
@@ -95,10 +95,10 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
         for batch in batches:
             trainer.advance(batch, batches.waited - waited)
             waited = batches.waited
-            trainer.read(log, but=trainer.compute.ahead)
+            trainer.read(log, keep=trainer.compute.ahead)
             poll()
             late = time.monotonic() - saved > trainer.options.save_every
-            asked = due(END if trainer.lost else SAVE if late else GO)
+            asked = largest(END if trainer.lost else SAVE if late else GO)
             if asked == END:
                 trainer.check()
             save = asked == SAVE
@@ -111,6 +111,6 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
                 trainer.read(log)
                 trainer.save()
                 # Ask anew: what was asked for while the answer was on its way is done.
-                saved, due = time.monotonic(), trainer.sharding.mesh.max_async()
+                saved, largest = time.monotonic(), trainer.sharding.mesh.max_async()
             if trainer.finished:
                 return

@@ -120,9 +120,9 @@ class Trainer:
         self.unread.append((outcome, waited))
         self.step += 1
 
-    def read(self, log: RunLog, but: int = 0) -> None:
-        """Log what the steps showed, but for the last so many: on a GPU each reading waits for its step."""
-        while len(self.unread) > but:
+    def read(self, log: RunLog, keep: int = 0) -> None:
+        """Log what the steps showed, and leave the last `keep` unread: on a GPU each reading waits for its step."""
+        while len(self.unread) > keep:
             seen, waited = self.unread.popleft()
             loss, wrong = seen.loss.item(), int(seen.wrong)
             with self.sharding.mesh.raise_once():
