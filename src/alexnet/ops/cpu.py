@@ -1,4 +1,4 @@
-"""The functions of cpu.cpp, for tensors: in one pass and on all threads. Those that reference.py has too are its own."""
+"""The functions of cpu.cpp, for tensors: in one pass and on all threads. What reference.py has too is the same."""
 
 import ctypes
 import functools
