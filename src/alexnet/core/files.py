@@ -19,7 +19,7 @@ LARGEST = 1 << 30  # bytes of a file that is read whole
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which is at `path` in the end, or not at all where something is raised meanwhile."""
+    """Give a file to write to. It is at `path` in the end, or not at all where something is raised meanwhile."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
@@ -35,7 +35,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> str:
-    """Write a file whole or not at all; returns its SHA-256."""
+    """Write a file whole or not at all, and return its SHA-256."""
     total = hashlib.sha256()
     with atomic_file(path) as file:
         for piece in pieces:
@@ -45,7 +45,7 @@ def write(path: Path, pieces: Iterable[bytes]) -> str:
 
 
 def read_bytes(path: Path, most: int = LARGEST) -> bytes:
-    """The bytes of a file; raises OSError, also for a pipe or a device, which may never end, and for more bytes."""
+    """Return the bytes of a file; raise OSError also for a pipe or a device, which may never end, and for too many."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is no plain file", str(path))
@@ -55,7 +55,7 @@ def read_bytes(path: Path, most: int = LARGEST) -> bytes:
 
 
 def digest(path: Path) -> str | None:
-    """The SHA-256 of a file, whatever its size; None for what is no plain file, such as a pipe; raises OSError."""
+    """Return the SHA-256 of a file of any size, or None for a pipe, a device or a folder; raises OSError."""
     if not path.is_file():
         return None
     with path.open("rb") as file:
@@ -78,12 +78,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """`value` as a JSON file's bytes; names that are not UTF-8 are escaped."""
+    """Return `value` as a JSON file's bytes; names that are not UTF-8 are escaped."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
 def parse_json(data: bytes) -> Any:
-    """The value of a JSON file's bytes; raises ValueError where they are none, or nested beyond all use."""
+    """Return the value of a JSON file's bytes; raise ValueError where they are not JSON, or nested beyond all use."""
     try:
         return json.loads(data)
     except RecursionError:
@@ -91,7 +91,7 @@ def parse_json(data: bytes) -> Any:
 
 
 def sign(record: dict[str, Any]) -> dict[str, Any]:
-    """A record with its format and a checksum over all of it: against bits that turn, not against people."""
+    """Return a record with its format and a checksum over all of it: against bits that turn, not against people."""
     record = {"format": FORMAT} | record
     return record | {"signature": checksum(record)}
 
@@ -102,7 +102,7 @@ def read_signed(path: Path) -> dict[str, Any]:
 
 
 def check_signed(path: Path, data: bytes) -> dict[str, Any]:
-    """The record that the bytes of a file hold, without what `sign` added; one of before there were formats too.
+    """Return the record in the bytes of a file, without what `sign` added; also one from before there were formats.
 
     Raises ValueError where a bit of it has changed, and InputError for one of a newer alexnet.
     """
@@ -119,7 +119,7 @@ def check_signed(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def checksum(record: dict[str, Any]) -> str:
-    """SHA-256 over all that a record says."""
+    """Return the SHA-256 over all that a record says."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
@@ -164,7 +164,7 @@ def lock_file(path: Path, words: str) -> contextlib.AbstractContextManager[Any]:
 
 
 def _hold_by_existence(path: Path, words: str) -> contextlib.AbstractContextManager[Any]:
-    """As lock_file, on a system without locks: the file is removed in the end, and names its process, if that dies."""
+    """Do as lock_file on a system without locks, by a file that names its process and is removed in the end."""
     import filelock
 
     path.parent.mkdir(parents=True, exist_ok=True)

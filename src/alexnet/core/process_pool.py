@@ -33,7 +33,7 @@ class ParallelMap(Protocol):
 
 @contextmanager
 def process_pool(jobs: int | None, folder: Path) -> Iterator[ParallelMap]:
-    """Give what applies a function to each task, in `jobs` other processes, with results as they come.
+    """Give what applies a function to each task in other processes, with results as they come.
 
     Args:
         jobs: the number of processes; None for one a core. With 1 the work is done in this process, where a task has
@@ -52,13 +52,13 @@ def process_pool(jobs: int | None, folder: Path) -> Iterator[ParallelMap]:
         yield map
         return
     try:
-        crew = ProcessPool(jobs or available_cores(), folder)
+        pool = ProcessPool(jobs or available_cores(), folder)
     except OSError as error:
         raise WorkFailed(f"cannot start other processes at {folder}: {error.strerror or error}") from None
     try:
-        yield crew.map
+        yield pool.map
     finally:
-        crew.end()
+        pool.end()
 
 
 class ProcessPool:
@@ -69,7 +69,7 @@ class ProcessPool:
         self.notes: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed at the end
 
     def map(self, function: Callable[[T], U], tasks: Iterable[T], /) -> Iterator[U]:
-        """See ParallelMap."""
+        """Apply a function to each task, and give the results as they come."""
         left = list(tasks)[::-1]
         while len(self.workers) < min(self.jobs, len(left)):
             self.workers.append(Worker(len(self.workers), self.jobs, self.notes.fileno()))
@@ -89,7 +89,7 @@ class ProcessPool:
                     worker.check_progress(min(past, 2 * TICK))  # no more: this process may have been stopped meanwhile
 
     def end(self) -> None:
-        """Each file is there whole or not at all, so that they can be ended anywhere."""
+        """Kill the processes. Each file they write is there whole or not at all, so that this can be at any time."""
         for worker in self.workers:
             worker.process.kill()
         for worker in self.workers:
@@ -131,7 +131,7 @@ class Worker:
             raise self._dead() from None
 
     def answer(self) -> Iterator[Any]:
-        """The result that has come, or none at the start; raises what the task raised."""
+        """Give the result that has come, or nothing at the start; raise what the task raised."""
         try:
             kind, value = self.link.recv()
         except (EOFError, OSError):
@@ -154,7 +154,7 @@ class Worker:
             )
 
     def current_task(self) -> str:
-        """What the process has in hand."""
+        """Return what the process has in hand."""
         return os.pread(self.notes, ROOM, self.place).split(b"\n")[0].strip(b"\0").decode(errors="replace")
 
     def _dead(self) -> WorkFailed:
@@ -171,7 +171,7 @@ class Worker:
 
 
 def python_command(module: str, function: str, *own: object) -> list[str]:
-    """The command of a process that calls a function of a module with these values, which are JSON.
+    """Return the command of a process that calls a function of a module with these values, which are JSON.
 
     It finds the modules that this process does, and none in its working folder, and ends when this one does. The
     interpreter's other options and the caller's __main__ stay out of it.
@@ -198,7 +198,7 @@ _own: tuple[int, int] | None = None  # in a worker: the file of notes, and where
 
 
 def worker_main(link: int, notes: int, place: int) -> None:
-    """What a worker does: the tasks that come over `link`, one after the other, until no more can come."""
+    """Do the tasks that come over `link`, one after the other, until no more can come."""
     global _own
     _own = notes, place
     with Connection(link) as parent, suppress(EOFError, ConnectionError):
@@ -216,7 +216,7 @@ def worker_main(link: int, notes: int, place: int) -> None:
 
 
 def set_current_task(words: str) -> None:
-    """Note what this process has in hand from now on, in a line; empty for nothing that has a limit of time."""
+    """Note in a line what this process has in hand from now on; an empty one is not limited in time."""
     if _own is not None:
         _note(*_own, words)
 
@@ -227,5 +227,5 @@ def _note(notes: int, place: int, words: str) -> None:
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

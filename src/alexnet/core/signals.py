@@ -21,17 +21,22 @@ AGAIN = {  # the signals, and what is said beside each
 
 
 class Signals:
-    """While entered, the first of such signals is only noted: `poll`, called where all is consistent, raises it.
+    """Turn the first of these signals into an exception at a good moment: `poll` raises it, called between two steps.
 
-    A thread hears them too, at once, where a handler of Python's waits for the operation that the main thread is in: it
-    says so by `say`, which is to be set to what takes a line, and `doing` is what is said.
+    A thread also hears the signals at once, where Python's handler waits for the operation that the main thread is in.
+    It prints a line by `say`, which the caller sets.
 
-    A second one raises KeyboardInterrupt in the main thread; the command line, which sets `leave`, ends the process
-    there and then. SIGHUP comes from a terminal that was closed, or beside the SIGTERM of a session that systemd ends:
-    it is no second signal, and none that follows it is. One that is ignored, as after nohup, stays so.
+    A second signal raises KeyboardInterrupt in the main thread, or ends the process at once if `leave` is set, as the
+    command line does. SIGHUP comes from a terminal that was closed, or beside the SIGTERM of a session that systemd
+    ends. So it does not count as a second signal, nor does one that follows it. SIGHUP stays ignored where it was, as
+    after nohup, and Windows has none.
 
-    `hear`: what all processes together have caught, given what this one has. A signal within `same` seconds of the
-    first is the first again: a launcher hands on what the terminal has sent to its processes already.
+    Args:
+        hear: returns the signal that any of the processes has caught, given that of this one (0: none).
+        same: seconds after the first signal in which another is the same one: a launcher hands on what the terminal
+            has sent to its processes already.
+        leave: whether a second signal ends the process at once.
+        doing: what the line says that is being done.
     """
 
     def __init__(

@@ -20,14 +20,20 @@ CHUNK_BYTES = 64 << 20  # read at once, in loading a device
 
 
 class Pictures:
-    """A split's pictures for the use of a device; `labels` (int64) lie on it, `take` brings pictures there.
+    """Keep a split's pictures for a device: `take` brings some there, and `labels` (int64) lie there.
 
-    They are kept decoded on the `device`, loaded here; or in `ram`, each from when it was first taken; or not at all
-    (`none`): read from the store each time. `auto` is the device if it keeps more than half of its free memory, else
-    `none` for raw pictures, which the system keeps in memory anyway, and `ram` for JPEGs if they take less than a third
-    of it. On a CPU `device` is `ram`. `kept` says which of the three it is. Whatever it is, the pictures are the same.
+    `kept` says where they are kept, of the three that `cache` may name. The pictures are the same in each.
 
-    Raises InputError for another word, and for pictures that do not fit where they are asked to be.
+    Args:
+        split: the pictures.
+        device: where they are used.
+        cache: "device" keeps all decoded on the device, loaded here ("ram" for a CPU). "ram" keeps each in memory
+            from when it is first taken. "none" reads them from the store each time. "auto" is the device if that
+            leaves more than half of its free memory, else "none" for raw pictures, which the system keeps in memory
+            anyway, and "ram" for JPEGs if they take less than a third of it.
+
+    Raises:
+        InputError: `cache` is another word, or the pictures do not fit where it says.
     """
 
     def __init__(self, split: Split, device: torch.device, cache: str = "none") -> None:
@@ -44,9 +50,9 @@ class Pictures:
         return len(self.split)
 
     def take(self, ids: np.ndarray) -> Tensor:
-        """The pictures numbered `ids`: uint8 (len(ids), side, side, 3) on the device. Threads may take at once.
+        """Return the pictures numbered `ids`: uint8 (len(ids), side, side, 3) on the device; raises as Split.read does.
 
-        Raises InputError as Split.read does.
+        Threads may take at once.
         """
         if self.kept == "device":
             return self.images.index_select(0, self.send(ids))
@@ -62,7 +68,7 @@ class Pictures:
         return images.to(self.device, non_blocking=True)
 
     def send(self, ids: np.ndarray) -> Tensor:
-        """Numbers (int64) on the device."""
+        """Send numbers (int64) to the device."""
         numbers = torch.from_numpy(ids)
         return numbers.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else numbers
 
@@ -82,7 +88,7 @@ class Pictures:
 
 
 def chosen(split: Split, device: torch.device, cache: str) -> str:
-    """Where the split's pictures will be kept: "device" (never a CPU), "ram" or "none"; raises as Pictures does."""
+    """Decide where to keep a split's pictures: "device" (never a CPU), "ram" or "none"; raises as Pictures does."""
     if cache not in CACHES:
         raise InputError(f"--cache {cache}; it must be {', '.join(CACHES)}")
     need, free = len(split) * split.side**2 * 3, available()

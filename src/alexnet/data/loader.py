@@ -45,15 +45,15 @@ class Batch:
 
 
 def steps(pictures: int, batch: int) -> int:
-    """Steps an epoch: every picture once, so the last batch may be smaller."""
+    """Return the steps of an epoch: every picture once, so the last batch may be smaller."""
     return -(-pictures // batch)
 
 
 class Batches(Iterator[Batch]):
-    """Batches in turn; `waited` is how many seconds those who took them have been kept waiting so far.
+    """Batches, one after the other; `waited` is how many seconds their user has waited for them so far.
 
-    What the readers raise comes out of `next`, and WorkFailed where they have been silent for STALLED seconds. Closed,
-    or no longer held, it reads no further.
+    `next` raises what the readers raise, and WorkFailed if nothing has come from them for STALLED seconds. Closing it
+    stops the readers, and so does letting go of it.
     """
 
     def __init__(self, batches: Generator[Batch]) -> None:
@@ -87,10 +87,18 @@ def training_batches(
     workers: int,
     share: Share = (0, 1),
 ) -> Batches:
-    """All batches from `first_step` to the end of `epochs`; the order is a function of (seed, epoch).
+    """Give the batches of training from `first_step` on; their order is a function of (seed, epoch).
 
-    Of each batch the pictures are those of this `share`. A split that is not kept as Pictures is read from the store
-    each time.
+    Args:
+        split: the pictures; a split that is not kept as Pictures is read from the store each time.
+        batch: pictures in a batch, of all processes together.
+        epochs: how many epochs training has in all.
+        seed: the run's seed.
+        reshuffle: whether each epoch has an order of its own.
+        first_step: the step to begin with, counted from the start of training.
+        device: where the batches go.
+        workers: threads that read ahead.
+        share: (i, n), this process's number and how many share each batch.
     """
     per_epoch = steps(len(split), batch)
 
@@ -109,7 +117,7 @@ def training_batches(
 def batches_in_order(
     split: Split | Pictures, batch: int, *, device: torch.device, workers: int, share: Share = (0, 1)
 ) -> Batches:
-    """Every picture of the split once, in the store's order; of `share` (i, n) every n-th batch, from number i on."""
+    """Give every picture once, in the store's order; of `share` (i, n) every n-th batch, from number i on."""
 
     def plan() -> Iterator[Planned]:
         for i in range(share[0], steps(len(split), batch), share[1]):

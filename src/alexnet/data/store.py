@@ -39,7 +39,7 @@ class Class:
 
 
 def labels(classes: Sequence[Class]) -> list[str]:
-    """What a person is shown for each class: its words where they are its own (ILSVRC has two cranes), or its name."""
+    """Return what to show for each class: its words where no other has them (ILSVRC has two cranes), or its name."""
     shared = Counter(c.words for c in classes)
     return [c.words if c.words and shared[c.words] == 1 else c.name for c in classes]
 
@@ -141,7 +141,7 @@ def verify(path: str | Path) -> list[str]:
 
 
 def content_digest(meta: dict[str, Any]) -> str:
-    """What identifies a store: side, form, classes and the hashes of its pictures and labels.
+    """Return what identifies a store: side, form, classes and the hashes of its pictures and labels.
 
     The statistics follow from these up to the last bit of an eigenvector, which differs between machines.
     """
@@ -150,12 +150,12 @@ def content_digest(meta: dict[str, Any]) -> str:
 
 
 def own_checksum(meta: dict[str, Any]) -> str:
-    """SHA-256 over all else that meta.json says."""
+    """Return the SHA-256 over all else that meta.json says."""
     return checksum({key: value for key, value in meta.items() if key != "checksum"})
 
 
 def class_records(classes: tuple[Class, ...]) -> list[dict[str, Any]]:
-    """The classes as meta.json holds them."""
+    """Return the classes as meta.json holds them."""
     return [asdict(record) for record in classes]
 
 

@@ -32,11 +32,12 @@ from alexnet.data.store_files import Format, pack, unpack
 
 @dataclass(frozen=True)
 class Summary:
-    """What preparing did. `pictures` are counts per split, `refused` and `converted` per reason; `bytes` of shards.
+    """What preparing did.
 
-    `per_class` has the pictures of each class by split. `ignored` counts files that belong to no split or class,
-    `left_out` hidden files, system folders and what was to be ignored, by reason. prepare.jsonl in the store names each
-    picture that was refused or converted.
+    `pictures` counts by split, `per_class` by class and split, `refused` and `converted` by reason. `ignored` counts
+    the files that belong to no split or class; `left_out` the hidden files, system folders and what was to be
+    ignored, by reason. `bytes` is the size of all shards. prepare.jsonl in the store names each picture that was
+    refused or converted.
     """
 
     store: Path
@@ -67,19 +68,31 @@ def prepare(
     ignore: str | Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Prepare `source` (docs/data.md says what it may be) into the folder `store`, as the paper's section 2 does.
-
-    `side`: pixels a side (None: 256, CIFAR-10 32, Tiny ImageNet 64). `format`: "raw" or "jpeg" (None: raw,
-    ILSVRC jpeg). `val_fraction`: of each class, where the source has no val split (None: 0.1, or 0 where it has a
-    test split).
-    `jobs`: processes (None: one a core); with 1 it is done here, where a picture has no limit of time.
-    `ignore`: names of folders and files to leave out, patterns (`*.xml`), or paths from the source's top; one or more.
-    `progress` is called with the pictures done and all of them, after each shard.
+    """Prepare a source of pictures into a store, as the paper's section 2 does: resized, and the middle cut out.
 
     The work is done in STORE.part and renamed at the end. After an interruption the same call goes on from there; the
     store has the same bytes however often that was, and whatever `jobs` is.
 
-    Raises InputError for unusable arguments or source, WorkFailed where the store cannot be written.
+    Args:
+        source: a folder, a .tar, a .tar.gz, a .zip, "builtin" or "builtin:N"; docs/data.md says what it may hold.
+        store: the folder to make.
+        side: pixels a side, 8 to 4096; None for 256, or 32 for CIFAR-10 and 64 for Tiny ImageNet.
+        format: "raw", or "jpeg" of quality 90; None for raw, or jpeg for ILSVRC.
+        val_fraction: the part of each class to hold out, 0 or more and less than 1, where the source has no val
+            split; None for 0.1, or for 0 where it has a test split.
+        jobs: worker processes, 1 or more; None for one a core. With 1 the work is done in this process, where a
+            picture has no limit of time.
+        seed: 0 or more; decides which pictures are held out.
+        ignore: names of folders and files to leave out, patterns ("*.xml"), or paths from the source's top; one or
+            more.
+        progress: called with the pictures done and all of them, after each shard.
+
+    Returns:
+        What was done: counts by split and class, and what was refused, converted or left out.
+
+    Raises:
+        InputError: an argument or the source cannot be used.
+        WorkFailed: the store cannot be written, or a worker process died; what is done is kept.
     """
     started = time.monotonic()
     store = Path(store)
@@ -118,15 +131,15 @@ def _prepared(
         _check_room(part, work, done)
     if progress:
         progress(_tried(work, done), work.pictures)
-    with process_pool(jobs, part) as spread, _remembering():
-        for file in spread(_make_shard, [(part, shard) for shard in work.shards if shard.file not in done]):
+    with process_pool(jobs, part) as parallel_map, _explaining_memory_errors():
+        for file in parallel_map(_make_shard, [(part, shard) for shard in work.shards if shard.file not in done]):
             done.add(file)
             if progress:
                 progress(_tried(work, done), work.pictures)
         _check_classes(part, work)
         train = [shard.file for shard in work.shards if shard.split == "train"]
         total = Sums(0, np.zeros((work.side, work.side, 3), np.int64), np.zeros((3, 3), np.int64))
-        for some in spread(_sum_shard, [(part, file, work.side, work.format) for file in train]):
+        for some in parallel_map(_sum_shard, [(part, file, work.side, work.format) for file in train]):
             total += some
     with workdir.writing(part):
         meta, outcomes = _finish(part, work, total)
@@ -354,7 +367,7 @@ def _described(folder: Path, file: str, pieces: Iterable[bytes]) -> dict[str, st
 
 
 @contextmanager
-def _remembering() -> Iterator[None]:
+def _explaining_memory_errors() -> Iterator[None]:
     try:
         yield
     except MemoryError:

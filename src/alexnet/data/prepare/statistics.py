@@ -36,7 +36,7 @@ class Statistics:
 
 
 def sums(pictures: Iterable[np.ndarray], side: int) -> Sums:
-    """The sums over `pictures`, each uint8 of side x side x 3."""
+    """Return the sums over `pictures`, each uint8 of side x side x 3."""
     count, pixels = 0, np.zeros((side, side, 3), np.int64)
     # Eight pixels a row, which suits BLAS; 256 rows a block, since 256 * 255 ** 2 < 2 ** 24: exact in float32.
     blocks = np.zeros((-(-side * side // 2048), 256, 24), np.float32)
@@ -51,7 +51,7 @@ def sums(pictures: Iterable[np.ndarray], side: int) -> Sums:
 
 
 def statistics(total: Sums) -> Statistics:
-    """Mean image and colour components from the sums over at least one picture."""
+    """Return the mean image and the colour components from the sums over at least one picture."""
     n = total.count * total.pixels.shape[0] * total.pixels.shape[1]
     colour = [int(channel) for channel in total.pixels.sum(axis=(0, 1))]
     # Python's integers: n * products passes 2 ** 63 at ILSVRC's size.

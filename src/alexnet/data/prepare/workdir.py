@@ -54,7 +54,7 @@ def _is_foreign(part: Path) -> bool:
 
 
 def claim(part: Path) -> None:
-    """Make the folder one of work, or take up that of an interrupted run and clear what was cut short there."""
+    """Mark the folder as one of work, or take up that of an interrupted run and clear what was cut short there."""
     with writing(part):
         if not (part / CLAIM).exists():
             _empty(part)  # of what a run was about to remove
@@ -87,7 +87,7 @@ def _empty(part: Path) -> None:
 
 
 def planned(part: Path) -> bool:
-    """Whether the work there was begun."""
+    """Return whether the work there was begun."""
     return _plan(part) is not None
 
 
@@ -101,7 +101,7 @@ def _plan(part: Path) -> Any:
 
 
 def resumed(part: Path, work: PreparePlan) -> set[str]:
-    """The files of the shards that are done already."""
+    """Return the files of the shards that are done already; raise InputError for another plan's."""
     if _plan(part) not in (None, work.digest):
         raise InputError(
             f"{str(part)!r} was begun from another source, with other options or another Pillow; "
@@ -140,19 +140,19 @@ def _noted(part: Path, file: str) -> Record | None:
 
 
 def record(part: Path, file: str) -> Record:
-    """What became of a shard; raises WorkFailed if its note is no longer the one that was written."""
+    """Return what became of a shard; raise WorkFailed if its note is no longer the one that was written."""
     if found := _noted(part, file):
         return found
     raise altered(note_of(part, file))
 
 
 def note_of(part: Path, file: str) -> Path:
-    """Where the note of a shard lies."""
+    """Return where the note of a shard lies."""
     return part / "records" / (file.replace("/", "-") + ".json")
 
 
 def altered(path: Path) -> WorkFailed:
-    """What to raise for a file there that has changed."""
+    """Return what to raise for a file there that has changed."""
     return WorkFailed(
         f"{path} is no longer what was written there, so its disk may be failing; "
         "run the same command again to make that part anew"
@@ -161,7 +161,7 @@ def altered(path: Path) -> WorkFailed:
 
 @contextmanager
 def writing(part: Path) -> Iterator[None]:
-    """Raises WorkFailed in the place of an OSError: the work can go on when that is mended."""
+    """Raise WorkFailed in the place of an OSError: the work can go on when that is mended."""
     try:
         yield
     except OSError as error:

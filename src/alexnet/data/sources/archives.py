@@ -73,7 +73,7 @@ class Listing:
     given: str | Path = ""
 
     def below(self, folder: str) -> "Listing":
-        """The listing of one folder, named from there."""
+        """Return the listing of one folder, with names from there."""
         start = folder + "/"
         return Listing(
             {name[len(start) :]: place for name, place in self.places.items() if name.startswith(start)},
@@ -84,12 +84,12 @@ class Listing:
         )
 
     def tops(self) -> list[str]:
-        """The folders at the top, sorted."""
+        """Return the folders at the top, sorted."""
         return sorted(name for name in self.folders if "/" not in name)
 
 
 def read(place: FilePart) -> bytes:
-    """The bytes at `place`.
+    """Read the bytes at `place`.
 
     Raises UnreadablePicture where this one file is at fault: it cannot be opened, has more than 256 MiB, or does not
     match its archive.
@@ -179,7 +179,7 @@ def _is_tar(start: bytes) -> bool:
 
 
 def tar_members(path: Path, offset: int, size: int | None, shown: Path | str) -> Iterator[tuple[str, Slice | None]]:
-    """Name and place of each member of the plain tar that begins at `offset` of `path`; a folder's place is None.
+    """Give name and place of each member of the plain tar that begins at `offset` of `path`; a folder's place is None.
 
     `shown` is what messages call the archive.
     """
@@ -192,7 +192,7 @@ def tar_members(path: Path, offset: int, size: int | None, shown: Path | str) ->
 def members_within(
     file: BinaryIO, offset: int, end: int, shown: Path | str
 ) -> Iterator[tuple[str, tuple[int, int] | None]]:
-    """Name, and offset and size in `file`, of each member of the plain tar from `offset` to `end`; None: a folder."""
+    """Give name, and offset and size in `file`, of each member of the tar from `offset` to `end`; None for a folder."""
     last = offset
     try:
         headers = _Headers(file, offset, end)
@@ -248,7 +248,7 @@ class _Headers(io.RawIOBase):
 
 
 def decompressed(source: Path, work: Path) -> Path:
-    """The gzip file `source` decompressed into the folder `work`, where an earlier run may already have done so."""
+    """Decompress the gzip file `source` into the folder `work`, unless an earlier run has already done so."""
     status = source.stat()
     mark = hashlib.sha256(f"{source.resolve()}\n{status.st_size}\n{status.st_mtime_ns}".encode()).hexdigest()[:16]
     plain = work / f"source-{mark}.tar"

@@ -45,10 +45,10 @@ class Source:
 
 
 def open_upright(place: FilePart) -> tuple[Image.Image, list[str]]:
-    """A picture file, turned as its EXIF orientation says."""
+    """Open a picture file, turned as its EXIF orientation says."""
     return decode(read(place))
 
 
 def open_as_stored(place: FilePart) -> tuple[Image.Image, list[str]]:
-    """A picture file of an ILSVRC archive, whose EXIF orientation was not looked at in 2012."""
+    """Open a picture file of an ILSVRC archive, whose EXIF orientation was not looked at in 2012."""
     return decode(read(place), exif=False)

@@ -65,7 +65,7 @@ def _python(files: Listing, work: Path) -> Source:
 
 
 def open_planes(place: FilePart) -> tuple[Image.Image, list[str]]:
-    """The 3,072 bytes at `place`, three planes of 32 x 32, as an RGB image."""
+    """Return the 3,072 bytes at `place`, three planes of 32 x 32, as an RGB image."""
     planes = np.frombuffer(read_bytes(place), np.uint8).reshape(3, SIDE, SIDE)
     return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0))), []
 

@@ -100,7 +100,7 @@ def read(files: Listing, work: Path) -> Source:
 
 
 def splits_of(files: Listing) -> dict[str, Listing]:
-    """The listing of each split, train first; empty where the folders at the top are the classes.
+    """Return the listing of each split, train first; empty where the folders at the top are the classes.
 
     A folder called "train" beside folders of pictures is a class: it shows trains.
     """
@@ -307,7 +307,7 @@ def _lacking(pictures: list[Picture]) -> str:
 
 
 def first_taken(places: Iterable[FilePart]) -> tuple[FilePart | None, str]:
-    """The first of some files that begins like a picture that is taken; None, and why not the first, if none does."""
+    """Return the first of some files that begins like a picture; None, and why not the first, if none does."""
     reason = ""
     for place in places:
         try:

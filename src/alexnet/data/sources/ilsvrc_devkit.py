@@ -25,9 +25,15 @@ NO_SCIPY = 3  # the exit status where it cannot be loaded
 
 
 def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], dict[str, int]]:
-    """The classes in wnid order, and the number of training pictures of each; `path` is where the file comes from.
+    """Return the classes in wnid order, and the number of training pictures of each by its wnid.
 
-    Raises InputError for what is no such file, or without scipy.
+    Args:
+        mat: the bytes of meta.mat.
+        path: the archive that they come from, for the lines that are raised.
+        id_field: the name of the field with the ILSVRC id, such as "ILSVRC2012_ID".
+
+    Raises:
+        InputError: the bytes are not the development kit's, or scipy cannot be loaded.
     """
     needs = f"{path} needs scipy, which is not installed; pip install 'alexnet[ilsvrc]'"
     if importlib.util.find_spec("scipy") is None:
