@@ -271,7 +271,7 @@ def test_ranks_that_were_started_for_other_trainings_are_refused_by_rank_and_dif
     """Another recipe, another store, other code, another --accumulate."""
     prepare(pictures, tmp_path / "other", side=64, val_fraction=0.2, jobs=1)
     copy = shutil.copytree(Path(alexnet.__file__).parent, tmp_path / "code" / "alexnet")
-    with (copy / "optim.py").open("a") as file:
+    with (copy / "training/optimizer.py").open("a") as file:
         file.write("# another comment\n")
     given = ["train", store, tmp_path / "run", *options]
     with by_hand(

@@ -34,7 +34,7 @@ class Stopped(process_pool.Worker):
     picture = ""
     stopped: "Stopped | None" = None
 
-    def look(self, past: float) -> None:
+    def check_progress(self, past: float) -> None:
         if not Stopped.stopped and self.current_task().startswith("picture '"):
             os.kill(self.process.pid, signal.SIGSTOP)
             while state(self.process.pid) not in "TZ":
@@ -94,7 +94,7 @@ def test_a_slow_compiler_and_a_path_of_python_that_is_a_path_end_no_prepare(
     class Slow(process_pool.Worker):
         """Time goes by a thousand times as fast while its compiler is at work, and else not at all."""
 
-        def look(self, past: float) -> None:
+        def check_progress(self, past: float) -> None:
             if compiling := Path(f"{asleep}.{self.process.pid}").exists():
                 slow.add(self.process.pid)
             super().check_progress(1000 * past if compiling else 0.0)
