@@ -11,7 +11,7 @@ test: .venv/ready
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 # Every fault of docs/reliability.md, as often as it says there: about an hour on two cores.
 torture: .venv/ready
@@ -20,7 +20,8 @@ torture: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null; true   # pip does it on one core
 	touch $@
 
 clean:

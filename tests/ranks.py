@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 MOST = 4
+LOADED = ["torch", "alexnet.training.train", "alexnet.inference.predict"]  # once, for all of the processes
 PATIENCE = 120.0  # seconds: on a busy machine one may still import torch when the others wait for it
 
 
@@ -17,7 +18,9 @@ class Ranks:
     """Called with n and a function: what it returns in each of n processes, rank 0's first."""
 
     def __init__(self) -> None:
-        self.pool = ProcessPoolExecutor(MOST, multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(LOADED)
+        self.pool = ProcessPoolExecutor(MOST, context)
 
     def __call__(self, n: int, act: Callable[..., Any], *given: Any, **named: Any) -> list[Any]:
         with socket.socket() as free:

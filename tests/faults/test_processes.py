@@ -1,9 +1,10 @@
 """What becomes of a training when one of its processes, or what they share, fails: how it ends, and what the user sees.
 
-Each process is a real one, started by torchrun or by hand; what each says lies in a file of its own.
+Each process is a real one, started by torchrun or forked by hand; what each says lies in a file of its own.
 """
 
 import json
+import math
 import os
 import random
 import re
@@ -14,13 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.faults.lives import Life, Lives
 from tests.trained import alike, past, step
 
 import alexnet
@@ -50,13 +52,14 @@ LOST = (
     r"(the loss is (nan|inf)|\S+ .*holds? NaN or infinity) at step \d+ \(rate 1e\+06, batch 8\); "
     r"(checkpoint \d+, of the last good epoch, stands|no good epoch has a checkpoint)"
 )
+ByHand = Callable[..., AbstractContextManager["Job"]]
 PATIENCE = 240.0  # seconds; nothing here waits so long unless it hangs
 
 
 class Job:
     """Processes that train together: those of torchrun, or one started by hand for each rank."""
 
-    def __init__(self, folder: Path, processes: list[subprocess.Popen[Any]], launcher: bool) -> None:
+    def __init__(self, folder: Path, processes: "Sequence[subprocess.Popen[Any] | Forked]", launcher: bool) -> None:
         self.folder, self.processes, self.launcher = folder, processes, launcher
 
     def ranks(self) -> dict[int, int]:
@@ -112,54 +115,100 @@ def read(path: Path) -> str:
         return ""
 
 
+class Forked:
+    """A life, asked as a `Popen` is."""
+
+    def __init__(self, life: Life) -> None:
+        self.life, self.pid = life, life.pid
+        self.status: int | None = None
+
+    def poll(self) -> int | None:
+        if self.status is None and self.life.over():
+            self.status = self.life.end().status
+        return self.status
+
+    def wait(self, timeout: float = math.inf) -> int:
+        last = time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if time.monotonic() > last:
+                raise subprocess.TimeoutExpired("alexnet", timeout)
+            time.sleep(0.005)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
 @contextmanager
-def started(
-    folder: Path, commands: Sequence[Sequence[str]], facts: Sequence[dict[str, Any]], launcher: bool
-) -> Iterator[Job]:
-    """The commands as processes with environments (and a working folder, cwd) of their own, until the job is left."""
-    processes = []
-    for number, (command, own) in enumerate(zip(commands, facts, strict=True)):
-        place = folder / ("launcher" if launcher else str(number))
-        place.mkdir(parents=True)
-        named = {name: str(value) for name, value in own.items()}
-        where = named.pop("cwd", None)
-        lone = {n: v for n, v in os.environ.items() if n not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-        with (place / "stdout.log").open("wb") as out, (place / "stderr.log").open("wb") as err:
-            begin = partial(subprocess.Popen, stdout=out, stderr=err, start_new_session=True)
-            processes.append(
-                begin([sys.executable, "-m", *command], env=lone | {"OMP_NUM_THREADS": "1"} | named, cwd=where)
-            )
-    job = Job(folder, processes, launcher)
+def kept(job: Job) -> Iterator[Job]:
+    """The job, until it is left: what still runs then is killed."""
     try:
         yield job
     finally:
-        for process in processes:
+        for process in job.processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGSTOP)  # so that it starts no others
-        left = [pid for pid in job.ranks().values() if launcher]
-        for process in processes:
+        left = [pid for pid in job.ranks().values() if job.launcher]
+        for process in job.processes:
             process.kill()
             process.wait()
         for pid in left:
             os.kill(pid, signal.SIGKILL)
 
 
-def by_hand(folder: Path, *arguments: Sequence[object], **facts: Sequence[Any]) -> Any:
-    """A process for each rank, of which each has its own arguments, and may have its own environment."""
-    world, port = len(arguments), free_port()
-    own = [
-        {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        | {name: values[rank] for name, values in facts.items() if values[rank]}
-        for rank in range(world)
-    ]
-    return started(folder, [["alexnet", *map(str, given)] for given in arguments], own, launcher=False)
+def spawned(place: Path, command: Sequence[str], own: dict[str, str]) -> subprocess.Popen[Any]:
+    """A Python of its own, which writes its streams into a folder."""
+    lone = {n: v for n, v in os.environ.items() if n not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    with (place / "stdout.log").open("wb") as out, (place / "stderr.log").open("wb") as err:
+        begin = partial(subprocess.Popen, stdout=out, stderr=err, start_new_session=True)
+        return begin([sys.executable, "-m", *command], env=lone | {"OMP_NUM_THREADS": "1"} | own)
 
 
-def torchrun(folder: Path, *arguments: object, restarts: int = 0) -> Any:
+def forked(place: Path, lives: Lives, arguments: Sequence[str], own: dict[str, str], cwd: str) -> Forked:
+    """A process forked from one that has imported torch, in a working folder of its own if it is given one."""
+    life = lives.begin(arguments, own, f"import os\nos.chdir({cwd!r})" if cwd else "")
+    for stream in ("out", "err"):
+        (place / f"std{stream}.log").symlink_to(life.out.with_suffix(f".{stream}"))
+    return Forked(life)
+
+
+@pytest.fixture(scope="module")
+def by_hand(lives: Lives) -> ByHand:
+    """Starts a process for each rank, of which each has its own arguments, and may have its own environment and cwd.
+
+    They are forked, but for one that is to find other modules: that costs nobody the import of torch.
+    """
+
+    def start(folder: Path, *arguments: Sequence[object], **facts: Sequence[Any]) -> AbstractContextManager[Job]:
+        world, port = len(arguments), free_port()
+        processes: list[subprocess.Popen[Any] | Forked] = []
+        for rank, given in enumerate(arguments):
+            own = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1"}
+            own |= {"MASTER_PORT": port} | {name: values[rank] for name, values in facts.items() if values[rank]}
+            cwd = str(own.pop("cwd", ""))
+            named, place = {name: str(value) for name, value in own.items()}, folder / str(rank)
+            place.mkdir(parents=True)
+            words = [str(word) for word in given]
+            if "PYTHONPATH" in named:
+                processes.append(spawned(place, ["alexnet", *words], named))
+            else:
+                processes.append(forked(place, lives, words, named, cwd))
+        return kept(Job(folder, processes, launcher=False))
+
+    return start
+
+
+def torchrun(folder: Path, *arguments: object, restarts: int = 0) -> AbstractContextManager[Job]:
     """torchrun with two processes."""
     command = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
     command += ["--max-restarts", str(restarts), "--redirects", "3", "--log-dir", str(folder)]
-    return started(folder, [[*command, "-m", "alexnet", *map(str, arguments)]], [{}], launcher=True)
+    (folder / "launcher").mkdir(parents=True)
+    process = spawned(folder / "launcher", [*command, "-m", "alexnet", *map(str, arguments)], {})
+    return kept(Job(folder, [process], launcher=True))
 
 
 def free_port() -> int:
@@ -182,7 +231,9 @@ def options(recipe: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(store: Path, options: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Job]:
+def undisturbed(
+    by_hand: ByHand, store: Path, options: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Job]:
     """A training of two towers in two processes, whom nothing happens to."""
     home = tmp_path_factory.mktemp("undisturbed")
     given = ["train", store, home / "run", *options, "--towers-apart"]
@@ -205,7 +256,7 @@ def test_rank_0_alone_prints_and_writes(undisturbed: tuple[Path, Job]) -> None:
 
 
 def test_evaluating_and_predicting_under_torchrun_print_one_answer_that_of_one_process(
-    undisturbed: tuple[Path, Job], store: Path, pictures: Path, tmp_path: Path
+    by_hand: ByHand, undisturbed: tuple[Path, Job], store: Path, pictures: Path, tmp_path: Path
 ) -> None:
     folder, _ = undisturbed
     given = [store, folder, "--precision", "fp32", "--json"]
@@ -246,7 +297,7 @@ def test_a_killed_process_makes_the_job_start_again_and_end_with_the_same_number
 
 
 def test_a_peer_that_stalls_is_given_up_in_time_and_the_run_goes_on_from_its_last_checkpoint(
-    store: Path, options: list[str], tmp_path: Path
+    by_hand: ByHand, store: Path, options: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     given = ["train", store, folder, *options, "--timeout", 10, "--towers-apart"]
@@ -266,7 +317,7 @@ def test_a_peer_that_stalls_is_given_up_in_time_and_the_run_goes_on_from_its_las
 
 
 def test_ranks_that_were_started_for_other_trainings_are_refused_by_rank_and_difference(
-    store: Path, pictures: Path, options: list[str], tmp_path: Path
+    by_hand: ByHand, store: Path, pictures: Path, options: list[str], tmp_path: Path
 ) -> None:
     """Another recipe, another store, other code, another --accumulate."""
     prepare(pictures, tmp_path / "other", side=64, val_fraction=0.2, jobs=1)
@@ -275,10 +326,14 @@ def test_ranks_that_were_started_for_other_trainings_are_refused_by_rank_and_dif
         file.write("# another comment\n")
     given = ["train", store, tmp_path / "run", *options]
     with by_hand(
-        tmp_path / "said", given, [*given, "--set", "sgd.momentum=0.8"],
-        ["train", tmp_path / "other", tmp_path / "run", *options], given, [*given, "--accumulate", 2],
+        tmp_path / "said",
+        given,
+        [*given, "--set", "sgd.momentum=0.8"],
+        ["train", tmp_path / "other", tmp_path / "run", *options],
+        given,
+        [*given, "--accumulate", 2],
         PYTHONPATH=["", "", "", tmp_path / "code", ""],
-    ) as job:  # fmt: skip
+    ) as job:
         assert job.end() == [2] * 5, job.words()
     (words,), *others = job.said()
     digests = [alexnet.Store(path).digest for path in (tmp_path / "other", store)]
@@ -293,7 +348,9 @@ def test_ranks_that_were_started_for_other_trainings_are_refused_by_rank_and_dif
     assert not (tmp_path / "run").exists()
 
 
-def test_towers_apart_on_one_rank_alone_is_refused(store: Path, options: list[str], tmp_path: Path) -> None:
+def test_towers_apart_on_one_rank_alone_is_refused(
+    by_hand: ByHand, store: Path, options: list[str], tmp_path: Path
+) -> None:
     given = ["train", store, tmp_path / "run", *options]
     with by_hand(tmp_path / "said", given, [*given, "--towers-apart"]) as job:
         assert job.end() == [2, 2], job.words()
@@ -317,15 +374,28 @@ def test_towers_apart_in_one_process_are_refused_with_what_would_do(
     ("processes", "given", "words"),
     [
         (
-            3, [], "there are 3 processes, and each replica takes 2; "
+            3,
+            [],
+            "--towers-apart: there are 3 processes, and each replica takes 2; "
             "start it with torchrun --nproc-per-node 2, or a multiple of that",
         ),
-        (2, ["--set", "net.towers=1"], "the recipe's net.towers is 1; it must be 2"),
-        (2, ["--recipe", "cifar-18"], "is for AlexNet's layers, which a CifarNet lacks; only data is for it"),
+        (2, ["--set", "net.towers=1"], "--strategy towers: the recipe's net.towers is 1; it must be 2"),
+        (
+            2,
+            ["--recipe", "cifar-18"],
+            "--strategy towers is for AlexNet's layers, which a CifarNet lacks; only data is for it",
+        ),
     ],
-)  # fmt: skip
+)
 def test_towers_apart_where_they_cannot_be_are_refused(
-    store: Path, pictures: Path, options: list[str], tmp_path: Path, processes: int, given: list[str], words: str
+    by_hand: ByHand,
+    store: Path,
+    pictures: Path,
+    options: list[str],
+    tmp_path: Path,
+    processes: int,
+    given: list[str],
+    words: str,
 ) -> None:
     if "cifar-18" in given:  # which takes smaller pictures
         store, options = tmp_path / "store", options[2:]
@@ -333,11 +403,13 @@ def test_towers_apart_where_they_cannot_be_are_refused(
     given = ["train", str(store), str(tmp_path / "run"), *options, *given, "--towers-apart"]
     with by_hand(tmp_path / "said", *[given] * processes) as job:
         assert job.end() == [2] * processes, job.words()
-    assert job.said() == [[f"--towers-apart: {words}"]] + [[]] * (processes - 1)
+    assert job.said() == [[words]] + [[]] * (processes - 1)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_folder_that_a_rank_does_not_see_is_refused(store: Path, options: list[str], tmp_path: Path) -> None:
+def test_a_run_folder_that_a_rank_does_not_see_is_refused(
+    by_hand: ByHand, store: Path, options: list[str], tmp_path: Path
+) -> None:
     """Begun by another job, and new: a relative path, from another folder."""
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
@@ -355,7 +427,7 @@ def test_a_run_folder_that_a_rank_does_not_see_is_refused(store: Path, options: 
 
 @pytest.mark.parametrize("lost", ["run folder", "checkpoints"])
 def test_a_run_folder_that_is_lost_in_training_ends_it(
-    store: Path, options: list[str], tmp_path: Path, lost: str
+    by_hand: ByHand, store: Path, options: list[str], tmp_path: Path, lost: str
 ) -> None:
     """All of it goes, or a file is where its checkpoints were."""
     folder = tmp_path / "run"
@@ -379,7 +451,7 @@ def test_a_run_folder_that_is_lost_in_training_ends_it(
 
 
 def test_a_signal_saves_and_stops_and_resuming_ends_with_the_same_numbers(
-    undisturbed: tuple[Path, Job], store: Path, options: list[str], tmp_path: Path
+    by_hand: ByHand, undisturbed: tuple[Path, Job], store: Path, options: list[str], tmp_path: Path
 ) -> None:
     """SIGTERM to torchrun; then SIGINT as from a terminal, which the processes may get twice: again from torchrun."""
     folder, begun = tmp_path / "run", 0
@@ -403,7 +475,9 @@ def test_a_signal_saves_and_stops_and_resuming_ends_with_the_same_numbers(
     assert alike(undisturbed[0], folder)
 
 
-def test_two_trainings_of_one_run_are_refused_once(store: Path, options: list[str], tmp_path: Path, run: Path) -> None:
+def test_two_trainings_of_one_run_are_refused_once(
+    by_hand: ByHand, store: Path, options: list[str], tmp_path: Path, run: Path
+) -> None:
     """This process stands for the first."""
     folder = shutil.copytree(run, tmp_path / "run")
     with locked(folder), by_hand(tmp_path / "said", *[["train", store, folder, "--resume", "--json"]] * 2) as job:
@@ -412,7 +486,9 @@ def test_two_trainings_of_one_run_are_refused_once(store: Path, options: list[st
     assert job.said() == [[words], []]
 
 
-def test_a_loss_that_is_no_number_ends_all_and_is_said_once(store: Path, options: list[str], tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_ends_all_and_is_said_once(
+    by_hand: ByHand, store: Path, options: list[str], tmp_path: Path
+) -> None:
     given = ["train", store, tmp_path / "run", *options, "--set", "sgd.lr=1e6"]
     with by_hand(tmp_path / "said", given, given) as job:
         assert job.end() == [1, 1], job.words()
@@ -422,7 +498,7 @@ def test_a_loss_that_is_no_number_ends_all_and_is_said_once(store: Path, options
 
 
 def test_a_damaged_checkpoint_is_refused_once_with_the_one_to_go_on_from(
-    store: Path, tmp_path: Path, run: Path
+    by_hand: ByHand, store: Path, tmp_path: Path, run: Path
 ) -> None:
     folder = shutil.copytree(run, tmp_path / "run")
     newest = checkpoint.list_checkpoints(folder)[-1]
@@ -438,7 +514,7 @@ def test_a_damaged_checkpoint_is_refused_once_with_the_one_to_go_on_from(
 
 
 def test_a_rank_that_reads_a_damaged_store_says_so_and_the_others_end(
-    store: Path, options: list[str], tmp_path: Path
+    by_hand: ByHand, store: Path, options: list[str], tmp_path: Path
 ) -> None:
     damaged = shutil.copytree(store, tmp_path / "damaged")
     for path in (damaged / "train").glob("*.bin"):
@@ -457,7 +533,7 @@ def test_a_rank_that_reads_a_damaged_store_says_so_and_the_others_end(
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_peer_that_never_comes_is_given_up_in_time(
-    store: Path, options: list[str], tmp_path: Path, rank: int
+    by_hand: ByHand, store: Path, options: list[str], tmp_path: Path, rank: int
 ) -> None:
     """It was killed, say, before it could join."""
     given = ["train", store, tmp_path / "run", *options, "--timeout", 3]
