@@ -246,9 +246,13 @@ def test_where_it_is_not_right_nothing_is_measured(
     ],
 )
 def test_unusable_input_costs_a_line_and_status_2(
-    load: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    given: list[str], says: str,
-) -> None:  # fmt: skip
+    load: Callable[[str], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: list[str],
+    says: str,
+) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/figures.json").write_text("{]")
     (tmp_path / "file").write_text("")
@@ -274,9 +278,7 @@ def test_the_stages_run_on_a_cpu_on_next_to_nothing(pictures: Path, tmp_path: Pa
     """From the script, and the package is not installed for it; the form of a figure is the same on a GPU."""
     command = [FOLDER / "gpu.sh", "--out", tmp_path / "out", "--pictures", pictures]
     environment = os.environ | {"DEVICE": "cpu", "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        list(map(str, command)), cwd=FOLDER.parent, env=environment, capture_output=True, text=True
-    )  # fmt: skip
+    done = subprocess.run(list(map(str, command)), cwd=FOLDER.parent, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     stages = json.loads((tmp_path / "out/figures.json").read_text())["stages"]
     assert list(stages) == ["1", "2", "3", "4"]

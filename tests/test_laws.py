@@ -130,9 +130,16 @@ WAYS = [(2, "towers", 1), (4, "towers", 1), (2, "data", 1), (4, "data", 1), (2, 
 @pytest.mark.parametrize("precision", ["fp64", "fp32"])
 @pytest.mark.parametrize(("processes", "strategy", "parts"), [*WAYS, (1, "data", 3), (2, "data", 2), (2, "hybrid", 3)])
 def test_a_training_is_the_same_however_it_is_spread(
-    ranks: Ranks, one: dict[str, Path], store: Path, small: Recipe, tmp_path: Path,
-    processes: int, strategy: str, parts: int, precision: str,
-) -> None:  # fmt: skip
+    ranks: Ranks,
+    one: dict[str, Path],
+    store: Path,
+    small: Recipe,
+    tmp_path: Path,
+    processes: int,
+    strategy: str,
+    parts: int,
+    precision: str,
+) -> None:
     """Towers apart, replicas, both, the hybrid, and a batch taken in parts: each is one process and one big batch."""
     said = ranks(
         processes, trained, store, tmp_path / "run", small, precision=precision, strategy=strategy, accumulate=parts

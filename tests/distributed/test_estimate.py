@@ -174,10 +174,14 @@ def test_a_step_takes_at_least_its_compute_and_at_most_all_its_communication_mor
         network.seconds(sent * each, hops)
         for part in parts(NET, strategy, p, 128, 2)
         for sent, hops in (
-            (part.before, part.hops), (part.after, part.hops), (part.across, part.hops), (part.across, part.hops),
+            (part.before, part.hops),
+            (part.after, part.hops),
+            (part.across, part.hops),
+            (part.across, part.hops),
             (part.reduced, 4 * (p - 1)),
-        ) if sent
-    )  # fmt: skip
+        )
+        if sent
+    )
     assert 0 <= found.network <= most * (1 + 1e-9)
 
 

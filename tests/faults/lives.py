@@ -99,9 +99,12 @@ class Lives:
         self.folder.cleanup()
 
     def begin(
-        self, arguments: Sequence[object], environment: Mapping[str, str] | None = None, before: str = "",
+        self,
+        arguments: Sequence[object],
+        environment: Mapping[str, str] | None = None,
+        before: str = "",
         waits: bool = False,
-    ) -> Life:  # fmt: skip
+    ) -> Life:
         """``alexnet ARGUMENTS...`` with these variables besides its own, after some statements of Python.
 
         One that waits is stopped before its first word, and goes on with SIGCONT.

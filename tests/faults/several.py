@@ -16,15 +16,24 @@ from typing import Any
 
 
 def several(
-    commands: Iterable[Iterable[object]], cwd: Path, env: Mapping[str, object] | None = None, *,
-    powerless: bool = False, **options: Any,
-) -> list[tuple[int, str, str]]:  # fmt: skip
+    commands: Iterable[Iterable[object]],
+    cwd: Path,
+    env: Mapping[str, object] | None = None,
+    *,
+    powerless: bool = False,
+    **options: Any,
+) -> list[tuple[int, str, str]]:
     """The exit status of each command, and what it wrote to standard output and standard error."""
     words = json.dumps([[str(word) for word in command] for command in commands])
     done = subprocess.run(
-        [sys.executable, __file__, words, "powerless" if powerless else ""], cwd=cwd, capture_output=True, timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | {n: str(v) for n, v in (env or {}).items()}, check=False, **options,
-    )  # fmt: skip
+        [sys.executable, __file__, words, "powerless" if powerless else ""],
+        cwd=cwd,
+        capture_output=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | {n: str(v) for n, v in (env or {}).items()},
+        check=False,
+        **options,
+    )
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return [(code, out, err) for code, out, err in json.loads(done.stdout.splitlines()[-1])]
 

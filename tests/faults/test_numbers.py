@@ -48,9 +48,16 @@ def test_a_rate_too_high_stops_the_run_with_what_to_try_and_nothing_that_is_no_n
 @pytest.mark.parametrize("part", ["weights", "velocity"])
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_number_that_is_lost_in_training_stops_it_at_that_step_and_is_never_saved(
-    store: Path, small: Recipe, tmp_path: Path, count: Count, value: float, part: str, every: int, last: int,
+    store: Path,
+    small: Recipe,
+    tmp_path: Path,
+    count: Count,
+    value: float,
+    part: str,
+    every: int,
+    last: int,
     frozen: bool,
-) -> None:  # fmt: skip
+) -> None:
     """As a fault of the memory or of the arithmetic would: a single weight, or a velocity, after the fifth step.
 
     The save after that step finds it. Without one the sixth step does, whose update looks at every weight: the loss

@@ -23,9 +23,12 @@ from alexnet.data.prepare.prepare import prepare
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 
 ERRORS = {
-    "disk full": errno.ENOSPC, "quota": errno.EDQUOT, "read-only": errno.EROFS,
-    "permission denied": errno.EACCES, "input/output error": errno.EIO,
-}  # fmt: skip
+    "disk full": errno.ENOSPC,
+    "quota": errno.EDQUOT,
+    "read-only": errno.EROFS,
+    "permission denied": errno.EACCES,
+    "input/output error": errno.EIO,
+}
 
 
 class Matrix:
@@ -95,9 +98,14 @@ def test_a_disk_that_fails_costs_a_line_and_nothing_written(
 
 @pytest.mark.parametrize("name", ["SIGKILL", *ERRORS])
 def test_a_worker_on_a_disk_that_fails_ends_it_with_a_line(
-    name: str, faulty: Faulty, source: Path, undisturbed: dict[str, str], tmp_path: Path, torture: bool,
+    name: str,
+    faulty: Faulty,
+    source: Path,
+    undisturbed: dict[str, str],
+    tmp_path: Path,
+    torture: bool,
     count: Callable[..., None],
-) -> None:  # fmt: skip
+) -> None:
     """Each process counts its own calls, so that a fault hits this one or the other."""
     (tmp_path / "out").mkdir()
     places = range(1, 40) if torture else [5] if name in ("SIGKILL", "disk full") else []
@@ -124,9 +132,13 @@ def attempt(source: Path, store: Path) -> str:
 
 
 def test_a_bit_that_flips_in_unfinished_work_is_found_and_that_part_made_again(
-    source: Path, undisturbed: dict[str, str], tmp_path: Path, torture: bool, count: Callable[..., None],
+    source: Path,
+    undisturbed: dict[str, str],
+    tmp_path: Path,
+    torture: bool,
+    count: Callable[..., None],
     small_shards: None,
-) -> None:  # fmt: skip
+) -> None:
     """The next run makes that part again, or says it and is repeated."""
 
     class StopError(Exception):
@@ -183,9 +195,13 @@ def gone(mark: str) -> None:
 
 @pytest.mark.parametrize(("number", "full"), [(signal.SIGKILL, 50), (signal.SIGTERM, 20), (signal.SIGINT, 20)])
 def test_ended_at_a_random_moment_it_leaves_no_process_and_goes_on_to_the_same_bytes(
-    number: signal.Signals, full: int, longer: tuple[Path, dict[str, str], float], tmp_path: Path, torture: bool,
+    number: signal.Signals,
+    full: int,
+    longer: tuple[Path, dict[str, str], float],
+    tmp_path: Path,
+    torture: bool,
     count: Callable[..., None],
-) -> None:  # fmt: skip
+) -> None:
     source, expected, seconds = longer
     chance = random.Random(int(number))
     ended = whole = 0

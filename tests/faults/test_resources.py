@@ -100,9 +100,14 @@ def test_4_mb_of_shared_memory_are_enough(place: Path, run: Path, count: Callabl
             shutil.copy(place / "picture.png", place / "more" / colour / f"{i}.png")
     for words in commands:
         done = subprocess.run(
-            [*unshare, sys.executable, "-m", "alexnet", *words], cwd=place, capture_output=True, text=True, timeout=200,
-            check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+            [*unshare, sys.executable, "-m", "alexnet", *words],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
         assert done.returncode == 0, (words, done.stderr)
     assert weights(place / "new") == weights(run)
     count("/dev/shm of 4 MB", injected=len(commands), survived=len(commands), figure="same bytes")

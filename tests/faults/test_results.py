@@ -23,7 +23,7 @@ def command(verb: str, run: Path, store: Path, out: Path) -> list[object]:
         "evaluate": ["evaluate", store, run, "--save", out / "answers.npz", *precise, "--json"],
         "figures": ["figures", run, out / "figures", "--only", "curves", "kernels"],
         "report": ["report", out],
-    }[verb]  # fmt: skip
+    }[verb]
 
 
 def broken(out: Path) -> list[str]:
@@ -48,9 +48,15 @@ def broken(out: Path) -> list[str]:
 
 @pytest.mark.parametrize("verb", ["features", "evaluate", "figures", "report"])
 def test_a_disk_that_fails_leaves_results_whole_or_not_there_and_costs_a_line(
-    doomed: Lives, faulty: Faulty, run: Path, store: Path, tmp_path: Path, torture: bool,
-    count: Callable[..., None], verb: str,
-) -> None:  # fmt: skip
+    doomed: Lives,
+    faulty: Faulty,
+    run: Path,
+    store: Path,
+    tmp_path: Path,
+    torture: bool,
+    count: Callable[..., None],
+    verb: str,
+) -> None:
     out, seen = tmp_path / "out", tmp_path / "seen"
 
     def begun() -> list[object]:

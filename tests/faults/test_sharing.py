@@ -29,8 +29,9 @@ def test_a_second_training_of_a_run_is_refused_and_a_killed_ones_lock_is_stale(
     first.until(partial(past, run, 0))
     second = lives(*training(store, run, whole.recipe(LONG)))
     assert (second.status, second.line) == (
-        2, f"run {run} is being trained by another process; wait for it, or stop it",
-    )  # fmt: skip
+        2,
+        f"run {run} is being trained by another process; wait for it, or stop it",
+    )
     first.kill()
     assert first.end().status == -signal.SIGKILL
     assert (run / ".lock").exists()
@@ -67,8 +68,12 @@ def test_of_trainings_begun_at_once_one_makes_the_run_and_none_breaks_it(
         survived += any(e.status == 0 for e in ended) and alike(whole.run(1), run)
         shutil.rmtree(run)
         time.sleep(0.01)
-    count("three trainings of a run begun at once", injected=times, survived=survived,
-          figure=f"{refusals} of {3 * times} refused in a line")  # fmt: skip
+    count(
+        "three trainings of a run begun at once",
+        injected=times,
+        survived=survived,
+        figure=f"{refusals} of {3 * times} refused in a line",
+    )
 
 
 def test_a_second_prepare_on_one_store_is_refused_in_a_line(

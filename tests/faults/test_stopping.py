@@ -41,8 +41,12 @@ def test_a_signal_at_a_random_moment_saves_and_stops_and_resuming_ends_with_the_
             assert f"stopped by {number.name}: saved at step {step(run)} of {4 * of} in {run}" in ended.line, ended
     assert lives(*command).status == 0
     good = alike(whole.run(of), run) and epochs(whole.run(of)) == epochs(run)
-    count(f"{number.name} in training", injected=len(seconds), survived=len(seconds) * good,
-          figure=f"gone in {max(seconds):.1f} s at most, with a status of {STATUS[number]}")  # fmt: skip
+    count(
+        f"{number.name} in training",
+        injected=len(seconds),
+        survived=len(seconds) * good,
+        figure=f"gone in {max(seconds):.1f} s at most, with a status of {STATUS[number]}",
+    )
 
 
 def test_a_second_signal_stops_at_once_and_what_was_saved_stands(
@@ -153,9 +157,11 @@ def test_nohup_is_respected(store: Path, whole: Whole, tmp_path: Path, count: Co
     run = tmp_path / "run"
     command = [sys.executable, "-m", "alexnet", *map(str, training(store, run, whole.recipe(2)))]
     with subprocess.Popen(
-        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command], env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         while process.poll() is None:
             if step(run):
                 process.send_signal(signal.SIGHUP)

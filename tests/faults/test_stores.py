@@ -322,20 +322,22 @@ def header(length: int, text: bytes) -> bytes:
 
 
 TENSORS = {
-    "no header": b"", "a header of 2 ** 62": header(1 << 62, b"{}"), "no JSON": header(4, b"!!!!"),
+    "no header": b"",
+    "a header of 2 ** 62": header(1 << 62, b"{}"),
+    "no JSON": header(4, b"!!!!"),
     "deep": header(100_000, b"[" * 100_000),
     "beyond its end": header(70, b'{"labels":{"dtype":"I64","shape":[9],"data_offsets":[0,9999999999999]}}'),
-   
-    "other names": save({"a": np.zeros(3)}), "nothing": save({}),
+    "other names": save({"a": np.zeros(3)}),
+    "nothing": save({}),
     "floats": save({name: np.zeros(48) for name in ("labels", "crc32", "sizes")}),
     "matrices": save({name: np.zeros((48, 1), np.int64) for name in ("labels", "crc32", "sizes")}),
     "negative": save({name: np.full(48, -1) for name in ("labels", "crc32", "sizes")}),
     "huge": save({name: np.full(48, 1 << 62) for name in ("labels", "crc32", "sizes")}),
     "noughts": save({name: np.zeros(48, np.int64) for name in ("labels", "crc32", "sizes")}),
-    "labels of no class": save({
-        "labels": np.full(48, 10), "crc32": np.zeros(48, np.int64), "sizes": np.full(48, SIDE * SIDE * 3)}
+    "labels of no class": save(
+        {"labels": np.full(48, 10), "crc32": np.zeros(48, np.int64), "sizes": np.full(48, SIDE * SIDE * 3)}
     ),
-}  # fmt: skip
+}
 
 
 def test_hostile_tensors_in_a_store_that_vouches_for_them_are_refused_in_a_line(

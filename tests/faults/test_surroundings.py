@@ -121,10 +121,13 @@ def test_a_run_and_its_store_may_be_moved_at_any_time(
     halfway(run, here / "run")
     here.rename(there)
     commands: list[list[object]] = [
-        ["train", "store", "run", "--resume"], ["evaluate", "store", "run"], ["predict", "run", pictures / "red"],
-        ["similar", "run", "store", pictures / "red" / "00.png"], ["features", "run", "store", "out"],
+        ["train", "store", "run", "--resume"],
+        ["evaluate", "store", "run"],
+        ["predict", "run", pictures / "red"],
+        ["similar", "run", "store", pictures / "red" / "00.png"],
+        ["features", "run", "store", "out"],
         ["report", "run"],
-    ]  # fmt: skip
+    ]
     done = several(commands, there)
     assert [code for code, *_ in done] == [0] * len(commands), done
     assert weights(there / "run") == weights(run)
@@ -153,16 +156,22 @@ def test_a_store_and_a_run_that_nobody_may_write_serve_all_that_reads_them(
     picture = pictures / "red" / "00.png"
     home = {"HOME": str(done_run), "XDG_CACHE_HOME": str(done_run), "TMPDIR": str(tmp_path / "none")}
     works = [
-        ["verify", shelf], ["train", shelf, "new", "--recipe", "small.json"], ["evaluate", shelf, done_run],
-        ["predict", done_run, picture], ["features", done_run, shelf, "out"], ["similar", done_run, shelf, picture],
+        ["verify", shelf],
+        ["train", shelf, "new", "--recipe", "small.json"],
+        ["evaluate", shelf, done_run],
+        ["predict", done_run, picture],
+        ["features", done_run, shelf, "out"],
+        ["similar", done_run, shelf, picture],
         ["figures", done_run, "figures", "--only", "kernels"],
-    ]  # fmt: skip
+    ]
     cannot = [
-        ["report", done_run], ["train", shelf, done_run / "new", "--recipe", "small.json"],
-        ["features", done_run, shelf, shelf / "out"], ["evaluate", shelf, done_run, "--save", shelf / "p.npz"],
+        ["report", done_run],
+        ["train", shelf, done_run / "new", "--recipe", "small.json"],
+        ["features", done_run, shelf, shelf / "out"],
+        ["evaluate", shelf, done_run, "--save", shelf / "p.npz"],
         ["figures", done_run, shelf / "figures"],
         ["prepare", pictures, shelf / "new", "--side", "64", "--jobs", "1"],
-    ]  # fmt: skip
+    ]
     try:
         done = several([*works, *cannot], tmp_path, home, powerless=True)
     finally:
@@ -172,9 +181,11 @@ def test_a_store_and_a_run_that_nobody_may_write_serve_all_that_reads_them(
         assert code == (0 if words in works else 1), (words, code, err)
         assert words in works or err.count("\n") == 1, (words, err)
     count(
-        "a store and a run that are read-only, and no home", injected=len(done), survived=len(done),
+        "a store and a run that are read-only, and no home",
+        injected=len(done),
+        survived=len(done),
         figure=f"{len(works)} work, {len(cannot)} would write there: a line",
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

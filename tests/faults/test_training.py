@@ -22,9 +22,13 @@ Count = Callable[..., None]
 
 
 def test_a_training_killed_again_and_again_at_random_moments_ends_with_the_same_bits(
-    lives: Lives, store: Path, whole: Whole, tmp_path: Path, torture: bool,
+    lives: Lives,
+    store: Path,
+    whole: Whole,
+    tmp_path: Path,
+    torture: bool,
     count: Count,
-) -> None:  # fmt: skip
+) -> None:
     kills, of = (50, 120) if torture else (5, 40)
     run, chance, saving = tmp_path / "run", random.Random(2012), 0
     command, killed = training(store, run, whole.recipe(of)), 0
@@ -39,9 +43,12 @@ def test_a_training_killed_again_and_again_at_random_moments_ends_with_the_same_
         saving += any((run / "checkpoints").glob(".*.part"))
     assert lives(*command).status == 0
     assert killed == kills  # else the training was too short
-    count("SIGKILL at random moments of one training", injected=killed,
-          survived=killed * (alike(whole.run(of), run) and epochs(whole.run(of)) == epochs(run)),
-          figure=f"{saving} of them in a save")  # fmt: skip
+    count(
+        "SIGKILL at random moments of one training",
+        injected=killed,
+        survived=killed * (alike(whole.run(of), run) and epochs(whole.run(of)) == epochs(run)),
+        figure=f"{saving} of them in a save",
+    )
 
 
 def chosen(calls: int, most: int | None) -> Sequence[int]:
@@ -61,9 +68,15 @@ def changes(doomed: Lives, faulty: Faulty, store: Path, whole: Whole, tmp_path_f
 
 
 def test_a_training_killed_at_any_call_that_changes_a_file_ends_with_the_same_bits(
-    doomed: Lives, faulty: Faulty, changes: int, store: Path, whole: Whole,
-    tmp_path: Path, torture: bool, count: Count,
-) -> None:  # fmt: skip
+    doomed: Lives,
+    faulty: Faulty,
+    changes: int,
+    store: Path,
+    whole: Whole,
+    tmp_path: Path,
+    torture: bool,
+    count: Count,
+) -> None:
     killed = survived = 0
     for at in chosen(changes, None if torture else 6):
         run = tmp_path / str(at)
@@ -74,17 +87,28 @@ def test_a_training_killed_at_any_call_that_changes_a_file_ends_with_the_same_bi
         killed += died
         survived += died and alike(whole.run(1), run) and not list(run.glob("**/*.tmp"))
         shutil.rmtree(run)
-    count("SIGKILL at a call that changes a file, training", injected=killed, survived=survived,
-          figure=f"of {changes} calls")  # fmt: skip
+    count(
+        "SIGKILL at a call that changes a file, training",
+        injected=killed,
+        survived=survived,
+        figure=f"of {changes} calls",
+    )
 
 
 @pytest.mark.parametrize(
     "error", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO], ids=errno.errorcode.get
 )
 def test_a_disk_that_fails_at_any_call_costs_one_line_and_nothing_that_was_saved(
-    doomed: Lives, faulty: Faulty, changes: int, store: Path, whole: Whole, tmp_path: Path, torture: bool,
-    count: Count, error: int,
-) -> None:  # fmt: skip
+    doomed: Lives,
+    faulty: Faulty,
+    changes: int,
+    store: Path,
+    whole: Whole,
+    tmp_path: Path,
+    torture: bool,
+    count: Count,
+    error: int,
+) -> None:
     """At that call and all that follow, or at it alone. TensorBoard's copy of the log may end alone."""
     injected = survived = ended = 0
     calls = chosen(changes, 1 if not torture else None if error == errno.ENOSPC else 25)
@@ -101,5 +125,9 @@ def test_a_disk_that_fails_at_any_call_costs_one_line_and_nothing_that_was_saved
         injected, ended = injected + 1, ended + (found.status == 1)
         survived += alike(whole.run(1), run) and all(at >= saved for at in resumed)
         shutil.rmtree(run)
-    count(f"{errno.errorcode[error]} at a call that changes a file, training", injected=injected, survived=survived,
-          figure=f"{ended} ended with a line, the others went on")  # fmt: skip
+    count(
+        f"{errno.errorcode[error]} at a call that changes a file, training",
+        injected=injected,
+        survived=survived,
+        figure=f"{ended} ended with a line, the others went on",
+    )

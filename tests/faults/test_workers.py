@@ -50,9 +50,14 @@ class Stopped(process_pool.Worker):
 
 @pytest.mark.parametrize("number", [0, signal.SIGKILL, signal.SIGSEGV], ids=["stuck", "SIGKILL", "SIGSEGV"])
 def test_a_worker_that_dies_or_is_stuck_ends_it_with_the_picture_it_had_in_hand(
-    number: int, longer: tuple[Path, dict[str, str], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    torture: bool, count: Callable[..., None], small_shards: None,
-) -> None:  # fmt: skip
+    number: int,
+    longer: tuple[Path, dict[str, str], float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    torture: bool,
+    count: Callable[..., None],
+    small_shards: None,
+) -> None:
     source, expected, _ = longer
     times = 10 if torture else 1
     for n in range(times):
@@ -74,9 +79,12 @@ def test_a_worker_that_dies_or_is_stuck_ends_it_with_the_picture_it_had_in_hand(
 
 
 def test_a_slow_compiler_and_a_path_of_python_that_is_a_path_end_no_prepare(
-    longer: tuple[Path, dict[str, str], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    count: Callable[..., None], small_shards: None,
-) -> None:  # fmt: skip
+    longer: tuple[Path, dict[str, str], float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    count: Callable[..., None],
+    small_shards: None,
+) -> None:
     """The first prepare on a machine compiles in each worker; a notebook may add a Path to sys.path."""
     source, expected, _ = longer
     compiler = tmp_path / "c++"
