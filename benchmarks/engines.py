@@ -10,7 +10,7 @@ import peers
 import torch
 from torch import Tensor
 
-from alexnet.bench import suite, timing
+from alexnet.bench import computing, timing
 from alexnet.bench.timing import Clock, Line, compared
 from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
@@ -138,14 +138,14 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
             peers.say(f"{name} computes another function than ours: it is not measured")
             continue
         works.append(answer)
-        names.append((f"{name}, {suite.malloc(True)}", precision))
+        names.append((f"{name}, {timing.malloc(True)}", precision))
     if not works:
         return
     taken = clock.medians([*ours.values(), *works], 4 * rounds if batch == 1 else rounds)
     mine, theirs = dict(zip(ours, taken, strict=False)), taken[len(ours) :]
     speed, count = timing.bytes_read_per_second(clock), sum(p.numel() for p in own.parameters())
     for precision, compute in places.items():
-        bound = batch * suite.products(net) / timing.products_per_second(clock, compute.dtype)
+        bound = batch * computing.products(net) / timing.products_per_second(clock, compute.dtype)
         bound += count * compute.dtype.itemsize / speed
         what = f"inference, batch {batch}, {precision}, paper"
         for (name, other), peer in zip(names, theirs, strict=True):

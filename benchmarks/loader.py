@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from alexnet.bench.feeding import transform_for
+from alexnet.bench.job import Job
 from alexnet.bench.peers import recoded
-from alexnet.bench.suite import Job, malloc, transform_for
-from alexnet.bench.timing import Clock, Line, Work, compared
+from alexnet.bench.timing import Clock, Line, Work, compared, malloc
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import keep_pages
 from alexnet.data.images.decode import FAST

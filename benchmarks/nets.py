@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.bench import suite, timing
+from alexnet.bench import computing, timing
 from alexnet.bench.peers import Stock, stock_step
 from alexnet.bench.timing import Clock, Line, Work, compared
 from alexnet.config.recipe import Net
@@ -29,14 +29,14 @@ def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     compute, recipe = clock.compute, RECIPES["source"].replace(net={"spatial_lrn": None})
     views = 60 * torch.randn(batch, 3, recipe.net.image_size, recipe.net.image_size)
     labels = torch.randint(0, recipe.net.classes, (batch,))
-    works: list[Work] = [suite.learner(recipe, views, labels, compute)]
+    works: list[Work] = [computing.learner(recipe, views, labels, compute)]
     names = []
     for name, make, taken in stock_nets(recipe.net, views):
         for narrow in KINDS if compute.precision == "bf16" else [False]:
             works.append(stock_step(*laid(make(), taken, narrow), labels, narrow))
-            names.append(f"{name}, {KINDS[narrow]}, {suite.malloc(True)}")
+            names.append(f"{name}, {KINDS[narrow]}, {timing.malloc(True)}")
     ours, *theirs = clock.medians(works, rounds)
-    bound = batch * suite.products(recipe.net, training=True) / timing.products_per_second(clock, compute.dtype)
+    bound = batch * computing.products(recipe.net, training=True) / timing.products_per_second(clock, compute.dtype)
     what = f"training step, batch {batch}, {compute.precision}, layers of source without the norm within maps"
     for name, peer in zip(names, theirs, strict=True):
         yield compared(what, ours, peer, name, clock, amount=batch, bound=bound)
@@ -59,10 +59,10 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
     for name, make, taken in stock_nets(net, views):
         for narrow in SERVED if compute.precision == "bf16" else [False]:
             works.append(server(make(), taken, narrow))
-            names.append(f"{name}, {SERVED[narrow]}, {suite.malloc(True)}")
+            names.append(f"{name}, {SERVED[narrow]}, {timing.malloc(True)}")
     mine, *theirs = clock.medians(works, 4 * rounds if batch == 1 else rounds)
     weights = sum(p.numel() * p.element_size() for p in own.parameters())
-    bound = batch * suite.products(net) / timing.products_per_second(clock, compute.dtype)
+    bound = batch * computing.products(net) / timing.products_per_second(clock, compute.dtype)
     bound += weights / timing.bytes_read_per_second(clock)
     what = f"inference, batch {batch}, {compute.precision}, paper"
     for name, peer in zip(names, theirs, strict=True):

@@ -92,6 +92,11 @@ class Clock:
         return [statistics.median(t) for t in taken]
 
 
+def malloc(kept: bool) -> str:
+    """The malloc setting of a peer, in words."""
+    return "kept pages" if kept and keep_pages() else "default malloc"
+
+
 def apart(clock: Clock, rounds: int, build: Callable[..., Work], *inputs: object) -> float:
     """The median seconds of the work build(*inputs), in a process of its own with malloc as it comes.
 
