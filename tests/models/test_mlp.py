@@ -11,12 +11,12 @@ from tests.ranks import Ranks, trained
 from tests.rounding import TOLERANCE, reach
 from torch import Tensor
 
-from alexnet import figures
 from alexnet.config.recipe import MlpNet, Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core import rng
 from alexnet.core.errors import InputError
 from alexnet.distributed.strategy import refusal
+from alexnet.figures import catalogue
 from alexnet.inference import features
 from alexnet.models import layer_table
 from alexnet.models.build import build
@@ -198,6 +198,6 @@ def test_a_run_stopped_and_resumed_or_spread_over_replicas_is_the_uninterrupted_
 def test_a_run_has_every_figure_but_those_of_convolutions(store: Path, recipe: Recipe, tmp_path: Path) -> None:
     train(store, tmp_path / "run", recipe, precision="fp32", quiet=True)
     assert isinstance(load(tmp_path / "run"), Mlp)
-    _, left = figures.draw(tmp_path / "run", tmp_path / "figures")
+    _, left = catalogue.draw(tmp_path / "run", tmp_path / "figures")
     words = "a net of fully connected layers alone has neither kernels nor maps to show"
     assert left == {"kernels": words, "maps": words}

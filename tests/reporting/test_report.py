@@ -4,11 +4,9 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tests.trained import resign
 
-from alexnet import figures
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
 from alexnet.reporting.report import report
@@ -313,15 +311,6 @@ def test_figure_1_is_drawn_of_an_unfinished_study_with_the_ratio_so_far(tmp_path
     assert page.tags.count("img") == 1
     assert {p.name for p in tmp_path.iterdir()} >= {"figure-1.png", "figure-1.svg", "report.md"}
     assert "![Figure 1](figure-1.png)" in (tmp_path / "report.md").read_text()
-
-
-def test_figure_1_tells_its_nets_apart_without_colour() -> None:
-    drawn = figures.figure_1({"relu": {0: [0.9, 0.2], 1: [0.9, 0.3, 0.2]}, "tanh": {0: [0.9, 0.5]}})
-    lines = {line.get_label(): line for line in drawn.axes[0].lines}
-    assert not lines["ReLU (2 seeds)"].is_dashed()
-    assert lines["tanh (1 seed)"].is_dashed()
-    assert any(np.array_equal(line.get_ydata(), [25, 25]) for line in drawn.axes[0].lines)
-    assert sum(line.get_linewidth() < 1 for line in drawn.axes[0].lines) == 2
 
 
 def test_a_study_that_has_not_begun_is_reported(tmp_path: Path) -> None:

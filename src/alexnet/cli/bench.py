@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from alexnet.cli.choices import BENCHES_IN_WORDS, BenchName
 from alexnet.cli.console import percent, show_json, table
 from alexnet.cli.options import Device, Json, Positive, Precision, Rate, Settings, chosen, number
 from alexnet.core.errors import InputError
 
 
 def bench(
-    what: Literal["all", "lrn", "step", "infer", "prepare", "loader", "end-to-end"] = "all",
+    what: Annotated[BenchName, Parameter(help=BENCHES_IN_WORDS)] = "all",
     /,
     *,
     device: Device = "auto",
@@ -23,7 +24,7 @@ def bench(
     pictures: Path | None = None,
     json_: Json = False,
 ) -> None:
-    """How fast this is here, beside a named peer in the same run and the bound that the machine sets.
+    """Measure how fast this is here, beside a named peer in the same run and the bound that the machine sets.
 
     On a CPU each is measured on one thread by CPU time, which other programs hardly disturb, then on all by wall time.
 
@@ -31,9 +32,6 @@ def bench(
 
     Parameters
     ----------
-    what
-        lrn: the norms. step: a training step. infer: one picture, and 64. prepare: decode and resize. loader: decode
-        and views. end-to-end: training from a JPEG store.
     batch
         Pictures a step.
     rounds
@@ -80,7 +78,7 @@ def plan(
     Parameters
     ----------
     recipe
-        Name of a recipe, or a JSON file.
+        {recipes}, or a JSON file.
     replicas
         Processes, each with its share of the batch; for towers, twice as many.
     gpu
@@ -129,7 +127,7 @@ def plan(
 
 
 def show_lines(lines: Iterable[Any]) -> None:
-    """Each thing that was measured, as it comes: ours, the peers', and the machine's bound."""
+    """Print each thing that was measured, as it comes: ours, the peers', and the machine's bound."""
     what = machine = ""
     for line in lines:
         if line.machine != machine:
@@ -141,7 +139,7 @@ def show_lines(lines: Iterable[Any]) -> None:
 
 
 def show_plan(title: str, found: Any) -> None:
-    """What training on many devices is predicted to take, each way, where more stop paying, and the small print."""
+    """Print what training on many devices is predicted to take each way, where more stop paying, and the notes."""
     rows = []
     for p in found.plans:
         rows.append(

@@ -7,7 +7,7 @@ from typing import Any
 from alexnet.cli.console import bar
 from alexnet.core.errors import InputError
 from alexnet.data.prepare.prepare import prepare
-from alexnet.figures import draw
+from alexnet.figures.catalogue import draw
 from alexnet.reporting.report import report
 from alexnet.runs.folder import is_run
 from alexnet.training.train import train

@@ -8,13 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from alexnet.cli.console import bar, complain_of, percent, show_evaluation, show_json, table
-from alexnet.cli.options import (
-    Device,
-    Json,
-    Precision,
-    Top,
-    Workers,
-)
+from alexnet.cli.options import Device, Json, Precision, Top, Workers
 from alexnet.core.errors import InputError
 
 
@@ -32,7 +26,7 @@ def evaluate(
     workers: Workers = 2,
     json_: Json = False,
 ) -> None:
-    """Error rates of a run on a store, or of several runs whose probabilities are averaged.
+    """Measure the errors of a run on a store, or of several runs whose probabilities are averaged.
 
     Example: alexnet evaluate store run1 run2 run3 --views 10
 
@@ -81,7 +75,7 @@ def predict(
     json_: Json = False,
     csv_: Annotated[bool, Parameter(name="--csv", negative=(), help="Print CSV: image, rank, class, ...")] = False,
 ) -> int:
-    """The likeliest classes of pictures.
+    """Name the likeliest classes of pictures.
 
     A picture that cannot be read gets its own line, the others go on, and the exit status is 1.
 
@@ -188,7 +182,7 @@ def similar(
     workers: Workers = 2,
     json_: Json = False,
 ) -> int:
-    """The stored pictures that are nearest to a picture in the last hidden layer, as in figure 4, right.
+    """Find the stored pictures nearest to a picture in the last hidden layer, as in figure 4, right.
 
     All pictures of the split are compared. A picture that cannot be read gets its own line, the others go on, and the
     exit status is 1.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Parameter
 
-from alexnet.cli import bench, data, infer, model, studies, train
+from alexnet.cli import bench, choices, data, infer, model, studies, train
 from alexnet.cli.console import complain
 from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import launch, rank_that_speaks
@@ -25,19 +25,24 @@ app = App(
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(json_list=False, json_dict=False),  # a file may be called [1]
 )
-for verb in (
-    *(train.demo, data.prepare, data.verify, train.train, infer.evaluate, infer.predict, studies.study),
-    *(
-        studies.figures,
-        infer.features,
-        infer.similar,
-        studies.report,
-        model.summary,
-        model.recipe,
-        bench.bench,
-        bench.plan,
-    ),
-):
+VERBS = (
+    train.demo,
+    data.prepare,
+    data.verify,
+    train.train,
+    infer.evaluate,
+    infer.predict,
+    studies.study,
+    studies.figures,
+    infer.features,
+    infer.similar,
+    studies.report,
+    model.summary,
+    model.recipe,
+    bench.bench,
+    bench.plan,
+)
+for verb in VERBS:
     app.command(verb)
 
 
@@ -94,6 +99,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
         words = sys.argv[1:] if tokens is None else tokens
         check_place()
         check_words(words)
+        choices.write_recipe_names(VERBS, words)
         if launch().world > 1:
             check_shared(words)
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0

@@ -5,14 +5,14 @@ from alexnet.cli.options import Json, Settings, chosen
 
 
 def summary(recipe: str = "paper", /, *, set_: Settings = (), json_: Json = False) -> None:
-    """The layers of a recipe's net: the size formula worked out, outputs, weights, units, multiply-adds.
+    """Show the layers of a recipe's net: the size formula worked out, outputs, weights, units, multiply-adds.
 
     Example: alexnet summary one-gpu
 
     Parameters
     ----------
     recipe
-        Name of a recipe, or a JSON file.
+        {recipes}, or a JSON file.
     """
     from alexnet.models.layer_table import layers_of, notes
 
@@ -43,8 +43,7 @@ def recipe(name: str = "source", /, *, set_: Settings = (), json_: Json = False)
     Parameters
     ----------
     name
-        Name of a recipe (paper, source, source-145, batch-256, large, one-gpu, cifar-13, cifar-11, cifar-18, tiny,
-        demo) or a JSON file.
+        {recipes}, or a JSON file.
     """
     from alexnet.config.overrides import describe
 

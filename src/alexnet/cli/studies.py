@@ -6,20 +6,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from alexnet.cli.choices import FigureName
 from alexnet.cli.console import bar, complain_of, show_json, table
-from alexnet.cli.options import (
-    Device,
-    Json,
-    Positive,
-    Precision,
-    Workers,
-    number,
-)
+from alexnet.cli.options import Device, Json, Positive, Precision, Workers, number
 from alexnet.core.errors import InputError
 
 
 def show_claims(rows: Sequence[Any], as_json: bool) -> None:
-    """Every claim, the paper's number and 2012's, and what deciding it costs."""
+    """Print every claim, the paper's number and 2012's, and what deciding it costs."""
     if as_json:
         show_json(rows)
         return
@@ -32,7 +26,7 @@ def show_claims(rows: Sequence[Any], as_json: bool) -> None:
 
 
 def show_studies(found: Sequence[Any], as_json: bool) -> None:
-    """What was found of each claim: by how much, in what interval, and the verdict."""
+    """Print what was found of each claim: by how much, in what interval, and the verdict."""
     if as_json:
         show_json(found)
         return
@@ -58,7 +52,7 @@ def show_studies(found: Sequence[Any], as_json: bool) -> None:
 
 
 def amount(value: float | None, e: Any) -> str:
-    """A difference of errors in points, or a ratio."""
+    """Write a difference of errors in points, or a ratio."""
     if value is None:
         return ""
     return f"{value:.2f} times" if e["ratio"] else f"{100 * value:.2f} points"
@@ -112,7 +106,6 @@ def study(
         Show every claim, the paper's number, 2012's, the arms, and what deciding it costs; on STORE, and at the rate
         of the runs in OUT, where they are given.
     """
-
     if list_:
         from alexnet.core.device import choose_compute
         from alexnet.studies.cost import listing
@@ -152,12 +145,11 @@ def figures(
     out: Path,
     /,
     *,
-    only: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
+    only: Annotated[tuple[FigureName, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
 ) -> int:
-    """Draw figures for slides, as PNG and SVG: of a run figures 2, 3 and 4 of the paper and five more, of a study 1.
+    """Draw figures for slides, as PNG and SVG: of a run figures 2 to 4 of the paper and others, of a study 1.
 
-    architecture, curves (with underfitting or overfitting in words), kernels, top5, neighbours, maps, confusion,
-    chances. The neighbours are sought among all training pictures, which takes as long as one pass over them.
+    The neighbours are sought among all training pictures, which takes as long as one pass over them.
 
     Example: alexnet figures run figures/
 
@@ -173,12 +165,12 @@ def figures(
     out
         Folder for the figures.
     only
-        Names of the figures to draw; all unless given.
+        Figures to draw of a run; all unless given.
     """
-    from alexnet.figures import NAMES, draw
+    from alexnet.figures.catalogue import draw
 
     with bar("compare", "pictures") as progress:
-        paths, missing = draw(run, out, only or NAMES, progress)
+        paths, missing = draw(run, out, only or None, progress)
     for path in paths:
         print(path)
     return complain_of(missing.items())

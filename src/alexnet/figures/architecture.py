@@ -4,14 +4,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from alexnet.config.recipe import Net
+from alexnet.figures.run_data import RunData
 from alexnet.figures.style import INK, SMALL, SOFT, TEXT, TOWERS, new_figure, title
 from alexnet.models import layer_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from alexnet.models.build import AnyModel
-from alexnet.figures.run_data import RunData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,12 +16,28 @@ if TYPE_CHECKING:
 
 APART = 1.25  # of the towers' middles from the figure's
 
+TITLE = "Architecture"
+CAPTION = (
+    "As figure 2 of the paper, drawn from the run's own net: maps × side² of every layer, the kernels' side, what "
+    "follows the layer (norm; pool's side/stride), and its weights, biases included."
+)
+
+
+def draw(run_data: RunData) -> "Figure":
+    """Draw figure 2 for the net of the run's recipe."""
+    import torch
+
+    from alexnet.models import build
+
+    with torch.device("meta"):
+        return architecture(build.build(run_data.recipe.net, 0))
+
 
 def architecture(net: "AnyModel") -> "Figure":
     """The layers as boxes as high as their maps' sides and as wide as their number, of two towers above each other.
 
     Where the input of a layer comes from both towers the lines cross; the last layer belongs to neither. All numbers
-    are those of `shapes.walk`; so is where towers meet.
+    are those of models.layer_table, and so are the layers in which the towers meet.
     """
     from matplotlib.lines import Line2D
 
@@ -176,13 +187,3 @@ def _window(layer: layer_table.Layer) -> tuple[int, int] | None:
 
 def _large(number: int) -> str:
     return f"{number / 1e9:.2f} billion" if number >= 1e9 else f"{number / 1e6:.1f} million"
-
-
-def draw_architecture(subject: RunData) -> "Figure":
-    """Figure 2, of the run's recipe."""
-    import torch
-
-    from alexnet.models import build
-
-    with torch.device("meta"):
-        return architecture(build.build(subject.recipe.net, 0))

@@ -1,7 +1,15 @@
-"""The figures of a run, by name."""
+"""The figures that can be drawn, by the names that the command line and the files give them.
 
-from collections.abc import Callable, Mapping, Sequence
+A figure is one module of this package with three names: TITLE and CAPTION, the words that stand with it on a page, and
+draw(run_data), which returns a matplotlib Figure or raises InputError with the reason why it cannot be drawn. The help
+of `alexnet figures`, its files and the report follow from the table below. Modules are imported when a figure is drawn,
+so that reading the names imports neither numpy nor torch.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from alexnet.core.errors import InputError
@@ -9,93 +17,86 @@ from alexnet.core.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-from alexnet.figures.architecture import draw_architecture
-from alexnet.figures.confusion import HELD_OUT, draw_confusion
-from alexnet.figures.conv1_kernels import draw_kernels
-from alexnet.figures.feature_maps import draw_maps
-from alexnet.figures.learning_curves import TRAINING, draw_curves
-from alexnet.figures.neighbours import draw_neighbours
-from alexnet.figures.run_data import Progress, RunData
-from alexnet.figures.top5 import draw_top5
-from alexnet.figures.views_and_dropout import draw_chances
-
-DRAWN: Mapping[str, Callable[[RunData], "Figure"]] = {
-    "architecture": draw_architecture,
-    "curves": draw_curves,
-    "kernels": draw_kernels,
-    "top5": draw_top5,
-    "neighbours": draw_neighbours,
-    "maps": draw_maps,
-    "confusion": draw_confusion,
-    "chances": draw_chances,
+# Name: module. ADD YOURS as one line.
+FIGURES = {
+    "architecture": "architecture",
+    "curves": "learning_curves",
+    "kernels": "conv1_kernels",
+    "top5": "top5",
+    "neighbours": "neighbours",
+    "maps": "feature_maps",
+    "confusion": "confusion",
+    "chances": "views_and_dropout",
 }
-NAMES = tuple(DRAWN)
-QUICK = ("curves", "kernels", "top5")  # what a page about many runs shows
-CAPTIONS = {
-    "architecture": (
-        "Architecture",
-        "As figure 2 of the paper, drawn from the run's own net: maps × side² of every layer, the kernels' side, what "
-        "follows the layer (norm; pool's side/stride), and its weights, biases included.",
-    ),
-    "curves": (
-        "Learning curves",
-        "Training is measured in passing, with dropout and random views; validation with one central view. The diamond "
-        f"is the error at the end on up to {TRAINING} training pictures seen as validation sees them. A dotted line "
-        "marks where the rate falls.",
-    ),
-    "kernels": (
-        "Kernels of conv1",
-        "As figure 3 of the paper. Each tile is scaled on its own, so brightness cannot be compared between tiles. "
-        "Beneath, each kernel's colour (share of its energy off the grey axis) and orientation (how far its Fourier "
-        "energy gathers about one axis); p: how often chance alone parts the towers as far (permutation test).",
-    ),
-    "top5": (
-        "Held-out pictures and the five likeliest classes",
-        "As in figure 4 of the paper, left, from ten views. The true label stands beneath each picture; its bar is "
-        "hatched and bold. The pictures lie evenly across the split and were not picked by result.",
-    ),
-    "neighbours": (
-        "Held-out pictures and their nearest training pictures",
-        "As in figure 4 of the paper, right: nearest by Euclidean distance (the number) of the last hidden layer's "
-        "activations, of all training pictures, without exception. A dashed frame and italics mark another class. The "
-        "queries lie evenly across the split and were not picked by result.",
-    ),
-    "maps": (
-        "What the layers make of one picture",
-        "After the activation, the maps with the most energy of each layer and tower, with their numbers. Each map is "
-        "scaled on its own; white is the strongest.",
-    ),
-    "confusion": (
-        "The worst classes",
-        f"What they were taken for, from one view. Of a split with more than {HELD_OUT:,} pictures (or ten a class) "
-        "it is a sample that lies evenly across it, as the heading says.",
-    ),
-    "chances": (
-        "What each view and each dropout mask does to one picture",
-        "The probability of the true class for the picture of the top-5 panel that the net is least sure of: for each "
-        "of the ten views that are averaged in testing, and for the central view under random dropout masks as in "
-        "training, beside that of all units at once.",
-    ),
-}
+QUICK = ("curves", "kernels", "top5")  # what a page about many runs shows of each
 
 
-def of_run(
-    run: Path, names: Sequence[str] = QUICK, progress: Progress = lambda done, of: None
+def module_of(name: str) -> ModuleType:
+    """Import the module that draws the figure `name`; raises InputError if there is no such figure."""
+    if name not in FIGURES:
+        raise InputError(f"no figure {name}; there are {', '.join(FIGURES)}")
+    return import_module(f"alexnet.figures.{FIGURES[name]}")
+
+
+def draw_run(
+    run: Path, names: Sequence[str], progress: Callable[[int, int], None] = lambda done, of: None
 ) -> dict[str, "Figure | str"]:
-    """Figures of a run by name, of NAMES; where one cannot be drawn, the reason.
+    """Draw figures of a run.
 
-    `progress` follows the pass over all training pictures that "neighbours" makes. Raises InputError if the folder
-    is not a run, or there is no such figure.
+    Args:
+        run: The run's folder.
+        names: Which of FIGURES.
+        progress: Called with (done, of) during the pass over all training pictures that "neighbours" makes.
+
+    Returns:
+        By name the figure, or the reason why it cannot be drawn.
+
+    Raises:
+        InputError: The folder is not a run, or there is no such figure.
     """
-    subject = RunData(run, progress)
-    for name in names:
-        if name not in DRAWN:
-            raise InputError(f"no figure {name}; there are {', '.join(NAMES)}")
-    return {name: _or_reason(DRAWN[name], subject) for name in names}
+    from alexnet.figures.run_data import RunData
+
+    run_data = RunData(run, progress)
+    modules = {name: module_of(name) for name in names}
+    return {name: _figure_or_reason(module, run_data) for name, module in modules.items()}
 
 
-def _or_reason(drawn: Callable[[RunData], "Figure"], subject: RunData) -> "Figure | str":
+def _figure_or_reason(module: ModuleType, run_data: object) -> "Figure | str":
     try:
-        return drawn(subject)
+        figure: Figure = module.draw(run_data)
+        return figure
     except InputError as reason:
         return str(reason)
+
+
+def draw(
+    folder: Path,
+    out: Path,
+    names: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> tuple[list[Path], dict[str, str]]:
+    """Write the figures of a run, or figure 1 of a study, to a folder.
+
+    Args:
+        folder: A run's folder, or a study's in which relu-tanh is finished.
+        out: Where NAME.png and NAME.svg are written; it is made if it does not exist.
+        names: Which of FIGURES to draw of a run; all of them unless given.
+        progress: Called with (done, of) during the pass over all training pictures that "neighbours" makes.
+
+    Returns:
+        The files, and by name the reason why any figure is missing.
+
+    Raises:
+        InputError: The folder is neither a run nor a study, or there is no such figure.
+    """
+    from alexnet.figures import relu_tanh
+    from alexnet.figures.style import save
+    from alexnet.runs.folder import is_run
+
+    if is_run(folder):
+        drawn = draw_run(folder, names or tuple(FIGURES), progress)
+    else:
+        drawn = {"figure-1": relu_tanh.draw(folder)}
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [p for name, figure in drawn.items() if not isinstance(figure, str) for p in save(figure, out / name)]
+    return paths, {name: reason for name, reason in drawn.items() if isinstance(reason, str)}

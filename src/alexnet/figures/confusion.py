@@ -5,18 +5,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexnet.figures.style import INK, SMALL, SOFT, TEXT, new_figure, short, title
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 from alexnet.figures.run_data import RunData, evenly_spaced
+from alexnet.figures.style import INK, SMALL, SOFT, TEXT, new_figure, short, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WORST = 10  # classes shown
 PAIRS = 8  # mistakes named
+HELD_OUT = 1000  # held-out pictures in the confusion, at least; ten a class where there are many
+
+TITLE = "The worst classes"
+CAPTION = (
+    f"What they were taken for, from one view. Of a split with more than {HELD_OUT:,} pictures (or ten a class) "
+    "it is a sample that lies evenly across it, as the heading says."
+)
+
+
+def draw(run_data: RunData) -> "Figure":
+    """Draw the classes of the held-out split with the largest error."""
+    split = run_data.held_out
+    ids = evenly_spaced(max(HELD_OUT, 10 * len(run_data.names)), len(split))
+    return confusion(split.labels[ids], run_data.predicted(split, ids), run_data.names, len(split))
 
 
 def confusion(truth: np.ndarray, said: np.ndarray, classes: Sequence[str], of: int | None = None) -> "Figure":
@@ -91,13 +101,3 @@ def mistakes(counts: np.ndarray, most: int) -> list[tuple[int, int, int, int]]:
     order = np.argsort(-off, axis=None, kind="stable")[:most]
     pairs = [divmod(int(i), len(counts)) for i in order]
     return [(t, s, int(off[t, s]), int(counts[t].sum())) for t, s in pairs if off[t, s]]
-
-
-HELD_OUT = 1000  # held-out pictures in the confusion, at least; ten a class where there are many
-
-
-def draw_confusion(subject: RunData) -> "Figure":
-    """The held-out split's worst classes."""
-    split = subject.held_out
-    ids = evenly_spaced(max(HELD_OUT, 10 * len(subject.names)), len(split))
-    return confusion(split.labels[ids], subject.predicted(split, ids), subject.names, len(split))

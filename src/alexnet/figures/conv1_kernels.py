@@ -4,16 +4,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alexnet.figures.run_data import RunData
 from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, footnote, new_figure
 from alexnet.figures.tower_statistics import NOISE, measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-from alexnet.figures.run_data import RunData
+TITLE = "Kernels of conv1"
+CAPTION = (
+    "As figure 3 of the paper. Each tile is scaled on its own, so brightness cannot be compared between tiles. "
+    "Beneath, each kernel's colour (share of its energy off the grey axis) and orientation (how far its Fourier "
+    "energy gathers about one axis); p: how often chance alone parts the towers as far (permutation test)."
+)
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+
+def draw(run_data: RunData) -> "Figure":
+    """Draw figure 3: the run's conv1."""
+    run_data.check_convolutional()
+    return kernels(run_data.net.state_dict()["conv1.weight"].float().cpu().numpy(), run_data.towers)
 
 
 def kernels(weight: np.ndarray, towers: int) -> "Figure":
@@ -77,9 +86,3 @@ def tiles(weight: np.ndarray, towers: int) -> tuple[np.ndarray, list[int], int]:
 def _scaled(kernel: np.ndarray) -> np.ndarray:
     low, high = kernel.min(), kernel.max()
     return (kernel - low) / (high - low) if high > low else np.full_like(kernel, 0.5)
-
-
-def draw_kernels(subject: RunData) -> "Figure":
-    """Figure 3."""
-    subject.check_convolutional()
-    return kernels(subject.net.state_dict()["conv1.weight"].float().cpu().numpy(), subject.towers)

@@ -5,31 +5,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-from typing import TYPE_CHECKING
-
 from alexnet.figures.run_data import RunData, evenly_spaced
 from alexnet.figures.style import INK, SMALL, TEXT, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+TITLE = "What the layers make of one picture"
+CAPTION = (
+    "After the activation, the maps with the most energy of each layer and tower, with their numbers. Each map is "
+    "scaled on its own; white is the strongest."
+)
 
-def draw_maps(subject: RunData) -> "Figure":
-    """What each layer's maps make of the picture in the middle of the held-out split."""
+
+def draw(run_data: RunData) -> "Figure":
+    """Draw the strongest maps of each layer for the picture in the middle of the held-out split."""
     import torch
 
-    subject.check_convolutional()
-    net, compute = subject.net, subject.compute
-    (picture,) = subject.held_out.read(evenly_spaced(1, len(subject.held_out)))
+    run_data.check_convolutional()
+    net, compute = run_data.net, run_data.compute
+    (picture,) = run_data.held_out.read(evenly_spaced(1, len(run_data.held_out)))
     with torch.inference_mode(), compute.arithmetic():
         images = torch.from_numpy(picture[None]).to(compute.device)
         walk = list(net.walk(net.transform.center_crop(images, compute.dtype)))
     active = [(name, x[0].float().cpu().numpy()) for name, x in walk if name.startswith("relu") and x.ndim == 4]
     layers = [(f"conv{name[4:]}" if f"conv{name[4:]}" in dict(walk) else f"local{name[4:]}", x) for name, x in active]
-    return maps(picture, layers, subject.towers)
+    return maps(picture, layers, run_data.towers)
 
 
 def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], towers: int, each: int = 4) -> "Figure":

@@ -8,18 +8,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alexnet.core.errors import InputError
-from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, TRUE, footnote, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 from alexnet.figures.run_data import RunData, evenly_spaced
+from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, TRUE, footnote, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SMALLEST = 0.1  # a tenth of chance: an error, or a difference of errors, below it is small
+TRAINING = 500  # training pictures seen as validation sees them, for the curves
+
+TITLE = "Learning curves"
+CAPTION = (
+    "Training is measured in passing, with dropout and random views; validation with one central view. The diamond "
+    f"is the error at the end on up to {TRAINING} training pictures seen as validation sees them. A dotted line "
+    "marks where the rate falls."
+)
+
+
+def draw(run_data: RunData) -> "Figure":
+    """Draw the run's log, with the training error as validation would see it if net and store can be read."""
+    from alexnet.runs import log
+    from alexnet.runs.folder import classes_of
+
+    try:
+        split = run_data.store["train"]
+        ids = evenly_spaced(TRAINING, len(split))
+        error = float(np.mean(run_data.predicted(split, ids) != split.labels[ids]))
+    except InputError:
+        error = None
+    return curves(log.read(run_data.run), len(classes_of(run_data.run)), error)
 
 
 def curves(log: Sequence[Mapping[str, Any]], classes: int, training_error: float | None = None) -> "Figure":
@@ -148,19 +166,3 @@ def _drops(lines: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """(epoch, new rate) wherever the rate falls."""
     ordered = sorted(lines, key=lambda line: line["step"])
     return [(after["epoch"], after["rate"]) for before, after in pairwise(ordered) if after["rate"] < before["rate"]]
-
-
-TRAINING = 500  # training pictures seen as validation sees them, for the curves
-
-
-def draw_curves(subject: RunData) -> "Figure":
-    """The log, with the training error as validation would see it where net and store are at hand."""
-    from alexnet.runs import log
-
-    try:
-        split = subject.store["train"]
-        ids = evenly_spaced(TRAINING, len(split))
-        error = float(np.mean(subject.predicted(split, ids) != split.labels[ids]))
-    except InputError:
-        error = None
-    return curves(log.read(subject.run), len(subject.classes), error)

@@ -5,35 +5,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-from typing import TYPE_CHECKING
-
 from alexnet.figures.run_data import RunData, evenly_spaced
-from alexnet.figures.style import INK, SMALL, TEXT, new_figure, short
+from alexnet.figures.style import INK, SMALL, TEXT, caption_below, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from alexnet.figures.style import caption_below
 
 QUERIES, NEAREST = 6, 6
 
+TITLE = "Held-out pictures and their nearest training pictures"
+CAPTION = (
+    "As in figure 4 of the paper, right: nearest by Euclidean distance (the number) of the last hidden layer's "
+    "activations, of all training pictures, without exception. A dashed frame and italics mark another class. The "
+    "queries lie evenly across the split and were not picked by result."
+)
 
-def draw_neighbours(subject: RunData) -> "Figure":
-    """Figure 4, right: held-out pictures and the nearest of all training pictures."""
+
+def draw(run_data: RunData) -> "Figure":
+    """Draw figure 4, right: held-out pictures and the nearest of all training pictures."""
     import torch
 
     from alexnet.inference.features import extract, last_hidden, nearest
 
-    net, compute, train = subject.net, subject.compute, subject.store["train"]
-    ids = evenly_spaced(QUERIES, len(subject.held_out))
-    pictures, layer = subject.held_out.read(ids), last_hidden(subject.net)
+    net, compute, train = run_data.net, run_data.compute, run_data.store["train"]
+    ids = evenly_spaced(QUERIES, len(run_data.held_out))
+    pictures, layer = run_data.held_out.read(ids), last_hidden(run_data.net)
     queries = extract(net, layer, torch.from_numpy(pictures).to(compute.device), compute)
-    near, apart = nearest(net, layer, train, queries, NEAREST, compute, progress=subject.progress)
+    near, apart = nearest(net, layer, train, queries, NEAREST, compute, progress=run_data.progress)
     found = train.read(near.ravel()).reshape(*near.shape, *pictures.shape[1:])
-    names = [[subject.names[label] for label in row] for row in train.labels[near]]
-    return neighbours(pictures, [subject.names[label] for label in subject.held_out.labels[ids]], found, names, apart)
+    names = [[run_data.names[label] for label in row] for row in train.labels[near]]
+    return neighbours(pictures, [run_data.names[label] for label in run_data.held_out.labels[ids]], found, names, apart)
 
 
 def neighbours(

@@ -12,21 +12,38 @@ from alexnet.studies.claim import UNTIL
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NAME = "relu-tanh"
+CLAIM = "relu-tanh"  # the study's name for it
 STYLES: Mapping[str, Mapping[str, Any]] = {"relu": {"color": INK}, "tanh": {"color": SOFT, "dashes": (5, 2.5)}}
 WORDS = {"relu": "ReLU", "tanh": "tanh"}
 Errors = Mapping[str, Mapping[int, Sequence[float]]]  # by arm and seed: before training, after epoch 1, 2...
 
+TITLE = "Figure 1"
+CAPTION = "Training error by epoch: ReLU solid, tanh dashed; a thin line a seed, and a thick one for their mean."
+
+
+def draw(study: Path) -> "Figure":
+    """Draw figure 1 of a study's folder; raises InputError where it is no study, or its relu-tanh is not finished."""
+    if not (study / "study.json").is_file():
+        raise InputError(
+            f"{study} is neither a run nor a study: it has no recipe.json and no study.json; name a folder that "
+            "alexnet train or alexnet study made"
+        )
+    if not (study / f"{CLAIM}.json").is_file():
+        raise InputError(
+            f"study {study} has no finished {CLAIM}, which figure 1 is of; run alexnet study {CLAIM} STORE {study}"
+        )
+    return figure_1(training_errors(study))
+
 
 def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
-    """What the runs of a study's `relu-tanh` logged, the chance they began from first; it need not be finished.
+    """Read what the runs of a study's relu-tanh logged, after the chance they began from; it need not be finished.
 
-    Once the study has its result, only the runs that this names count. Raises InputError where there are none.
+    Once the study has its result, only the runs that the result names count. Raises InputError where there are none.
     """
     from alexnet.runs import log
     from alexnet.runs.folder import is_run, read_json
 
-    result = study / f"{NAME}.json"
+    result = study / f"{CLAIM}.json"
     if result.is_file():
         named = [study / run for arm in read_json(result)["arms"].values() for run in arm["runs"]]
         runs = [run for run in named if is_run(run)]
@@ -37,29 +54,15 @@ def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
         record = read_json(run / "recipe.json")
         net = record["recipe"]["net"]
         epochs = [line["train_error"] for line in log.read(run) if line["kind"] == "epoch"]
-        if str(record["name"]).startswith(NAME) and net["activation"] in found and epochs:
+        if str(record["name"]).startswith(CLAIM) and net["activation"] in found and epochs:
             found[net["activation"]][record["recipe"]["seed"]] = [1 - 1 / net["classes"], *epochs]
     if not any(found.values()):
-        raise InputError(f"no run of {NAME} in {study} has finished an epoch")
+        raise InputError(f"no run of {CLAIM} in {study} has finished an epoch")
     return found
 
 
-def of_study(folder: Path) -> "Figure":
-    """Figure 1 of a study's folder; raises InputError where it holds no study, or none of `relu-tanh` that ended."""
-    if not (folder / "study.json").is_file():
-        raise InputError(
-            f"{folder} is neither a run nor a study: it has no recipe.json and no study.json; name a folder that "
-            "alexnet train or alexnet study made"
-        )
-    if not (folder / f"{NAME}.json").is_file():
-        raise InputError(
-            f"study {folder} has no finished {NAME}, which figure 1 is of; run alexnet study {NAME} STORE {folder}"
-        )
-    return figure_1(training_errors(folder))
-
-
 def figure_1(errors: Errors) -> "Figure":
-    """Training error by epoch: ReLU solid, tanh dashed; a thin line a seed, and a thick one for their mean."""
+    """Plot the training errors of `training_errors`; TITLE and CAPTION say how."""
     figure = new_figure(9, 6)
     axes = figure.subplots()
     end = max((len(e) - 1 for of_seeds in errors.values() for e in of_seeds.values()), default=1)

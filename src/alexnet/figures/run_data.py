@@ -1,4 +1,4 @@
-"""The figures of a run: what each needs of the run and of its store, and why one cannot be drawn."""
+"""What the figures need of a run and of its store, and why it cannot be had."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 class RunData:
-    """A run to be drawn; what is read or computed is so once, and raises InputError where it cannot be."""
+    """A run to be drawn. Each thing is read or computed once, at its first use; InputError says why it cannot be."""
 
     def __init__(self, run: Path, progress: Progress) -> None:
         from alexnet.runs.run import Run

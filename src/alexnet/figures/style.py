@@ -1,4 +1,4 @@
-"""What all figures share: colours, an empty sheet, short names, and files that are the same each time."""
+"""What all figures share: colours, an empty figure, short names, and files that are the same each time."""
 
 import io
 import textwrap
@@ -12,14 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 # Matplotlib takes as long to import as a figure to draw, so it is imported where a figure is made.
 
 INK, SOFT, PALE, TRUE, FALSE = "#1b1f24", "#5a636e", "#e3e6ea", "#b4261a", "#a9bdd6"
 TOWERS = ("#dbe6f3", "#f6e3c5")  # of light and dark on a grey print: both pale, told apart by their place
-LARGE, TEXT, SMALL = 15, 13, 11  # points: a sheet is about 12 inches wide, as a slide is
+LARGE, TEXT, SMALL = 15, 13, 11  # points: a figure is about 12 inches wide, as a slide is
 
 
 def new_figure(width: float, height: float) -> "Figure":

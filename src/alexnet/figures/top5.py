@@ -5,31 +5,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-from typing import TYPE_CHECKING
-
 from alexnet.figures.run_data import PANEL, RunData, evenly_spaced
-from alexnet.figures.style import FALSE, INK, SMALL, TEXT, TRUE, new_figure, short
+from alexnet.figures.style import FALSE, INK, SMALL, TEXT, TRUE, caption_below, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from alexnet.figures.style import caption_below
-
-
-def draw_top5(subject: RunData) -> "Figure":
-    """Figure 4, left."""
-    from alexnet.inference.predict import predict_arrays
-
-    split = subject.held_out
-    ids = evenly_spaced(PANEL, len(split))
-    pictures = split.read(ids)
-    ranked = predict_arrays(subject.net, pictures, top=5, compute=subject.compute)
-    return top5(pictures, [subject.names[label] for label in split.labels[ids]], ranked)
-
 
 ACROSS = 4  # pictures a row of the top-5 panel
+
+TITLE = "Held-out pictures and the five likeliest classes"
+CAPTION = (
+    "As in figure 4 of the paper, left, from ten views. The true label stands beneath each picture; its bar is "
+    "hatched and bold. The pictures lie evenly across the split and were not picked by result."
+)
+
+
+def draw(run_data: RunData) -> "Figure":
+    """Draw figure 4, left, for pictures that lie evenly across the held-out split."""
+    from alexnet.inference.predict import predict_arrays
+
+    split = run_data.held_out
+    ids = evenly_spaced(PANEL, len(split))
+    pictures = split.read(ids)
+    ranked = predict_arrays(run_data.net, pictures, top=5, compute=run_data.compute)
+    return top5(pictures, [run_data.names[label] for label in split.labels[ids]], ranked)
 
 
 def top5(pictures: np.ndarray, truths: Sequence[str], predictions: Sequence[Sequence[tuple[str, float]]]) -> "Figure":

@@ -5,26 +5,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-from typing import TYPE_CHECKING
-
 from alexnet.figures.run_data import PANEL, RunData, evenly_spaced
-from alexnet.figures.style import FALSE, INK, SMALL, SOFT, TEXT, TRUE, new_figure, short
+from alexnet.figures.style import FALSE, INK, SMALL, SOFT, TEXT, TRUE, caption_below, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from alexnet.figures.style import caption_below
 
 MASKS = 50  # of dropout
 
+TITLE = "What each view and each dropout mask does to one picture"
+CAPTION = (
+    "The probability of the true class for the picture of the top-5 panel that the net is least sure of: for each "
+    "of the ten views that are averaged in testing, and for the central view under random dropout masks as in "
+    "training, beside that of all units at once."
+)
 
-def draw_chances(subject: RunData) -> "Figure":
-    """Views and dropout masks, for the picture of the top-5 panel that the net is least sure of."""
+
+def draw(run_data: RunData) -> "Figure":
+    """Draw views and dropout masks, for the picture of the top-5 panel that the net is least sure of."""
     import torch
 
-    net, compute, split = subject.net, subject.compute, subject.held_out
+    net, compute, split = run_data.net, run_data.compute, run_data.held_out
     ids = evenly_spaced(PANEL, len(split))
     labels = torch.from_numpy(split.labels[ids])
     with torch.inference_mode(), compute.arithmetic():
@@ -46,7 +47,7 @@ def draw_chances(subject: RunData) -> "Figure":
         place_in_words(top, left, mirrored, net.transform.margin) for top, left, mirrored in net.transform.places()
     ]
     seen = list(zip(names, true[:, one].tolist(), strict=True))
-    return chances(split.read(ids[one : one + 1])[0], subject.names[labels[one]], seen, masks, unhidden)
+    return chances(split.read(ids[one : one + 1])[0], run_data.names[labels[one]], seen, masks, unhidden)
 
 
 def place_in_words(top: int, left: int, mirrored: bool, margin: int) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from alexnet import figures
 from alexnet.core.errors import InputError
 from alexnet.core.files import write
 from alexnet.core.text import escape_control
+from alexnet.figures import catalogue, relu_tanh
+from alexnet.figures.style import rendered, save
 from alexnet.reporting import results
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
@@ -25,11 +26,20 @@ DOTS = 110  # an inch: sharp on the page, and half the bytes of a slide's
 
 
 def report(out: Path) -> Path:
-    """Write OUT/report.html, one self-contained page about the studies and runs at OUT and below; returns its path.
+    """Write OUT/report.html, one self-contained page about the studies and runs at OUT and below.
 
     OUT/report.md says the same without the runs' figures, and OUT/figure-1.png and .svg stand beside it where a study
     of ReLU against tanh has been begun. A run is a folder with recipe.json and log.jsonl, a study one with study.json.
-    What they lack is said on the page. Raises InputError where there is neither, or their JSON cannot be read.
+    What they lack is said on the page.
+
+    Args:
+        out: Folder that holds study or run folders, at any depth, or is one.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: There is neither a run nor a study, or their JSON cannot be read.
     """
     studies = results.studies(out)
     theirs = {run for study in studies for run in study.runs}
@@ -73,15 +83,14 @@ def _figures_1(studies: Sequence[results.StudyResults], out: Path) -> list[dict[
     made: list[dict[str, str]] = []
     for study in studies:
         try:
-            errors = figures.training_errors(study.path)
+            errors = relu_tanh.training_errors(study.path)
         except InputError:
             continue
-        drawn = figures.figure_1(errors)
+        drawn = relu_tanh.figure_1(errors)
         name = f"figure-1-{len(made) + 1}" if made else "figure-1"
-        figures.save(drawn, out / name)
-        data = base64.b64encode(figures.rendered(drawn, "png", DOTS)).decode()
-        how = "Training error by epoch: ReLU solid, tanh dashed; a thin line a seed, and a thick one for their mean."
-        caption = f"{how} {figures.reached(errors)}"
+        save(drawn, out / name)
+        data = base64.b64encode(rendered(drawn, "png", DOTS)).decode()
+        caption = f"{relu_tanh.CAPTION} {relu_tanh.reached(errors)}"
         made.append({"study": study.title, "caption": caption, "file": f"{name}.png", "data": _uri(data)})
     return made
 
@@ -111,7 +120,7 @@ def _told(run: Path, title: str) -> dict[str, Any]:
         "errors": _errors(log, environment.get("classes")),
         "finished": any(line["kind"] == "final" for line in log),
         "facts": _facts(environment, log),
-        "figures": [_figure(name, drawn) for name, drawn in figures.of_run(run).items()],
+        "figures": [_figure(name, drawn) for name, drawn in catalogue.draw_run(run, catalogue.QUICK).items()],
     }
 
 
@@ -178,8 +187,8 @@ def _facts(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> 
 
 def _figure(name: str, drawn: Any) -> dict[str, str]:
     """A figure as a data URI, or the reason why there is none."""
-    title, caption = figures.CAPTIONS[name]
+    module = catalogue.module_of(name)
     if isinstance(drawn, str):
-        return {"title": title, "missing": drawn}
-    data = base64.b64encode(figures.rendered(drawn, "png", DOTS)).decode()
-    return {"title": title, "caption": caption, "data": _uri(data)}
+        return {"title": module.TITLE, "missing": drawn}
+    data = base64.b64encode(rendered(drawn, "png", DOTS)).decode()
+    return {"title": module.TITLE, "caption": module.CAPTION, "data": _uri(data)}
