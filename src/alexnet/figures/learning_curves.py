@@ -29,7 +29,6 @@ CAPTION = (
 def draw(run_data: RunData) -> "Figure":
     """Draw the run's log, with the training error as validation would see it if net and store can be read."""
     from alexnet.runs import log
-    from alexnet.runs.folder import classes_of
 
     try:
         split = run_data.store["train"]
@@ -37,7 +36,7 @@ def draw(run_data: RunData) -> "Figure":
         error = float(np.mean(run_data.predicted(split, ids) != split.labels[ids]))
     except InputError:
         error = None
-    return curves(log.read(run_data.run), len(classes_of(run_data.run)), error)
+    return curves(log.read(run_data.run), len(run_data.classes), error)
 
 
 def curves(log: Sequence[Mapping[str, Any]], classes: int, training_error: float | None = None) -> "Figure":

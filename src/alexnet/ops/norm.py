@@ -2,8 +2,8 @@
 
 Each norm is one operation with an analytic gradient. This file puts them into autograd and chooses the form that
 computes them; the formulas of forward and backward stand in reference.py (`norm_forward`, `norm_backward`), and again,
-in one pass over memory, in cpu.cpp and triton.py. tests/ops/test_norm.py holds reference.py to autograd's gradient of the printed
-formula in float64; test_cpu.py and test_triton.py hold the fast forms to that.
+in one pass over memory, in cpu.cpp and triton.py. tests/ops/test_norm.py holds reference.py to autograd's gradient of
+the printed formula in float64; test_cpu.py and test_triton.py hold the fast forms to that.
 """
 
 from collections.abc import Callable
