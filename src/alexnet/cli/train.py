@@ -75,7 +75,7 @@ def train(
     run
         Folder to make.
     recipe
-        paper, source, source-145, batch-256, large, one-gpu, cifar-13, cifar-11, cifar-18, tiny, demo, or a JSON file;
+        {recipes}, or a JSON file;
         source unless given, or the one that the run to be resumed was begun with.
     epochs
         Length of the run; the schedule keeps its proportions.
