@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from tests.trained import resign
 
+import alexnet
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
 from alexnet.reporting.report import report
+from alexnet.reporting.tables import tables
 from alexnet.studies import run as study
 from alexnet.studies.claims import ALL
 
@@ -147,8 +149,8 @@ def test_several_runs_are_found_at_any_depth_and_listed_first(out: Path) -> None
     assert words.index("deep/er/second") < words.index("How it was made")
 
 
-def test_a_run_folder_can_be_reported_by_itself(out: Path) -> None:
-    assert report(out / "mine") == out / "mine" / "report.html"
+def test_a_run_folder_can_be_reported_by_itself_and_be_named_by_a_string(out: Path) -> None:
+    assert alexnet.report(str(out / "mine")) == out / "mine" / "report.html"
     assert "trained here: one run" in text(Page(out / "mine" / "report.html"))
 
 
@@ -218,7 +220,19 @@ def test_every_claim_is_listed_once_with_what_was_found_or_why_not(studied: Path
         )
 
 
-def test_ours_stands_in_the_papers_tables_with_its_scale(studied: Path) -> None:
+def of_a_thousand_classes(folder: Path) -> None:
+    """Let every run below have seen ILSVRC's number of classes."""
+    for file in folder.rglob("environment.json"):
+        change(file, classes=1000)
+
+
+def below_the_tables(words: str) -> str:
+    """The table of ours with other data."""
+    return words[words.index("Ours, of other data") :]
+
+
+def test_ours_of_a_thousand_classes_stands_in_the_papers_tables_with_its_scale(studied: Path) -> None:
+    of_a_thousand_classes(studied)
     words = text(Page(report(studied)))
     found = json.loads((studied / "deep" / "st" / "ensemble.json").read_text())
     seen = found["arms"]["net"]["measures"]
@@ -227,6 +241,26 @@ def test_ours_stands_in_the_papers_tables_with_its_scale(studied: Path) -> None:
     single = 100 * sum(seen["top1"]) / 2
     assert f"1 CNN 40.7 % 18.2 % – 40.66 % 18.21 % ours, mean over seeds: top-1 {single:.1f} %" in words
     assert words.count("A small-scale result, not ImageNet.") >= 7
+    assert "Ours, of other data" not in words
+    assert "Ours, of other data" not in (studied / "report.md").read_text()
+
+
+def test_ours_of_other_classes_stands_in_a_table_of_its_own_that_cannot_be_compared(studied: Path) -> None:
+    words, markdown = text(Page(report(studied))), (studied / "report.md").read_text()
+    papers = words[words.index("Tables 1 and 2") : words.index("Ours, of other data")]
+    assert " ours," not in papers
+    assert papers.count("Ours is missing") == 2
+    found = json.loads((studied / "deep" / "st" / "ensemble.json").read_text())
+    seen = found["arms"]["net"]["measures"]
+    own = below_the_tables(words)
+    assert "it cannot be compared with the paper's numbers" in own
+    assert f"ours, 2 nets averaged 5 CNNs {100 * seen['ensemble_top1'][0]:.1f} %" in own
+    assert f"ours, mean over seeds 1 CNN {100 * sum(seen['top1']) / 2:.1f} %" in own
+    assert own.count("30 pictures of 3 classes") == 4
+    papers, own = markdown.split("## Ours, of other data")
+    assert not any(line.startswith("| ours") for line in papers.splitlines())
+    assert "| ours, 2 nets averaged | 5 CNNs |" in own
+    assert "it cannot be compared with the paper's numbers" in own
 
 
 def test_the_papers_tables_have_every_row_in_its_order(studied: Path) -> None:
@@ -240,6 +274,7 @@ def test_the_papers_tables_have_every_row_in_its_order(studied: Path) -> None:
 
 
 def test_the_rows_of_a_table_2_study_stand_beneath_their_models(studied: Path) -> None:
+    of_a_thousand_classes(studied)
     folder = studied / "deep" / "st"
     found = json.loads((folder / "ensemble.json").read_text())
     seven = {"model": "7 CNNs*", "nets": {"CNN": 5, "CNN*": 2}, "top1": 0.25, "top5": 0.125}
@@ -254,15 +289,36 @@ def test_the_rows_of_a_table_2_study_stand_beneath_their_models(studied: Path) -
         report(studied)
 
 
-def test_finished_runs_alone_stand_in_the_tables_and_unfinished_ones_do_not(out: Path) -> None:
+def test_finished_runs_stand_among_ours_and_unfinished_ones_do_not(out: Path) -> None:
     shutil.copytree(out / "mine", out / "stopped")
     log = out / "stopped" / "log.jsonl"
     log.write_text("".join(f"{line}\n" for line in log.read_text().splitlines() if '"final"' not in line))
     words = text(Page(report(out)))
-    assert words.count("ours, recipe") == 2  # in table 1, and in table 2
+    assert below_the_tables(words).count("ours, recipe") == words.count("ours, recipe") == 1
     assert "30 pictures of 3 classes, views of 56 pixels, 3 epochs. A small-scale result, not ImageNet." in words
-    assert words.count("Run mine.") == 2
+    assert words.count("Run mine.") == 1
     assert words.count("Not finished: there is no final evaluation.") == 1
+    of_a_thousand_classes(out)
+    words = text(Page(report(out)))
+    assert words.count("ours, recipe") == words.count("Run mine.") == 2  # in table 1, and in table 2
+    assert "Ours, of other data" not in words
+
+
+def test_of_many_runs_the_best_three_of_each_kind_are_shown(out: Path) -> None:
+    """A run of few classes, whose errors are small, takes no place from one of a thousand."""
+    for i in range(4):
+        for kind in ("few", "thousand"):
+            folder = shutil.copytree(out / "mine", out / f"{kind}-{i}")
+            lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+            lines[-1]["top1"] = (0.1 if kind == "few" else 0.6) + i / 100
+            (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shutil.rmtree(out / "mine")
+    for i in range(4):
+        of_a_thousand_classes(out / f"thousand-{i}")
+    papers, own = tables([], sorted(out.iterdir()))
+    shown = [[row["scale"].split()[-1] for row in table["rows"] if row["ours"]] for table in papers]
+    assert shown == [["thousand-0.", "thousand-1.", "thousand-2."]] * 2
+    assert [row["scale"].split()[-1] for row in own] == ["few-0.", "few-1.", "few-2."]
 
 
 def test_a_verdict_has_a_shape_beside_its_word(studied: Path) -> None:
@@ -317,4 +373,4 @@ def test_a_study_that_has_not_begun_is_reported(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text('{"store": "/made/up", "store_digest": "0"}')
     words = text(Page(report(tmp_path)))
     assert "No run has begun." in words
-    assert "Ours is missing: no study and no finished run here" in words
+    assert "Ours is missing: no study and no finished run of 1000 classes here" in words

@@ -17,6 +17,7 @@ from alexnet.core.text import escape_control
 from alexnet.figures import catalogue, relu_tanh
 from alexnet.figures.style import rendered, save
 from alexnet.reporting import results
+from alexnet.reporting.tables import tables
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
 from alexnet.version import __version__
@@ -25,7 +26,7 @@ TIGHT: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
 DOTS = 110  # an inch: sharp on the page, and half the bytes of a slide's
 
 
-def report(out: Path) -> Path:
+def report(out: str | Path) -> Path:
     """Write OUT/report.html, one self-contained page about the studies and runs at OUT and below.
 
     OUT/report.md says the same without the runs' figures, and OUT/figure-1.png and .svg stand beside it where a study
@@ -41,6 +42,7 @@ def report(out: Path) -> Path:
     Raises:
         InputError: There is neither a run nor a study, or their JSON cannot be read.
     """
+    out = Path(out)
     studies = results.studies(out)
     theirs = {run for study in studies for run in study.runs}
     runs = sorted(path.parent for path in out.rglob("recipe.json") if (path.parent / "log.jsonl").is_file())
@@ -50,11 +52,13 @@ def report(out: Path) -> Path:
         )
     alone = [run for run in runs if run not in theirs]
     titles = [out.resolve().name if run == out else run.relative_to(out).as_posix() for run in alone]
+    papers, others = tables(studies, alone)
     said = {
         "runs": list(map(_section, alone, titles)),
         "claims": results.decided(studies),
         "undecided": results.undecided(studies) if studies else [],
-        "tables": results.tables(studies, alone),
+        "tables": papers,
+        "others": others,
         "figures_1": _figures_1(studies, out),
         "studies": [{"title": s.title, "store": s.record.get("store"), "runs": s.listing()} for s in studies],
         "version": __version__,

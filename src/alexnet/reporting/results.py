@@ -1,4 +1,4 @@
-"""What studies found, in words for a report: every claim of the paper beside ours, and tables 1 and 2."""
+"""What studies found, in words for a report: every claim of the paper beside ours, and ours for tables 1 and 2."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,17 +7,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
-from alexnet.reporting.paper_tables import TABLES, PaperRow
+from alexnet.reporting.paper_tables import PaperRow
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
 from alexnet.studies import claims
 from alexnet.studies.claim import MEASURES, Claim
 
 MARKS = {"holds": "●", "does not hold": "✕", "not shown": "○", "not decided": "–"}  # told apart without colour
+CLASSES = 1000  # of ILSVRC, which tables 1 and 2 are about
 UNLIKE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)  # of JSON of other shape
-BEST = 3  # runs outside studies that a table shows
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,15 @@ class StudyResults:
 
     def scale(self, found: Mapping[str, Any]) -> str:
         """How large the experiment was, in sentences."""
+        drawn = " The pictures are drawn by program." if found["store"]["kind"] == "builtin" else ""
+        small = "" if imagenet(self.environment(found)) else " A small-scale result, not ImageNet."
+        return f"{found['scale']}.{drawn}{small}"
+
+    def environment(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Read what the first of its runs recorded of its store; empty where none did."""
         names = [run for arm in found["arms"].values() for run in arm["runs"]]
         files = [self.path / name / "environment.json" for name in names]
-        known: Mapping[str, Any] = next((read_json(file) for file in files if file.is_file()), {})
-        drawn = " The pictures are drawn by program." if found["store"]["kind"] == "builtin" else ""
-        return f"{found['scale']}.{drawn}" + ("" if imagenet(known) else " A small-scale result, not ImageNet.")
+        return next((read_json(file) for file in files if file.is_file()), {})
 
     def ours(self, name: str, measures: Sequence[str]) -> list[str]:
         """Means over seeds of a one-armed study's errors; nothing where it has not measured them."""
@@ -102,10 +105,7 @@ class StudyResults:
         """Rows beneath `model` from table-2.json; raises InputError where that is not a study's."""
         try:
             rows = [row for row in self.table_2.get("rows", ()) if row["model"] == model]
-            return [
-                line(_of_nets(row), [percent(row["top1"]), percent(row["top5"])], self.scale_of_seeds(self.table_2))
-                for row in rows
-            ]
+            return [self._line(_of_nets(r), [percent(r["top1"]), percent(r["top5"])], self.table_2) for r in rows]
         except UNLIKE as error:
             raise unlike(self.path / "table-2.json", error) from None
 
@@ -117,7 +117,10 @@ class StudyResults:
             return []
         seeds = self.results[row.study]["seeds"]
         of = f"{seeds} nets averaged" if "CNNs" in row.model else "mean over seeds"
-        return [line(f"ours, {of}", errors, self.scale_of_seeds(self.results[row.study]))]
+        return [self._line(f"ours, {of}", errors, self.results[row.study])]
+
+    def _line(self, model: str, errors: Sequence[str], found: Mapping[str, Any]) -> dict[str, Any]:
+        return line(model, errors, self.scale_of_seeds(found), comparable(self.environment(found)))
 
     def scale_of_seeds(self, found: Mapping[str, Any]) -> str:
         """The scale, and over how many seeds."""
@@ -165,34 +168,9 @@ def undecided(found: Sequence[StudyResults]) -> list[dict[str, str]]:
     ]
 
 
-def tables(found: Sequence[StudyResults], alone: Sequence[Path] = ()) -> list[dict[str, Any]]:
-    """Tables 1 and 2 of the paper; ours, of studies and of finished runs outside them, beneath the row it is like."""
-    singles = best(alone)
-    made = []
-    for table in TABLES:
-        rows = []
-        for row in table.rows:
-            rows.append({"model": row.model, "paper": row.paper, "log": row.log, "ours": False})
-            rows += [ours for study in found for ours in study.beneath(row)]
-            rows += singles if row.runs else []
-        made.append({"title": table.title, "words": table.words, "heads": table.heads, "rows": rows})
-    return made
-
-
-def best(runs: Iterable[Path]) -> list[dict[str, Any]]:
-    """A row for each of the BEST finished runs with the lowest top-1 error."""
-    ended = []
-    for run in runs:
-        log = runlog.read(run)
-        final = next((entry for entry in reversed(log) if entry["kind"] == "final"), None)
-        if final and isinstance(final.get("top1"), float):
-            ended.append((final["top1"], str(run), run, final))
-    return [_single(run, final) for *_, run, final in sorted(ended, key=lambda e: e[:2])[:BEST]]
-
-
-def line(model: str, errors: Sequence[str], scale: str) -> dict[str, Any]:
-    """Ours, a row of a table."""
-    return {"model": model, "errors": list(errors), "scale": scale, "ours": True}
+def line(model: str, errors: Sequence[str], scale: str, comparable: bool) -> dict[str, Any]:
+    """Make a row of a table with our errors; `comparable` says whether it may stand beneath the paper's numbers."""
+    return {"model": model, "errors": list(errors), "scale": scale, "ours": True, "comparable": comparable}
 
 
 def percent(error: float) -> str:
@@ -200,9 +178,14 @@ def percent(error: float) -> str:
     return f"{100 * error:.1f} %"
 
 
+def comparable(environment: Mapping[str, Any]) -> bool:
+    """Whether a run saw as many classes as the paper's: an error among fewer is another quantity."""
+    return environment.get("classes") == CLASSES
+
+
 def imagenet(environment: Mapping[str, Any]) -> bool:
     """Whether a run saw all of ILSVRC."""
-    return bool(environment.get("classes") == 1000 and environment["images"].get("train", 0) > 1_000_000)
+    return bool(comparable(environment) and environment["images"].get("train", 0) > 1_000_000)
 
 
 def duration(count: float) -> str:
@@ -210,20 +193,6 @@ def duration(count: float) -> str:
     whole = round(count)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
-
-
-def _single(run: Path, final: Mapping[str, Any]) -> dict[str, Any]:
-    """A finished run outside studies, as a row."""
-    record = read_json(run / "recipe.json")
-    recipe, file = record["recipe"], run / "environment.json"
-    known: Mapping[str, Any] = read_json(file) if file.is_file() else {}
-    data = f"{known['images'].get('train', 0):,} pictures of {known['classes']:,} classes, " if known else ""
-    drawn = " The pictures are drawn by program." if known.get("store_kind") == "builtin" else ""
-    small = "" if imagenet(known) else " A small-scale result, not ImageNet."
-    epochs = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
-    scale = f"{data}views of {Recipe.of(recipe).net.image_size} pixels, {epochs}.{drawn}{small} Seed: {recipe['seed']}."
-    errors = [percent(final["top1"]), percent(final["top5"])]
-    return line(f"ours, recipe {record['name']}", errors, f"{scale} Run {run.name}.")
 
 
 def _of_nets(row: Mapping[str, Any]) -> str:
