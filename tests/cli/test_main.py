@@ -22,6 +22,7 @@ from alexnet.runs import checkpoint
 VERBS = [
     "bench",
     "demo",
+    "doctor",
     "evaluate",
     "features",
     "figures",

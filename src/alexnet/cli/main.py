@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Parameter
 
-from alexnet.cli import bench, choices, data, infer, model, studies, train
+from alexnet.cli import bench, choices, data, doctor, infer, model, studies, train
 from alexnet.cli.console import complain
 from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import launch, rank_that_speaks
@@ -41,6 +41,7 @@ VERBS = (
     model.recipe,
     bench.bench,
     bench.plan,
+    doctor.doctor,
 )
 for verb in VERBS:
     app.command(verb)
