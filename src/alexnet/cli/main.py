@@ -6,10 +6,11 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
 
-from alexnet.cli import bench, choices, data, doctor, infer, model, studies, train
+from alexnet.cli import bench, choices, completion, data, doctor, infer, model, studies, train
 from alexnet.cli.console import complain
 from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import launch, rank_that_speaks
@@ -45,6 +46,24 @@ VERBS = (
 )
 for verb in VERBS:
     app.command(verb)
+
+
+@app.command(name="--install-completion")
+def install_completion(*, shell: completion.Shell | None = None, output: Path | None = None) -> None:
+    """Have your shell complete the verbs, their options and choices.
+
+    Example: alexnet --install-completion --shell bash
+
+    Parameters
+    ----------
+    shell
+        The shell that this is started from unless given.
+    output
+        Write the script to this file and change nothing else; else it goes where the shell looks for it, and the
+        shell's startup file loads it.
+    """
+    for line in completion.install(app, shell, output):
+        print(line)
 
 
 def open_streams() -> None:
