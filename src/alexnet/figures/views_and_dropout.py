@@ -102,6 +102,7 @@ def chances(
         drops.axvline(100 * whole, color=TRUE, linewidth=2.4, label=f"all units, as in testing: {100 * whole:.0f} %")
         drops.set_title(f"{len(masks)} dropout masks (4.2)", fontsize=TEXT, color=INK, loc="left")
         drops.set_ylabel("masks", fontsize=TEXT)
+        drops.yaxis.get_major_locator().set_params(integer=True)
         panels.append(drops)
     for axes in panels:
         axes.set(xlim=(0, 100))

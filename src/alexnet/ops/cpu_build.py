@@ -1,6 +1,6 @@
 """cpu.cpp, compiled once on this machine by its own C++ compiler and kept in the user's cache.
 
-Nothing needs it: where there is no compiler the plain forms serve. ALEXNET_NATIVE=off switches it off; any other value
+Nothing needs it: where there is no compiler, reference.py computes. ALEXNET_NATIVE=off switches it off; any other value
 is an architecture for the compiler's -march ("x86-64-v3" has no AVX-512) instead of this machine's own. CXX names the
 compiler.
 """

@@ -131,11 +131,12 @@ def _precision() -> str:
     return f"{compute.precision} on {compute.device}"
 
 
-def _memory() -> dict[str, int]:
-    """Bytes of the machine, and what can still be taken of them here."""
+def _memory() -> dict[str, int | None]:
+    """Bytes of the machine, and what can still be taken of them here; None where the system does not say."""
     from alexnet.data.cache import available
 
-    return {"all": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "available": available()}
+    pages = getattr(os, "sysconf", None)  # Windows has none
+    return {"all": pages("SC_PHYS_PAGES") * pages("SC_PAGE_SIZE") if pages else None, "available": available()}
 
 
 def _free_disk() -> dict[str, int]:
