@@ -52,9 +52,10 @@ def report(out: str | Path) -> Path:
         )
     alone = [run for run in runs if run not in theirs]
     titles = [out.resolve().name if run == out else run.relative_to(out).as_posix() for run in alone]
+    sections = list(map(_section, alone, titles))  # first: it says which file is not a run's
     papers, others = tables(studies, alone)
     said = {
-        "runs": list(map(_section, alone, titles)),
+        "runs": sections,
         "claims": results.decided(studies),
         "undecided": results.undecided(studies) if studies else [],
         "tables": papers,
