@@ -214,7 +214,7 @@ def test_the_digest_changes_with_any_field(name: str) -> None:
     assert len(digests) == len(paths) + 1
 
 
-def test_but_reaches_the_fields_inside_a_field_and_leaves_the_rest() -> None:
+def test_replace_reaches_the_fields_inside_a_field_and_leaves_the_rest() -> None:
     changed = PAPER.replace(net={"lrn": {"n": 3}}, epochs=10)
     assert isinstance(changed.net, Net)
     assert isinstance(PAPER.net, Net)

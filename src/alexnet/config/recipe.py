@@ -294,7 +294,7 @@ class Plateau:
 
     factor: float = note(10.0, "5: by ten")
     drops: int = note(3, "5: three times before the end")
-    patience: int = note(5, "epochs of `of` without a better error; 2012 judged by eye")
+    patience: int = note(5, "epochs, of of_epochs, without a better error; 2012 judged by eye")
     of_epochs: int = note(90, "5: roughly 90 cycles; patience shrinks with the epochs asked for", before="of")
 
     def __post_init__(self) -> None:
@@ -305,12 +305,12 @@ class Plateau:
 
 @dataclass(frozen=True)
 class Steps:
-    """Divide the rates at given epochs of `of`; a run of other length meets them at the same fractions."""
+    """Divide the rates at given epochs, counted in `of_epochs`; a run of other length meets them at the same fractions."""
 
     milestones: tuple[float, ...] = note((), "epochs at which the weights' rate is divided", before="at")
-    factor: float = note(10.0, "by this")
+    factor: float = note(10.0, "the weights' rate is divided by this at each")
     bias_milestones: tuple[float, ...] = note((), "the same for the biases' rate", before="bias_at")
-    bias_factor: float = note(10.0, "by this")
+    bias_factor: float = note(10.0, "the biases' rate is divided by this at each")
     of_epochs: int = note(90, "epochs that the numbers of this schedule refer to", before="of")
     warmup_epochs: float = note(
         0.0, "not the paper's: epochs of even growth from a tenth of the rates; 0: none", later=True, before="warm"
@@ -330,10 +330,10 @@ class Steps:
 
 @dataclass(frozen=True)
 class Late:
-    """What the 2012 runs switched late in training, in epochs of the schedule's `of`; None is never."""
+    """What the 2012 runs switched late in training, in epochs of the schedule's `of_epochs`; None is never."""
 
     colour_off: float | None = note(None, "2012 log: colour noise off")
-    conv1_slow: float | None = note(None, "2012 log: conv1's rate set to conv1_rate")
+    conv1_slow: float | None = note(None, "2012 log: conv1's rate set to conv1_lr")
     conv1_lr: float = note(1e-5, "2012 log", before="conv1_rate")
     conv1_frozen: float | None = note(None, "2012 log: conv1's rate set to 0")
 

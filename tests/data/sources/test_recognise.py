@@ -43,7 +43,7 @@ def read(files: Listing, work: Path) -> Source:
         Picture(f"{n}", classes.index(name), Slice(pixels.path, pixels.offset + n * SIDE**2, SIDE**2))
         for n, name in enumerate(names)
     ]
-    return Source("grey", tuple(map(Class, classes)), {"train": pictures}, open_grey, side=SIDE, own_val=False)
+    return Source("grey", tuple(map(Class, classes)), {"train": pictures}, open_grey, side=SIDE)
 
 
 def open_grey(place: FilePart) -> tuple[Image.Image, list[str]]:

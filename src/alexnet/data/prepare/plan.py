@@ -54,10 +54,10 @@ def plan(
 
     Raises InputError for a val fraction where the source has its own val split.
     """
-    if source.own_val and val_fraction is not None:
+    if "val" in source.splits and val_fraction is not None:
         raise InputError(f"val fraction {val_fraction} is not for a source with its own val split; leave it out")
     splits = source.splits
-    if not source.own_val:
+    if "val" not in splits:
         usual = 0.0 if "test" in splits else VAL_FRACTION  # pictures to watch training on are there
         fraction = usual if val_fraction is None else val_fraction
         if fraction > 0:

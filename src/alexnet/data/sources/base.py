@@ -29,8 +29,8 @@ class Source:
     `kind` is its name in the store: lower case, with dashes. `splits` has "train", and "val" and "test" where the
     source has them. `open` is a function at the top of a module, so that it travels to other processes: it takes a
     place, and returns the RGB image and a word on each thing that was done to it. `side` (pixels) and `format` are
-    used unless the user gives others. `ignored` counts the files that belong to no split or class. Where `own_val` is
-    False, a part of the training pictures is held out. `left_out` counts what was not listed, by reason.
+    used unless the user gives others. Without "val" a part of the training pictures is held out. `ignored` counts the
+    files that belong to no split or class, `left_out` what was not listed, by reason.
     """
 
     kind: str
@@ -40,7 +40,6 @@ class Source:
     side: int = 256
     format: Format = "raw"
     ignored: int = 0
-    own_val: bool = True
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -95,7 +95,6 @@ def read(files: Listing, work: Path) -> Source:
         splits,
         open_upright,
         ignored=len(files.places) - sum(map(len, splits.values())),
-        own_val="val" in splits,
     )
 
 
