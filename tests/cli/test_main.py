@@ -86,6 +86,13 @@ def test_summary_prints_the_papers_counts_and_the_slip(capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out)["total"]["weights"] == 59_798_312
 
 
+def test_plan_keeps_the_keys_that_its_json_had(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("plan", "paper", "--replicas", "2", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = [*found["plans"], *found["stops"]]
+    assert {row["way"] for row in rows} == {row["strategy"] for row in rows} == {"data", "towers", "hybrid"}
+
+
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_recipe_prints_every_field_with_its_section(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("recipe", name) == 0

@@ -121,7 +121,10 @@ def plan(
     if json_:
         given = {"recipe": recipe, "epochs": value.epochs, "pictures": pictures, "precision": precision}
         given |= {"device": device.name, "origin": device.origin, "network": asdict(link), "error": estimate.ERROR}
-        show_json(given | asdict(found))
+        plain = asdict(found)
+        for row in (*plain["plans"], *plain["stops"]):
+            row["way"] = row["strategy"]  # as JSON had it before 0.2.0
+        show_json(given | plain)
     else:
         show_plan(f"{recipe}, batch {found.plans[0].batch:,}, {device.name}, {network}, {precision}", found)
 

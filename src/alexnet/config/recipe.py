@@ -305,7 +305,7 @@ class Plateau:
 
 @dataclass(frozen=True)
 class Steps:
-    """Divide the rates at given epochs, counted in `of_epochs`; a run of other length meets them at the same fractions."""
+    """Divide the rates at given epochs of `of_epochs`; a run of other length meets them at the same fractions."""
 
     milestones: tuple[float, ...] = note((), "epochs at which the weights' rate is divided", before="at")
     factor: float = note(10.0, "the weights' rate is divided by this at each")
