@@ -89,7 +89,7 @@ def test_summary_prints_the_papers_counts_and_the_slip(capsys: pytest.CaptureFix
 def test_plan_keeps_the_keys_that_its_json_had(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("plan", "paper", "--replicas", "2", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    rows = [*found["plans"], *found["stops"]]
+    rows = [*found["plans"], *found["stops"], *(stop["fastest"] for stop in found["stops"])]
     assert {row["way"] for row in rows} == {row["strategy"] for row in rows} == {"data", "towers", "hybrid"}
 
 

@@ -122,7 +122,8 @@ def plan(
         given = {"recipe": recipe, "epochs": value.epochs, "pictures": pictures, "precision": precision}
         given |= {"device": device.name, "origin": device.origin, "network": asdict(link), "error": estimate.ERROR}
         plain = asdict(found)
-        for row in (*plain["plans"], *plain["stops"]):
+        fastest = [stop["fastest"] for stop in plain["stops"] if stop["fastest"]]
+        for row in (*plain["plans"], *plain["stops"], *fastest):
             row["way"] = row["strategy"]  # as JSON had it before 0.2.0
         show_json(given | plain)
     else:
