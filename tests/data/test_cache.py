@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from alexnet.core.errors import InputError
-from alexnet.data.cache import Pictures, chosen
+from alexnet.data.cache import CachedPictures, choose_cache
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.split import Split
 from alexnet.data.store import Store
@@ -48,7 +48,7 @@ class Counted(Split):
 
 @pytest.mark.parametrize("cache", ["none", "ram", "device", "auto"])
 def test_pictures_are_the_same_wherever_they_are_kept(split: Split, cache: str) -> None:
-    kept, expected = Pictures(split, CPU, cache), split.read(np.arange(len(split)))
+    kept, expected = CachedPictures(split, CPU, cache), split.read(np.arange(len(split)))
     random = np.random.default_rng(0)
     for ids in (*(random.permutation(len(split))[:5] for _ in range(6)), np.array([3, 3, 0]), np.array([], int)):
         taken = kept.take(ids)
@@ -58,7 +58,7 @@ def test_pictures_are_the_same_wherever_they_are_kept(split: Split, cache: str) 
 
 
 def test_a_taken_picture_may_be_written_to(split: Split) -> None:
-    kept = Pictures(split, CPU, "ram")
+    kept = CachedPictures(split, CPU, "ram")
     before = kept.take(np.array([1])).clone()
     kept.take(np.array([1])).zero_()
     assert torch.equal(kept.take(np.array([1])), before)
@@ -66,7 +66,7 @@ def test_a_taken_picture_may_be_written_to(split: Split) -> None:
 
 def test_in_memory_each_picture_is_read_once_and_only_when_it_is_asked_for() -> None:
     counted = Counted(50)
-    kept = Pictures(counted, CPU, "ram")
+    kept = CachedPictures(counted, CPU, "ram")
     assert not counted.reads.any()
     kept.take(np.array([3, 4]))
     kept.take(np.array([4, 5]))
@@ -75,7 +75,7 @@ def test_in_memory_each_picture_is_read_once_and_only_when_it_is_asked_for() -> 
 
 def test_no_thread_sees_half_a_picture() -> None:
     counted = Counted(200, side=64)
-    kept = Pictures(counted, CPU, "ram")
+    kept = CachedPictures(counted, CPU, "ram")
 
     def wrong(seed: int) -> int:
         ids = np.random.default_rng(seed).integers(0, 200, 20)
@@ -91,7 +91,7 @@ def test_a_damaged_picture_is_refused_each_time(split: Split, cache: str, tmp_pa
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    kept = Pictures(Store(tmp_path / "store")["train"], CPU, cache)
+    kept = CachedPictures(Store(tmp_path / "store")["train"], CPU, cache)
     for _ in range(2):
         with pytest.raises(InputError, match=r"00000\.bin.*at picture"):
             kept.take(np.arange(len(split)))
@@ -103,28 +103,28 @@ def test_a_damaged_picture_is_refused_each_time(split: Split, cache: str, tmp_pa
      ("none", "jpeg", "none")],
 )  # fmt: skip
 def test_on_a_cpu_decoded_jpegs_are_kept_and_raw_pictures_are_not(cache: str, form: str, kept: str) -> None:
-    assert chosen(Counted(50, form), CPU, cache) == kept
+    assert choose_cache(Counted(50, form), CPU, cache) == kept
 
 
 def test_pictures_larger_than_the_memory_are_read_from_the_store_or_refused_in_one_line() -> None:
     huge = Counted(10**9, "jpeg", side=256)
-    assert chosen(huge, CPU, "auto") == "none"
+    assert choose_cache(huge, CPU, "auto") == "none"
     for cache in ("ram", "device"):
         with pytest.raises(InputError, match=rf"--cache {cache}: .* 196608\.0 GB.*take auto or none$") as caught:
-            Pictures(huge, CPU, cache)
+            CachedPictures(huge, CPU, cache)
         assert len(str(caught.value).splitlines()) == 1
 
 
 def test_another_word_is_refused_with_those_there_are() -> None:
     with pytest.raises(InputError, match="--cache disk; it must be auto, device, ram, none"):
-        Pictures(Counted(5), CPU, "disk")
+        CachedPictures(Counted(5), CPU, "disk")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("cache", ["none", "ram", "device", "auto"])
 def test_pictures_on_a_gpu_are_those_of_the_store(split: Split, cache: str) -> None:
-    kept = Pictures(split, torch.device("cuda"), cache)
+    kept = CachedPictures(split, torch.device("cuda"), cache)
     assert kept.kept == ("device" if cache == "auto" else cache)
     expected, random = split.read(np.arange(len(split))), np.random.default_rng(0)
     for _ in range(6):
@@ -139,5 +139,5 @@ def test_a_system_that_says_nothing_of_its_memory_keeps_pictures_there_only_when
     form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("alexnet.data.cache.available", lambda: None)
-    assert chosen(Counted(10, form), CPU, "auto") == "none"
-    assert chosen(Counted(10, form), CPU, "ram") == "ram"
+    assert choose_cache(Counted(10, form), CPU, "auto") == "none"
+    assert choose_cache(Counted(10, form), CPU, "ram") == "ram"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.data.cache import Pictures
+from alexnet.data.cache import CachedPictures
 from alexnet.data.loader import Batch, batches_in_order, steps, training_batches
 from alexnet.data.split import Split
 
@@ -40,7 +40,7 @@ class Tiny(Split):
 
 def batches(n: int = 23, batch: int = 5, cache: str = "none", **settings: Any) -> list[Batch]:
     given: dict[str, Any] = {"epochs": 3, "seed": 0, "reshuffle": True, "first_step": 0, "device": CPU, "workers": 2}
-    return list(training_batches(Pictures(Tiny(n), CPU, cache), batch, **given | settings))
+    return list(training_batches(CachedPictures(Tiny(n), CPU, cache), batch, **given | settings))
 
 
 def ids(found: list[Batch]) -> list[list[int]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from alexnet.core.errors import InputError
-from alexnet.data.prepare.plan import plan
+from alexnet.data.prepare.plan import plan_shards
 from alexnet.data.sources.class_folders import NOTES, PICTURES, SPLITS
 from alexnet.data.sources.clutter import CLUTTER
 from alexnet.data.sources.recognise import read_source
@@ -67,7 +67,7 @@ def misread(source: Path) -> list[str]:
         there = {path.name for path in source.rglob("*")} | {str(source), "the source"}
         quoted = any(name in words or ascii(name).strip("'") in words for name in there)
         return [] if quoted and len(words.splitlines()) == 1 else [f"refused without a name: {words}"]
-    work = plan(found, side=32, format=None, val_fraction=None, seed=0)
+    work = plan_shards(found, side=32, format=None, val_fraction=None, seed=0)
     wrong = []
     folders = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_dir()}
     visible = {f for f in folders if not any(p.startswith(".") or p.lower() in CLUTTER for p in f.split("/"))}

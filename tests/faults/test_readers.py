@@ -17,7 +17,7 @@ from tests.trained import Whole, step, training, weights
 
 from alexnet.core.errors import WorkFailed
 from alexnet.data import loader
-from alexnet.data.cache import Pictures
+from alexnet.data.cache import CachedPictures
 from alexnet.data.loader import batches_in_order
 from alexnet.data.split import Split
 from alexnet.data.store import Store
@@ -75,7 +75,9 @@ class Stuck(Split):
 def test_a_reader_that_is_stuck_is_given_up_in_time(store: Path, monkeypatch: pytest.MonkeyPatch, count: Count) -> None:
     monkeypatch.setattr(loader, "STALLED", 0.2)
     split, begun = Stuck(Store(store)), time.monotonic()
-    batches = batches_in_order(Pictures(split, torch.device("cpu"), "none"), 4, device=torch.device("cpu"), workers=2)
+    batches = batches_in_order(
+        CachedPictures(split, torch.device("cpu"), "none"), 4, device=torch.device("cpu"), workers=2
+    )
     with pytest.raises(WorkFailed, match=r"no picture has come for 0\.2 s: see whether the store's disk answers") as e:
         next(batches)
     assert e.value.stuck

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from alexnet.config.overrides import describe
+from alexnet.config.overrides import describe_fields
 from alexnet.config.recipe import Late, MlpNet, Net, Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
@@ -39,7 +39,7 @@ MAY_DIFFER = {
 
 
 def differing(a: Recipe, b: Recipe) -> set[str]:
-    one, two = ({n: v for n, v, _ in describe(r)} for r in (a, b))
+    one, two = ({n: v for n, v, _ in describe_fields(r)} for r in (a, b))
     return {n for n in one.keys() | two.keys() if one.get(n) != two.get(n)}
 
 

@@ -8,9 +8,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from alexnet.cli.choices import BENCHES_IN_WORDS, BenchName
-from alexnet.cli.console import percent, show_json, table
+from alexnet.cli.console import show_json, table
 from alexnet.cli.options import Device, Json, Positive, Precision, Rate, Settings, chosen, number
 from alexnet.core.errors import InputError
+from alexnet.core.text import percent
 
 
 def bench(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from alexnet.core.launch import rank_that_speaks
-from alexnet.core.text import escape_control
+from alexnet.core.text import escape_control, percent
 
 LONGEST = 2000  # characters of a complaint
 
@@ -86,11 +86,6 @@ def show_json(value: Any) -> None:
     except UnicodeEncodeError:
         text = json.dumps(value, indent=1, default=str)
     print("\n".join(map(escape_control, text.split("\n"))))
-
-
-def percent(rate: float) -> str:
-    """A rate 0 to 1 in per cent."""
-    return f"{100 * rate:.1f} %"
 
 
 def complain_of(failures: Iterable[tuple[str, str]]) -> int:

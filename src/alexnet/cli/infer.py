@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from alexnet.cli.console import bar, complain_of, percent, show_evaluation, show_json, table
+from alexnet.cli.console import bar, complain_of, show_evaluation, show_json, table
 from alexnet.cli.options import Device, Json, Precision, Top, Workers
 from alexnet.core.errors import InputError
+from alexnet.core.text import percent
 
 
 def evaluate(

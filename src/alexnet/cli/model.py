@@ -45,10 +45,10 @@ def recipe(name: str = "source", /, *, set_: Settings = (), json_: Json = False)
     name
         {recipes}, or a JSON file.
     """
-    from alexnet.config.overrides import describe
+    from alexnet.config.overrides import describe_fields
 
     value = chosen(name, set_)
     if json_:
         show_json({"name": name, "digest": value.digest, "recipe": value.plain()})
     else:
-        table(f"{name} {value.digest}", ["field", "value", "section: words"], [list(r) for r in describe(value)])
+        table(f"{name} {value.digest}", ["field", "value", "section: words"], [list(r) for r in describe_fields(value)])

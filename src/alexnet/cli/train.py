@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from alexnet.cli.console import percent, show_evaluation, show_json
+from alexnet.cli.console import show_evaluation, show_json
 from alexnet.cli.options import Json, Layers, Settings, Whole, chosen, on_command_line, strategy_of
 from alexnet.core.errors import InputError
+from alexnet.core.text import percent
 from alexnet.training.options import TrainOptions
 
 

@@ -57,7 +57,7 @@ def apply_changes(value: Any, changes: Mapping[str, Any], place: str) -> Any:
     return dataclasses.replace(value, **new)
 
 
-def describe(value: Any) -> Iterator[tuple[str, str, str]]:
+def describe_fields(value: Any) -> Iterator[tuple[str, str, str]]:
     """Every value as (name, value, section or reason), in order."""
 
     def walk(value: Any, place: str) -> Iterator[tuple[str, str, str]]:
@@ -131,7 +131,7 @@ def from_plain(value: Any, hint: Any, place: str) -> Any:
     raise InputError(f"recipe {place or 'file'} is {show(value)}; it must be {_words(options)}")
 
 
-def parse_json(text: str) -> Any:
+def parse_setting(text: str) -> Any:
     """The JSON value `text`; raises ValueError for anything else, one name given twice, and a nesting too deep."""
     try:
         return json.loads(text, object_pairs_hook=_once)

@@ -168,7 +168,7 @@ def named(name: str | PathLike[str] | Recipe) -> Recipe:
                 data = file.read(LARGEST + 1)
             if len(data) > LARGEST:
                 raise ValueError(f"it has more than {LARGEST:,} bytes, and no recipe has")
-            plain = overrides.parse_json(data.decode("utf-8-sig"))
+            plain = overrides.parse_setting(data.decode("utf-8-sig"))
         except (OSError, ValueError) as error:
             raise InputError(
                 f"recipe file {name} cannot be read: {getattr(error, 'strerror', None) or error}"
@@ -197,7 +197,7 @@ def override(recipe: Recipe, settings: list[str]) -> Recipe:
         if not equals or not path:
             raise InputError(f"--set {shorten(setting)}: write it as name=value, for example net.lrn.n=3")
         try:
-            change: Any = overrides.parse_json(written)
+            change: Any = overrides.parse_setting(written)
         except ValueError:  # no JSON, or a number of thousands of digits
             change = written
         names = path.split(".")

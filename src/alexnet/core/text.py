@@ -24,3 +24,8 @@ def describe(value: object) -> str:
     if shape is None or dtype is None:
         return "None" if value is None else name
     return f"{str(dtype).removeprefix('torch.')} {name} ({', '.join(map(str, shape))})"
+
+
+def percent(rate: float) -> str:
+    """A rate 0 to 1 in per cent."""
+    return f"{100 * rate:.1f} %"

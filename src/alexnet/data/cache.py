@@ -19,7 +19,7 @@ CACHES = ("auto", "device", "ram", "none")
 CHUNK_BYTES = 64 << 20  # read at once, in loading a device
 
 
-class Pictures:
+class CachedPictures:
     """Keep a split's pictures for a device: `take` brings some there, and `labels` (int64) lie there.
 
     `kept` says where they are kept, of the three that `cache` may name. The pictures are the same in each.
@@ -39,7 +39,7 @@ class Pictures:
     def __init__(self, split: Split, device: torch.device, cache: str = "none") -> None:
         self.split, self.device = split, device
         self.shape = (len(split), split.side, split.side, 3)
-        self.kept = chosen(split, device, cache)
+        self.kept = choose_cache(split, device, cache)
         self.labels = torch.from_numpy(split.labels).to(device)
         if self.kept == "device":
             self.images = self._loaded()
@@ -87,7 +87,7 @@ class Pictures:
         return images
 
 
-def chosen(split: Split, device: torch.device, cache: str) -> str:
+def choose_cache(split: Split, device: torch.device, cache: str) -> str:
     """Decide where to keep a split's pictures: "device" (never a CPU), "ram" or "none"; raises as Pictures does."""
     if cache not in CACHES:
         raise InputError(f"--cache {cache}; it must be {', '.join(CACHES)}")

@@ -15,7 +15,7 @@ from alexnet.core import rng
 from alexnet.core.device import enter
 from alexnet.core.errors import WorkFailed
 from alexnet.core.launch import Share, bounds
-from alexnet.data.cache import Pictures
+from alexnet.data.cache import CachedPictures
 from alexnet.data.split import Split
 
 STALLED = 600.0  # seconds without a batch after which the readers are given up: a network disk, say, that is gone
@@ -76,7 +76,7 @@ class Batches(Iterator[Batch]):
 
 
 def training_batches(
-    split: Split | Pictures,
+    split: Split | CachedPictures,
     batch: int,
     *,
     epochs: int,
@@ -115,7 +115,7 @@ def training_batches(
 
 
 def batches_in_order(
-    split: Split | Pictures, batch: int, *, device: torch.device, workers: int, share: Share = (0, 1)
+    split: Split | CachedPictures, batch: int, *, device: torch.device, workers: int, share: Share = (0, 1)
 ) -> Batches:
     """Give every picture once, in the store's order; of `share` (i, n) every n-th batch, from number i on."""
 
@@ -127,8 +127,8 @@ def batches_in_order(
     return _read_ahead(split, plan(), device, workers)
 
 
-def _read_ahead(split: Split | Pictures, plan: Iterator[Planned], device: torch.device, workers: int) -> Batches:
-    pictures = split if isinstance(split, Pictures) else Pictures(split, device)
+def _read_ahead(split: Split | CachedPictures, plan: Iterator[Planned], device: torch.device, workers: int) -> Batches:
+    pictures = split if isinstance(split, CachedPictures) else CachedPictures(split, device)
 
     def read(step: int, epoch: int, first: int, ids: np.ndarray, position: int, total: int) -> Batch:
         numbers = pictures.send(ids)

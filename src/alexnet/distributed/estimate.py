@@ -75,7 +75,7 @@ def parts(net: AnyNet, strategy: str, replicas: int, batch: int, bytes_: int) ->
                 before=p * (p - 1) * share * inputs * e if owned and layer.name == "fc6" else joined,
                 # Towers that all hold fc8 all have the whole gradient of what goes in.
                 after=joined if split > 1 else 0,
-                across=logits(layer.maps, p, n) * e if owned and layer.name == "fc8" else 0,
+                across=logits_sent(layer.maps, p, n) * e if owned and layer.name == "fc8" else 0,
                 reduced=0 if owned else 2 * (p - 1) * towers * weights * e,
             )
         )
@@ -89,7 +89,7 @@ def refused(net: AnyNet, strategy: str, replicas: int, batch: int) -> str:
     return refusal(net, strategy, replicas)
 
 
-def logits(classes: int, replicas: int, batch: int) -> int:
+def logits_sent(classes: int, replicas: int, batch: int) -> int:
     """Numbers that travel where each replica has some classes of all pictures, and is to have all of its own."""
     pictures, own = ([end - first for first, end in bounds(n, replicas)] for n in (batch, classes))
     return sum((batch - n) * c for n, c in zip(pictures, own, strict=True))

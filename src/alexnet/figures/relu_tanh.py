@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CLAIM = "relu-tanh"  # the study's name for it
 STYLES: Mapping[str, Mapping[str, Any]] = {"relu": {"color": INK}, "tanh": {"color": SOFT, "dashes": (5, 2.5)}}
 WORDS = {"relu": "ReLU", "tanh": "tanh"}
-Errors = Mapping[str, Mapping[int, Sequence[float]]]  # by arm and seed: before training, after epoch 1, 2...
+ErrorsByArm = Mapping[str, Mapping[int, Sequence[float]]]  # by arm and seed: before training, after epoch 1, 2...
 
 TITLE = "Figure 1"
 CAPTION = "Training error by epoch: ReLU solid, tanh dashed; a thin line a seed, and a thick one for their mean."
@@ -61,7 +61,7 @@ def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
     return found
 
 
-def figure_1(errors: Errors) -> "Figure":
+def figure_1(errors: ErrorsByArm) -> "Figure":
     """Plot the training errors of `training_errors`; TITLE and CAPTION say how."""
     figure = new_figure(9, 6)
     axes = figure.subplots()
@@ -98,7 +98,7 @@ def figure_1(errors: Errors) -> "Figure":
     return figure
 
 
-def reached(errors: Errors) -> str:
+def reached(errors: ErrorsByArm) -> str:
     """The figure in words: epochs to a training error of 25 % by seed, and their mean ratio with its interval."""
     from alexnet.studies.measures import crossing
     from alexnet.studies.statistics import judge

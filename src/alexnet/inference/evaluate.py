@@ -15,7 +15,7 @@ from torch import Tensor
 from alexnet.core.device import Compute, choose_compute
 from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import write
-from alexnet.data.cache import Pictures
+from alexnet.data.cache import CachedPictures
 from alexnet.data.loader import batches_in_order, steps
 from alexnet.data.store import Split, Store, labels
 from alexnet.data.transforms import Transform
@@ -196,7 +196,7 @@ def check_views(views: int) -> None:
 def validate(
     forward: Forward,
     transform: Transform,
-    pictures: Pictures,
+    pictures: CachedPictures,
     classes: int,
     compute: Compute,
     workers: int,
@@ -211,7 +211,7 @@ def validate(
 
 
 def in_order(
-    pictures: Split | Pictures,
+    pictures: Split | CachedPictures,
     compute: Compute,
     workers: int,
     batch: int,

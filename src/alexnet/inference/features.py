@@ -19,7 +19,7 @@ from alexnet.core.files import json_bytes, write
 from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Split, Store, labels
 from alexnet.inference.evaluate import check_side
-from alexnet.inference.pictures import Given, Pictures, list_pictures, read_picture
+from alexnet.inference.pictures import Given, PicturesLike, list_pictures, read_picture
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference, title
 from alexnet.models import cifar
 from alexnet.models.alexnet import AlexNet
@@ -27,7 +27,7 @@ from alexnet.models.build import AnyModel
 from alexnet.models.mlp import Mlp
 from alexnet.runs.run import Run
 
-Source = Store | Pictures
+PictureSource = Store | PicturesLike
 Progress = Callable[[int, int], None]
 BATCH = 64  # pictures at a time
 
@@ -43,7 +43,7 @@ class Features(NamedTuple):
 
 def features(
     run_or_net: RunOrNet,
-    source: Source,
+    source: PictureSource,
     layer: str = "fc7",
     *,
     split: str | None = None,
@@ -90,7 +90,7 @@ def features(
     return Features(values, part.names, [known[label] for label in part.labels], {})
 
 
-def write_features(run: str | Path, source: Source, out: Path, layer: str = "fc7", **options: Any) -> Features:
+def write_features(run: str | Path, source: PictureSource, out: Path, layer: str = "fc7", **options: Any) -> Features:
     """Write OUT.npy, a row for each picture, and OUT.json: names, classes, and how they were made.
 
     Each file is written whole or not at all.
@@ -139,7 +139,7 @@ def write_features(run: str | Path, source: Source, out: Path, layer: str = "fc7
 def similar(
     run_or_net: RunOrNet,
     store: str | os.PathLike[str] | Store,
-    pictures: Pictures,
+    pictures: PicturesLike,
     count: int = 6,
     *,
     split: str = "train",
@@ -239,7 +239,7 @@ def last_hidden(net: AnyModel) -> str:
     return "relu7" if isinstance(net, AlexNet) else cifar.order(net.net)[-2]
 
 
-def open_store(source: Source) -> Store | None:
+def open_store(source: PictureSource) -> Store | None:
     """The store that pictures come from, or None for pictures and folders of them."""
     if isinstance(source, Store):
         return source

@@ -19,8 +19,8 @@ from alexnet.data.images.resize import square
 from alexnet.data.sources.archives import Slice, list_files, read
 from alexnet.data.sources.class_folders import first_taken
 
-Picture = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor | bytes
-Pictures = Picture | Iterable[Picture]
+PictureLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor | bytes
+PicturesLike = PictureLike | Iterable[PictureLike]
 BYTES = (bytes, bytearray, memoryview)
 TAKES = "a path, a PIL image, a file's bytes, or a uint8 array or tensor (H, W, 3)"
 
@@ -32,7 +32,7 @@ class Given(NamedTuple):
     source: Path | bytes | Image.Image | np.ndarray
 
 
-def list_pictures(pictures: Pictures) -> list[Given]:
+def list_pictures(pictures: PicturesLike) -> list[Given]:
     """List the pictures meant, each with a name: its path, or "picture N", its place in `pictures`, the first being 0.
 
     A folder stands for the files in it that preparing would look at: links are followed, and what is hidden or a

@@ -13,7 +13,7 @@ from alexnet.core.device import Compute, choose_compute
 from alexnet.core.errors import InputError
 from alexnet.distributed.mesh import Mesh, open_mesh
 from alexnet.inference.evaluate import check_views, probabilities
-from alexnet.inference.pictures import Given, Pictures, list_pictures, read_picture
+from alexnet.inference.pictures import Given, PicturesLike, list_pictures, read_picture
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference
 from alexnet.models.build import AnyModel
 from alexnet.runs.run import Run
@@ -23,7 +23,7 @@ BATCH = 16
 
 def predict(
     run_or_net: RunOrNet,
-    pictures: Pictures,
+    pictures: PicturesLike,
     *,
     top: int = 5,
     views: int = 10,

@@ -18,7 +18,7 @@ from alexnet.ops import cpu, reference
 from alexnet.ops.dispatch import best
 
 Relu = Literal["", "before", "after"]
-Form = Callable[..., Tensor]
+NormFunction = Callable[..., Tensor]
 
 
 def response_norm(x: Tensor, norm: LRN, towers: int, relu: Relu = "") -> Tensor:
@@ -58,7 +58,7 @@ def numbers(x: Tensor, norm: LRN, towers: int, relu: Relu) -> tuple[Any, ...]:
     return towers, norm.n, norm.k, norm.a, norm.beta, relu
 
 
-def forms(x: Tensor, what: str, norm: LRN | SpatialLRN) -> tuple[Form, Form]:
+def forms(x: Tensor, what: str, norm: LRN | SpatialLRN) -> tuple[NormFunction, NormFunction]:
     """The forward and backward form for x: the fastest that takes these numbers."""
     module = best(x)
     if module is cpu and (norm.beta != 0.75 or norm.n > cpu.WIDEST):
@@ -76,7 +76,7 @@ class ResponseNorm(torch.autograd.Function):
     """A form with its analytic gradient; only x is kept for it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, forward: Form, backward: Form, numbers: tuple[Any, ...]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, forward: NormFunction, backward: NormFunction, numbers: tuple[Any, ...]) -> Tensor:
         """x of any float dtype; the result has the same."""
         ctx.save_for_backward(x)
         ctx.backward, ctx.numbers = backward, numbers

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.core.errors import InputError
+from alexnet.core.text import percent
 from alexnet.reporting.paper_tables import PaperRow
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
@@ -171,11 +172,6 @@ def undecided(found: Sequence[StudyResults]) -> list[dict[str, str]]:
 def line(model: str, errors: Sequence[str], scale: str, comparable: bool) -> dict[str, Any]:
     """Make a row of a table with our errors; `comparable` says whether it may stand beneath the paper's numbers."""
     return {"model": model, "errors": list(errors), "scale": scale, "ours": True, "comparable": comparable}
-
-
-def percent(error: float) -> str:
-    """An error rate as the paper prints it."""
-    return f"{100 * error:.1f} %"
 
 
 def comparable(environment: Mapping[str, Any]) -> bool:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.config.recipe import Recipe
+from alexnet.core.text import percent
 from alexnet.reporting.paper_tables import TABLES
-from alexnet.reporting.results import StudyResults, comparable, imagenet, line, percent
+from alexnet.reporting.results import StudyResults, comparable, imagenet, line
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
 

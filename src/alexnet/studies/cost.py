@@ -14,7 +14,7 @@ from alexnet.runs import log
 from alexnet.runs.folder import is_run
 from alexnet.runs.run import Run
 from alexnet.studies import claims
-from alexnet.studies.plan import base_recipe, plan
+from alexnet.studies.plan import base_recipe, plan_claim
 
 RATE = 6e10  # multiply-adds a second of one core in training, assumed where no run tells: an AMD EPYC's, in bf16
 CIFAR_10 = (32, 50_000)  # side and training pictures, assumed where no store is named
@@ -46,12 +46,14 @@ def listing(
         row["arms"] = list(claim.arms)
         try:
             if opened:
-                made = plan(claim, opened, given, called, 1, epochs, Store(pretrain_on) if pretrain_on else None)
+                made = plan_claim(claim, opened, given, called, 1, epochs, Store(pretrain_on) if pretrain_on else None)
                 base, arms = made.base, [r[0] for r in made.arms.values()]
             else:
                 base, value = base_recipe(claim, side, given, epochs)
                 arms = list(claims.arms(claim, value).values())
-            work = sum(3.0 * seeds * r.epochs * pictures * forward(r) for r in {r.digest: r for r in arms}.values())
+            work = sum(
+                3.0 * seeds * r.epochs * pictures * forward_products(r) for r in {r.digest: r for r in arms}.values()
+            )
             minutes = work / rate / 60
             words = f"{'at most ' if claim.until else ''}about {minutes:,.0f} core-minutes"
             row |= {"recipe": base, "multiply_adds": work, "core_minutes": round(minutes, 1), "cost": words}
@@ -61,7 +63,7 @@ def listing(
     return rows
 
 
-def forward(recipe: Recipe) -> int:
+def forward_products(recipe: Recipe) -> int:
     """Multiply-adds of a forward pass for one picture."""
     return sum(layer.multiply_adds for layer in layer_table.layers_of(recipe.net))
 
@@ -73,6 +75,6 @@ def measured_rate(out: Path) -> float | None:
         speeds = [line["pictures_per_second"] for line in log.read(folder) if line["kind"] == "step"]
         if is_run(folder) and speeds:
             run = Run(folder)
-            work = 3 * forward(run.recipe) / run.environment["threads"]
+            work = 3 * forward_products(run.recipe) / run.environment["threads"]
             rates.append(statistics.median(speeds) * work)
     return statistics.median(rates) if rates else None

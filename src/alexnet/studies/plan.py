@@ -49,7 +49,7 @@ def plan_all(
     for claim in claims.claims_named(names):
         try:
             called = recipe if isinstance(recipe, str) else None
-            plans.append(plan(claim, store, given, called, seeds, epochs, more))
+            plans.append(plan_claim(claim, store, given, called, seeds, epochs, more))
         except InputError as error:
             if not every:
                 raise
@@ -59,7 +59,7 @@ def plan_all(
     return plans, left
 
 
-def plan(
+def plan_claim(
     claim: Claim,
     store: Store,
     given: Recipe | None,

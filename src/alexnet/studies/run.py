@@ -293,5 +293,7 @@ def expected(e: Expect, arms: Mapping[str, Any]) -> dict[str, Any]:
 
 def differs(plan: StudyPlan, arm: str) -> dict[str, list[str]]:
     """The recipe's fields in which an arm differs from the first one: the value there, and here."""
-    first, own = ({n: v for n, v, _ in overrides.describe(plan.arms[a][0])} for a in (next(iter(plan.arms)), arm))
+    first, own = (
+        {n: v for n, v, _ in overrides.describe_fields(plan.arms[a][0])} for a in (next(iter(plan.arms)), arm)
+    )
     return {n: [first.get(n, "none"), own.get(n, "none")] for n in overrides.differing_names(first, own)}

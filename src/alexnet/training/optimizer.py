@@ -80,7 +80,7 @@ class Momentum:
         It stays on the device, so that a graph may hold it.
         """
         names = [name for name in self.parameters if name.endswith(".weight")]
-        both = [[square(of[name]) for name in names] for of in (self.parameters, gradients)]
+        both = [[sum_of_squares(of[name]) for name in names] for of in (self.parameters, gradients)]
         w, g = self.total(torch.stack([torch.stack(squares) for squares in both]), names).sqrt()
         found = {}
         for i, name in enumerate(names):
@@ -106,7 +106,7 @@ class Momentum:
         )
 
 
-def square(x: Tensor) -> Tensor:
+def sum_of_squares(x: Tensor) -> Tensor:
     """The sum of the squares of x, in float32 or wider."""
     wide = x.dtype if x.dtype == torch.float64 else torch.float32
     # Row by row: PyTorch's norm of all of fc6 at once is off by half a percent on a CPU.

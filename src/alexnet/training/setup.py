@@ -57,7 +57,7 @@ def begin(mesh: Mesh, request: Request, compute: Compute) -> Iterator[Trainer]:
     folder, options = request.folder, request.options
     there = mesh.wait_until_equal(f"run folder {folder}", lambda: "there" if is_run(folder) else "missing") == "there"
     fit = mesh.run_on_all(lambda: fitting(request, Run(folder) if there else None, compute))
-    mesh.check_equal(facts(fit, options))
+    mesh.check_equal(facts_in_common(fit, options))
     sharding = mesh.run_on_all(lambda: sharding_of(mesh, options.strategy, fit.recipe.net))
     # Build the net before the folder is made: the memory may be too small for it.
     net = build(fit.recipe.net, fit.recipe.seed, sharding.model_shard)
@@ -75,9 +75,9 @@ def begin(mesh: Mesh, request: Request, compute: Compute) -> Iterator[Trainer]:
         yield mesh.run_on_all(lambda: Trainer(Run(folder), fit.store, net, sharding, fit.compute, options))
 
 
-def facts(fit: Setup, options: TrainOptions) -> dict[str, Any]:
+def facts_in_common(fit: Setup, options: TrainOptions) -> dict[str, Any]:
     """What must be the same in every process, by name."""
-    recipe = {f"recipe's {field}": value for field, value, _ in overrides.describe(fit.recipe)}
+    recipe = {f"recipe's {field}": value for field, value, _ in overrides.describe_fields(fit.recipe)}
     return recipe | {
         "recipe": fit.name,
         "store digest": fit.store.digest,
@@ -176,7 +176,7 @@ def check_same(run: Run, recipe: Recipe, store: Store) -> None:
     """Raise InputError unless the run was begun with this recipe, on this store."""
     before, folder = run.recipe, run.folder
     if before != recipe:
-        old, new = ({n: v for n, v, _ in overrides.describe(r)} for r in (before, recipe))
+        old, new = ({n: v for n, v, _ in overrides.describe_fields(r)} for r in (before, recipe))
         name = overrides.differing_names(old, new)[0]
         raise InputError(
             f"run {folder} was begun with another recipe: {name} was {old.get(name)}, now {new.get(name)}; "

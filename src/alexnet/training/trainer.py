@@ -11,7 +11,7 @@ import torch
 
 from alexnet.core.device import Compute
 from alexnet.core.errors import WorkFailed
-from alexnet.data.cache import Pictures
+from alexnet.data.cache import CachedPictures
 from alexnet.data.loader import Batch, Batches, steps, training_batches
 from alexnet.data.store import Store
 from alexnet.distributed.sharding import Sharding
@@ -62,8 +62,8 @@ class Trainer:
         self.take = maybe_capture(step)
         self.monitor, self.unread = LossMonitor(recipe), deque[tuple[StepResult, float]]()
         self.lost: tuple[int, list[str]] | None = None  # the step after which these weights here are not finite
-        self.pictures = Pictures(store["train"], compute.device, options.cache)
-        self.held_out = Pictures(store[store.held_out], compute.device, options.cache)
+        self.pictures = CachedPictures(store["train"], compute.device, options.cache)
+        self.held_out = CachedPictures(store[store.held_out], compute.device, options.cache)
         self.per_epoch = steps(len(self.pictures), recipe.sgd.batch)
         self.total = self.per_epoch * recipe.epochs
         self.until = -math.inf if options.until is None else options.until

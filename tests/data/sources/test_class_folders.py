@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.core.errors import InputError
-from alexnet.data.prepare.plan import plan
+from alexnet.data.prepare.plan import plan_shards
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.class_folders import NOTES, PICTURES, SPLITS
 from alexnet.data.sources.recognise import read_source
@@ -22,7 +22,7 @@ Tree = Callable[..., Path]
 
 def counts(source: Path, *ignore: str) -> dict[str, dict[str, int]]:
     """Pictures by split and class, as they would be prepared."""
-    work = plan(read_source(source, source, ignore), side=32, format=None, val_fraction=None, seed=0)
+    work = plan_shards(read_source(source, source, ignore), side=32, format=None, val_fraction=None, seed=0)
     found: dict[str, dict[str, int]] = {}
     for shard in work.shards:
         for picture in shard.pictures:

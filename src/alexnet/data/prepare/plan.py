@@ -45,7 +45,7 @@ class PreparePlan:
         return sum(len(shard.pictures) for shard in self.shards)
 
 
-def plan(
+def plan_shards(
     source: Source, *, side: int | None, format: Format | None, val_fraction: float | None, seed: int
 ) -> PreparePlan:
     """Settle the work for `source`; None stands for its own side and form, and a val fraction of 0.1.

@@ -22,7 +22,7 @@ from alexnet.core.process_pool import process_pool, set_current_task
 from alexnet.data.images.limits import UnreadablePicture
 from alexnet.data.images.resize import compiled_form, square
 from alexnet.data.prepare import workdir
-from alexnet.data.prepare.plan import PreparePlan, Shard, plan
+from alexnet.data.prepare.plan import PreparePlan, Shard, plan_shards
 from alexnet.data.prepare.statistics import Sums, statistics, sums
 from alexnet.data.prepare.workdir import Record
 from alexnet.data.sources.recognise import read_source
@@ -104,7 +104,7 @@ def prepare(
             raise _there(store)
         workdir.claim(part)
         try:
-            work = plan(
+            work = plan_shards(
                 read_source(source, part, [ignore] if isinstance(ignore, str) else ignore),
                 side=side,
                 format=format,
