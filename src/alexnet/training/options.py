@@ -4,11 +4,14 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, get_args
 
-from alexnet.config.overrides import unknown_name
 from alexnet.core.errors import InputError
 
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp64"]
+Cache = Literal["auto", "device", "ram", "none"]
+Strategy = Literal["data", "towers", "hybrid"]
+CHOICES = {"precision": Precision, "cache": Cache, "strategy": Strategy}
 WEEK, MOST = 604_800, 1_000_000_000
 
 
@@ -54,21 +57,21 @@ class TrainOptions:
     layers: tuple[str, ...] = ()
     until: float | None = None
     device: str = "auto"
-    precision: Literal["auto", "fp32", "tf32", "bf16", "fp64"] = "auto"
+    precision: Precision = "auto"
     workers: int = 2
-    cache: Literal["auto", "device", "ram", "none"] = "auto"
+    cache: Cache = "auto"
     save_every: float = 600.0
     keep: int = 2
-    strategy: Literal["data", "towers", "hybrid"] = "data"
+    strategy: Strategy = "data"
     accumulate: int = 1
     timeout: float = 300.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "from_run", Path(self.from_run) if self.from_run else None)
         object.__setattr__(self, "layers", tuple(self.layers))
-        for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
-                raise InputError(f"--{name} {getattr(self, name)}; it must be {', '.join(get_args(hint))}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in get_args(choices):
+                raise InputError(f"--{name} {getattr(self, name)}; it must be {', '.join(get_args(choices))}")
         self._check("workers", 1, 256)
         self._check("save_every", 0, MOST)
         self._check("keep", 0, MOST)
@@ -82,6 +85,8 @@ class TrainOptions:
         known = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in known:
+                from alexnet.config.overrides import unknown_name  # the help of the command line needs none of it
+
                 raise InputError(unknown_name(name, name, known, "", what="option of train"))
         return dataclasses.replace(self, **changes)
 
