@@ -44,7 +44,7 @@ STOPPED = """
 import os, sys, time
 import torch
 from alexnet.data import loader, store
-from alexnet.data.cache import Pictures
+from alexnet.data.cache import CachedPictures
 loader.STALLED = 4.0
 read = os.preadv
 def slow(file, buffers, at):
@@ -53,7 +53,7 @@ def slow(file, buffers, at):
     return read(file, buffers, at)
 os.preadv = slow
 cpu = torch.device("cpu")
-pictures = Pictures(store.Store(sys.argv[1])["train"], cpu, "none")
+pictures = CachedPictures(store.Store(sys.argv[1])["train"], cpu, "none")
 next(loader.batches_in_order(pictures, 1, device=cpu, workers=1))
 print("read", flush=True)
 os._exit(0)

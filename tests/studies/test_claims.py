@@ -81,9 +81,9 @@ def test_every_claim_is_whole(claim: Claim) -> None:
     assert claim.log
     assert any(e.judged for e in claim.expects)
     for e in claim.expects:
-        assert {e.more, e.less} <= set(claim.arms)
-        assert {e.measure, e.than or e.measure} <= set(MEASURES)
-        assert (e.more, e.measure) != (e.less, e.than or e.measure)
+        assert {e.larger, e.smaller} <= set(claim.arms)
+        assert {e.measure, e.smaller_measure or e.measure} <= set(MEASURES)
+        assert (e.larger, e.measure) != (e.smaller, e.smaller_measure or e.measure)
 
 
 def test_every_claim_of_the_issue_is_there() -> None:

@@ -25,16 +25,16 @@ UNTIL = 0.25  # the training error of figure 1
 
 @dataclass(frozen=True)
 class Expect:
-    """`measure` is larger for the arm `more` than for `less`; as a ratio where differences mean little.
+    """Expect `measure` to be larger for one arm than for another; as a ratio where differences mean little.
 
-    `than`: what is measured of `less` where it is something else. One that is not `judged` is shown beside those that
-    make the verdict. `paper` and `log`: how much larger it is in the paper, and in the 2012 log.
+    `smaller_measure`: what is measured of `smaller` where it is something else. One that is not `judged` is shown beside
+    those that make the verdict. `paper` and `log`: how much larger it is in the paper, and in the 2012 log.
     """
 
-    more: str
-    less: str
+    larger: str
+    smaller: str
     measure: str
-    than: str | None = None
+    smaller_measure: str | None = None
     paper: float | None = None
     log: float | None = None
     ratio: bool = False

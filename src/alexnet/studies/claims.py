@@ -290,8 +290,8 @@ ALL = (
         log="1.55 / 1.30 points (37.47 / 17.00 from 39.02 / 18.30, ILSVRC-2010)", room=True,
         arms={"net": {}},
         expects=(
-            Expect("net", "net", "one_top1", than="top1", paper=0.015, log=0.0155),
-            Expect("net", "net", "one_top5", than="top5", paper=0.013, log=0.0130, judged=False),
+            Expect("net", "net", "one_top1", smaller_measure="top1", paper=0.015, log=0.0155),
+            Expect("net", "net", "one_top5", smaller_measure="top5", paper=0.013, log=0.0130, judged=False),
         ),
         notes=("The same nets are evaluated twice: nothing else differs.",),
     ),
@@ -361,8 +361,8 @@ ALL = (
         log="single nets 40.66 to 41.07 / 18.21 to 18.71; the average itself is not logged",
         arms={"net": {}},
         expects=(
-            Expect("net", "net", "top1", than="ensemble_top1", paper=0.026),
-            Expect("net", "net", "top5", than="ensemble_top5", paper=0.018, judged=False),
+            Expect("net", "net", "top1", smaller_measure="ensemble_top1", paper=0.026),
+            Expect("net", "net", "top5", smaller_measure="ensemble_top5", paper=0.018, judged=False),
         ),
         notes=(
             "The nets of all seeds are averaged: --seeds 5 for the paper's five. That error is one number; the "
@@ -392,8 +392,8 @@ ALL = (
         shape=True,
         arms={"CNN": {}, "CNN*": tuned}, first={"CNN*": six},
         expects=(
-            Expect("CNN", "CNN", "top1", than="ensemble_top1", paper=0.026),
-            Expect("CNN", "CNN", "top5", than="ensemble_top5", paper=0.018, judged=False),
+            Expect("CNN", "CNN", "top1", smaller_measure="ensemble_top1", paper=0.026),
+            Expect("CNN", "CNN", "top5", smaller_measure="ensemble_top5", paper=0.018, judged=False),
         ),
         rows=(
             TableRow("1 CNN", {"CNN": 1}), TableRow("5 CNNs", {"CNN": 5}), TableRow("1 CNN*", {"CNN*": 1}),

@@ -84,9 +84,9 @@ def plan_claim(
             f"{store.side} of store {store.path}; give another --recipe"
         )
     for e in claim.expects:
-        if e.judged and e.more != e.less and arms[e.more].digest == arms[e.less].digest:
+        if e.judged and e.larger != e.smaller and arms[e.larger].digest == arms[e.smaller].digest:
             raise InputError(
-                f"claim {claim.name}: its arms {e.more} and {e.less} are the same net under recipe {called or name}; "
+                f"claim {claim.name}: its arms {e.larger} and {e.smaller} are the same net under recipe {called or name}; "
                 "give a --recipe in which they differ"
             )
     if claim.rows and not more:  # a table without the rows that need it

@@ -180,7 +180,7 @@ class StudyWork:
     def result(self, failed: Mapping[str, str]) -> dict[str, Any]:
         """What OUT/NAME.json holds."""
         claim, recipes = self.plan.claim, self.plan.recipes
-        asked = {m for e in claim.expects for m in (e.measure, e.than or e.measure)}
+        asked = {m for e in claim.expects for m in (e.measure, e.smaller_measure or e.measure)}
         asked |= {"top1", "top5", "one_top1", "one_top5"}
         arms = {}
         for name, of_seeds in self.plan.arms.items():
@@ -287,8 +287,10 @@ class StudyWork:
 
 def expected(e: Expect, arms: Mapping[str, Any]) -> dict[str, Any]:
     """An expectation with what was found of it."""
-    more, less = arms[e.more]["measures"][e.measure], arms[e.less]["measures"][e.than or e.measure]
-    return asdict(e) | judge(more, less, e.paper, e.ratio).plain()
+    larger = arms[e.larger]["measures"][e.measure]
+    smaller = arms[e.smaller]["measures"][e.smaller_measure or e.measure]
+    before = {"more": e.larger, "less": e.smaller, "than": e.smaller_measure}  # the keys that JSON had before 0.2.0
+    return before | asdict(e) | judge(larger, smaller, e.paper, e.ratio).plain()
 
 
 def differs(plan: StudyPlan, arm: str) -> dict[str, list[str]]:
