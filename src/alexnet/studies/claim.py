@@ -27,8 +27,8 @@ UNTIL = 0.25  # the training error of figure 1
 class Expect:
     """Expect `measure` to be larger for one arm than for another; as a ratio where differences mean little.
 
-    `smaller_measure`: what is measured of `smaller` where it is something else. One that is not `judged` is shown beside
-    those that make the verdict. `paper` and `log`: how much larger it is in the paper, and in the 2012 log.
+    `smaller_measure`: what is measured of `smaller` where it is something else. One that is not `judged` is shown
+    beside those that make the verdict. `paper` and `log`: how much larger it is in the paper, and in the 2012 log.
     """
 
     larger: str

@@ -86,8 +86,8 @@ def plan_claim(
     for e in claim.expects:
         if e.judged and e.larger != e.smaller and arms[e.larger].digest == arms[e.smaller].digest:
             raise InputError(
-                f"claim {claim.name}: its arms {e.larger} and {e.smaller} are the same net under recipe {called or name}; "
-                "give a --recipe in which they differ"
+                f"claim {claim.name}: its arms {e.larger} and {e.smaller} are the same net under recipe "
+                f"{called or name}; give a --recipe in which they differ"
             )
     if claim.rows and not more:  # a table without the rows that need it
         arms = {n: r for n, r in arms.items() if n not in claim.first}
