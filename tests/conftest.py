@@ -145,3 +145,9 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real pictures at {folder}; set ALEXNET_DATA to their folder")
     return folder
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the tests that take longest first, so that no process of pytest-xdist ends long before the other."""
+    items.sort(key=lambda item: ("faults/test_processes" not in item.nodeid, "tests/faults/" not in item.nodeid))

@@ -277,7 +277,7 @@ def test_evaluating_and_predicting_under_torchrun_print_one_answer_that_of_one_p
     assert job.said() == [[f"{tmp_path / 'no.png'}: {answers[-1]['error']}"], []]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.torture), 1])
 def test_a_killed_process_makes_the_job_start_again_and_end_with_the_same_numbers(
     undisturbed: tuple[Path, Job], store: Path, options: list[str], tmp_path: Path, rank: int
 ) -> None:
