@@ -23,7 +23,7 @@ def install(app: App, shell: Shell | None = None, output: Path | None = None) ->
         What was done, and what is left to do, in lines.
 
     Raises:
-        InputError: `shell` is None and the shell cannot be told.
+        InputError: `shell` is None and the shell is not known.
         OSError: A file cannot be written.
     """
     from cyclopts.completion import ShellDetectionError, add_to_rc_file, detect_shell

@@ -40,7 +40,7 @@ def whole(_: object, tokens: Sequence[Token]) -> int:
 
 
 def number(least: int, most: int) -> Any:
-    """What the parser is told of a whole number."""
+    """Make the parser's rule for a whole number."""
     return Parameter(converter=whole, validator=Number(gte=least, lte=most))
 
 

@@ -364,7 +364,7 @@ def forecast(
         for strategy in STRATEGIES
         if (words := refused(recipe.net, strategy, replicas, batch(replicas)))
     }
-    able = [way for way in STRATEGIES if way not in excluded]
+    able = [strategy for strategy in STRATEGIES if strategy not in excluded]
     if not able:
         raise InputError(excluded["data"])
     ends = [scaling_limit(strategy, plan) for strategy in able]

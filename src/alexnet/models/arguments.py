@@ -89,7 +89,7 @@ def moved(transform: Any, act: Callable[[Tensor], Tensor]) -> Any:
     It is not cast with them, and stays where it is if they go to meta, where its numbers would be lost.
     """
     device = getattr(transform, "device", None)
-    if not isinstance(device, torch.device):  # a transform that a user has put in its place
+    if not isinstance(device, torch.device):  # there is none, or a user has put another in its place
         return transform
     to = act(torch.empty(1, device=device)).device
     return transform if to in (device, torch.device("meta")) else transform.to(to)

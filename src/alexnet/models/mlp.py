@@ -79,8 +79,7 @@ class Mlp(nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         """What `to`, `cuda`, `half` and the like do: the transform goes along, and is not cast."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.transform is not None:
-            self.transform = moved(self.transform, fn)
+        self.transform = moved(self.transform, fn)
         return self
 
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:

@@ -15,14 +15,13 @@ import safetensors.torch
 import torch
 
 from alexnet.config.recipe import Recipe
-from alexnet.core import files as disk
 from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
-from alexnet.core.files import json_bytes, parse_json, read_bytes, sign, write
+from alexnet.core.files import json_bytes, lock_file, parse_json, read_bytes, sign, write
 from alexnet.data.store import Store
 from alexnet.runs.environment import environment
 
-UNFINISHED = re.compile(r"\w+\.(jsonl?|safetensors)\.\d+\.tmp")  # what a killed disk.write leaves of a run's files
+UNFINISHED = re.compile(r"\w+\.(jsonl?|safetensors)\.\d+\.tmp")  # what a killed `write` leaves of a run's files
 
 
 def create(
@@ -63,7 +62,7 @@ def locked(run: Path, leads: bool = True) -> AbstractContextManager[Any]:
     """
     if not leads:
         return nullcontext()
-    file = disk.lock_file(run / ".lock", f"run {run} is being trained by another process; wait for it, or stop it")
+    file = lock_file(run / ".lock", f"run {run} is being trained by another process; wait for it, or stop it")
     for left in run.iterdir():
         if UNFINISHED.fullmatch(left.name):  # by a process that was killed
             left.unlink()
