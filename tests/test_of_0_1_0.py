@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 from tests.rounding import TOLERANCE, apart
@@ -24,6 +25,7 @@ from alexnet.training.train import train
 
 HERE = Path(__file__).parent / "of_0_1_0"
 RUNS = ("alexnet", "cifar")
+NEAR = 1e-6  # 16 roundings of float32 at a probability of 1
 
 
 def told(name: str) -> Any:
@@ -62,12 +64,15 @@ def test_a_run_opens_under_its_own_digest(name: str) -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_it_evaluates_as_then(name: str) -> None:
-    """In float32 a loss of some tens of terms moves by less than 1e-5 of itself; errors are of six pictures."""
+    """Probabilities near 0.1 move by less than NEAR on another processor; only a tie as close may be told otherwise."""
     then = told(f"{name}.evaluate.json")
-    now = evaluate(HERE / "store", HERE / name, precision="fp32").plain()
+    evaluation = evaluate(HERE / "store", HERE / name, precision="fp32")
+    now, ranked = evaluation.plain(), -np.sort(-evaluation.probabilities, axis=1)
     assert then.keys() <= now.keys()
-    assert now["nats"] == pytest.approx(then["nats"], rel=1e-5)
-    assert (now["top1"], now["top5"]) == (then["top1"], then["top5"])
+    assert now["nats"] == pytest.approx(then["nats"], rel=10 * NEAR)
+    for k in (1, 5):
+        ties = (ranked[:, k - 1] - ranked[:, k] < NEAR).mean()
+        assert abs(now[f"top{k}"] - then[f"top{k}"]) <= ties + 1e-9, k
 
 
 @pytest.mark.parametrize("name", RUNS)
