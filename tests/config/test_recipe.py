@@ -32,6 +32,7 @@ DIGESTS = {
     "cifar-11": "c69d14032547",
     "cifar-18": "ba7800dd4076",
     "tiny": "346701fc2242",
+    "small": "7eeb2b72705f",
     "demo": "52e9ccc42948",
 }
 
