@@ -40,11 +40,14 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (HERE / "recipes").iterdir()))
 def test_a_recipe_file_reads_as_todays_and_keeps_its_digest_of_then(name: str) -> None:
+    """But the biases of cifar-13 and cifar-11: their rate fell with the weights' then, and no longer does."""
     then = told(f"recipes/{name}.json")
-    assert named(str(HERE / "recipes" / f"{name}.json")) == Recipe.of(then["recipe"]) == RECIPES[name]
-    assert RECIPES[name].digest_before == then["digest"]
-    assert RECIPES[name].has_digest(then["digest"])
-    assert RECIPES[name].digest != then["digest"]
+    falls = {"bias_milestones": (500.0, 510.0)} if name in ("cifar-13", "cifar-11") else {}
+    today = RECIPES[name].replace(schedule=falls)
+    assert named(str(HERE / "recipes" / f"{name}.json")) == Recipe.of(then["recipe"]) == today
+    assert today.digest_before == then["digest"]
+    assert today.has_digest(then["digest"])
+    assert today.digest != then["digest"]
 
 
 def test_the_store_opens_whole() -> None:

@@ -226,6 +226,7 @@ def test_the_cifar_recipes_train_as_the_2012_files_say() -> None:
         assert set(sgd.layer_weight_decay) <= set(decay)
         assert isinstance(schedule, Steps)
         assert (schedule.milestones, schedule.factor, recipe.epochs, schedule.of_epochs) == (at, 10.0, epochs, epochs)
+        assert schedule.bias_milestones == (at if name == "cifar-18" else ())  # "all learning rates"; "epsW"
         assert recipe.views.colour == 0
     assert (RECIPES["cifar-18"].views.crops, RECIPES["cifar-18"].views.mirror) == (False, False)  # no augmentation
     assert (RECIPES["cifar-13"].views.crops, RECIPES["cifar-13"].views.mirror) == (True, True)

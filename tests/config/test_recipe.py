@@ -20,7 +20,8 @@ def through_json(recipe: Recipe) -> Recipe:
     return Recipe.of(json.loads(json.dumps(recipe.plain(), allow_nan=False)))
 
 
-# Runs and checkpoints carry them: from 0.2.0 on they never change.
+# Runs and checkpoints carry them: from 0.2.0 on they never change. cifar-13 and cifar-11 have others since their biases
+# keep their rate to the end, as in the files of 2012.
 DIGESTS = {
     "paper": "a2ed9fa06ded",
     "source": "8047f511e672",
@@ -28,8 +29,8 @@ DIGESTS = {
     "batch-256": "97fe2411f7b4",
     "large": "e733e296c0a7",
     "one-gpu": "fc7eced0a8a1",
-    "cifar-13": "89f1ad03d776",
-    "cifar-11": "c69d14032547",
+    "cifar-13": "0f6cc1b410e8",
+    "cifar-11": "64600fd51121",
     "cifar-18": "ba7800dd4076",
     "tiny": "346701fc2242",
     "small": "7eeb2b72705f",
@@ -70,7 +71,7 @@ def test_a_field_that_came_later_counts_once_it_is_set() -> None:
     assert len(digests | {source.digest}) == 4
 
 
-@pytest.mark.parametrize("name", [name for name in DIGESTS if name != "large"])  # which sets what came later
+@pytest.mark.parametrize("name", [name for name in DIGESTS if name not in ("large", "small")])  # which warm up
 def test_a_run_begun_before_a_field_came_has_the_same_recipe(name: str) -> None:
     before = RECIPES[name].plain()
     del before["sgd"]["lars"]
@@ -98,7 +99,8 @@ def test_large_is_source_but_for_batch_rate_lars_and_warm_up() -> None:
     for name, recipe in RECIPES.items():
         if name != "large":
             assert recipe.sgd.lars is None, name
-            assert not isinstance(recipe.schedule, Steps) or not recipe.schedule.warmup_epochs, name
+            warm = isinstance(recipe.schedule, Steps) and recipe.schedule.warmup_epochs > 0
+            assert warm == (name == "small"), name
 
 
 numbers = st.floats(0, 1e6, allow_nan=False)

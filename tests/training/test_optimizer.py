@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.config.recipe import Sgd
+from alexnet.config.recipes import RECIPES
 from alexnet.training.optimizer import Momentum
-from alexnet.training.schedule import LearningRates
+from alexnet.training.schedule import LearningRates, learning_rates
 
 LAYERS = {"conv1": (3, 4), "conv2": (4, 3), "fc": (3, 2)}
 
@@ -48,7 +49,7 @@ def by_loops(net: nn.Module, sgd: Sgd, plan: list[LearningRates]) -> dict[str, l
         v = [0.0] * len(w)
         for step, rates in enumerate(plan):
             e = rates.weights if kind == "weight" else rates.biases
-            if layer == "conv1" and rates.conv1 is not None:
+            if layer == "conv1" and rates.conv1 is not None and (kind == "weight" or rates.conv1 == 0):
                 e = min(e, rates.conv1)
             decay = sgd.layer_weight_decay.get(layer, sgd.weight_decay) if kind == "weight" else sgd.bias_weight_decay
             if e == 0:
@@ -143,6 +144,33 @@ def test_conv1s_rate_never_rises_when_it_is_slowed() -> None:
     assert momentum.settings("conv1.weight", LearningRates(1e-4, 1e-3, 1e-5))[0] == 1e-5
     assert momentum.settings("conv1.weight", LearningRates(1e-6, 1e-3, 1e-5))[0] == 1e-6
     assert momentum.settings("conv2.weight", LearningRates(1e-4, 1e-3, 1e-5))[0] == 1e-4
+
+
+def test_slowing_conv1_leaves_its_biases_at_their_rate_and_freezing_it_does_not() -> None:
+    """2012 log, 145: at 67 "set epsw to 0.00001 ... on conv1"; epsB stays."""
+    momentum = Momentum(small(), Sgd())
+    assert momentum.settings("conv1.bias", LearningRates(1e-4, 0.02, 1e-5))[0] == 0.02
+    assert momentum.settings("conv1.bias", LearningRates(1e-4, 0.02, 0.0))[0] == 0.0
+    source_145 = RECIPES["source-145"]
+    found = [
+        [momentum.settings(f"conv1.{kind}", learning_rates(source_145, e / 91, []))[0] for e in (66.5, 67.5, 72.5)]
+        for kind in ("weight", "bias")
+    ]  # fmt: skip
+    assert found[0] == pytest.approx([1e-4, 1e-5, 0])
+    assert found[1] == [0.02, 0.02, 0]
+
+
+def test_factors_of_single_layers_count_for_biases_unless_the_recipe_says_otherwise() -> None:
+    """2012's fine-tuning cut the weights' rates alone; a frozen layer stays whole all the same."""
+    rates, factors = LearningRates(0.01, 0.02), {"conv1": 0.1, "conv2": 0.0, "fc8": 10.0}
+    for both, conv1, fc8 in ((True, 0.002, 0.2), (False, 0.02, 0.02)):
+        momentum = Momentum(small(), Sgd(layer_lr=factors, layer_lr_biases=both))
+        assert momentum.settings("conv1.weight", rates)[0] == pytest.approx(0.001)
+        assert momentum.settings("fc8.weight", rates)[0] == pytest.approx(0.1)
+        assert momentum.settings("conv1.bias", rates)[0] == pytest.approx(conv1)
+        assert momentum.settings("fc8.bias", rates)[0] == pytest.approx(fc8)
+        assert momentum.settings("conv2.weight", rates)[0] == momentum.settings("conv2.bias", rates)[0] == 0.0
+        assert momentum.settings("conv3.bias", rates)[0] == 0.02
 
 
 def test_the_net_computes_with_the_weights_themselves_where_they_are_of_the_asked_dtype() -> None:

@@ -116,7 +116,7 @@ def test_rates_grow_evenly_from_a_tenth_while_the_schedule_warms_up() -> None:
 
 def test_without_a_warm_up_the_first_rate_is_the_recipes() -> None:
     for name, recipe in RECIPES.items():
-        cold = 0.1 if name == "large" else 1.0
+        cold = 0.1 if name in ("large", "small") else 1.0
         found = schedule.learning_rates(recipe, 0.0, [])
         assert (found.weights, found.biases) == (recipe.sgd.lr * cold, recipe.sgd.bias_lr * cold), name
 

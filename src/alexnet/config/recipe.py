@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Self, cast
 
 from alexnet.config import overrides
@@ -80,7 +81,7 @@ class Net:
     std: tuple[float, ...] = note((0.01,) * 8, "5: of the initial weights, conv1 to fc8")
     bias_one_layers: tuple[int, ...] = note((2, 4, 5, 6, 7), "5: layers whose biases start at 1", before="ones")
     cross_tower: bool = note(
-        True, "3.2: the towers meet before fc8; false, as in net 150 of 2012: there alone", later=True, before="talk"
+        True, "3.2: the towers meet before fc8; false: there alone, as in net 150 of 2012", later=True, before="talk"
     )
     skip: tuple[int, ...] = note((), "7: middle convolutions left out, of 3, 4 and 5", later=True, before="without")
     conv6: int = note(0, "6: maps of a sixth convolution over pool5, begun as conv5; 0: none", later=True)
@@ -276,6 +277,9 @@ class Sgd:
     layer_lr: dict[str, float] = note(
         {}, "factors on the rates of single layers, as 2012's fine-tuning; 0: frozen", later=True, before="layer_rate"
     )
+    layer_lr_biases: bool = note(
+        True, "whether layer_lr counts for biases too; 2012's fine-tuning cut the weights' rates alone", later=True
+    )
 
     def __post_init__(self) -> None:
         check(self.batch >= 1, "sgd.batch", self.batch, "1 or more pictures")
@@ -333,9 +337,9 @@ class Late:
     """What the 2012 runs switched late in training, in epochs of the schedule's `of_epochs`; None is never."""
 
     colour_off: float | None = note(None, "2012 log: colour noise off")
-    conv1_slow: float | None = note(None, "2012 log: conv1's rate set to conv1_lr")
+    conv1_slow: float | None = note(None, "2012 log: the rate of conv1's weights set to conv1_lr")
     conv1_lr: float = note(1e-5, "2012 log", before="conv1_rate")
-    conv1_frozen: float | None = note(None, "2012 log: conv1's rate set to 0")
+    conv1_frozen: float | None = note(None, "2012 log: conv1's rate set to 0, its biases' too")
 
     def __post_init__(self) -> None:
         check(self.conv1_lr >= 0, "late.conv1_lr", self.conv1_lr, "0 or more")
@@ -388,12 +392,12 @@ class Recipe:
         """
         return cast(Self, overrides.apply_changes(self, changes, ""))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Twelve hexadecimal digits that identify the recipe."""
         return self._digest()
 
-    @property
+    @cached_property
     def digest_before(self) -> str:
         """The digest that alexnet 0.1.0 gave this recipe, when some fields had other names."""
         return self._digest(before=True)

@@ -91,10 +91,13 @@ class Momentum:
     def settings(self, name: str, rates: LearningRates) -> tuple[float, float]:
         """(rate, decay) of one parameter, such as "conv1.bias"."""
         layer, kind = name.split(".")
-        rate = rates.weights if kind == "weight" else rates.biases
-        if layer == "conv1" and rates.conv1 is not None:
+        rate, factor = rates.weights if kind == "weight" else rates.biases, self.sgd.layer_lr.get(layer, 1.0)
+        # The 2012 log slows conv1's weights alone; a rate of 0 freezes the biases too.
+        if layer == "conv1" and rates.conv1 is not None and (kind == "weight" or rates.conv1 == 0):
             rate = min(rate, rates.conv1)
-        return rate * self.sgd.layer_lr.get(layer, 1.0), self.decay(name)
+        if kind == "bias" and factor != 0 and not self.sgd.layer_lr_biases:
+            factor = 1.0
+        return rate * factor, self.decay(name)
 
     def decay(self, name: str) -> float:
         """The decay of one parameter."""

@@ -14,7 +14,7 @@ class LearningRates:
 
     weights: float
     biases: float
-    conv1: float | None = None  # where conv1's weights and biases go their own way
+    conv1: float | None = None  # of conv1's weights, where they go their own way; 0 freezes its biases too
 
 
 def learning_rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> LearningRates:
