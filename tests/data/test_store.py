@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 import pickle
@@ -223,3 +224,42 @@ def test_preparing_does_not_import_torch() -> None:
     code = "import sys, alexnet.data.prepare.prepare, alexnet.data.store; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_subset_has_as_many_of_each_class_and_the_smaller_is_part_of_the_larger(store: Path) -> None:
+    whole = Store(store)
+    small, large = whole.subset(6, 3), whole.subset(15)
+    assert np.bincount(small["train"].labels).tolist() == [2, 2, 2]
+    assert np.bincount(small[small.held_out].labels).tolist() == [1, 1, 1]
+    assert len(large[large.held_out]) == len(whole[whole.held_out])
+    assert set(small["train"].names) < set(large["train"].names) < set(whole["train"].names)
+    assert len({whole.digest, small.digest, large.digest, whole.subset(6).digest}) == 4
+    assert whole.subset().digest == whole.digest
+    assert whole.subset(6, 3).digest == Store(store).subset(6, 3).digest
+
+
+def test_pictures_labels_and_names_of_a_subset_are_those_of_the_whole(store: Path) -> None:
+    whole, part = Store(store)["train"], Store(store).subset(9)["train"]
+    places = [whole.names.index(name) for name in part.names]
+    assert places == sorted(places)
+    assert (part.labels == whole.labels[places]).all()
+    assert (part.read(range(9)) == whole.read(places)).all()
+    again = copy.copy(part)
+    assert again.names == part.names
+    assert (again.read([4, 1]) == part.read([4, 1])).all()
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out", "words"),
+    [
+        (7, None, "--pictures 7; give a multiple of the 3 classes"),
+        (0, None, "--pictures 0"),
+        (None, 2, "--held-out 2;"),
+        (3000, None, "--pictures 3000 is 1000 of each class, and a class of train has 10 .* give 30 or fewer"),
+    ],
+)
+def test_a_subset_that_cannot_be_drawn_is_refused(
+    store: Path, train: int | None, held_out: int | None, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        Store(store).subset(train, held_out)

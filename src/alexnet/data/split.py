@@ -1,5 +1,6 @@
 """One split of a store: its labels and names, and its pictures by number, each under a checksum."""
 
+import copy
 import operator
 import os
 import threading
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,18 +40,21 @@ class Split:
         self._names = meta["names"]
         read_trusted(folder, self._names)
         self._shards = [folder / shard["file"] for shard in meta["shards"]]
-        self._starts = np.cumsum([0] + [shard["count"] for shard in meta["shards"]])
+        counts = [shard["count"] for shard in meta["shards"]]
+        starts = np.cumsum([0, *counts])
+        self._shard_of = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        self._ids: np.ndarray | None = None  # the pictures' numbers in the whole split, where this is a part of one
         for values in (self.labels, self._crc32, self._sizes):
             if values.dtype != np.int64 or values.shape != (meta["count"],) or values.min(initial=0) < 0:
                 raise ValueError("the index is not one of pictures")
-        if self._starts[-1] != meta["count"] or self.labels.max(initial=0) >= classes:
+        if starts[-1] != meta["count"] or self.labels.max(initial=0) >= classes:
             raise ValueError("the counts differ")
         for shard, path in zip(meta["shards"], self._shards, strict=True):
             if not path.is_file() or path.stat().st_size != shard["bytes"]:
                 raise damage(folder, shard["file"])
         ends = np.cumsum(self._sizes)
         self._begins = ends - self._sizes  # in its shard, in bytes
-        for first, last, shard in zip(self._starts[:-1], self._starts[1:], meta["shards"], strict=True):
+        for first, last, shard in zip(starts[:-1], starts[1:], meta["shards"], strict=True):
             self._begins[first:last] -= self._begins[first]
             if (
                 self._sizes[first:last].max(initial=0) > shard["bytes"]
@@ -59,7 +63,7 @@ class Split:
                 raise ValueError("the sizes differ")
         if format == "raw" and (self._sizes != side * side * 3).any():
             raise ValueError("the sizes are not the side's")
-        self._checked = np.zeros(len(self.labels), bool)
+        self._checked, self._whole = np.zeros(len(self.labels), bool), len(self.labels)
         self._open()
 
     def _open(self) -> None:
@@ -101,9 +105,18 @@ class Split:
             names: list[str] = parse_json(b"[" + b",".join(data.splitlines()) + b"]")
         except ValueError:
             names = []
-        if len(names) != len(self) or not all(isinstance(name, str) for name in names):
+        if len(names) != self._whole or not all(isinstance(name, str) for name in names):
             raise damage(self._folder, self._names["file"])
-        return names
+        return names if self._ids is None else [names[i] for i in self._ids]
+
+    def take(self, ids: ArrayLike) -> Self:
+        """Return a split of some of these pictures, by number, in the order given."""
+        numbers = self._numbers(ids)
+        part = copy.copy(self)
+        for name in ("labels", "_crc32", "_sizes", "_begins", "_shard_of", "_checked"):
+            setattr(part, name, getattr(self, name)[numbers])
+        part._ids = numbers if self._ids is None else self._ids[numbers]
+        return part
 
     def read(self, ids: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
         """Read pictures by number; each one's CRC-32 is checked the first time that it is read here.
@@ -124,7 +137,7 @@ class Split:
         if out is None:
             out = np.empty((len(numbers), self.side, self.side, 3), np.uint8)
         places = zip(
-            (np.searchsorted(self._starts, numbers, side="right") - 1).tolist(),
+            self._shard_of[numbers].tolist(),
             self._begins[numbers].tolist(),
             self._sizes[numbers].tolist(),
             self._checked[numbers].tolist(),

@@ -1,5 +1,6 @@
 """A prepared store, read only: its classes, statistics and splits, every byte under a checksum."""
 
+import copy
 import errno
 import re
 from collections import Counter
@@ -70,6 +71,7 @@ class Store:
             self.format: Format = meta["form"]
             self.kind: str = meta["kind"]
             self.digest: str = meta["digest"]
+            self.drawn: dict[str, int | None] = {}  # how many pictures `subset` has left, if it has
             self.classes = tuple(Class(**record) for record in meta["classes"])
             self.splits = {
                 name: SplitDataset(self.path, name, self.side, self.format, len(self.classes), part)
@@ -104,6 +106,46 @@ class Store:
         if split not in self.splits:
             raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}")
         return self.splits[split]
+
+    def subset(self, pictures: int | None = None, held_out: int | None = None) -> "Store":
+        """Return this store with fewer pictures to train on, and fewer held out: as many of each class.
+
+        Which they are is drawn by chance, class by class, and the same in every place; the first of N are the first of
+        any more. The mean picture and the colours' statistics stay those of all training pictures. `digest` is another.
+
+        Args:
+            pictures: of split train, a multiple of the number of classes; all unless given.
+            held_out: of the split `held_out`, likewise.
+
+        Raises:
+            InputError: it is no multiple of the classes, or a class has fewer.
+        """
+        part, wanted = copy.copy(self), {"train": pictures, self.held_out: held_out}
+        part.splits = dict(self.splits)
+        for name, (what, count) in zip(wanted, (("--pictures", pictures), ("--held-out", held_out)), strict=True):
+            if count is not None:
+                part.splits[name] = self[name].take(self._drawn(name, what, count))
+        if pictures is not None or held_out is not None:
+            part.drawn = {"pictures": pictures, "held_out": held_out}
+            part.digest = checksum({"store": self.digest} | part.drawn)
+        return part
+
+    def _drawn(self, name: str, what: str, count: int) -> np.ndarray:
+        """The numbers of so many pictures of a split, as many of each class, in the order of the split."""
+        from alexnet.core import rng
+
+        labels, classes = self[name].labels, len(self.classes)
+        each = count // classes
+        if count < classes or count % classes:
+            raise InputError(f"{what} {count}; give a multiple of the {classes} classes of store {self.path}")
+        fewest = int(np.bincount(labels, minlength=classes).min())
+        if each > fewest:
+            raise InputError(
+                f"{what} {count} is {each} of each class, and a class of {name} has {fewest} in store {self.path}; "
+                f"give {fewest * classes} or fewer"
+            )
+        order = rng.permutation(len(labels), 0, f"subset {name}").numpy()
+        return np.sort(np.concatenate([order[labels[order] == label][:each] for label in range(classes)]))
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())

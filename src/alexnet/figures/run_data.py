@@ -65,7 +65,7 @@ class RunData:
         from alexnet.data.store import Store
 
         known = self.opened.environment
-        store = Store(known["store"])
+        store = Store(known["store"]).subset(**(known.get("subset") or {}))
         if store.digest != known["store_digest"]:
             raise InputError(f"{store.path} is not the store that the run was trained on; its digest differs")
         return store
