@@ -54,13 +54,17 @@ class Errors:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one pass over a split gave: the errors, the central view's beside them, and every probability."""
+    """What one pass over a split gave: the errors, the central view's beside them, and every probability.
+
+    `center` are the central view's probabilities, as `probabilities`.
+    """
 
     errors: Errors
     one_view: Errors
     probabilities: np.ndarray  # (images, classes) float32, averaged over views and runs
     labels: np.ndarray
     runs: tuple[str, ...]
+    center: np.ndarray
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -179,6 +183,7 @@ def evaluate_on_mesh(
         many,
         pictures.labels,
         tuple(str(f) for f in folders),
+        one,
     )
     if save and mesh.is_main:
         file = io.BytesIO()
@@ -258,12 +263,17 @@ def errors(probability: np.ndarray, labels: np.ndarray, views: int) -> Errors:
 
     A probability that is no number earns nothing.
     """
+    top1, top5 = (1 - credit(probability, labels, k).mean() for k in (1, 5))
     true = np.take_along_axis(probability, labels[:, None], 1)
-    better, tied = (probability > true).sum(1), (probability == true).sum(1)
-    credit = (np.where(tied, np.clip((k - better) / np.maximum(tied, 1), 0, 1), 0) for k in (1, 5))
-    top1, top5 = (1 - c.mean() for c in credit)
     nats = -np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean()
     return Errors(len(labels), views, float(top1), float(top5), float(nats))
+
+
+def credit(probability: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Return 1 for each picture whose true class is among the first `k`, 0 for others, and a part of 1 at a tie."""
+    true = np.take_along_axis(probability, labels[:, None], 1)
+    better, tied = (probability > true).sum(1), (probability == true).sum(1)
+    return np.where(tied, np.clip((k - better) / np.maximum(tied, 1), 0, 1), 0)
 
 
 def wilson(rate: float, n: int) -> tuple[float, float]:
