@@ -55,6 +55,8 @@ TESTED_BY = {
     "runs/environment": "training/test_trainer.py",
     "runs/folder": "faults/test_damage.py",
     "studies/claim": "studies/test_claims.py",
+    "studies/net_claims": "studies/test_claims.py",
+    "studies/training_claims": "studies/test_claims.py",
     "studies/measures": "studies/test_run.py",
     "studies/plan": "studies/test_run.py",
     "training/setup": "training/test_trainer.py",

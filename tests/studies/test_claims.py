@@ -1,17 +1,21 @@
 """The claims as data: every arm builds, and differs from the first in what the claim is about alone."""
 
 import math
+from collections.abc import Mapping
+from itertools import pairwise
 
 import pytest
+import torch
+from tests.studies.test_arms import differing, weights
 
-from alexnet.config.overrides import describe_fields
-from alexnet.config.recipe import Late, MlpNet, Net, Recipe
+from alexnet.config.recipe import LRN, Late, Net, Recipe, SpatialLRN, Steps
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
 from alexnet.models.build import build
 from alexnet.models.layer_table import layers_of
-from alexnet.studies import claims
-from alexnet.studies.claim import MEASURES, Claim
+from alexnet.ops.norm import response_norm
+from alexnet.studies import claims, designs
+from alexnet.studies.claim import LOSSES, MEASURES, Claim
 from alexnet.studies.claims import CLAIMS
 
 # The fields in which the arms of a claim may differ from each other.
@@ -22,11 +26,13 @@ MAY_DIFFER = {
     "lrn-cifar": {"net.norm", "net.local", "sgd.layer_weight_decay"},
     "norm-order": {"net.lrn1_first"},
     "overlap": {"net.pool"},
-    "columns": {"net.cross_tower"},
+    "columns": {"net.cross_tower", "net.channels", "net.hidden"},
     "depth": {"net.skip"},
-    "pretrain": {"net.conv6", "sgd.lr", "sgd.bias_lr", "sgd.layer_lr"},
-    "table-2": {"net.conv6", "sgd.lr", "sgd.bias_lr", "sgd.layer_lr"},
-    "fc-conv": {"net", "sgd.layer_weight_decay", "late.conv1_slow", "late.conv1_frozen"},
+    "pretrain": {
+        "net.conv6", "sgd.lr", "sgd.layer_lr", "sgd.layer_lr_biases", "late.conv1_slow", "late.conv1_frozen",
+        "late.colour_off",
+    },
+    "fc-conv": {"net", "sgd.lr", "sgd.bias_lr", "sgd.layer_weight_decay", "late.conv1_slow", "late.conv1_frozen"},
     "crops": {"views.crops", "views.mirror"},
     "colour": {"views.colour"},
     "ten-views": set[str](),
@@ -35,41 +41,87 @@ MAY_DIFFER = {
     "decay": {"sgd.weight_decay", "sgd.bias_weight_decay", "sgd.layer_weight_decay"},
     "momentum": {"sgd.momentum", "sgd.lr", "sgd.bias_lr"},
     "ensemble": set[str](),
-}
+}  # fmt: skip
+MAY_DIFFER["table-2"] = MAY_DIFFER["pretrain"]
 
 
-def differing(a: Recipe, b: Recipe) -> set[str]:
-    one, two = ({n: v for n, v, _ in describe_fields(r)} for r in (a, b))
-    return {n for n in one.keys() | two.keys() if one.get(n) != two.get(n)}
+def arms_of(name: str, side: int = 32, recipe: str | None = None) -> Mapping[str, Recipe]:
+    _, base, _ = designs.base_of(CLAIMS[name], side, RECIPES[recipe] if recipe else None)
+    return designs.arms_of(CLAIMS[name], base)
+
+
+def within(found: set[str], allowed: set[str]) -> bool:
+    return all(any(name == a or name.startswith(f"{a}.") for a in allowed) for name in found)
 
 
 @pytest.mark.parametrize("side", [32, 64, 256])
 @pytest.mark.parametrize("claim", claims.ALL, ids=lambda c: c.name)
 def test_every_arm_builds_and_differs_in_what_the_claim_is_about(claim: Claim, side: int) -> None:
-    _, base = claims.base(claim, side, None)
-    first, *others = claims.arms(claim, base).values()
+    first, *others = arms_of(claim.name, side).values()
     differ = set[str]().union(*(differing(first, other) for other in others))
     allowed = MAY_DIFFER[claim.name]
-    assert {name for name in differ if not any(name == a or name.startswith(f"{a}.") for a in allowed)} == set()
+    assert within(differ, allowed), differ
     assert bool(differ) == bool(allowed)
     if side < 256 and not isinstance(first.net, Net):
         for recipe in (first, *others):
             build(recipe.net, 0)
 
 
-def test_the_judged_arms_of_lrn_differ_in_the_response_norm_alone() -> None:
-    arms = claims.arms(CLAIMS["lrn"], RECIPES["source"])
-    assert {n.split(".")[1] for n in differing(arms["normalised"], arms["none"])} == {"lrn"}
-    cifar = claims.arms(CLAIMS["lrn-cifar"], RECIPES["cifar-13"])
-    assert {n.split(".")[1] for n in differing(cifar["none"], cifar["normalised"])} == {"norm"}
+# What a judged pair differs in, on the ground of its own.
+PAIRS = {
+    ("relu-tanh", "relu, rate 0.002", "tanh, rate 0.002"): {"net.activation"},
+    ("two-towers", "two towers", "one tower"): {"net.towers", "net.channels"},
+    ("columns", "talking", "net 145 silenced"): {"net.cross_tower"},
+    ("columns", "net 145 silenced", "never talking, as net 150"): {"net.channels", "net.hidden"},
+    ("lrn", "as net 145", "none"): {"net.lrn", "net.spatial_lrn"},
+    ("lrn", "as net 145", "alpha 0"): {"net.lrn.alpha", "net.spatial_lrn.alpha"},
+    ("lrn", "as net 145", "as printed"): {"net.lrn.divide_alpha_by_n", "net.lrn1_first", "net.spatial_lrn"},
+    ("lrn-cifar", "none", "normalised"): {"net.norm"},
+    ("norm-order", "after ReLU", "before ReLU"): {"net.lrn1_first"},
+    ("overlap", "overlapping", "side by side"): {"net.pool"},
+    ("depth", "whole", "no conv3"): {"net.skip"},
+    ("depth", "whole", "no conv4"): {"net.skip"},
+    ("crops", "crops and mirrors", "centre alone"): {"views.crops", "views.mirror"},
+    ("colour", "colour noise", "none"): {"views.colour"},
+    ("dropout", "dropout", "none"): {"net.dropout"},
+    ("init", "raw, own std, biases of one", "raw, own std, biases of zero"): {"net.bias_one_layers"},
+    ("decay", "decay", "none"): {"sgd.weight_decay"},
+    ("decay", "decay", "decay x 40"): {"sgd.weight_decay"},
+    ("momentum", "momentum", "none, rates x 1"): {"sgd.momentum"},
+    ("momentum", "none, rates x 1", "none, rates x 10"): {"sgd.lr", "sgd.bias_lr"},
+    ("pretrain", "CNN", "six convolutions"): {"net.conv6"},
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=", ".join)
+def test_two_arms_differ_in_all_that_the_claim_says_and_in_nothing_else(pair: tuple[str, str, str]) -> None:
+    arms = arms_of(pair[0])
+    found = differing(arms[pair[1]], arms[pair[2]])
+    assert within(found, PAIRS[pair]), found
+    assert all(any(name == a or name.startswith(f"{a}.") for name in found) for a in PAIRS[pair])
 
 
 def test_the_published_arms_are_the_named_recipes() -> None:
-    assert claims.arms(CLAIMS["lrn-cifar"], RECIPES["cifar-13"])["as published"] == RECIPES["cifar-11"]
-    one = claims.arms(CLAIMS["two-towers"], RECIPES["paper"])["one tower"]
-    assert one == RECIPES["one-gpu"]
-    whole = claims.arms(CLAIMS["lrn"], RECIPES["source"])["as net 145"]
-    assert whole == RECIPES["source"]
+    cifar = arms_of("lrn-cifar")
+    assert cifar["none"] == RECIPES["cifar-13"].replace(epochs=30, schedule=Steps((24.0, 27.0), of_epochs=30))
+    assert cifar["as published"] == RECIPES["cifar-11"].replace(epochs=30, schedule=Steps((24.0, 27.0), of_epochs=30))
+    assert arms_of("two-towers", 256, "paper")["one tower"] == RECIPES["one-gpu"]
+    assert arms_of("lrn", 256)["as net 145"] == RECIPES["source"]
+    assert arms_of("lrn")["as net 145"] == arms_of("norm-order")["before ReLU"] == RECIPES["small"]
+
+
+def test_an_alpha_of_zero_is_the_norms_first_scale_and_no_competition() -> None:
+    """k of 2 to the minus beta is 0.595, whatever the neighbours do; the norm within each map is gone."""
+    net = arms_of("lrn")["alpha 0"].net
+    assert isinstance(net, Net)
+    assert net.lrn == LRN(alpha=0.0, divide_alpha_by_n=True)
+    assert net.spatial_lrn == SpatialLRN(alpha=0.0)
+    x = (100 * torch.randn(2, 8, 5, 5)).requires_grad_()
+    y = response_norm(x, net.lrn, 2)
+    torch.testing.assert_close(y, x * 2**-0.75)
+    y.backward(torch.ones_like(y))
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, torch.full_like(x, 2**-0.75))
 
 
 @pytest.mark.parametrize("claim", claims.ALL, ids=lambda c: c.name)
@@ -80,10 +132,24 @@ def test_every_claim_is_whole(claim: Claim) -> None:
     assert claim.paper
     assert claim.log
     assert any(e.judged for e in claim.expects)
+    tried = {arm for variants in claim.tune.values() for arm in variants}
+    assert tried <= set(claim.arms)
+    assert not set(claim.tune) & set(claim.arms)
     for e in claim.expects:
-        assert {e.larger, e.smaller} <= set(claim.arms)
+        assert {e.larger, e.smaller} <= (set(claim.arms) - tried) | set(claim.tune)
         assert {e.measure, e.smaller_measure or e.measure} <= set(MEASURES)
         assert (e.larger, e.measure) != (e.smaller, e.smaller_measure or e.measure)
+
+
+@pytest.mark.parametrize("claim", claims.ALL, ids=lambda c: c.name)
+def test_a_margin_is_half_the_papers_or_the_logs_number_or_half_a_point_or_a_fiftieth_of_a_nat(claim: Claim) -> None:
+    """In the logarithm where a ratio is judged."""
+    assert claim.seeds >= 5
+    first = next(e for e in claim.expects if e.judged)
+    number = first.paper or first.log or 0.01
+    half = (math.log(number) if first.ratio else number) / 2
+    assert claim.margin == pytest.approx(0.02 if first.measure in LOSSES else half)
+    assert all(e.measure == first.measure for e in claim.expects if e.judged)
 
 
 def test_every_claim_of_the_issue_is_there() -> None:
@@ -92,59 +158,87 @@ def test_every_claim_of_the_issue_is_there() -> None:
     assert set(names.split()) <= set(CLAIMS)
 
 
-def weights(recipe: Recipe) -> int:
-    return sum(layer.weights for layer in layers_of(recipe.net))
+def test_two_claims_of_one_name_are_refused() -> None:
+    assert claims.by_name(claims.ALL) == CLAIMS
+    with pytest.raises(ValueError, match="two claims are named lrn"):
+        claims.by_name((*claims.ALL, CLAIMS["lrn"]))
 
 
-@pytest.mark.parametrize("classes", [10, 50])
-@pytest.mark.parametrize("name", ["tiny", "source", "cifar-13"])
-def test_convolutions_and_full_layers_have_as_many_weights_and_pass_on_as_much(name: str, classes: int) -> None:
-    base = RECIPES[name].replace(net={"classes": classes})
-    convolutional, full = claims.arms(CLAIMS["fc-conv"], base).values()
-    assert convolutional == base
-    assert isinstance(full.net, MlpNet)
-    assert weights(full) == pytest.approx(weights(base), rel=0.005)
-    width = full.net.hidden[0]
-    assert full.net.hidden == (width, width)
-    others = [weights(full.replace(net={"hidden": (w, w)})) for w in (width - 1, width + 1)]
-    assert abs(weights(full) - weights(base)) <= min(abs(other - weights(base)) for other in others)
-    shared = (base.net.image_size, classes, base.net.activation)
-    assert (full.net.image_size, full.net.classes, full.net.activation) == shared
-    assert full.net.dropout == getattr(base.net, "dropout", 0.0)
-    assert full.net.bias_one_layers == ((2,) if isinstance(base.net, Net) else ())
-    seen = {"tiny": (75, 1024, 1024), "source": (363, 4096, 4096), "cifar-13": (75, 288, 1152)}[name]
-    theirs = [std * math.sqrt(n) for std, n in zip((base.net.std[i] for i in (0, -2, -1)), seen, strict=True)]
-    inputs = (3 * base.net.image_size**2, width, width)
-    assert [std * math.sqrt(n) for std, n in zip(full.net.std, inputs, strict=True)] == pytest.approx(theirs)
-    assert full.late.conv1_frozen is full.late.conv1_slow is None
+def test_a_claim_that_there_is_not_is_refused_with_the_nearest() -> None:
+    assert claims.claims_named(["lrn", "overlap", "lrn"]) == [CLAIMS["lrn"], CLAIMS["overlap"]]
+    assert claims.claims_named(["all"]) == list(claims.ALL)
+    with pytest.raises(InputError, match="overlap"):
+        claims.claims_named(["overlapp"])
 
 
-def test_decays_of_layers_that_the_full_net_lacks_are_left_out() -> None:
-    base = RECIPES["cifar-13"].replace(sgd={"layer_weight_decay": {"fc": 0.1}})
-    assert claims.arms(CLAIMS["fc-conv"], base)["fully connected"].sgd.layer_weight_decay == {}
+def test_the_best_of_several_rates_stands_for_an_arm() -> None:
+    """Five each in relu-tanh, a factor of two apart; three in fc-conv and momentum."""
+    tanh = [arms_of("relu-tanh")[arm].sgd for arm in CLAIMS["relu-tanh"].tune["tanh"]]
+    relu = [arms_of("relu-tanh")[arm].sgd for arm in CLAIMS["relu-tanh"].tune["relu"]]
+    for rates in (tanh, relu):
+        assert [b.lr / a.lr for a, b in pairwise(rates)] == pytest.approx([2] * 4)
+        assert all(sgd.bias_lr == 2 * sgd.lr for sgd in rates)
+    for name, judged in (("fc-conv", "fully connected"), ("momentum", "none")):
+        assert len(CLAIMS[name].tune[judged]) == len(set(CLAIMS[name].tune[judged])) == 3
 
 
-def test_a_base_that_no_full_net_matches_in_weights_is_refused() -> None:
-    for recipe in (RECIPES["demo"], RECIPES["tiny"].replace(net=MlpNet(56), late=Late())):
-        with pytest.raises(InputError, match="claim fc-conv needs two nets of as many weights: the base's") as refused:
-            claims.arms(CLAIMS["fc-conv"], recipe)
-        assert "\n" not in str(refused.value)
+def test_what_is_against_overfitting_is_judged_on_held_out_error_on_the_ground_that_overfits() -> None:
+    for name in ("crops", "colour", "dropout"):
+        claim = CLAIMS[name]
+        assert claim.ground == "B"
+        assert {e.measure for e in claim.expects if e.judged} <= {"top1", "one_top1"}
+    for name in ("crops", "dropout"):
+        assert "even_gap" in {e.measure for e in CLAIMS[name].expects if not e.judged}
+    net = arms_of("dropout")["none"].net
+    assert isinstance(net, Net)
+    assert net.hidden == 2048
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("init", 1), ("decay", 120)])
+def test_the_rate_is_constant_where_a_fall_would_hide_the_effect(name: str, epochs: int) -> None:
+    for recipe in arms_of(name).values():
+        assert isinstance(recipe.schedule, Steps)
+        assert recipe.schedule.milestones == recipe.schedule.bias_milestones == ()
+        assert recipe.late == Late()
+        assert recipe.epochs == epochs
+
+
+def test_the_sums_of_rate_times_decay_are_those_of_the_note() -> None:
+    """Ground B: 157 steps an epoch; the first twentieth warms up, at 0.55 of the rate on average."""
+    (note,) = CLAIMS["decay"].notes
+    steps = 157 * 120
+    assert f"{steps:,} steps" in note
+    for arm, said in (("decay", "0.037"), ("decay x 10", "0.37"), ("decay x 40", "1.5")):
+        sgd = arms_of("decay")[arm].sgd
+        total = steps * (0.95 + 0.05 * 0.55) * sgd.lr * sgd.weight_decay
+        assert total == pytest.approx(float(said), rel=0.02)
+        assert said in note
+
+
+def test_lengths_of_runs_are_those_of_their_designs() -> None:
+    lengths = {"overlap": 40, "fc-conv": 10, "momentum": 5, "init": 1, "lrn-cifar": 30, "two-towers": 20, "colour": 120}
+    for name, epochs in lengths.items():
+        assert {recipe.epochs for recipe in arms_of(name).values()} == {epochs}, name
 
 
 def test_the_factorial_of_init_has_all_its_corners() -> None:
-    arms = claims.arms(CLAIMS["init"], RECIPES["tiny"])
-    corners = {(r.views.scale, r.net.std, r.net.bias_one_layers) for r in arms.values() if isinstance(r.net, Net)}
+    corners = {
+        (r.views.scale, r.net.std, r.net.bias_one_layers) for r in arms_of("init").values() if isinstance(r.net, Net)
+    }
     assert len(corners) == 8
 
 
 def test_a_recipe_that_a_claim_cannot_use_is_refused() -> None:
     with pytest.raises(InputError, match="relu-tanh has a recipe of its own"):
-        claims.base(CLAIMS["relu-tanh"], 32, RECIPES["cifar-18"])
+        arms_of("relu-tanh", 32, "cifar-18")
     with pytest.raises(InputError, match="overlap is about AlexNet's layers, which a CifarNet lacks"):
-        claims.base(CLAIMS["overlap"], 32, RECIPES["cifar-13"])
+        arms_of("overlap", 32, "cifar-13")
 
 
-def test_pools_with_and_without_overlap_put_out_as_much_on_little_pictures() -> None:
-    _, base = claims.base(CLAIMS["overlap"], 32, None)
-    sides = [[layer.side for layer in layers_of(r.net)] for r in claims.arms(CLAIMS["overlap"], base).values()]
+@pytest.mark.parametrize("side", [32, 64, 256])
+def test_pools_with_and_without_overlap_put_out_as_much(side: int) -> None:
+    nets = list(arms_of("overlap", side).values())
+    sides = [[layer.side for layer in layers_of(r.net)] for r in nets]
     assert sides[0] == sides[1]
+    assert weights(nets[0]) == weights(nets[1])
+    assert all(r.net.image_size < side for r in nets)

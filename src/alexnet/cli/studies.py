@@ -1,5 +1,6 @@
 """Verbs that run studies and show what was found."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,31 +32,56 @@ def show_studies(found: Sequence[Any], as_json: bool) -> None:
         show_json(found)
         return
     for result in found:
-        rows = []
-        for e in result["expects"]:
-            low, high = e["low"], e["high"]
-            few = e["needed"]
-            rows.append(
-                [
-                    f"{e['measure']}: {e['more']} against {e['than'] or e['less']}{'' if e['judged'] else ' (beside)'}",
-                    amount(e["mean"], e),
-                    "" if low is None else f"{amount(low, e)} to {amount(high, e)}",
-                    amount(e["paper"], e),
-                    e["verdict"],
-                    "" if few is None or e["verdict"] != "not shown" else f"{few}",
-                ]
-            )
-        heads = ["larger", "by", "95 % interval", "paper", "verdict", "seeds needed"]
+        rows = [
+            [
+                f"{e['measure']}: {e['more']} against {e['than'] or e['less']}{'' if e['judged'] else ' (beside)'}",
+                amount(e["difference"], e),
+                between(e),
+                amount(e["paper"], e),
+                e["verdict"],
+                f"{e['needed_paper']}" if e["needed_paper"] and e["verdict"] == "not shown" else "",
+            ]
+            for e in result["expects"]
+        ]
+        heads = ["larger", "by", "95 % interval", "paper", "verdict", "seeds for the paper's"]
         table(f"{result['claim']}: {result['verdict']}; {result['scale']}, {result['seeds']} seeds", heads, rows)
         for note in result["notes"]:
             print(note)
 
 
+def show_judged(rows: Sequence[Any], as_json: bool) -> None:
+    """Print the verdict on each claim, a line a claim."""
+    if as_json:
+        show_json(rows)
+        return
+    heads = ["claim", "verdict", "by", "95 % interval", "p (Holm)", "seeds", "paper"]
+    shown = [
+        [
+            r["claim"],
+            r["verdict"],
+            amount(r["difference"], r),
+            between(r),
+            "" if r["p_holm"] is None else f"{r['p_holm']:.2g}",
+            f"{r['seeds']}",
+            amount(r["paper"], r),
+        ]
+        for r in rows
+    ]
+    table(f"{len(rows)} claims, judged together", heads, shown)
+
+
 def amount(value: float | None, e: Any) -> str:
-    """Write a difference of errors in points, or a ratio."""
+    """Write a difference of errors in points, of losses in nats, or a ratio."""
     if value is None:
         return ""
-    return f"{value:.2f} times" if e["ratio"] else f"{100 * value:.2f} points"
+    if e["ratio"]:
+        return f"{value:.2f} times"
+    return f"{value:.3f} nats" if e["measure"] in ("nats", "train_nats", "early") else f"{100 * value:.2f} points"
+
+
+def between(e: Any) -> str:
+    """Write an interval."""
+    return "" if e["low"] is None else f"{amount(e['low'], e)} to {amount(e['high'], e)}"
 
 
 def study(
@@ -65,21 +91,31 @@ def study(
     /,
     *,
     recipe: str | None = None,
-    seeds: Annotated[int, number(1, 1000)] = 3,
+    seeds: Annotated[int | None, number(1, 1000)] = None,
     epochs: Positive | None = None,
+    pictures: Positive | None = None,
+    held_out: Positive | None = None,
+    records: Path | None = None,
+    missing: Annotated[bool, Parameter(negative=())] = False,
+    run: str | None = None,
+    judge: Path | None = None,
     pretrain_on: Path | None = None,
     list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
     device: Device = "auto",
-    precision: Precision = "auto",
+    precision: Precision = "bf16",
     workers: Workers = 2,
     json_: Json = False,
 ) -> int:
     """Decide a claim of the paper: train its arms over several seeds, and say whether it holds, with a 95 % interval.
 
-    What OUT holds already is not trained again. Stopped, it goes on where it was when run again. Exit status 1: a run
-    failed, and its claim is not shown.
+    What OUT or the records hold already is not trained again. Stopped, it goes on where it was when run again. Exit
+    status 1: a run failed, and its claim is not shown.
 
-    Example: alexnet study relu-tanh store-cifar studies --seeds 3
+    Example: alexnet study ten-views store-cifar studies
+
+    Example: alexnet study all store-cifar studies --records results --missing | xargs -P 2 -I{} sh -c {}
+
+    Example: alexnet study --judge results
 
     Example: alexnet study table-2 store studies --pretrain-on store-of-more-classes
 
@@ -94,18 +130,45 @@ def study(
     out
         Folder for the runs, which all claims share, and for NAME.json of each claim.
     recipe
-        What the arms differ from; by the store's pictures unless given: source for 256 pixels, tiny for 64, cifar-13 or
-        tiny at 28 pixels for 32.
+        What the arms differ from; by the store's pictures unless given: source for 256 pixels, tiny for 64, small for
+        32.
     seeds
-        Runs of each arm; an interval needs 2.
+        Runs of each arm; the claim's design unless given. A verdict needs 3.
     epochs
         Length of each run; the schedule keeps its proportions.
+    pictures
+        Pictures to train on, as many of each class, drawn by chance; the claim's design unless given.
+    held_out
+        Held-out pictures to judge on, likewise; all unless given.
+    records
+        Folder for a small file about each run, OUT/records unless given. Runs that have one there are not trained
+        again, whoever made it.
+    missing
+        Print the runs still wanted, a command a line, for xargs or any queue.
+    run
+        Train the one run of this recipe digest, as the commands of --missing do.
+    judge
+        Judge every claim by the records in this folder, and nothing else.
     pretrain_on
         Store of more classes, for pretrain and the CNN* of table-2, which are trained on it first.
     list_
         Show every claim, the paper's number, 2012's, the arms, and what deciding it costs; on STORE, and at the rate
         of the runs in OUT, where they are given.
+    precision
+        Of all runs. Records of one precision add up.
     """
+    if judge:
+        from alexnet.studies.claims import claims_named
+        from alexnet.studies.judge import judge_folder
+
+        if store or out or records:
+            raise InputError(f"--judge {judge} takes records alone; leave out STORE, OUT and --records")
+        judged, left = judge_folder(judge)
+        for line in left:
+            print(line, file=sys.stderr)
+        asked = {claim.name for claim in claims_named([name])}
+        show_judged([row for row in judged if row["claim"] in asked], json_)
+        return 0
     if list_:
         from alexnet.core.device import choose_compute
         from alexnet.studies.cost import listing
@@ -116,7 +179,17 @@ def study(
         show_claims(listing([name], store, out, recipe, seeds=seeds, epochs=epochs, pretrain_on=pretrain_on), json_)
         return 0
     if store is None or out is None:
-        raise InputError("study needs STORE and OUT; or give --list")
+        raise InputError("study needs STORE and OUT; or give --list, or --judge DIR")
+    if missing:
+        from alexnet.data.store import Store
+        from alexnet.studies import missing as queue
+        from alexnet.studies.plan import Request
+
+        request = Request(recipe, seeds, epochs, pictures, held_out, Store(pretrain_on) if pretrain_on else None)
+        words = ["--device", device] * (device != "auto") + ["--workers", f"{workers}"] * (workers != 2)
+        rows = queue.missing([name], store, out, request, records, precision=precision, options=words)
+        show_json(rows) if json_ else print("".join(row["command"] + "\n" for row in rows), end="")
+        return 0
     from alexnet.runs.log import console
     from alexnet.studies.run import study
 
@@ -128,10 +201,14 @@ def study(
         recipe,
         seeds=seeds,
         epochs=epochs,
+        pictures=pictures,
+        held_out=held_out,
+        records=records,
         device=device,
         precision=precision,
         workers=workers,
         pretrain_on=pretrain_on,
+        only=run,
         quiet=json_,
         say=lambda words: None if json_ else speak.print(words, markup=False),
         leave=True,

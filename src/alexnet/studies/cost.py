@@ -13,8 +13,10 @@ from alexnet.models import layer_table
 from alexnet.runs import log
 from alexnet.runs.folder import is_run
 from alexnet.runs.run import Run
-from alexnet.studies import claims
-from alexnet.studies.plan import base_recipe, plan_claim
+from alexnet.studies import claims, designs
+from alexnet.studies.claim import Claim
+from alexnet.studies.plan import Request, plan_claim
+from alexnet.studies.record import Records
 
 RATE = 6e10  # multiply-adds a second of one core in training, assumed where no run tells: an AMD EPYC's, in bf16
 CIFAR_10 = (32, 50_000)  # side and training pictures, assumed where no store is named
@@ -26,7 +28,7 @@ def listing(
     out: str | Path | None = None,
     recipe: str | Recipe | None = None,
     *,
-    seeds: int = 3,
+    seeds: int | None = None,
     epochs: int | None = None,
     pretrain_on: str | Path | None = None,
 ) -> list[dict[str, Any]]:
@@ -37,7 +39,8 @@ def listing(
     """
     opened = Store(store) if store else None
     side, pictures = (opened.side, len(opened["train"])) if opened else CIFAR_10
-    called, given = (recipe, named(recipe)) if isinstance(recipe, str) else (None, recipe)
+    asked = Request(recipe, seeds, epochs, more=Store(pretrain_on) if pretrain_on else None)
+    given = named(recipe) if isinstance(recipe, str) else recipe
     speed = measured_rate(Path(out)) if out else None
     rate, origin = speed or RATE, "measured in OUT" if speed else "assumed"
     rows = []
@@ -45,22 +48,31 @@ def listing(
         row: dict[str, Any] = {"claim": claim.name, "section": claim.section, "paper": claim.paper, "log": claim.log}
         row["arms"] = list(claim.arms)
         try:
-            if opened:
-                made = plan_claim(claim, opened, given, called, 1, epochs, Store(pretrain_on) if pretrain_on else None)
-                base, arms = made.base, [r[0] for r in made.arms.values()]
-            else:
-                base, value = base_recipe(claim, side, given, epochs)
-                arms = list(claims.arms(claim, value).values())
-            work = sum(
-                3.0 * seeds * r.epochs * pictures * forward_products(r) for r in {r.digest: r for r in arms}.values()
-            )
+            base, arms, seen = priced(claim, opened, asked, given, side)
+            work = sum(3.0 * count * r.epochs * (seen or pictures) * forward_products(r) for r, count in arms)
             minutes = work / rate / 60
             words = f"{'at most ' if claim.until else ''}about {minutes:,.0f} core-minutes"
             row |= {"recipe": base, "multiply_adds": work, "core_minutes": round(minutes, 1), "cost": words}
         except InputError as error:
             row |= {"recipe": None, "multiply_adds": None, "core_minutes": None, "cost": str(error)}
-        rows.append(row | {"rate": rate, "rate_is": origin, "seeds": seeds})
+        rows.append(row | {"rate": rate, "rate_is": origin, "seeds": asked.seeds or claim.seeds})
     return rows
+
+
+def priced(
+    claim: Claim, store: Store | None, asked: Request, given: Recipe | None, side: int
+) -> tuple[str, list[tuple[Recipe, int]], int | None]:
+    """Return a claim's base, each recipe with how many seeds it has, and of how many pictures (None: all)."""
+    if store:
+        plan = plan_claim(claim, store, asked, given, Records((), (), ()), "")
+        return plan.base, [(r, 1) for r in plan.recipes.values()], len(plan.store["train"])
+    base, recipe, few = designs.base_of(claim, side, given)
+    recipe = recipe if asked.epochs is None else recipe.replace(epochs=asked.epochs)
+    seeds = asked.seeds or claim.seeds
+    arms, tuned = designs.arms_of(claim, recipe), [name for names in claim.tune.values() for name in names]
+    each = {r.digest: (r, seeds) for name, r in arms.items() if name not in tuned}
+    chosen = [(arms[names[0]], seeds) for names in claim.tune.values()]  # any: they differ in their rates
+    return base, [*each.values(), *((arms[name], 1) for name in tuned), *chosen], few
 
 
 def forward_products(recipe: Recipe) -> int:

@@ -1,6 +1,5 @@
-"""What a run's log shows."""
+"""What a record shows, and when a run is complete."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,9 @@ from typing import Any
 from alexnet.config.recipe import Plateau, Recipe
 from alexnet.runs import log as runlog
 from alexnet.studies import claim
+from alexnet.studies.record import Record
+
+EASY = 0.05  # the part of the lowest validation error within which an epoch counts as settled
 
 
 def complete(folder: Path, recipe: Recipe, until: float | None) -> bool:
@@ -20,25 +22,59 @@ def complete(folder: Path, recipe: Recipe, until: float | None) -> bool:
     return ended and any(line["kind"] == "final" for line in log)
 
 
-def logged(log: Sequence[Mapping[str, Any]], recipe: Recipe) -> dict[str, float | None]:
-    """What a run's log shows; None for what it does not come to."""
-    epochs = [line for line in log if line["kind"] == "epoch"]
-    final = next((line for line in log if line["kind"] == "final"), None)
-    seen: dict[str, float | None] = {m: final[m] if final else None for m in ("top1", "top5")}
-    seen |= {f"one_{m}": final["one_view"][m] if final else None for m in ("top1", "top5")}
-    errors, held_out = [e["train_error"] for e in epochs], [e["top1"] for e in epochs]
-    seen["until"] = crossing([1 - 1 / recipe.net.classes, *errors], claim.UNTIL)
-    start = max(1, round(recipe.epochs / 10))
-    seen["early"] = statistics.fmean(errors[:start]) if len(errors) >= start else None
-    low = 1.05 * min(held_out, default=0.0)
-    seen["settled"] = next((float(i) for i, error in enumerate(held_out, 1) if error <= low), None)
-    return seen
+def measured(record: Record, measure: str, level: float | None = None) -> float | None:
+    """Return a measure of `claim.MEASURES`, or None where the run does not come to it.
+
+    `level` is the training error at which `even_gap` compares.
+    """
+    errors: Mapping[str, Any] = record.plain["errors"]
+    curve = record.curve
+    if measure in ("top1", "top5", "nats"):
+        return float(errors["ten_views"][measure])
+    if measure in ("one_top1", "one_top5"):
+        return float(errors["one_view"][measure.removeprefix("one_")])
+    if measure in ("train", "train_nats"):
+        return float(errors["train"]["top1" if measure == "train" else "nats"])
+    if measure == "gap":
+        return float(errors["one_view"]["top1"] - errors["train"]["top1"])
+    if measure == "until":
+        chance = 1 - 1 / record.recipe.net.classes
+        return crossing([chance, *(line["train_error"] for line in curve)], claim.UNTIL)
+    if measure == "early":
+        return curve[0]["train_loss"] if curve else None
+    if measure == "settled":
+        low = (1 + EASY) * min((line["top1"] for line in curve), default=0.0)
+        return next((float(i) for i, line in enumerate(curve, 1) if line["top1"] <= low), None)
+    assert measure == "even_gap", measure
+    return None if level is None else held_out_at(curve, level)
 
 
 def crossing(errors: Sequence[float], level: float) -> float | None:
-    """Where a line through the errors after epoch 0, 1, 2... first comes down to `level`; None where it does not."""
-    for i, error in enumerate(errors):
+    """Return after how many epochs the training error is `level`; None where it does not come to that.
+
+    `errors` begins with that of chance, at 0. The error of epoch i is a mean over it, and so stands at its middle,
+    i - 1/2.
+    """
+    points = [(max(0.0, i - 0.5), error) for i, error in enumerate(errors)]
+    for i, (at, error) in enumerate(points):
         if error <= level:
-            above = errors[i - 1] if i else error
-            return i - 1 + (above - level) / (above - error) if i else 0.0
+            before, above = points[i - 1] if i else (at, error)
+            return at if above == error else before + (at - before) * (above - level) / (above - error)
+    return None
+
+
+def lowest_training_error(record: Record) -> float:
+    """Return the lowest error in training of any epoch."""
+    return min((line["train_error"] for line in record.curve), default=1.0)
+
+
+def held_out_at(curve: Sequence[Mapping[str, float]], level: float) -> float | None:
+    """Return the held-out error when the training error first comes down to `level`, between epochs if need be."""
+    for i, line in enumerate(curve):
+        if line["train_error"] <= level:
+            if not i:
+                return line["top1"]
+            before = curve[i - 1]
+            part = (before["train_error"] - level) / (before["train_error"] - line["train_error"])
+            return before["top1"] + part * (line["top1"] - before["top1"])
     return None

@@ -2,56 +2,85 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from alexnet.config.recipe import Plateau, Recipe, Start
 from alexnet.config.recipes import named
 from alexnet.core.errors import InputError
 from alexnet.data.loader import steps
 from alexnet.data.store import Store
-from alexnet.studies import claims
+from alexnet.studies import claims, designs
 from alexnet.studies.claim import Claim
+from alexnet.studies.measures import measured
+from alexnet.studies.record import Records, arm_digest
 from alexnet.training.setup import check_fit
 
 SIDE = 32  # pixels, of CIFAR-10's pictures
 
 
 @dataclass(frozen=True)
-class StudyPlan:
-    """What a claim's study trains: for each arm a recipe a seed.
+class Request:
+    """What a study is asked for: options of `study`, where None is the design's."""
 
-    `first`: by the digest of a recipe that starts from another net, what that is, trained on the store `more`.
+    recipe: str | Recipe | None = None
+    seeds: int | None = None
+    epochs: int | None = None
+    pictures: int | None = None
+    held_out: int | None = None
+    more: Store | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None and self.seeds < 1:
+            raise InputError(f"--seeds {self.seeds}; give 1 or more, and 3 or more for a verdict")
+
+    @property
+    def called(self) -> str | None:
+        """The name of the recipe that is given, if it has one."""
+        return self.recipe if isinstance(self.recipe, str) else None
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a claim's study trains on `store`: for each arm a recipe a seed, once it is known which the arm is.
+
+    `variants`: the arms with seed 0, also those of which the best stands for another by `claim.tune`; `tuning` are the
+    runs that choose. `first`: by the digest of a recipe that starts from another net, what that is, trained on the
+    store `more`.
     """
 
     claim: Claim
     base: str
+    store: Store
+    variants: Mapping[str, Recipe]
     arms: Mapping[str, Sequence[Recipe]]
+    tuning: Sequence[Recipe] = ()
     first: Mapping[str, Recipe] = field(default_factory=dict)
     more: Store | None = None
 
-    @property
+    @cached_property
     def recipes(self) -> dict[str, Recipe]:
-        """Each recipe once, by its digest."""
-        return {recipe.digest: recipe for recipes in self.arms.values() for recipe in recipes}
+        """Each recipe once, by its digest; those that choose a rate come first."""
+        every = [*self.tuning, *(recipe for recipes in self.arms.values() for recipe in recipes)]
+        return {recipe.digest: recipe for recipe in every}
+
+    @cached_property
+    def arm_of(self) -> dict[str, str]:
+        """The name of an arm that each recipe is of, by its digest."""
+        tuning = {v.replace(seed=designs.TUNING_SEED).digest: n for n, v in self.variants.items()}
+        return tuning | {r.digest: arm for arm, recipes in self.arms.items() for r in recipes}
 
 
 def plan_all(
-    names: Sequence[str],
-    store: Store,
-    recipe: str | Recipe | None,
-    seeds: int,
-    epochs: int | None,
-    more: Store | None = None,
+    names: Sequence[str], store: Store, asked: Request, records: Records, precision: str
 ) -> tuple[list[StudyPlan], list[str]]:
-    """The claims' plans, and for "all" why some are left out; raises InputError for one that cannot be decided."""
-    if seeds < 1:
-        raise InputError(f"--seeds {seeds}; give 1 or more, and 2 or more for an interval")
-    given, every, plans, left = named(recipe) if isinstance(recipe, str) else recipe, "all" in names, [], []
+    """Plan claims; for "all" also say why some are left out. Raises InputError for one that cannot be decided."""
+    given = named(asked.recipe) if isinstance(asked.recipe, str) else asked.recipe
+    plans, left = list[StudyPlan](), list[str]()
     for claim in claims.claims_named(names):
         try:
-            called = recipe if isinstance(recipe, str) else None
-            plans.append(plan_claim(claim, store, given, called, seeds, epochs, more))
+            plans.append(plan_claim(claim, store, asked, given, records, precision))
         except InputError as error:
-            if not every:
+            if "all" not in names:
                 raise
             left.append(str(error))
     if not plans:
@@ -60,22 +89,18 @@ def plan_all(
 
 
 def plan_claim(
-    claim: Claim,
-    store: Store,
-    given: Recipe | None,
-    called: str | None,
-    seeds: int,
-    epochs: int | None,
-    more: Store | None = None,
+    claim: Claim, store: Store, asked: Request, given: Recipe | None, records: Records, precision: str
 ) -> StudyPlan:
-    """A claim's plan on a store; raises InputError where the one cannot be decided on the other."""
-    name, base = base_recipe(claim, store.side, given, epochs)
+    """Plan a claim on a store; raises InputError where the one cannot be decided on the other."""
+    name, base, pictures = designs.base_of(claim, store.side, given)
+    base = base if asked.epochs is None else base.replace(epochs=asked.epochs)
     base = base.replace(net={"classes": len(store.classes)})  # before the arms: one counts the weights
     if claim.base and store.side != SIDE:
         raise InputError(
             f"claim {claim.name} needs pictures of 32 pixels, as CIFAR-10 has; store {store.path} holds {store.side}"
         )
-    arms = claims.arms(claim, base)
+    part = part_of(store, asked, pictures)
+    arms = designs.arms_of(claim, base)
     for recipe in arms.values():
         check_fit(f"of claim {claim.name}", recipe, store)
     if claim.room and base.net.image_size >= store.side:
@@ -84,26 +109,77 @@ def plan_claim(
             f"{store.side} of store {store.path}; give another --recipe"
         )
     for e in claim.expects:
-        if e.judged and e.larger != e.smaller and arms[e.larger].digest == arms[e.smaller].digest:
+        both = [arms.get(arm) for arm in (e.larger, e.smaller)]
+        if e.judged and e.larger != e.smaller and all(both) and both[0] == both[1]:
             raise InputError(
                 f"claim {claim.name}: its arms {e.larger} and {e.smaller} are the same net under recipe "
-                f"{called or name}; give a --recipe in which they differ"
+                f"{asked.called or name}; give a --recipe in which they differ"
             )
-    if claim.rows and not more:  # a table without the rows that need it
+    if claim.rows and not asked.more:  # a table without the rows that need it
         arms = {n: r for n, r in arms.items() if n not in claim.first}
-    counts = {n: max((row.nets.get(n, 0) for row in claim.rows), default=seeds) for n in arms}
-    seeded = {n: [r.replace(seed=seed) for seed in range(counts[n])] for n, r in arms.items()}
+    chosen, tuning = choose(claim, arms, records, (part.digest, precision))
+    seeded = {n: [r.replace(seed=s) for s in range(count_of(claim, n, r, base, asked))] for n, r in chosen.items()}
     first = dict[str, Recipe]()
-    for arm in claim.first.keys() & arms.keys():
-        before = pretrained(claim, base, arm, store, more)
+    for arm in claim.first.keys() & seeded.keys():
+        before = pretrained(claim, base, arm, store, asked.more)
         for i, recipe in enumerate(seeded[arm]):
             other = before.replace(seed=recipe.seed)
-            assert more
-            end = steps(len(more["train"]), other.sgd.batch) * other.epochs
-            start = Start(other.digest, more.digest, end, recipe.net.layers[:-1])
+            assert asked.more
+            end = steps(len(asked.more["train"]), other.sgd.batch) * other.epochs
+            start = Start(other.digest, asked.more.digest, end, recipe.net.layers[:-1])
             seeded[arm][i] = recipe.replace(start=start)
             first[seeded[arm][i].digest] = other
-    return StudyPlan(claim, called or name, seeded, first, more)
+    return StudyPlan(claim, asked.called or name, part, arms, seeded, tuning, first, asked.more)
+
+
+def part_of(store: Store, asked: Request, pictures: int | None) -> Store:
+    """The pictures that a claim is decided on: as many as asked for, or as its design takes where there are more."""
+    classes = len(store.classes)
+    if asked.pictures is not None or asked.held_out is not None:
+        return store.subset(asked.pictures, asked.held_out)
+    few = pictures is not None and pictures < len(store["train"]) and pictures >= classes
+    return store.subset(pictures - pictures % classes) if few and pictures is not None else store
+
+
+def count_of(claim: Claim, arm: str, recipe: Recipe, base: Recipe, asked: Request) -> int:
+    """How many seeds an arm has."""
+    if claim.rows:
+        return max((row.nets.get(arm, 0) for row in claim.rows), default=0)
+    if asked.seeds is not None:
+        return asked.seeds
+    shared = recipe == base and not claim.adjust and not claim.base
+    return max(claim.seeds, designs.BASE_SEEDS) if shared else claim.seeds
+
+
+def choose(
+    claim: Claim, arms: Mapping[str, Recipe], records: Records, scale: tuple[str, str]
+) -> tuple[dict[str, Recipe], list[Recipe]]:
+    """Find which variant stands for each arm that is tuned, as far as the runs that choose are there.
+
+    Returns:
+        The arms to judge, by name, and the runs that choose.
+    """
+    tuned = {name for names in claim.tune.values() for name in names}
+    expected = {arm for e in claim.expects for arm in (e.larger, e.smaller)}
+    chosen = {n: r for n, r in arms.items() if n not in tuned or n in expected}
+    tuning = [arms[n].replace(seed=designs.TUNING_SEED) for n in sorted(tuned) if n in arms]
+    for arm in claim.tune:
+        if best := best_variant(claim, arm, arms, records, scale):
+            chosen[arm] = arms[best]
+    return chosen, tuning
+
+
+def best_variant(
+    claim: Claim, arm: str, arms: Mapping[str, Recipe], records: Records, scale: tuple[str, str]
+) -> str | None:
+    """Return which variant does best on the seed that is not judged; None while a run of it is missing."""
+    measure = next(e.measure for e in claim.expects if e.judged and arm in (e.larger, e.smaller))
+    seen = {n: records.of(arm_digest(arms[n]), scale).get(designs.TUNING_SEED) for n in claim.tune[arm]}
+    if not all(seen.values()):
+        return None
+    values = {n: measured(record, measure) for n, record in seen.items() if record}
+    known = {n: value for n, value in values.items() if value is not None}
+    return min(known, key=lambda n: (known[n], n)) if known else min(seen)
 
 
 def pretrained(claim: Claim, base: Recipe, arm: str, store: Store, more: Store | None) -> Recipe:
@@ -123,9 +199,3 @@ def pretrained(claim: Claim, base: Recipe, arm: str, store: Store, more: Store |
         raise InputError(f"claim {claim.name} needs a recipe whose length is known before: source or tiny, not paper")
     check_fit(f"of claim {claim.name}", recipe, more)
     return recipe
-
-
-def base_recipe(claim: Claim, side: int, given: Recipe | None, epochs: int | None) -> tuple[str, Recipe]:
-    """The recipe that a claim's arms differ from, and its name; raises InputError for a claim that cannot be run."""
-    name, base = claims.base(claim, side, given)
-    return name, base.replace(epochs=epochs) if epochs is not None else base

@@ -1,17 +1,15 @@
-"""Studies: train the arms of a claim over several seeds, pair them by seed, and say whether the claim holds.
+"""Studies: train the arms of claims over several seeds, write a record of each run, and judge by the records.
 
 OUT/study.json says which store the folder is for, OUT/runs/DIGEST-PRECISION are the runs, which all claims share, and
-OUT/NAME.json is what was found of each claim. Beside them, OUT/evaluations keeps what was measured after training.
+OUT/NAME.json is what was found of each claim. Records go to OUT/records, or to the folder of --records.
 """
 
-import hashlib
-import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.config import overrides
 from alexnet.config.recipe import Recipe
 from alexnet.core.device import Compute, choose_compute
 from alexnet.core.errors import InputError, Stopped, WorkFailed
@@ -19,19 +17,21 @@ from alexnet.core.files import write_json
 from alexnet.core.launch import launch
 from alexnet.core.signals import Signals
 from alexnet.data.store import Store
-from alexnet.inference.evaluate import evaluate
-from alexnet.runs import log as runlog
-from alexnet.runs.checkpoint import list_checkpoints
-from alexnet.runs.environment import commit
 from alexnet.runs.folder import is_run, read_json
 from alexnet.runs.run import Run
-from alexnet.studies.claim import MEASURES, Expect
-from alexnet.studies.measures import complete, logged
-from alexnet.studies.plan import StudyPlan, plan_all
-from alexnet.studies.statistics import judge, overall
+from alexnet.studies.averages import wanted
+from alexnet.studies.judge import judge_together
+from alexnet.studies.measures import complete
+from alexnet.studies.plan import Request, StudyPlan, plan_all
+from alexnet.studies.record import Record, Records, place_of, read_records, write_record
+from alexnet.studies.recording import average_of, evaluator, record_of
+from alexnet.studies.result import finding_of_plan, result
 from alexnet.training.options import TrainOptions
 from alexnet.training.setup import check_same
 from alexnet.training.train import train
+
+OURS = re.compile(r"runs|records|study\.json(\.\d+\.tmp)?")  # what another process may have made by now
+PRECISION = "bf16"  # records of one precision add up on every machine, and "auto" would differ
 
 
 def study(
@@ -40,49 +40,106 @@ def study(
     out: str | Path,
     recipe: str | Recipe | None = None,
     *,
-    seeds: int = 3,
+    seeds: int | None = None,
     epochs: int | None = None,
+    pictures: int | None = None,
+    held_out: int | None = None,
+    records: str | Path | None = None,
     device: str = "auto",
-    precision: str = "auto",
+    precision: str = PRECISION,
     workers: int = 2,
     pretrain_on: str | Path | None = None,
+    only: str | None = None,
     quiet: bool = False,
     say: Callable[[str], None] = lambda words: None,
     leave: bool = False,
 ) -> list[dict[str, Any]]:
-    """Decide claims on a store, each into OUT/NAME.json; returns what these files hold.
+    """Decide claims on a store, each into OUT/NAME.json, and write a record of every run.
 
-    `names`: of claims, or "all" for those that can be decided here. `recipe`: what their arms differ from, where the
-    claim has none of its own; the store decides if None. `epochs`: of each run, instead of the recipe's. `pretrain_on`:
-    a store of more classes, for arms that are trained on it first.
+    What OUT or the records hold already is not trained again, and what was interrupted goes on. A run that fails, such
+    as one whose loss is NaN, leaves its claim not shown; the others go on.
 
-    What OUT holds already is not trained again, and what was interrupted goes on. Raises InputError before anything
-    is trained for a claim that the store cannot decide, and Stopped, after saving, on SIGINT or SIGTERM; what a
-    second signal does, and `leave`, are as in train. A run that fails, such as one whose loss is no number, leaves its
-    claim not shown; the others go on.
+    Args:
+        names: Of claims, or "all" for those that can be decided here.
+        store: The store's folder.
+        out: A folder for the runs, new or of earlier studies of this store.
+        recipe: What the arms differ from, where the claim has none of its own; the store decides if None.
+        seeds: Of each arm; the claim's design if None.
+        epochs: Of each run, instead of the recipe's.
+        pictures: To train on, as many of each class; the claim's design if None.
+        held_out: To judge on, likewise; all if None.
+        records: A folder for records, whose runs count as trained; OUT/records if None.
+        device: auto, cpu, cuda or cuda:N.
+        precision: Of all runs.
+        workers: Threads that read pictures ahead.
+        pretrain_on: A store of more classes, for arms that are trained on it first.
+        only: The digest of the one recipe to train, and nothing is judged.
+        quiet: Print no progress.
+        say: Takes a line about what is going on.
+        leave: As in `train`.
+
+    Returns:
+        What the files OUT/NAME.json hold; nothing with `only`.
+
+    Raises:
+        InputError: A claim cannot be decided on the store; nothing is trained then.
+        Stopped: SIGINT or SIGTERM came, and all is saved; what a second signal does is as in `train`.
     """
     if launch().world > 1:
         raise InputError(f"study runs in one process, and {launch().world} were started; leave out the launcher")
-    opened, compute = Store(store), choose_compute(device, precision)
-    more = Store(pretrain_on) if pretrain_on else None
-    plans, left = plan_all([names] if isinstance(names, str) else names, opened, recipe, seeds, epochs, more)
+    opened, compute = Store(store), choose_compute(device, PRECISION if precision == "auto" else precision)
+    asked = Request(recipe, seeds, epochs, pictures, held_out, Store(pretrain_on) if pretrain_on else None)
+    names = [names] if isinstance(names, str) else list(names)
+    kept = Path(records) if records else Path(out) / "records"
+    plans, left = plan_all(names, opened, asked, read_kept(kept, say), compute.precision)
     for words in left:
         say(f"left out: {words}")
     folder = home(Path(out), opened)
-    found = []
+    works, failed, found = list[StudyWork](), dict[str, str](), list[dict[str, Any]]()
     with Signals(leave=leave, doing="stopping after this batch") as signals:
         signals.say = say
         try:
             for plan in plans:
-                work = StudyWork(plan, opened, folder, compute, workers, quiet, leave, signals.poll, say)
-                result = work.result(work.train())
-                write_json(folder / f"{plan.claim.name}.json", result)
-                say(f"{plan.claim.name}: {result['verdict']}")
-                found.append(result)
+                work = StudyWork(plan, opened, folder, kept, compute, workers, quiet, leave, signals.poll, say)
+                if only:
+                    failed |= work.train(only)
+                    continue
+                failed |= work.train()
+                if plan.claim.tune:  # which arm is judged is known only now
+                    (again,), _ = plan_all([plan.claim.name], opened, asked, work.known, compute.precision)
+                    work = StudyWork(again, opened, folder, kept, compute, workers, quiet, leave, signals.poll, say)
+                    failed |= work.train()
+                work.average(failed)
+                works.append(work)
+                found = write_results(works, failed)
+                say(f"{plan.claim.name}: {found[-1]['verdict']}")
         except Stopped as stop:
             words = str(stop).removesuffix("; --resume goes on from there")
             raise Stopped(f"{words}; the same command goes on with the study", stop.signal) from None
+    if only and not any(only in plan.recipes for plan in plans):
+        raise InputError(f"--run {only}: no run of {' '.join(names)} has that recipe here; see --missing")
+    if only and failed:
+        raise WorkFailed(f"run {only}: {next(iter(failed.values()))}")
     return found
+
+
+def read_kept(folder: Path, say: Callable[[str], None] = lambda words: None) -> Records:
+    """Read the records that are there already, and say which are left out."""
+    records = read_records(folder) if folder.is_dir() else Records((), (), ())
+    for one in records.left:
+        say(f"left out: {one.path}: {one.why}")
+    return records
+
+
+def write_results(works: Sequence["StudyWork"], failed: dict[str, str]) -> list[dict[str, Any]]:
+    """Judge the claims together, and write OUT/NAME.json of each."""
+    judged = judge_together([finding_of_plan(work.plan, work.known, work.compute.precision) for work in works])
+    results = []
+    for work, (finding, judgements) in zip(works, judged, strict=True):
+        made = result(work.plan, finding, judgements, failed, work.out, work.folder, work.compute.precision)
+        write_json(work.out / f"{work.plan.claim.name}.json", made)
+        results.append(made)
+    return results
 
 
 def home(out: Path, store: Store) -> Path:
@@ -95,7 +152,7 @@ def home(out: Path, store: Store) -> Path:
                 f"folder {out} holds studies of store {then.get('store')}, and {store.path} has other pictures; name "
                 "another folder"
             )
-    elif out.exists() and (not out.is_dir() or any(p.name != "runs" for p in out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(not OURS.fullmatch(p.name) for p in out.iterdir())):
         raise InputError(f"folder {out} exists and holds no studies; name another folder")
     else:
         out.mkdir(parents=True, exist_ok=True)
@@ -105,11 +162,12 @@ def home(out: Path, store: Store) -> Path:
 
 @dataclass(frozen=True)
 class StudyWork:
-    """A plan being carried out in the folder `out`."""
+    """A plan being carried out in the folder `out`, with records in `kept`; `store` is the whole one."""
 
     plan: StudyPlan
     store: Store
     out: Path
+    kept: Path
     compute: Compute
     workers: int
     quiet: bool
@@ -117,17 +175,18 @@ class StudyWork:
     poll: Callable[..., None]
     say: Callable[[str], None]
 
-    def folder(self, recipe: Recipe) -> Path:
-        """Where the run of a recipe lies."""
-        names = (f"{digest}-{self.compute.precision}" for digest in (recipe.digest, recipe.digest_before))
+    @property
+    def known(self) -> Records:
+        """The records that there are by now."""
+        return read_kept(self.kept)
+
+    def folder(self, recipe: Recipe, of: Store | None = None) -> Path:
+        """Where the run of a recipe lies; that of other pictures than the store's has their digest in its name."""
+        of = of or self.plan.store
+        other = "" if of.digest == self.store.digest else f"-{of.digest[:8]}"
+        names = (f"{digest}-{self.compute.precision}{other}" for digest in (recipe.digest, recipe.digest_before))
         today, before = (self.out / "runs" / name for name in names)
         return before if is_run(before) and not is_run(today) else today
-
-    @property
-    def folders(self) -> list[Path]:
-        """Every run of the plan, those trained first included."""
-        recipes = self.plan.recipes.values()
-        return [self.folder(r) for r in recipes] + [at[2] for r in recipes if (at := self.before(r))]
 
     def before(self, recipe: Recipe) -> tuple[Store, Recipe, Path] | None:
         """What a recipe starts from: on which store it is trained, as what, and where."""
@@ -135,167 +194,65 @@ class StudyWork:
             return None
         first, more = self.plan.first[recipe.digest], self.plan.more
         assert more
-        folder = self.folder(first)
-        return more, first, folder.with_name(f"{folder.name}-{more.digest[:8]}")
+        return more, first, self.folder(first, more)
 
-    def train(self) -> dict[str, str]:
-        """Train what is missing; returns why runs failed, by the digests of their recipes."""
-        failed, number = dict[str, str](), len(self.plan.recipes)
-        arm_of = {r.digest: arm for arm, recipes in self.plan.arms.items() for r in recipes}
-        for i, (digest, recipe) in enumerate(self.plan.recipes.items(), 1):
-            self.poll()
-            folder, arm = self.folder(recipe), f"{self.plan.claim.name}, {arm_of[digest]}"
-            if is_run(folder):
-                check_same(Run(folder), recipe, self.store)
-            if complete(folder, recipe, self.plan.claim.until):
+    def train(self, only: str | None = None) -> dict[str, str]:
+        """Train what has no record, and write its record; returns why runs failed, by the digests of their recipes."""
+        failed, recipes = dict[str, str](), self.plan.recipes
+        there = self.known.places(self.plan.store.digest, self.compute.precision)
+        for i, (digest, recipe) in enumerate(recipes.items(), 1):
+            if (only and digest != only) or place_of(recipe) in there:
                 continue
-            self.say(f"{arm}, seed {recipe.seed}: run {i} of {number}, {folder}")
+            self.poll()
+            name = f"{self.plan.claim.name}, {self.plan.arm_of[digest]}"
             try:
-                start = None
-                if before := self.before(recipe):
-                    more, first, start = before
-                    if not complete(start, first, None):
-                        self.say(f"{arm}, seed {recipe.seed}: first on {more.path}, {start}")
-                        self.one(more, start, first, f"{arm}, first")
-                self.one(self.store, folder, recipe, arm, start)
+                self.trained(recipe, name, f"run {i} of {len(recipes)}")
+                self.record(recipe)
             except WorkFailed as error:
-                self.say(f"{arm}, seed {recipe.seed}: {error}")
+                self.say(f"{name}, seed {recipe.seed}: {error}")
                 failed[digest] = str(error)
         return failed
 
-    def one(self, store: Store, folder: Path, recipe: Recipe, name: str, start: Path | None = None) -> None:
+    def trained(self, recipe: Recipe, name: str, which: str) -> Path:
+        """Train a run to its end, unless it is there; returns its folder."""
+        folder, until = self.folder(recipe), self.plan.claim.until
+        if is_run(folder):
+            check_same(Run(folder), recipe, self.plan.store)
+        if complete(folder, recipe, until):
+            return folder
+        self.say(f"{name}, seed {recipe.seed}: {which}, {folder}")
+        start = None
+        if before := self.before(recipe):
+            more, first, start = before
+            if not complete(start, first, None):
+                self.say(f"{name}, seed {recipe.seed}: first on {more.path}, {start}")
+                self.one(more, start, first, f"{name}, first", None)
+        self.one(self.plan.store, folder, recipe, name, until, start)
+        return folder
+
+    def one(
+        self, store: Store, folder: Path, recipe: Recipe, name: str, until: float | None, start: Path | None = None
+    ) -> None:
         """Train one run, or on with it."""
         how = {"device": str(self.compute.device), "precision": self.compute.precision, "workers": self.workers}
-        options = TrainOptions(is_run(folder), start, until=self.plan.claim.until).replace(how)
-        train(
-            store,
-            folder,
-            recipe,
-            options,
-            name=name,
-            quiet=self.quiet,
-            leave=self.leave,
-        )
+        options = TrainOptions(is_run(folder), start, until=until).replace(how)
+        train(store, folder, recipe, options, name=name, quiet=self.quiet, leave=self.leave)
 
-    def result(self, failed: Mapping[str, str]) -> dict[str, Any]:
-        """What OUT/NAME.json holds."""
-        claim, recipes = self.plan.claim, self.plan.recipes
-        asked = {m for e in claim.expects for m in (e.measure, e.smaller_measure or e.measure)}
-        asked |= {"top1", "top5", "one_top1", "one_top5"}
-        arms = {}
-        for name, of_seeds in self.plan.arms.items():
-            runs = {r.digest: {} if r.digest in failed else self.measured(r, asked) for r in of_seeds}
-            seen = {m: [runs[r.digest].get(m) for r in of_seeds] for m in MEASURES if m in asked}
-            if any(m.startswith("ensemble") for m in asked):
-                seen |= self.together(of_seeds, failed)
-            arms[name] = {
-                "differs": differs(self.plan, name),
-                "digests": [r.digest for r in of_seeds],
-                "runs": [self.folder(r).relative_to(self.out).as_posix() for r in of_seeds],
-                "measures": seen,
-            }
-        expects = [expected(e, arms) for e in claim.expects]
-        first = next(iter(recipes.values()))
-        seeds = len(next(iter(self.plan.arms.values())))
-        return {
-            "claim": claim.name,
-            "section": claim.section,
-            "words": claim.words,
-            "paper": claim.paper,
-            "log": claim.log,
-            "verdict": overall([e["verdict"] for e in expects if e["judged"]]),
-            "scale": f"{len(self.store['train']):,} pictures of {len(self.store.classes):,} classes, "
-            f"{self.store.side} pixels a side, recipe {self.plan.base}, {first.epochs} epoch{'s' * (first.epochs > 1)}"
-            + (f" at most, to a training error of {claim.until:.0%}" if claim.until else "")
-            + self.earlier,
-            "seeds": seeds,
-            "expects": expects,
-            "rows": self.rows(arms, failed),
-            "arms": arms,
-            "measures": {m: MEASURES[m] for m in MEASURES if m in asked},
-            "notes": [*claim.notes, "An interval is of seeds: other nets on these pictures."],
-            "failed": [{"digest": d, "seed": recipes[d].seed, "why": words} for d, words in failed.items()],
-            "seconds": round(sum(runlog.total_seconds(runlog.read(f)) for f in self.folders), 1),
-            "recipe": {"name": self.plan.base, "epochs": first.epochs},
-            "store": {"path": str(self.store.path.resolve()), "kind": self.store.kind, "digest": self.store.digest},
-            "precision": self.compute.precision,
-            "commit": commit(),
-        }
+    def record(self, recipe: Recipe) -> Record:
+        """Write the record of a run that is complete."""
+        evaluate_run = evaluator(self.plan.store, self.compute, self.workers, self.poll)
+        record = record_of(self.folder(recipe), self.plan.store, self.plan.claim.until, evaluate_run)
+        write_record(self.kept, record)
+        return record
 
-    def rows(self, arms: Mapping[str, Any], failed: Mapping[str, str]) -> list[dict[str, Any]]:
-        """The rows of a claim's table whose nets there are: of one net the mean of all that its arm has."""
-        rows = []
-        for row in self.plan.claim.rows:
-            nets = [r for arm, n in row.nets.items() for r in self.plan.arms.get(arm, ())[:n]]
-            if len(nets) < sum(row.nets.values()) or any(r.digest in failed for r in nets):
-                continue
-            each = {m: [v for arm in row.nets for v in arms[arm]["measures"][m]] for m in ("top1", "top5")}
-            if any(v is None for values in each.values() for v in values):
-                continue
-            found = {m: statistics.fmean(values) for m, values in each.items()}
-            if len(nets) > 1:
-                found = self.evaluated([self.folder(r) for r in nets], self.store.held_out, 10)
-            made = {"model": row.model, "nets": dict(row.nets), "top1": found["top1"], "top5": found["top5"]}
-            rows.append(made | {f"each_{m}": values for m, values in each.items()})
-        return rows
+    def average(self, failed: Collection[str]) -> None:
+        """Write the records of nets averaged, where the claim asks for them.
 
-    @property
-    def earlier(self) -> str:
-        """What some arms were trained on first, in words."""
-        if not (self.plan.first and self.plan.more):
-            return ""
-        pictures, classes = len(self.plan.more["train"]), len(self.plan.more.classes)
-        return f"; {', '.join(self.plan.claim.first)} first as long on {pictures:,} of {classes:,} classes"
-
-    def measured(self, recipe: Recipe, asked: set[str]) -> dict[str, float | None]:
-        """What a run shows, by its log, and by another look at the training pictures where that is asked for."""
-        folder = self.folder(recipe)
-        seen = logged(runlog.read(folder), recipe)
-        if asked & {"train", "gap"}:
-            error = self.evaluated([folder], "train", 1)["top1"]
-            one = seen["one_top1"]
-            seen |= {"train": error, "gap": None if one is None else one - error}
-        return seen
-
-    def together(self, of_seeds: Sequence[Recipe], failed: Mapping[str, str]) -> dict[str, list[float | None]]:
-        """The errors of all seeds' nets averaged, which stand beside each of them."""
-        if any(r.digest in failed for r in of_seeds):
-            return {m: [None] * len(of_seeds) for m in ("ensemble_top1", "ensemble_top5")}
-        found = self.evaluated([self.folder(r) for r in of_seeds], self.store.held_out, 10)
-        return {f"ensemble_{m}": [found[m]] * len(of_seeds) for m in ("top1", "top5")}
-
-    def evaluated(self, folders: Sequence[Path], split: str, views: int) -> dict[str, Any]:
-        """An evaluation, kept for the next study that asks for it."""
-        key = [f"{f.name} {list_checkpoints(f)[-1].name}" for f in folders]
-        key_digest = hashlib.sha256("\n".join(key).encode()).hexdigest()[:12]
-        kept = self.out / "evaluations" / f"{split}-{views}-{key_digest}.json"
-        if not kept.is_file():
-            found = evaluate(
-                self.store,
-                folders,
-                views=views,
-                split=split,
-                device=str(self.compute.device),
-                precision=self.compute.precision,
-                workers=self.workers,
-                progress=self.poll,
-            )
-            kept.parent.mkdir(exist_ok=True)
-            write_json(kept, found.errors.plain() | {"runs": key})
-        return dict(read_json(kept))
-
-
-def expected(e: Expect, arms: Mapping[str, Any]) -> dict[str, Any]:
-    """An expectation with what was found of it."""
-    larger = arms[e.larger]["measures"][e.measure]
-    smaller = arms[e.smaller]["measures"][e.smaller_measure or e.measure]
-    before = {"more": e.larger, "less": e.smaller, "than": e.smaller_measure}  # the keys that JSON had before 0.2.0
-    return before | asdict(e) | judge(larger, smaller, e.paper, e.ratio).plain()
-
-
-def differs(plan: StudyPlan, arm: str) -> dict[str, list[str]]:
-    """The recipe's fields in which an arm differs from the first one: the value there, and here."""
-    first, own = (
-        {n: v for n, v, _ in overrides.describe_fields(plan.arms[a][0])} for a in (next(iter(plan.arms)), arm)
-    )
-    return {n: [first.get(n, "none"), own.get(n, "none")] for n in overrides.differing_names(first, own)}
+        It takes their weights: a net that has a record from elsewhere is trained here again.
+        """
+        for want in wanted(self.plan, self.known, self.compute.precision, failed):
+            name = f"{self.plan.claim.name}, {want.arm}"
+            folders = {key: self.trained(r, name, "its weights are wanted") for key, r in want.members.items()}
+            evaluate_run = evaluator(self.plan.store, self.compute, self.workers, self.poll)
+            average = average_of(folders, want.size, self.plan.store, self.compute.precision, evaluate_run)
+            write_record(self.kept, average)

@@ -1,0 +1,161 @@
+"""The arms that are functions of the base recipe: what a claim changes in it, in the base's own measures."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from alexnet.config.recipe import MlpNet, Net, Recipe
+from alexnet.core.errors import InputError
+from alexnet.models import layer_table
+from alexnet.studies.claim import Changes
+
+CENTRE = {"crops": False, "mirror": False}
+PRINTED, ONES = (0.01,) * 8, (2, 4, 5, 6, 7)  # section 5: std of all layers, and where biases start at 1
+
+
+def half(base: Recipe) -> Mapping[str, Any]:
+    """Section 3.2's net of one GPU: one tower of half the kernels, but conv5 whole."""
+    kernels = net_of(base).channels
+    return {"net": {"towers": 1, "channels": (*(k // 2 for k in kernels[:4]), kernels[4])}}
+
+
+def net_150(base: Recipe) -> Mapping[str, Any]:
+    """The 2012 code's net 150: towers that never talk, conv2 wider by a quarter, fc6 and fc7 twice as wide.
+
+    Of net 145's 128 maps a tower in conv2 and 2,048 units in fc6 and fc7 that makes 160 and 4,096.
+    """
+    net = net_of(base)
+    conv1, conv2, *others = net.channels
+    wider = net.towers * (conv2 * 5 // 4 // net.towers)
+    return {"net": {"cross_tower": False, "channels": (conv1, wider, *others), "hidden": 2 * net.hidden}}
+
+
+def pooled(pool: int) -> Callable[[Recipe], Mapping[str, Any]]:
+    """Pools of a side, behind maps of such a side that any pool puts out as many units (see `even_input`)."""
+    return lambda base: {"net": {"pool": pool, "image_size": even_input(net_of(base))}}
+
+
+def even_input(net: Net) -> int:
+    """The side of the views with which pools of 2 and of 3 put out equal maps: the net's own, or the nearest.
+
+    A pool that moves by 2 halves an even side whether it sees 2 units or 3. All three pools see an even side where
+    conv1 puts out a multiple of 8 units.
+    """
+    side = layer_table.layers_of(net)[0].side
+    if side % 8 == 0:
+        return net.image_size
+    return (max(8, 8 * round(side / 8)) - 1) * net.stride + net.kernel_sizes[0]
+
+
+def wider_hidden(base: Recipe) -> Mapping[str, Any]:
+    """fc6 and fc7 four times as wide, and fc7 and fc8 begun with weights that pass on as much (half the std)."""
+    net = net_of(base)
+    return {"net": {"hidden": 4 * net.hidden, "std": (*net.std[:6], net.std[6] / 2, net.std[7] / 2)}}
+
+
+def decayed(times: float) -> Callable[[Recipe], Mapping[str, Any]]:
+    """So many times the base's weight decay, everywhere."""
+
+    def change(base: Recipe) -> Mapping[str, Any]:
+        sgd = base.sgd
+        return {
+            "sgd": {
+                "weight_decay": times * sgd.weight_decay,
+                "bias_weight_decay": times * sgd.bias_weight_decay,
+                "layer_weight_decay": {name: times * value for name, value in sgd.layer_weight_decay.items()},
+            }
+        }
+
+    return change
+
+
+def unhurried(times: float) -> Callable[[Recipe], Mapping[str, Any]]:
+    """No momentum, at so many times the base's rates."""
+    return lambda base: {"sgd": {"momentum": 0.0, "lr": times * base.sgd.lr, "bias_lr": times * base.sgd.bias_lr}}
+
+
+def activated(activation: str, rate: float) -> Changes:
+    """A net of this activation, trained at this rate; the biases have twice the weights', as in 2012."""
+    return {"net": {"activation": activation}, "sgd": {"lr": rate, "bias_lr": 2 * rate}}
+
+
+def six(base: Recipe) -> Mapping[str, Any]:
+    """Table 2's CNN*: a sixth convolution over pool5, as wide as conv5 (2012 code, net 146)."""
+    return {"net": {"conv6": net_of(base).channels[4]}}
+
+
+def tuned(base: Recipe) -> Mapping[str, Any]:
+    """The same, fine-tuned as net 146-2012-2011 was: the weights' rate a tenth, a hundredth in conv1, the whole in fc8.
+
+    The biases keep their rate. conv1 is frozen at epoch 7 of 54, and the colour noise ends at 38.
+    """
+    epoch = base.schedule.of_epochs / 54
+    return {
+        **six(base),
+        "sgd": {"lr": base.sgd.lr / 10, "layer_lr": {"conv1": 0.1, "fc8": 10.0}, "layer_lr_biases": False},
+        "late": {"conv1_slow": None, "conv1_frozen": 7 * epoch, "colour_off": 38 * epoch},
+    }
+
+
+def dense(times: float) -> Callable[[Recipe], Mapping[str, Any]]:
+    """A net of two hidden layers, equally wide, with as many weights as the base's, at so many times its rates.
+
+    Each layer passes on what the base's first, second last and last do (std times the root of the inputs), and its
+    biases start as theirs. Raises InputError for a base that no such net equals in weights.
+    """
+
+    def change(base: Recipe) -> Mapping[str, Any]:
+        made, sgd = mlp_like(base), base.sgd
+        decay = {name: value for name, value in sgd.layer_weight_decay.items() if name in made.layers}
+        return {
+            "net": made,
+            "sgd": replace(sgd, layer_weight_decay=decay, lr=times * sgd.lr, bias_lr=times * sgd.bias_lr),
+            "late": {"conv1_slow": None, "conv1_frozen": None},
+        }
+
+    return change
+
+
+def mlp_like(base: Recipe) -> MlpNet:
+    """The net of `dense`; raises InputError where the nearest is more than a hundredth off in weights."""
+    net, layers = base.net, [layer for layer in layer_table.layers_of(base.net) if layer.weights]
+    wanted = sum(layer.weights for layer in layers)
+
+    def wide(width: int) -> MlpNet:
+        return MlpNet(net.image_size, net.classes, (width, width), net.activation, getattr(net, "dropout", 0.0))
+
+    def weights(net: MlpNet) -> int:
+        return sum(layer.weights for layer in layer_table.layers_of(net))
+
+    half = (3 * net.image_size**2 + net.classes + 2) / 2  # width^2 + 2 half width + classes are the weights
+    width = max(1, math.floor(math.sqrt(half**2 + wanted - net.classes) - half))
+    made = min((wide(width), wide(width + 1)), key=lambda net: abs(weights(net) - wanted))
+    if isinstance(net, MlpNet) or abs(weights(made) / wanted - 1) > 0.01:
+        raise InputError(
+            f"claim fc-conv needs two nets of as many weights: the base's {type(net).__name__} has {wanted:,}, and the "
+            f"nearest of fully connected layers alone {weights(made):,}; give --recipe tiny, source or cifar-13"
+        )
+    std = [
+        net.std[i] * math.sqrt(fan_in(layers[i]) / fan_in(layer))
+        for i, layer in zip((0, -2, -1), layer_table.layers_of(made), strict=True)
+    ]
+    firsts = getattr(net, "bias_one_layers", ())
+    ones = [i for i, like in enumerate((1, len(layers) - 1, len(layers)), 1) if like in firsts]
+    return replace(made, std=tuple(std), bias_one_layers=tuple(ones))
+
+
+def fan_in(layer: layer_table.Layer) -> int:
+    """The inputs that a unit sees."""
+    return layer.multiply_adds // layer.units
+
+
+def started(std: tuple[float, ...] | None, ones: tuple[int, ...], scale: float) -> Changes:
+    """One corner of the factorial of `init`: None is the base recipe's own std."""
+    return {"net": ({"std": std} if std else {}) | {"bias_one_layers": ones}, "views": {"scale": scale}}
+
+
+def net_of(base: Recipe) -> Net:
+    """The base's net, where a claim is about AlexNet's layers: `designs.base_of` refuses any other."""
+    assert isinstance(base.net, Net)
+    return base.net

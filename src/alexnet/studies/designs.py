@@ -1,0 +1,69 @@
+"""Designs: on which pictures and from which recipe a claim's arms are trained (docs/log.md says why these)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alexnet.config.recipe import Net, Recipe
+from alexnet.config.recipes import RECIPES
+from alexnet.core.errors import InputError
+from alexnet.studies.claim import Changes, Claim
+
+# The claims in the order of --missing: what shows most for the least training first.
+QUEUE = (
+    *("ten-views", "ensemble", "init", "fc-conv", "momentum", "crops", "relu-tanh", "dropout", "two-towers", "depth"),
+    *("lrn", "columns", "norm-order", "colour", "decay", "overlap", "lrn-cifar", "pretrain", "table-2"),
+)
+BASE_SEEDS = 10  # of a ground's own recipe, which many claims share
+TUNING_SEED = 1000  # of the runs that choose a rate; no judged run has it
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A recipe, and of how many training pictures: all unless said."""
+
+    recipe: Recipe
+    pictures: int | None = None
+
+
+# For stores of 32 pixels. On A the base recipe underfits a little; on B, a tenth of the pictures and 18,840 steps, a
+# net without dropout comes to less than 5 % training error, so that what is against overfitting can show.
+GROUNDS = {
+    "A": Ground(RECIPES["small"]),
+    "B": Ground(RECIPES["small"].replace(sgd={"batch": 32, "lr": 0.004, "bias_lr": 0.008}, epochs=120), 5_000),
+}
+
+
+def changed(base: Recipe, changes: Changes) -> Recipe:
+    """The recipe with changes made to it."""
+    made: Mapping[str, Any] = changes(base) if callable(changes) else changes
+    return base.replace(**made)
+
+
+def base_of(claim: Claim, side: int, recipe: Recipe | None) -> tuple[str, Recipe, int | None]:
+    """Find what a claim's arms differ from: its name, the recipe, and of how many training pictures (None: all).
+
+    It is the claim's own recipe, the one asked for, or what suits pictures of that side. Raises InputError where the
+    claim has its own and another is asked for, or the one asked for is not of its kind.
+    """
+    if claim.base:
+        if recipe:
+            raise InputError(f"claim {claim.name} has a recipe of its own, a net for CIFAR-10; leave out --recipe")
+        return "its own", claim.base, None
+    if recipe:
+        if claim.shape and not isinstance(recipe.net, Net):
+            raise InputError(
+                f"claim {claim.name} is about AlexNet's layers, which a {type(recipe.net).__name__} lacks; "
+                "give --recipe small, tiny, source or paper"
+            )
+        return "given", recipe, None
+    if side < 56:
+        ground = GROUNDS[claim.ground]
+        return f"small, ground {claim.ground}", changed(ground.recipe, claim.adjust), ground.pictures
+    name = "tiny" if side < 112 else "source"
+    return name, RECIPES[name], None
+
+
+def arms_of(claim: Claim, base: Recipe) -> dict[str, Recipe]:
+    """Return the recipe of each arm."""
+    return {name: changed(base, changes) for name, changes in claim.arms.items()}

@@ -1,0 +1,94 @@
+"""The runs that a study still wants, as commands that any queue can work off."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alexnet.config.recipe import Recipe
+from alexnet.core.device import choose_compute
+from alexnet.core.errors import InputError
+from alexnet.data.store import Store
+from alexnet.studies import designs
+from alexnet.studies.averages import wanted
+from alexnet.studies.plan import Request, StudyPlan, plan_all
+from alexnet.studies.record import Records, place_of
+from alexnet.studies.run import read_kept
+
+PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)  # what no shell and no xargs reads otherwise
+
+
+def missing(
+    names: Sequence[str],
+    store: str | Path,
+    out: str | Path,
+    asked: Request,
+    records: str | Path | None = None,
+    *,
+    precision: str,
+    options: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Return what is still to be done: a run a row, each once, then the averages of nets that are trained.
+
+    Args:
+        names: Of claims, or "all".
+        store: The store's folder.
+        out: The studies' folder.
+        asked: What the study is asked for.
+        records: The folder of records; OUT/records if None.
+        precision: Of all runs.
+        options: Further words of the command line that every command repeats.
+
+    Returns:
+        For each command its words (`command`), the claim, the arm, the seed, and the recipe's digest. What depends on
+        runs that are missing, such as an average, comes once these are there.
+
+    Raises:
+        InputError: A claim cannot be decided, or a name holds what a shell would read otherwise.
+    """
+    kept = Path(records) if records else Path(out) / "records"
+    opened, precision = Store(store), choose_compute("cpu", precision).precision
+    known = read_kept(kept)
+    plans, _ = plan_all(names, opened, asked, known, precision)
+    shared = [str(store), str(out), "--records", str(kept), "--precision", precision, *words_of(asked), *options]
+    if wrong := next((word for word in shared if not PLAIN.fullmatch(word)), None):
+        raise InputError(f"--missing: {wrong!r} holds what a shell reads otherwise; name folders without that")
+    rows = dict[tuple[Any, ...], dict[str, Any]]()
+    for plan in sorted(plans, key=lambda plan: designs.QUEUE.index(plan.claim.name)):
+        rows |= {key: row for key, row in of_plan(plan, known, precision, shared).items() if key not in rows}
+    return list(rows.values())
+
+
+def words_of(asked: Request) -> list[str]:
+    """Return the options of the command line that ask for the same."""
+    if isinstance(asked.recipe, Recipe):
+        raise InputError("--missing: a command names its recipe; give the name of one, or its file")
+    given: dict[str, Any] = {
+        "recipe": asked.recipe,
+        "seeds": asked.seeds,
+        "epochs": asked.epochs,
+        "pictures": asked.pictures,
+    }
+    given |= {"held-out": asked.held_out, "pretrain-on": asked.more and asked.more.path}
+    return [word for name, value in given.items() if value is not None for word in (f"--{name}", f"{value}")]
+
+
+def of_plan(
+    plan: StudyPlan, known: Records, precision: str, shared: Sequence[str]
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The rows of one claim, by what tells runs from each other."""
+    name, rows = plan.claim.name, dict[tuple[Any, ...], dict[str, Any]]()
+    there = known.places(plan.store.digest, precision)
+    for digest, recipe in plan.recipes.items():
+        if place_of(recipe) not in there:
+            words = ["alexnet", "study", name, *shared, "--run", digest]
+            rows[(digest, plan.store.digest)] = line(words, name, plan.arm_of[digest], recipe)
+    if not rows and wanted(plan, known, precision):
+        rows[(name, "average")] = line(["alexnet", "study", name, *shared], name, "averages of nets", None)
+    return rows
+
+
+def line(words: Sequence[str], claim: str, arm: str, recipe: Recipe | None) -> dict[str, Any]:
+    """A row for a command."""
+    seed, digest = (recipe.seed, recipe.digest) if recipe else (None, None)
+    return {"command": " ".join(words), "claim": claim, "arm": arm, "seed": seed, "digest": digest}

@@ -1,0 +1,279 @@
+"""Records: what a run leaves for science apart from its weights, in one small file that anyone can add to others.
+
+A run's record holds the recipe, which pictures, the curve by epoch, the final errors, and of each held-out picture
+whether the net was right; that of averages of nets holds how often they were. Reading checks a record against itself,
+and `read_records` says what it leaves out, and why.
+"""
+
+import base64
+import hashlib
+import json
+import math
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet.config.recipe import Plateau, Recipe
+from alexnet.core.errors import InputError
+from alexnet.core.files import check_signed, read_bytes, sign, write
+
+MOST = 1 << 20  # bytes; a record of 10,000 pictures takes a hundredth of it
+MOST_CHOICES = 252  # of five nets among ten; a count of them fits a byte
+UNLIKE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, zlib.error)
+VIEWS = {"one": ("one_view", "top1"), "ten": ("ten_views", "top1"), "five": ("ten_views", "top5")}
+MACHINE = ("processor", "kernels", "threads", "versions", "commit")  # where these are equal, so are the bits
+CURVE = ("train_loss", "train_error", "top1", "top5", "nats")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record, read: `plain` is what its file says. `path` is where it lies."""
+
+    path: Path
+    plain: Mapping[str, Any]
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The run's recipe, its seed included."""
+        return Recipe.of(self.plain["recipe"])
+
+    @property
+    def scale(self) -> tuple[str, str]:
+        """What all runs share that are compared: the pictures, and the precision."""
+        return self.plain["store"]["digest"], self.plain["precision"]
+
+    @cached_property
+    def key(self) -> str:
+        """What tells the run from others: recipe with seed, pictures, precision, and the weights it started from."""
+        return key_of(self.recipe, *self.scale, self.plain["start"])
+
+    @cached_property
+    def arm(self) -> str:
+        """The digest of the recipe without its seed, and without the net that it started from."""
+        return arm_digest(self.recipe)
+
+    @cached_property
+    def right(self) -> dict[str, np.ndarray]:
+        """Of each held-out picture 1, 0, or a part of 1 at a tie: by one view, by ten, and among the first five."""
+        return {name: unpack(self.plain["right"][name], self.plain["store"]["held_out"]) for name in VIEWS}
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """The epochs: training loss and error, and held-out errors and loss with one view."""
+        return [dict(zip(CURVE, line, strict=True)) for line in self.plain["curve"]]
+
+    def check(self) -> None:
+        """Raise ValueError where the record disagrees with itself."""
+        plain = self.plain
+        if not self.recipe.has_digest(plain["digest"]):
+            raise ValueError(f"digest {plain['digest']} is not its recipe's, {self.recipe.digest}")
+        for name, (views, measure) in VIEWS.items():
+            found, said = 1 - float(self.right[name].mean()), plain["errors"][views][measure]
+            if not abs(found - said) < 1e-6:
+                raise ValueError(f"{views} {measure} is {said}, and its pictures give {found:.6f}")
+        until, errors = plain["until"], [line["train_error"] for line in self.curve]
+        ended = until is not None and any(error <= until for error in errors)
+        plateau = isinstance(self.recipe.schedule, Plateau) and len(errors) > 0
+        if len(errors) != self.recipe.epochs and not ended and not plateau:
+            raise ValueError(f"its curve has {len(errors)} epochs, and its recipe {self.recipe.epochs}")
+        if not all(math.isfinite(number) for line in self.curve for number in line.values()):
+            raise ValueError("its curve holds NaN or infinity")
+
+
+def place_of(recipe: Recipe) -> tuple[str, int]:
+    """Return what tells runs on one scale from each other: the arm, and the seed."""
+    return arm_digest(recipe), recipe.seed
+
+
+@dataclass(frozen=True)
+class Average:
+    """A record of nets whose probabilities are averaged, so many at a time, in every choice of them."""
+
+    path: Path
+    plain: Mapping[str, Any]
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The keys of the nets' own records, in the order of their seeds."""
+        return tuple(self.plain["members"])
+
+    @cached_property
+    def key(self) -> str:
+        """What tells the average from others: its nets, and how many are averaged at a time."""
+        text = json.dumps([self.members, self.plain["size"]])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def right(self, measure: str) -> np.ndarray:
+        """Of each held-out picture, in which part of the choices the average was right; `measure`: top1 or top5."""
+        counts = zlib.decompress(base64.b64decode(self.plain["right"][measure], validate=True), bufsize=MOST)
+        return np.frombuffer(counts, np.uint8) / int(self.plain["choices"])
+
+    def check(self) -> None:
+        """Raise ValueError where the record disagrees with itself."""
+        if not 1 <= self.plain["choices"] <= MOST_CHOICES:
+            raise ValueError(f"it says {self.plain['choices']} choices of nets; 1 to {MOST_CHOICES} fit a byte")
+        for measure in ("top1", "top5"):
+            right = self.right(measure)
+            if len(right) != self.plain["store"]["held_out"] or right.max() > 1:
+                raise ValueError(f"its {measure} is not of {self.plain['store']['held_out']} pictures")
+            if not abs(1 - right.mean() - self.plain["errors"][measure]) < 1e-6:
+                said = self.plain["errors"][measure]
+                raise ValueError(f"{measure} is {said}, and its pictures give {1 - right.mean():.6f}")
+            if len(self.plain["without"][measure]) != len(self.members):
+                raise ValueError("it does not say what each net's absence changes")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that is not used, and why."""
+
+    path: Path
+    why: str
+
+
+def key_of(recipe: Recipe, store_digest: str, precision: str, start: str | None) -> str:
+    """Return sixteen hexadecimal digits that identify a run."""
+    text = json.dumps([recipe.digest, store_digest, precision, recipe.seed, start])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def arm_digest(recipe: Recipe) -> str:
+    """Return the digest of a recipe without its seed; one that starts from another net is marked so."""
+    return recipe.replace(seed=0, start=None).digest + ("+" if recipe.start else "")
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a folder holds: runs in the order of their keys, averages of them, and the files that are left out."""
+
+    runs: tuple[Record, ...]
+    averages: tuple[Average, ...]
+    left: tuple[LeftOut, ...]
+
+    @cached_property
+    def by_arm(self) -> dict[tuple[str, ...], dict[int, Record]]:
+        """The runs by (arm, store, precision), and by seed."""
+        found = dict[tuple[str, ...], dict[int, Record]]()
+        for record in self.runs:
+            found.setdefault((record.arm, *record.scale), {})[record.recipe.seed] = record
+        return found
+
+    def of(self, arm: str, scale: tuple[str, str]) -> dict[int, Record]:
+        """The runs of an arm on some pictures in a precision, by seed."""
+        return self.by_arm.get((arm, *scale), {})
+
+    def places(self, *scale: str) -> set[tuple[str, int]]:
+        """The arms and seeds that have a run on a scale."""
+        return {place_of(r.recipe) for r in self.runs if r.scale == scale}
+
+
+def write_record(folder: Path, record: Record | Average) -> Path:
+    """Write a record below `folder` under its key; raises OSError."""
+    record.check()
+    path = folder / f"{record.key}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    write(path, [(json.dumps(sign(dict(record.plain)), separators=(",", ":")) + "\n").encode()])
+    return path
+
+
+def read_records(folder: Path) -> Records:
+    """Read the records at `folder` and below; each run once.
+
+    Left out are those with a wrong checksum, those that disagree with themselves, and both of one run that contradict
+    each other. Raises InputError where the folder is missing.
+    """
+    if not folder.is_dir():
+        raise InputError(f"folder {folder} does not exist; give one that holds records")
+    found, left = dict[str, list[Record]](), list[LeftOut]()
+    averages = dict[str, Average]()
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            plain = check_signed(path, read_bytes(path, MOST))
+            if plain.get("record") == "run":
+                record = Record(path, plain)
+                record.check()
+                found.setdefault(record.key, []).append(record)
+            elif plain.get("record") == "average":
+                average = Average(path, plain)
+                average.check()
+                averages.setdefault(average.key, average)
+        except InputError as error:
+            left.append(LeftOut(path, str(error)))
+        except OSError as error:
+            left.append(LeftOut(path, error.strerror or str(error)))
+        except UNLIKE as error:
+            left.append(LeftOut(path, reason(error)))
+    spread = typical_spread([r for same in found.values() for r in same[:1]])
+    kept = list[Record]()
+    for key in sorted(found):
+        same = distinct(found[key])
+        if why := contradiction(same, spread):
+            left += [LeftOut(r.path, why) for r in same]
+        else:
+            kept.append(same[0])
+    return Records(tuple(kept), tuple(averages[key] for key in sorted(averages)), tuple(left))
+
+
+def reason(error: Exception) -> str:
+    """What is said of a file that cannot be read as a record."""
+    words = str(error)
+    if words == "altered":
+        return "its checksum is wrong: a bit of it has changed, or it was edited"
+    return words if type(error) is ValueError else f"it is not a record ({type(error).__name__}: {words})"
+
+
+def distinct(same: Iterable[Record]) -> list[Record]:
+    """Records of one run that differ in what they found, the first of each kind, in an order of their content."""
+    by_content = {json.dumps(r.plain, sort_keys=True): r for r in same}
+    return [by_content[content] for content in sorted(by_content)]
+
+
+def contradiction(same: list[Record], spread: float) -> str:
+    """Why records of one run cannot both stand, in words; empty where they can.
+
+    On one processor and version a run ends with the same bits. Elsewhere it ends otherwise, by no more than runs of
+    other seeds do.
+    """
+    for i, one in enumerate(same):
+        for other in same[i + 1 :]:
+            machine = [[r.plain[name] for name in MACHINE] for r in (one, other)]
+            if machine[0] == machine[1] and one.plain["right"] != other.plain["right"]:
+                return f"{one.path.name} and {other.path} are of one run on one processor and version, and differ"
+            apart = abs(one.plain["errors"]["ten_views"]["top1"] - other.plain["errors"]["ten_views"]["top1"])
+            if apart > 6 * spread:
+                return f"{one.path.name} and {other.path} are of one run, and {100 * apart:.1f} points apart"
+    return ""
+
+
+def typical_spread(records: Iterable[Record]) -> float:
+    """The standard deviation of a run's error among runs that differ in the seed alone; 0.01 where that is unknown."""
+    arms = dict[tuple[str, ...], list[float]]()
+    for r in records:
+        arms.setdefault((r.arm, *r.scale), []).append(r.plain["errors"]["ten_views"]["top1"])
+    each = [np.var(errors, ddof=1) for errors in arms.values() if len(errors) > 1]
+    return max(float(np.sqrt(np.mean(each))), 0.001) if each else 0.01
+
+
+def pack(credit: np.ndarray) -> dict[str, Any]:
+    """Write which pictures were right as bits in base64; those at a tie, which earn a part, beside them by number."""
+    ties = {str(i): float(credit[i]) for i in np.flatnonzero((credit > 0) & (credit < 1))}
+    bits = base64.b64encode(np.packbits(credit > 0).tobytes()).decode()
+    return {"bits": bits} | ({"ties": ties} if ties else {})
+
+
+def unpack(packed: Mapping[str, Any], count: int) -> np.ndarray:
+    """Read what `pack` wrote; raises ValueError where it is not of so many pictures."""
+    data = np.frombuffer(base64.b64decode(packed["bits"], validate=True), np.uint8)
+    if len(data) != -(-count // 8):
+        raise ValueError(f"it has bits of about {8 * len(data)} pictures, and {count} were held out")
+    credit = np.unpackbits(data, count=count).astype(float)
+    for place, part in packed.get("ties", {}).items():
+        if not (0 < part < 1 and credit[int(place)] == 1):
+            raise ValueError(f"its tie at picture {place} is not one")
+        credit[int(place)] = part
+    return credit
