@@ -18,6 +18,15 @@ torture: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
 	$(BIN)/pytest -n 2 --torture tests/faults
 
+# What the studies still want, a process a core at lowest priority, until nothing is missing or a run fails.
+JOBS ?= $(shell nproc)
+queue: .venv/ready
+	@test -n "$(STORE)" -a -n "$(OUT)" || { echo "make queue STORE=store OUT=studies [RECORDS=results] [JOBS=2]"; exit 2; }
+	RUN="$(BIN)/alexnet study all $(STORE) $(OUT) --records $(or $(RECORDS),results) --workers 1 --missing"; \
+	while $$RUN > $(OUT).missing && test -s $(OUT).missing; do \
+	  sed 's,^alexnet,$(BIN)/alexnet,' $(OUT).missing | OMP_NUM_THREADS=1 xargs -P $(JOBS) -L 1 nice -n 19 || exit 1; \
+	done; rm -f $(OUT).missing
+
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
@@ -27,4 +36,4 @@ torture: .venv/ready
 clean:
 	rm -rf .venv demo
 
-.PHONY: demo test torture clean
+.PHONY: demo test torture queue clean

@@ -113,7 +113,7 @@ def study(
 
     Example: alexnet study ten-views store-cifar studies
 
-    Example: alexnet study all store-cifar studies --records results --missing | xargs -P 2 -I{} sh -c {}
+    Example: alexnet study all store-cifar studies --records results --missing | xargs -P 2 -L 1 nice
 
     Example: alexnet study --judge results
 
