@@ -20,7 +20,9 @@ FIGURE_1 = RECIPES["cifar-13"].replace(
 RATES = {"relu": (0.0005, 0.001, 0.002, 0.004, 0.008), "tanh": (0.002, 0.004, 0.008, 0.016, 0.032)}
 CIFAR_30 = RECIPES["cifar-13"].replace(schedule=Steps(milestones=(24.0, 27.0), of_epochs=30), epochs=30)
 CIFAR_NORM = LRN(n=9, k=1.0, alpha=1e-3, divide_alpha_by_n=True)
-TIMES_DENSE = (0.3, 1, 3)
+# They bracket the best of a search over two epochs of CIFAR-10, held-out error with one view: .01 60.7 %, .03 58.5, .1
+# 59.8, .3 63.5, 1 78.9, 3 and 10 chance.
+TIMES_DENSE = (0.01, 0.03, 0.1)
 
 # fmt: off
 NET = (
@@ -192,8 +194,8 @@ NET = (
             "and a layer passes on as much at the start. Not equal: depth, units and multiply-adds, of which the "
             "convolutions have far more; there is no norm and no decay of single layers, nor is the first layer frozen "
             "late.",
-            "The base's rates suit the convolutions. The other net has three, and the best of them counts, chosen on a "
-            "seed that is not judged.",
+            "The base's rates suit the convolutions: with them the other net hardly learns. It has three of its own, "
+            "and the best of them counts, chosen on a seed that is not judged.",
         ),
     ),
 )
