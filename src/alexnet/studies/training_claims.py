@@ -4,6 +4,8 @@ from alexnet.config.recipe import Late, Steps
 from alexnet.studies import arms
 from alexnet.studies.claim import Claim, Expect, TableRow, with_top5
 
+# In a search over two epochs of CIFAR-10, held-out error with one view after the first was: 1 72.8 %, 3 64.8, 10 60.0,
+# 30 62.0.
 TIMES_STILL = (1, 3, 10)
 PRETRAINED = (
     "Each CNN* is trained on the store of --pretrain-on, and then on this one as net 146-2012-2011 was: the weights' "
