@@ -53,11 +53,11 @@ def runs_in(out: Path) -> dict[str, float]:
 def test_a_study_writes_what_it_found_and_equal_arms_train_once(store: Path, brief: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (momentum,) = study.study(["momentum"], store, out, brief, seeds=2, **QUICK)
-    assert len(runs_in(out)) == 2 + 3 + 2  # with momentum; three rates without it, on another seed; the best of them
+    assert len(runs_in(out)) == 2 + 4 + 2  # with momentum; four rates without it, on another seed; the best of them
     before = runs_in(out)
     # ten-views and ensemble are measured on the runs that momentum has left; dropout trains its second arm alone
     found = study.study(["ten-views", "ensemble", "dropout"], store, out, brief, seeds=2, **QUICK)
-    assert len(runs_in(out)) == 2 + 3 + 2 + 2
+    assert len(runs_in(out)) == 2 + 4 + 2 + 2
     assert {name: t for name, t in runs_in(out).items() if name in before} == before
     assert [f["claim"] for f in found] == ["ten-views", "ensemble", "dropout"]
     for result in (momentum, *found):
