@@ -51,6 +51,7 @@ TESTED_BY = {
     "ops/reference": "ops/test_cpu.py",
     "reporting/paper_tables": "reporting/test_report.py",
     "reporting/tables": "reporting/test_report.py",
+    "reporting/recorded": "reporting/test_report.py",
     "reporting/results": "reporting/test_report.py",
     "runs/environment": "training/test_trainer.py",
     "runs/folder": "faults/test_damage.py",

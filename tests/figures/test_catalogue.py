@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.figures.drawn import epoch
+from tests.planted import plant
 
 from alexnet import figures
 from alexnet.config.recipe import Recipe
@@ -143,6 +144,17 @@ def test_a_study_has_figure_1_once_its_relu_tanh_is_finished(small: Recipe, tmp_
     assert [path.name for path in paths] == ["figure-1.png", "figure-1.svg"]
     assert not missing
     assert all(path.stat().st_size for path in paths)
+
+
+def test_a_folder_of_records_has_the_figure_of_all_claims_and_a_study_that_of_its_own(tmp_path: Path) -> None:
+    plant(tmp_path / "st" / "records", RECIPES["small"], [0.25, 0.26])
+    written, missing = catalogue.draw(tmp_path / "st" / "records", tmp_path / "a")
+    assert [path.name for path in written] == ["claims.png", "claims.svg"]
+    assert not missing
+    (tmp_path / "st" / "study.json").write_text('{"store": "/made/up", "store_digest": "0"}')
+    written, missing = catalogue.draw(tmp_path / "st", tmp_path / "b")
+    assert [path.name for path in written] == ["claims.png", "claims.svg"]
+    assert "has no finished relu-tanh" in missing["figure-1"]
 
 
 def test_importing_the_catalogue_imports_no_large_library() -> None:

@@ -5,15 +5,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from tests.planted import plant
 from tests.trained import resign
 
 import alexnet
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
 from alexnet.reporting.report import report
+from alexnet.reporting.results import nets_averaged
 from alexnet.reporting.tables import tables
+from alexnet.studies import designs
 from alexnet.studies import run as study
-from alexnet.studies.claims import ALL
+from alexnet.studies.claims import ALL, CLAIMS
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -322,7 +325,7 @@ def test_of_many_runs_the_best_three_of_each_kind_are_shown(out: Path) -> None:
 
 
 def test_a_verdict_has_a_shape_beside_its_word(studied: Path) -> None:
-    shapes = {"holds": "●", "does not hold": "✕", "not shown": "○"}
+    shapes = {"holds": "●", "opposite": "✕", "absent": "⊘", "not shown": "○", "does not hold": "✕"}
     for verdict, shape in shapes.items():
         change(studied / "deep" / "st" / "momentum.json", verdict=verdict)
         assert f"| {shape} {verdict} |" in report(studied).with_name("report.md").read_text()
@@ -356,17 +359,95 @@ def test_a_result_that_no_study_wrote_is_refused_in_one_line(studied: Path) -> N
 
 
 def test_figure_1_is_drawn_of_an_unfinished_study_with_the_ratio_so_far(tmp_path: Path, small: Recipe) -> None:
-    # From chance, 0.9: ReLU crosses 25 % after 2 epochs and 1; tanh after 4, and not at all yet.
+    # From chance, 0.9: ReLU is at 25 % in the middle of epoch 2 and of 1; tanh in that of 4, and not at all yet.
     racing(tmp_path, small, {"relu": [[0.5, 0.25], [0.25]], "tanh": [[0.6, 0.5, 0.4, 0.25], [0.7, 0.6]]})
     page = Page(report(tmp_path))
     words = text(page)
     assert "relu-tanh 3.1, figure 1 6 times not finished: 4 runs begun, and no result yet" in words
     assert "No claim has been decided yet." in words
-    assert "ReLU 2.0, 1.0; tanh 4.0, not in the 2 so far." in words
-    assert "tanh took 2.00 times as many in the mean of 1 seed" in words
+    assert "ReLU 1.5, 0.5; tanh 3.5, not in the 2 so far." in words
+    assert "tanh took 4.04 times as many in the mean of 1 and 2 seeds (one seed has no interval" in words
     assert page.tags.count("img") == 1
     assert {p.name for p in tmp_path.iterdir()} >= {"figure-1.png", "figure-1.svg", "report.md"}
     assert "![Figure 1](figure-1.png)" in (tmp_path / "report.md").read_text()
+
+
+def compared(**of: object) -> dict[str, object]:
+    """An expectation as alexnet 0.1.0 wrote it."""
+    before = {"more": "a", "less": "b", "measure": "top1", "than": None, "judged": True, "ratio": False, "paper": 0.01}
+    found = {
+        "mean": -0.012,
+        "low": -0.02,
+        "high": -0.004,
+        "verdict": "does not hold",
+        "why": "w",
+        "paper_inside": False,
+    }
+    return before | found | {"log": None, "differences": [-0.012], "needed": 4, "needed_paper": 9} | of
+
+
+def test_what_alexnet_0_1_0_found_is_still_reported_in_its_words(studied: Path) -> None:
+    folder = studied / "deep" / "st"
+    expects = [compared(), compared(judged=False, verdict="not shown", mean=0.5, low=-0.5, high=1.5, measure="top5")]
+    change(folder / "momentum.json", verdict="does not hold", expects=expects)
+    words = text(Page(report(studied)))
+    assert "✕ does not hold" in words
+    assert "−1.20 points (95 % interval −2.00 to −0.40; the paper's number lies outside the interval)" in words
+    assert "the paper's number would take about 9 seeds" in words
+    assert "an effect of this size" not in words
+    assert words.count("would take about 9 seeds") == 1  # only what is not shown asks for more seeds
+
+
+def test_an_average_stands_beneath_its_row_by_what_each_version_averaged(decided: Path) -> None:
+    found = json.loads((decided / "deep" / "st" / "ensemble.json").read_text())
+    assert nets_averaged(found | {"seeds": 10}) == "5 of 10 nets averaged"
+    assert nets_averaged(found | {"seeds": 4}) == "4 nets averaged"
+    assert nets_averaged(found | {"seeds": 10, "expects": [compared()]}) == "10 nets averaged"
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    """A folder with records of two-towers, one of them damaged."""
+    claim = CLAIMS["two-towers"]
+    _, base, _ = designs.base_of(claim, 32, None)
+    two, one = designs.arms_of(claim, base.replace(net={"classes": 10})).values()
+    plant(tmp_path / "kept", two, [0.25, 0.251, 0.249, 0.25], held_out=10_000)
+    (path, *_) = plant(tmp_path / "kept", one, [0.27, 0.271, 0.269, 0.27, 0.3], held_out=10_000)[::-1]
+    path.write_text(path.read_text().replace('"seconds":100.0', '"seconds":101.0'))
+    return tmp_path / "kept"
+
+
+def test_records_alone_are_reported_with_verdict_scale_figure_and_what_is_left_out(records: Path) -> None:
+    page = Page(report(records))
+    words, markdown = text(page), (records / "report.md").read_text()
+    section = words[words.index("Claims, from records") : words.index("Tables 1 and 2")]
+    assert "two-towers 3.2 1.70 points 1.70 points +2.00 points (" in section
+    assert "● holds" in section
+    assert "50,000 pictures of 10 classes, 32 pixels a side, judged on 10,000" in section
+    assert "its checksum is wrong" in section
+    assert f"Without records of both arms: {len(ALL) - 3} of the claims." in section  # of one arm: ten-views, ensemble
+    assert page.tags.count("img") == 1
+    assert (records / "claims.svg").is_file()
+    assert "![The claims, from records](claims.png)" in markdown
+    assert "| two-towers | 3.2 | 1.70 points | 1.70 points | **+2.00 points (" in markdown
+    assert "its checksum is wrong" in markdown
+    assert "8 records of runs" in words
+
+
+def test_files_of_runs_and_studies_are_not_called_records_that_are_left_out(records: Path, out: Path) -> None:
+    shutil.move(records, out / "kept")
+    words = text(Page(report(out)))
+    section = words[words.index("Left out") : words.index("Tables 1 and 2")]
+    assert section.count(".json") == 1
+    assert "How it was made" in words
+
+
+def test_damaged_records_alone_are_named(records: Path) -> None:
+    for path in records.glob("*.json"):
+        path.write_text(path.read_text().replace("bf16", "fp32"))
+    words = text(Page(report(records)))
+    assert "The records decide no claim" in words
+    assert words.count("its checksum is wrong") == 9
 
 
 def test_a_study_that_has_not_begun_is_reported(tmp_path: Path) -> None:

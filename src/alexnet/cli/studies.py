@@ -31,6 +31,8 @@ def show_studies(found: Sequence[Any], as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
+    from alexnet.studies.wording import amount, between
+
     for result in found:
         rows = [
             [
@@ -54,6 +56,8 @@ def show_judged(rows: Sequence[Any], as_json: bool) -> None:
     if as_json:
         show_json(rows)
         return
+    from alexnet.studies.wording import amount, between
+
     heads = ["claim", "verdict", "by", "95 % interval", "p (Holm)", "seeds", "paper"]
     shown = [
         [
@@ -68,20 +72,6 @@ def show_judged(rows: Sequence[Any], as_json: bool) -> None:
         for r in rows
     ]
     table(f"{len(rows)} claims, judged together", heads, shown)
-
-
-def amount(value: float | None, e: Any) -> str:
-    """Write a difference of errors in points, of losses in nats, or a ratio."""
-    if value is None:
-        return ""
-    if e["ratio"]:
-        return f"{value:.2f} times"
-    return f"{value:.3f} nats" if e["measure"] in ("nats", "train_nats", "early") else f"{100 * value:.2f} points"
-
-
-def between(e: Any) -> str:
-    """Write an interval."""
-    return "" if e["low"] is None else f"{amount(e['low'], e)} to {amount(e['high'], e)}"
 
 
 def study(
@@ -224,7 +214,9 @@ def figures(
     *,
     only: Annotated[tuple[FigureName, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
 ) -> int:
-    """Draw figures for slides, as PNG and SVG: of a run figures 2 to 4 of the paper and others, of a study 1.
+    """Draw figures for slides, as PNG and SVG: of a run, of a study, or of the claims that records decide.
+
+    Of a run they are figures 2 to 4 of the paper and others, of a study figure 1.
 
     The neighbours are sought among all training pictures, which takes as long as one pass over them.
 
@@ -234,11 +226,13 @@ def figures(
 
     Example: alexnet figures study figures/
 
+    Example: alexnet figures results figures/
+
     Parameters
     ----------
     run
         Run folder; pictures come from the store that it was trained on, where that still lies. Or a folder of studies
-        in which relu-tanh is finished.
+        in which relu-tanh is finished, or one that holds records.
     out
         Folder for the figures.
     only
@@ -254,14 +248,16 @@ def figures(
 
 
 def report(out: Path, /) -> None:
-    """Write one self-contained HTML page, OUT/report.html, about every study and run in a folder; also as report.md.
+    """Write one self-contained HTML page, OUT/report.html, about all in a folder; also as report.md.
+
+    That is every study and run, and what the records there say of the paper's claims.
 
     Example: alexnet report runs/
 
     Parameters
     ----------
     out
-        Folder that holds study or run folders, at any depth.
+        Folder that holds study or run folders, or records, at any depth.
     """
     from alexnet.reporting.report import report
 

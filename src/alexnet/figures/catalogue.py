@@ -2,8 +2,9 @@
 
 A figure is one module of this package with three names: TITLE and CAPTION, the words that stand with it on a page, and
 draw(run_data), which returns a matplotlib Figure or raises InputError with the reason why it cannot be drawn. The help
-of `alexnet figures`, its files and the report follow from the table below. Modules are imported when a figure is drawn,
-so that reading the names imports neither numpy nor torch.
+of `alexnet figures`, its files and the report follow from the table below. A figure of a whole folder, of studies or of
+records, is the same with draw(folder). Modules are imported when a figure is drawn, so that reading the names imports
+neither numpy nor torch.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,6 +28,11 @@ FIGURES = {
     "maps": "feature_maps",
     "confusion": "confusion",
     "chances": "views_and_dropout",
+}
+# Of a folder that is no run: of which kind it must be, and the module. ADD YOURS as one line.
+OF_FOLDERS = {
+    "figure-1": ("study", "relu_tanh"),
+    "claims": ("records", "claims"),
 }
 QUICK = ("curves", "kernels", "top5")  # what a page about many runs shows of each
 
@@ -61,9 +67,36 @@ def draw_run(
     return {name: _figure_or_reason(module, run_data) for name, module in modules.items()}
 
 
-def _figure_or_reason(module: ModuleType, run_data: object) -> "Figure | str":
+def draw_folder(folder: Path) -> dict[str, "Figure | str"]:
+    """Draw the figures of a folder of studies or of records.
+
+    Args:
+        folder: A study's folder, whose records may lie in it, or one that holds records at any depth.
+
+    Returns:
+        By name the figure, or the reason why it cannot be drawn.
+
+    Raises:
+        InputError: The folder is neither, or none of its figures can be drawn.
+    """
+    study = (folder / "study.json").is_file()
+    where = {"study": folder, "records": folder / "records" if study else folder}
+    kinds = ["study"] * study + ["records"] * (where["records"].is_dir() or not study)
+    wanted = {name: where[kind] for name, (kind, _) in OF_FOLDERS.items() if kind in kinds}
+    drawn = {name: _figure_or_reason(_folder_module(name), of) for name, of in wanted.items()}
+    if all(isinstance(each, str) for each in drawn.values()):
+        reasons = "; ".join(map(str, drawn.values()))
+        raise InputError(reasons if study else f"{folder} is neither a run nor a study, and {reasons}")
+    return drawn
+
+
+def _folder_module(name: str) -> ModuleType:
+    return import_module(f"alexnet.figures.{OF_FOLDERS[name][1]}")
+
+
+def _figure_or_reason(module: ModuleType, drawn_from: object) -> "Figure | str":
     try:
-        figure: Figure = module.draw(run_data)
+        figure: Figure = module.draw(drawn_from)
         return figure
     except InputError as reason:
         return str(reason)
@@ -75,10 +108,10 @@ def draw(
     names: Sequence[str] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> tuple[list[Path], dict[str, str]]:
-    """Write the figures of a run, or figure 1 of a study, to a folder.
+    """Write the figures of a run, figure 1 of a study, or that of all claims from records, to a folder.
 
     Args:
-        folder: A run's folder, or a study's in which relu-tanh is finished.
+        folder: A run's folder, a study's in which relu-tanh is finished, or one that holds records.
         out: Where NAME.png and NAME.svg are written; it is made if it does not exist.
         names: Which of FIGURES to draw of a run; all of them unless given.
         progress: Called with (done, of) during the pass over all training pictures that "neighbours" makes.
@@ -87,16 +120,15 @@ def draw(
         The files, and by name the reason why any figure is missing.
 
     Raises:
-        InputError: The folder is neither a run nor a study, or there is no such figure.
+        InputError: The folder is neither a run nor a study and holds no records, or there is no such figure.
     """
-    from alexnet.figures import relu_tanh
     from alexnet.figures.style import save
     from alexnet.runs.folder import is_run
 
     if is_run(folder):
         drawn = draw_run(folder, names or tuple(FIGURES), progress)
     else:
-        drawn = {"figure-1": relu_tanh.draw(folder)}
+        drawn = draw_folder(folder)
     out.mkdir(parents=True, exist_ok=True)
     paths = [p for name, figure in drawn.items() if not isinstance(figure, str) for p in save(figure, out / name)]
     return paths, {name: reason for name, reason in drawn.items() if isinstance(reason, str)}

@@ -1,5 +1,6 @@
 """Figure 1 of the paper, from a study: the training error of nets with ReLU and with tanh, by epoch."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet.core.errors import InputError
 from alexnet.figures.style import INK, PALE, SMALL, SOFT, TEXT, new_figure
 from alexnet.studies.claim import UNTIL
+from alexnet.studies.designs import TUNING_SEED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,8 +19,12 @@ STYLES: Mapping[str, Mapping[str, Any]] = {"relu": {"color": INK}, "tanh": {"col
 WORDS = {"relu": "ReLU", "tanh": "tanh"}
 ErrorsByArm = Mapping[str, Mapping[int, Sequence[float]]]  # by arm and seed: before training, after epoch 1, 2...
 
+PAPER = "The paper: six times."
 TITLE = "Figure 1"
-CAPTION = "Training error by epoch: ReLU solid, tanh dashed; a thin line a seed, and a thick one for their mean."
+CAPTION = (
+    "Training error by epoch, each at the epoch's middle: ReLU solid, tanh dashed; a thin line a seed, and a thick one "
+    "for their mean."
+)
 
 
 def draw(study: Path) -> "Figure":
@@ -38,7 +44,8 @@ def draw(study: Path) -> "Figure":
 def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
     """Read what the runs of a study's relu-tanh logged, after the chance they began from; it need not be finished.
 
-    Once the study has its result, only the runs that the result names count. Raises InputError where there are none.
+    Runs that choose a rate do not count, and once the study has its result, only those that it names do. Raises
+    InputError where there are none.
     """
     from alexnet.runs import log
     from alexnet.runs.folder import is_run, read_json
@@ -54,7 +61,8 @@ def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
         record = read_json(run / "recipe.json")
         net = record["recipe"]["net"]
         epochs = [line["train_error"] for line in log.read(run) if line["kind"] == "epoch"]
-        if str(record["name"]).startswith(CLAIM) and net["activation"] in found and epochs:
+        judged = record["recipe"]["seed"] < TUNING_SEED
+        if judged and str(record["name"]).startswith(CLAIM) and net["activation"] in found and epochs:
             found[net["activation"]][record["recipe"]["seed"]] = [1 - 1 / net["classes"], *epochs]
     if not any(found.values()):
         raise InputError(f"no run of {CLAIM} in {study} has finished an epoch")
@@ -68,11 +76,13 @@ def figure_1(errors: ErrorsByArm) -> "Figure":
     end = max((len(e) - 1 for of_seeds in errors.values() for e in of_seeds.values()), default=1)
     for arm, of_seeds in errors.items():
         for each in of_seeds.values():
-            axes.plot([100 * e for e in each], linewidth=0.9 if len(of_seeds) > 1 else 2.4, **STYLES[arm])
+            axes.plot(
+                middles(each), [100 * e for e in each], linewidth=0.9 if len(of_seeds) > 1 else 2.4, **STYLES[arm]
+            )
         if len(of_seeds) > 1:
             # The mean ends where the first seed does: beyond, it would be of other nets.
             shared = [100 * statistics.fmean(e) for e in zip(*of_seeds.values(), strict=False)]
-            axes.plot(shared, linewidth=2.8, **STYLES[arm])
+            axes.plot(middles(shared), shared, linewidth=2.8, **STYLES[arm])
         seeds = f"{len(of_seeds)} seed{'s' * (len(of_seeds) != 1)}"
         axes.plot([], linewidth=2.4, label=f"{WORDS[arm]} ({seeds})", **STYLES[arm])
     axes.axhline(100 * UNTIL, color=INK, linewidth=1, linestyle=":")
@@ -98,10 +108,14 @@ def figure_1(errors: ErrorsByArm) -> "Figure":
     return figure
 
 
+def middles(errors: Sequence[float]) -> list[float]:
+    """Where errors stand: that of chance at 0, and that of epoch i, a mean over it, at its middle."""
+    return [max(0.0, i - 0.5) for i in range(len(errors))]
+
+
 def reached(errors: ErrorsByArm) -> str:
     """The figure in words: epochs to a training error of 25 % by seed, and their mean ratio with its interval."""
     from alexnet.studies.measures import crossing
-    from alexnet.studies.statistics import judge
 
     epochs = {arm: {seed: crossing(e, UNTIL) for seed, e in sorted(errors[arm].items())} for arm in STYLES}
     said = []
@@ -110,11 +124,23 @@ def reached(errors: ErrorsByArm) -> str:
             f"{e:.1f}" if e is not None else f"not in the {len(errors[arm][s]) - 1} so far" for s, e in of_seeds.items()
         ]
         said.append(f"{WORDS[arm]} {', '.join(each) or 'not trained yet'}")
-    seeds = [s for s in epochs["relu"] if epochs["relu"][s] and epochs["tanh"].get(s)]
-    found = judge([epochs["tanh"][s] for s in seeds], [epochs["relu"][s] for s in seeds], 6.0, ratio=True)
     words = f"Epochs to a training error of {100 * UNTIL:.0f} %, by seed: {'; '.join(said)}."
-    if found.mean is None:
-        return f"{words} No seed has come there with both, so there is no ratio yet. The paper: six times."
-    spread = f"95 % interval {found.low:.2f} to {found.high:.2f}" if found.low is not None and found.high else found.why
-    of = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
-    return f"{words} tanh took {found.mean:.2f} times as many in the mean of {of} ({spread}). The paper: six times."
+    tanh, relu = ([math.log(e) for e in epochs[arm].values() if e] for arm in ("tanh", "relu"))
+    if not tanh or not relu:
+        return f"{words} No seed has come there with {'tanh' if relu else 'ReLU'}, so there is no ratio yet. {PAPER}"
+    ratio = math.exp(statistics.fmean(tanh) - statistics.fmean(relu))
+    fewest = min(len(tanh), len(relu))
+    seeds = f"{fewest} seed{'s' * (fewest > 1)}" if len(tanh) == len(relu) else f"{len(tanh)} and {len(relu)} seeds"
+    return f"{words} tanh took {ratio:.2f} times as many in the mean of {seeds} ({interval(tanh, relu)}). {PAPER}"
+
+
+def interval(tanh: Sequence[float], relu: Sequence[float]) -> str:
+    """Write the ratio's 95 % interval, from logarithms of epochs, and whether so many seeds give a verdict."""
+    from alexnet.studies.statistics import FEWEST, compare
+
+    estimate = compare(tanh, relu)
+    if estimate is None:
+        return f"one seed has no interval, and fewer than {FEWEST} give no verdict"
+    low, high = map(math.exp, estimate.interval())
+    few = f"; no verdict from fewer than {FEWEST} seeds" if estimate.seeds < FEWEST else ""
+    return f"95 % interval {low:.2f} to {high:.2f}{few}"

@@ -1,4 +1,4 @@
-"""One page about all studies and runs in a folder: what was found, on how much, how well; it reads what they wrote."""
+"""One page about all studies, runs and records in a folder: what was found, on how much, how well."""
 
 import base64
 import html
@@ -17,38 +17,45 @@ from alexnet.core.text import escape_control
 from alexnet.figures import catalogue, relu_tanh
 from alexnet.figures.style import rendered, save
 from alexnet.reporting import results
+from alexnet.reporting.recorded import recorded
 from alexnet.reporting.tables import tables
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
 from alexnet.version import __version__
 
 TIGHT: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
+VERDICTS = (
+    "● holds; ✕ opposite: the difference has the other sign; ⊘ absent: the 90 % interval lies inside the margin, not "
+    "adjusted for the number of claims; ○ not shown: none of these. Each is at the scale named and no other."
+)
 DOTS = 110  # an inch: sharp on the page, and half the bytes of a slide's
 
 
 def report(out: str | Path) -> Path:
-    """Write OUT/report.html, one self-contained page about the studies and runs at OUT and below.
+    """Write OUT/report.html, one self-contained page about the studies, runs and records at OUT and below.
 
-    OUT/report.md says the same without the runs' figures, and OUT/figure-1.png and .svg stand beside it where a study
-    of ReLU against tanh has been begun. A run is a folder with recipe.json and log.jsonl, a study one with study.json.
-    What they lack is said on the page.
+    OUT/report.md says the same without the runs' figures. OUT/figure-1.png and .svg stand beside it where a study of
+    ReLU against tanh has been begun, and OUT/claims.png and .svg where there are records. A run is a folder with
+    recipe.json and log.jsonl, a study one with study.json. What they lack is said on the page.
 
     Args:
-        out: Folder that holds study or run folders, at any depth, or is one.
+        out: Folder that holds study or run folders or records, at any depth, or is one.
 
     Returns:
         The path of the page.
 
     Raises:
-        InputError: There is neither a run nor a study, or their JSON cannot be read.
+        InputError: There is neither a run nor a study nor a record, or their JSON cannot be read.
     """
     out = Path(out)
     studies = results.studies(out)
     theirs = {run for study in studies for run in study.runs}
     runs = sorted(path.parent for path in out.rglob("recipe.json") if (path.parent / "log.jsonl").is_file())
-    if not runs and not studies:
+    records = recorded(out) if out.is_dir() else {}
+    if not (runs or studies or records.get("runs") or records.get("left")):
         raise InputError(
-            f"no run in {out} and no study; name a folder that holds run folders (recipe.json and log.jsonl) or studies"
+            f"no run in {out}, no study and no record; name a folder that holds run folders (recipe.json and "
+            "log.jsonl), studies or records"
         )
     alone = [run for run in runs if run not in theirs]
     titles = [out.resolve().name if run == out else run.relative_to(out).as_posix() for run in alone]
@@ -56,12 +63,14 @@ def report(out: str | Path) -> Path:
     papers, others = tables(studies, alone)
     said = {
         "runs": sections,
+        "records": records,
         "claims": results.decided(studies),
         "undecided": results.undecided(studies) if studies else [],
         "tables": papers,
         "others": others,
         "figures_1": _figures_1(studies, out),
         "studies": [{"title": s.title, "store": s.record.get("store"), "runs": s.listing()} for s in studies],
+        "verdicts": VERDICTS,
         "version": __version__,
     }
     loader = PackageLoader("alexnet.reporting")

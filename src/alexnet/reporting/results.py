@@ -9,13 +9,15 @@ from typing import Any
 
 from alexnet.core.errors import InputError
 from alexnet.core.text import percent
+from alexnet.figures.style import MARKS
 from alexnet.reporting.paper_tables import PaperRow
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
 from alexnet.studies import claims
+from alexnet.studies.averages import FIVE
 from alexnet.studies.claim import MEASURES, Claim
+from alexnet.studies.wording import amount, between
 
-MARKS = {"holds": "●", "does not hold": "✕", "not shown": "○", "not decided": "–"}  # told apart without colour
 CLASSES = 1000  # of ILSVRC, which tables 1 and 2 are about
 UNLIKE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)  # of JSON of other shape
 
@@ -91,7 +93,7 @@ class StudyResults:
         """Means over seeds of a one-armed study's errors; nothing where it has not measured them."""
         try:
             (arm,) = self.results[name]["arms"].values()
-            errors = [[e for e in arm["measures"][m] if e is not None] for m in measures]
+            errors = [[e for e in arm["measures"].get(m, ()) if e is not None] for m in measures]
             return [percent(statistics.fmean(each)) for each in errors] if all(errors) else []
         except UNLIKE as error:
             raise unlike(self.path / f"{name}.json", error) from None
@@ -116,8 +118,7 @@ class StudyResults:
             return found
         if row.study not in self.results or not (errors := self.ours(row.study, row.measures)):
             return []
-        seeds = self.results[row.study]["seeds"]
-        of = f"{seeds} nets averaged" if "CNNs" in row.model else "mean over seeds"
+        of = nets_averaged(self.results[row.study]) if "CNNs" in row.model else "mean over seeds"
         return [self._line(f"ours, {of}", errors, self.results[row.study])]
 
     def _line(self, model: str, errors: Sequence[str], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,6 +170,12 @@ def undecided(found: Sequence[StudyResults]) -> list[dict[str, str]]:
     ]
 
 
+def nets_averaged(found: Mapping[str, Any]) -> str:
+    """How many nets the result of `ensemble` averages: five of all, and before alexnet 0.2.0 all."""
+    seeds, today = found["seeds"], "difference" in found["expects"][0]
+    return f"{FIVE} of {seeds} nets averaged" if today and seeds > FIVE else f"{seeds} nets averaged"
+
+
 def line(model: str, errors: Sequence[str], scale: str, comparable: bool) -> dict[str, Any]:
     """Make a row of a table with our errors; `comparable` says whether it may stand beneath the paper's numbers."""
     return {"model": model, "errors": list(errors), "scale": scale, "ours": True, "comparable": comparable}
@@ -215,20 +222,13 @@ def _compared(e: Mapping[str, Any]) -> dict[str, str]:
         said.append(str(e["why"]))
     if e["paper_inside"] is not None:
         said.append(f"the paper's number lies {'inside' if e['paper_inside'] else 'outside'} the interval")
-    if e["verdict"] == "not shown" and e["needed"]:
-        said.append(f"an effect of this size would take about {e['needed']:,} seeds")
-    return {"of": of, "number": _amount(e["mean"], e["ratio"]), "why": "; ".join(s for s in said if s)}
+    if e["verdict"] == "not shown" and e["needed_paper"]:
+        said.append(f"the paper's number would take about {e['needed_paper']:,} seeds")
+    return {"of": of, "number": amount(e["mean"], e, "+"), "why": "; ".join(s for s in said if s)}
 
 
 def _interval(e: Mapping[str, Any]) -> str:
-    if e["low"] is None:
-        return ""
-    low, high = (_amount(e[side], e["ratio"]).rsplit(" ", 1)[0] for side in ("low", "high"))
-    return f"95 % interval {low} to {high}"
-
-
-def _amount(value: float, ratio: bool) -> str:
-    return f"{value:.2f} times" if ratio else f"{100 * value:+.2f} points".replace("-", "−")
+    return "" if e["low"] is None else f"95 % interval {between(e, '+')}"
 
 
 def _why(claim: Claim, names: Sequence[str]) -> str:

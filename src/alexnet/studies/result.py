@@ -12,7 +12,7 @@ from alexnet.studies.claim import MEASURES, Expect
 from alexnet.studies.judge import Comparison, Finding, comparison, expectation, judged_runs
 from alexnet.studies.measures import measured
 from alexnet.studies.plan import StudyPlan
-from alexnet.studies.record import Record, Records, arm_digest
+from alexnet.studies.record import Records, arm_digest
 from alexnet.studies.statistics import Judgement, overall
 
 
@@ -57,7 +57,7 @@ def result(
         "seeds": finding.seeds,
         "expects": expects,
         "rows": rows(plan, finding),
-        "arms": {name: arm(plan, name, finding.arms.get(name, {}), out, folder_of) for name in plan.arms},
+        "arms": {name: arm(plan, name, finding, out, folder_of) for name in plan.arms},
         "measures": {m: MEASURES[m] for m in asked(claim.expects)},
         "notes": [*claim.notes, "An interval is of seeds: other nets on these pictures."],
         "failed": failures,
@@ -75,13 +75,14 @@ def asked(expects: Sequence[Expect]) -> list[str]:
     return [m for m in MEASURES if m in named | {"top1", "top5", "one_top1", "one_top5"}]
 
 
-def arm(
-    plan: StudyPlan, name: str, runs: Mapping[int, Record], out: Path, folder_of: Callable[[Recipe], Path]
-) -> dict[str, Any]:
-    """What is said of an arm: its recipes, where its runs lie, and each measure by seed."""
-    recipes = plan.arms[name]
+def arm(plan: StudyPlan, name: str, finding: Finding, out: Path, folder_of: Callable[[Recipe], Path]) -> dict[str, Any]:
+    """What is said of an arm: its recipes, where its runs lie, and each measure by seed; of averages the one value."""
+    recipes, runs = plan.arms[name], finding.arms.get(name, {})
     shown = [m for m in asked(plan.claim.expects) if m != "even_gap" and not m.startswith("ensemble")]
     seen = {m: [measured(runs[r.seed], m) if r.seed in runs else None for r in recipes] for m in shown}
+    for c in finding.comparisons:
+        if c.expect.smaller == name and (c.expect.smaller_measure or "").startswith("ensemble") and c.smaller:
+            seen[str(c.expect.smaller_measure)] = [next(iter(c.smaller.values()))]
     return {
         "differs": differs(plan, name),
         "digests": [r.digest for r in recipes],

@@ -1,0 +1,96 @@
+"""What the records in a folder say of the claims, in words for a report."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alexnet.core.errors import InputError
+from alexnet.figures import claims as of_claims
+from alexnet.figures.style import MARKS, rendered, save
+from alexnet.reporting.results import UNLIKE, unlike
+from alexnet.studies.claims import ALL
+from alexnet.studies.judge import judge_records
+from alexnet.studies.record import Records, read_records
+from alexnet.studies.wording import amount, between
+
+DOTS = 110  # an inch, as report's
+HEAD = 64  # bytes within which a record says that it is one
+
+
+def recorded(out: Path) -> dict[str, Any]:
+    """Judge the records at OUT and below, and draw all claims into OUT/claims.png and .svg.
+
+    Returns:
+        What the page says of them: the claims, how many runs there are, and the files that are left out.
+
+    Raises:
+        InputError: A record is signed, and yet not what `alexnet study` writes.
+    """
+    records = read_records(out)
+    left = left_out(records, out)
+    if not records.runs:
+        return {"rows": [], "left": left, "runs": 0, "without": 0, "figure": None}
+    try:
+        rows = judge_records(records)
+        lines = [line(row) for row in rows]
+    except InputError:
+        raise
+    except UNLIKE as error:
+        raise unlike(out, error, "study --records", "leave out the records that it did not write") from None
+    figure = of_claims.draw_claims(rows)
+    save(figure, out / "claims")
+    data = base64.b64encode(rendered(figure, "png", DOTS)).decode()
+    said = {"rows": lines, "left": left, "runs": len(records.runs), "without": len(ALL) - len(rows)}
+    words = {"title": of_claims.TITLE, "caption": of_claims.CAPTION}
+    return said | {"figure": words | {"file": "claims.png", "data": f"data:image/png;base64,{data}"}}
+
+
+def line(row: Mapping[str, Any]) -> dict[str, str]:
+    """A row of the table: a judged claim, in words."""
+    p = row["p"] if row["p_holm"] is None else row["p_holm"]
+    return {
+        "claim": row["claim"],
+        "section": row["section"],
+        "paper": amount(row["paper"], row) or "no number",
+        "log": amount(row["log"], row) or "no number",
+        "ours": ours(row) or "no number",
+        "p": "" if p is None else f"{p:.2g}",
+        "seeds": f"{row['seeds']}",
+        "mark": MARKS[row["verdict"]],
+        "verdict": row["verdict"],
+        "why": row["why"] + inside(row),
+        "scale": f"{row['scale']}, {row['precision']}",
+    }
+
+
+def ours(row: Mapping[str, Any]) -> str:
+    """Write a claim's difference with its 95 % interval; empty where there is none."""
+    said = amount(row["difference"], row, "+")
+    return f"{said} ({between(row, '+')})" if said and row["low"] is not None else said
+
+
+def inside(row: Mapping[str, Any]) -> str:
+    """Say whether the paper's number agrees in size."""
+    if row["paper_inside"] is None:
+        return ""
+    return f"; the paper's number lies {'inside' if row['paper_inside'] else 'outside'} the interval"
+
+
+def left_out(records: Records, out: Path) -> list[dict[str, str]]:
+    """The files that are records, or were, and are not used; not the other JSON that runs and studies write."""
+    folders = {each.path.parent for each in records.runs} | {each.path.parent for each in records.averages}
+    return [
+        {"file": each.path.relative_to(out).as_posix(), "why": each.why}
+        for each in records.left
+        if each.path.parent in folders or b'"record"' in head(each.path)
+    ]
+
+
+def head(path: Path) -> bytes:
+    """The first bytes of a file; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""

@@ -1,0 +1,50 @@
+"""How a claim's numbers are written: errors in points, losses in nats, ratios as times."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from alexnet.studies.claim import LOSSES, Claim
+from alexnet.studies.claims import ALL
+
+
+def unit(e: Mapping[str, Any]) -> str:
+    """Return the unit of an expectation's numbers: points (of error), nats or times."""
+    return "times" if e["ratio"] else "nats" if e["measure"] in LOSSES else "points"
+
+
+def number(value: float, e: Mapping[str, Any], sign: str = "") -> str:
+    """Write a number without its unit; with "+" as `sign` a difference above 0 has one too."""
+    written = {"times": f"{value:.2f}", "nats": f"{value:{sign}.3f}", "points": f"{100 * value:{sign}.2f}"}[unit(e)]
+    return written.replace("-", "−") if sign else written
+
+
+def amount(value: float | None, e: Mapping[str, Any], sign: str = "") -> str:
+    """Write a number with its unit; empty where there is none."""
+    return "" if value is None else f"{number(value, e, sign)} {unit(e)}"
+
+
+def between(e: Mapping[str, Any], sign: str = "") -> str:
+    """Write the 95 % interval, without its unit; empty where there is none."""
+    return "" if e["low"] is None else f"{number(e['low'], e, sign)} to {number(e['high'], e, sign)}"
+
+
+def first_expected(claim: Claim) -> dict[str, Any]:
+    """Return what is known of a claim before it has a run, under the names of a judged claim's row."""
+    e = next(e for e in claim.expects if e.judged)
+    return {
+        "claim": claim.name,
+        "section": claim.section,
+        "verdict": "not run",
+        "seeds": 0,
+        "paper": e.paper,
+        "log": e.log,
+        "ratio": e.ratio,
+        "measure": e.measure,
+        "margin": claim.margin,
+    } | dict.fromkeys(("difference", "low", "high", "p", "p_holm", "paper_inside", "needed_paper"))
+
+
+def every_claim(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return a row for every claim in the paper's order: one of `rows`, or that of a claim that was not run."""
+    judged = {row["claim"]: row for row in rows}
+    return [judged.get(claim.name) or first_expected(claim) for claim in ALL]
