@@ -18,6 +18,10 @@ torture: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
 	$(BIN)/pytest -n 2 --torture tests/faults
 
+# The tables of claims in README.md and docs/paper.md, from the records in results/.
+tables: .venv/ready
+	$(BIN)/python benchmarks/claims_table.py results README.md docs/paper.md
+
 # What the studies still want, a process a core at lowest priority, until nothing is missing or a run fails.
 JOBS ?= $(shell nproc)
 queue: .venv/ready
@@ -36,4 +40,4 @@ queue: .venv/ready
 clean:
 	rm -rf .venv demo
 
-.PHONY: demo test torture queue clean
+.PHONY: demo test torture tables queue clean

@@ -1,10 +1,16 @@
 """What README and docs/ name is there: files, the names in them, and tests. docs/log.md tells of the past."""
 
 import re
+import runpy
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.planted import plant
+
+from alexnet.studies import designs
+from alexnet.studies.claims import ALL, CLAIMS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "SECURITY.md", "benchmarks/README.md"]
@@ -47,3 +53,59 @@ def test_each_room_of_the_readmes_tree_is_there_and_none_is_left_out() -> None:
     tree = (ROOT / "README.md").read_text().split("src/alexnet/\n")[1].split("tests/ ")[0]
     rooms = {path.parent.name for path in (ROOT / "src/alexnet").glob("*/__init__.py")}
     assert set(re.findall(r"^  (\w+)/", tree, re.M)) == rooms
+
+
+Command = Callable[[list[str]], int]
+TABLED = ["README.md", "docs/paper.md"]
+MARKERS = "before\n<!-- claims: begin (make tables) -->\n<!-- claims: end -->\nafter\n"
+
+
+@pytest.fixture(scope="module")
+def claims_table() -> Command:
+    """The command behind `make tables`."""
+    main: Command = runpy.run_path(str(ROOT / "benchmarks/claims_table.py"))["main"]
+    return main
+
+
+def test_the_tables_of_claims_are_those_that_the_projects_records_give(
+    claims_table: Command,
+) -> None:
+    assert claims_table(["--check", str(ROOT / "results"), *(str(ROOT / page) for page in TABLED)]) == 0
+
+
+def test_the_projects_records_are_small() -> None:
+    sizes = {path: path.stat().st_size for path in (ROOT / "results").rglob("*") if path.is_file()}
+    assert sum(sizes.values()) < 5_000_000
+    assert not [path for path, size in sizes.items() if path.suffix == ".json" and size > 20_000]
+
+
+def test_a_table_of_claims_is_written_checked_and_found_out_of_date(
+    claims_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, records = tmp_path / "page.md", tmp_path / "records"
+    page.write_text(MARKERS)
+    given = [str(records), str(page)]
+    assert claims_table(["--check", *given]) == 1
+    assert "page.md is not what the records in" in capsys.readouterr().out
+    assert page.read_text() == MARKERS
+    assert claims_table(given) == claims_table(["--check", *given]) == 0
+    assert page.read_text().count("| not run |") == len(ALL)
+    base = designs.base_of(CLAIMS["two-towers"], 32, None)[1].replace(net={"classes": 10})
+    for recipe, error in zip(designs.arms_of(CLAIMS["two-towers"], base).values(), (0.25, 0.27), strict=True):
+        plant(records, recipe, [error, error + 0.001, error - 0.001, error])
+    assert claims_table(["--check", *given]) == 1
+    assert claims_table(given) == 0
+    text = page.read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| `two-towers` |")]
+    assert line.startswith("| `two-towers` | 1.7 points | +2.00 points (+1.")
+    assert line.endswith("| 4 | cifar-10, 50,000 pictures, small, ground A, 20 epochs | holds |")
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+
+
+def test_a_page_without_markers_is_refused(
+    claims_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "page.md").write_text("nothing\n")
+    assert claims_table([str(tmp_path), str(tmp_path / "page.md")]) == 2
+    assert "each once" in capsys.readouterr().err

@@ -1,5 +1,5 @@
 from alexnet.studies.claims import ALL, CLAIMS
-from alexnet.studies.wording import amount, between, every_claim, first_expected, unit
+from alexnet.studies.wording import amount, between, every_claim, first_expected, of_paper, unit
 
 
 def test_a_number_is_written_in_the_unit_of_what_was_measured() -> None:
@@ -11,6 +11,8 @@ def test_a_number_is_written_in_the_unit_of_what_was_measured() -> None:
     assert amount(0.03, nats, "+") == "+0.030 nats"
     assert amount(2.6, times, "+") == "2.60 times"
     assert amount(None, points) == ""
+    assert [of_paper(e) for e in (points, nats, times)] == ["1.4 points", "", "6 times"]
+    assert of_paper(first_expected(CLAIMS["colour"])) == "1 point"
     assert between(points, "+") == "−0.20 to +2.14"
     assert between(points | {"low": None}) == ""
 

@@ -12,7 +12,7 @@ from alexnet.reporting.results import UNLIKE, unlike
 from alexnet.studies.claims import ALL
 from alexnet.studies.judge import judge_records
 from alexnet.studies.record import Records, read_records
-from alexnet.studies.wording import amount, between
+from alexnet.studies.wording import amount, between, of_paper
 
 DOTS = 110  # an inch, as report's
 HEAD = 64  # bytes within which a record says that it is one
@@ -52,7 +52,7 @@ def line(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "claim": row["claim"],
         "section": row["section"],
-        "paper": amount(row["paper"], row) or "no number",
+        "paper": of_paper(row) or "no number",
         "log": amount(row["log"], row) or "no number",
         "ours": ours(row) or "no number",
         "p": "" if p is None else f"{p:.2g}",

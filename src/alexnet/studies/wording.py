@@ -23,6 +23,14 @@ def amount(value: float | None, e: Mapping[str, Any], sign: str = "") -> str:
     return "" if value is None else f"{number(value, e, sign)} {unit(e)}"
 
 
+def of_paper(e: Mapping[str, Any]) -> str:
+    """Write the paper's number with as many digits as the paper gives it; empty where it has none."""
+    if e["paper"] is None:
+        return ""
+    stated = round(e["paper"] * (100 if unit(e) == "points" else 1), 4)
+    return "1 point" if stated == 1 and unit(e) == "points" else f"{stated:g} {unit(e)}"
+
+
 def between(e: Mapping[str, Any], sign: str = "") -> str:
     """Write the 95 % interval, without its unit; empty where there is none."""
     return "" if e["low"] is None else f"{number(e['low'], e, sign)} to {number(e['high'], e, sign)}"

@@ -1,0 +1,87 @@
+"""Write the table of claims into pages from records: python benchmarks/claims_table.py [--check] RECORDS PAGE...
+
+It stands between two markers. With --check nothing is written, and exit status 1 says that a page is out of date.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alexnet.core.errors import InputError
+from alexnet.studies.claims import CLAIMS
+from alexnet.studies.judge import judge_records
+from alexnet.studies.record import read_records
+from alexnet.studies.wording import amount, between, every_claim, of_paper
+
+BEGIN, END = "<!-- claims: begin (make tables) -->", "<!-- claims: end -->"
+HEADS = ("claim", "paper", "ours (95 % interval)", "seeds", "scale", "verdict")
+
+
+def judged(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Judge the records in a folder, which may be missing or hold none: the claims, and which files are left out."""
+    if not folder.is_dir():
+        return [], []
+    records = read_records(folder)
+    left = [f"left out: {each.path}: {each.why}" for each in records.left]
+    return judge_records(records) if records.runs else [], left
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Write a line for every claim, as Markdown."""
+    lines = [HEADS, ("---",) * len(HEADS), *(cells(row) for row in every_claim(rows))]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write a claim: the paper's number, or its words where it has none."""
+    paper = of_paper(row) or CLAIMS[row["claim"]].paper
+    if row["verdict"] == "not run":
+        return f"`{row['claim']}`", paper, "-", "-", "-", "not run"
+    interval = f" ({between(row, '+')})" if row["low"] is not None else ""
+    ours = f"{amount(row['difference'], row, '+')}{interval}" if row["difference"] is not None else "-"
+    epochs = f"{row['epochs']} epoch{'s' * (row['epochs'] > 1)}"
+    scale = f"{row['kind']}, {row['pictures']:,} pictures, {row['base']}, {epochs}"
+    return f"`{row['claim']}`", paper, ours, f"{row['seeds']}", scale, row["verdict"]
+
+
+def filled(text: str, page: Path, new: str) -> str:
+    """Put the table between the markers of a page; raises InputError where they are not there, once and in order."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after or END in before + after:
+        raise InputError(f"{page} must have the lines {BEGIN} and {END}, each once")
+    return f"{before}{BEGIN}\n\n{new}\n{END}{after}"
+
+
+def main(words: list[str] | None = None) -> int:
+    """Write the tables, or say which are out of date."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("records", type=Path, help="folder of records; it may be missing")
+    parser.add_argument("pages", type=Path, nargs="+", help="Markdown files with the markers")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a page is out of date")
+    asked = parser.parse_args(words)
+    rows, left = judged(asked.records)
+    for line in left:
+        print(line, file=sys.stderr)
+    new, status = table(rows), 0
+    for page in asked.pages:
+        text = page.read_text(encoding="utf-8")
+        try:
+            made = filled(text, page, new)
+        except InputError as error:
+            print(error, file=sys.stderr)
+            return 2
+        if made == text:
+            continue
+        if asked.check:
+            print(f"{page} is not what the records in {asked.records} give; run make tables")
+            status = 1
+        else:
+            page.write_text(made, encoding="utf-8")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
