@@ -11,7 +11,7 @@ from tests.planted import plain_record, plant
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
-from alexnet.core.files import sign
+from alexnet.core.files import checksum, sign
 from alexnet.studies.record import Record, arm_digest, pack, read_records, unpack, write_record
 
 BASE = RECIPES["small"].replace(net={"classes": 10})
@@ -128,8 +128,18 @@ def test_what_is_kept_does_not_depend_on_the_folders_names(tmp_path: Path) -> No
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist; give one that holds records"):
+    with pytest.raises(InputError, match="nowhere does not exist; give a folder that holds records"):
         read_records(tmp_path / "nowhere")
+    (path,) = plant(tmp_path, BASE, [0.25])
+    with pytest.raises(InputError, match=r"json is not a folder; give a folder"):
+        read_records(path)
+
+
+def test_a_record_of_a_newer_alexnet_is_left_out_with_what_to_do(tmp_path: Path) -> None:
+    (path,) = plant(tmp_path, BASE, [0.25])
+    plain = {k: v for k, v in json.loads(path.read_text()).items() if k != "signature"} | {"format": 2}
+    path.write_text(json.dumps(plain | {"signature": checksum(plain)}))
+    assert "has format 2, of a newer alexnet, and this one reads 1; install that" in reasons(tmp_path)[path.name]
 
 
 def test_a_record_is_checked_before_it_is_written(tmp_path: Path) -> None:

@@ -188,7 +188,8 @@ def read_records(folder: Path) -> Records:
     each other. Raises InputError where the folder is missing.
     """
     if not folder.is_dir():
-        raise InputError(f"folder {folder} does not exist; give one that holds records")
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {what}; give a folder that holds records")
     found, left = dict[str, list[Record]](), list[LeftOut]()
     averages = dict[str, Average]()
     for path in sorted(folder.rglob("*.json")):
