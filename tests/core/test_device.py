@@ -129,7 +129,8 @@ def test_kept_pages_are_not_faulted_in_again_and_the_switch_leaves_malloc_as_it_
     said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     off, faulted, on, faulted_again = said.stdout.split()
     assert (off, on) == ("False", "True")
-    assert int(faulted) > 10 * 32 * 1024 > int(faulted_again)
+    assert int(faulted) > 8 * int(faulted_again)  # a kernel may map several pages at one fault, but does so both times
+    assert int(faulted) > 32 * 1024 > int(faulted_again)
 
 
 def test_a_run_in_tf32_is_not_resumed_on_a_cpu(store: Path, small: Recipe, tmp_path: Path) -> None:

@@ -42,13 +42,13 @@ class Split:
         self._shards = [folder / shard["file"] for shard in meta["shards"]]
         counts = [shard["count"] for shard in meta["shards"]]
         starts = np.cumsum([0, *counts])
-        self._shard_of = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         self._ids: np.ndarray | None = None  # the pictures' numbers in the whole split, where this is a part of one
         for values in (self.labels, self._crc32, self._sizes):
             if values.dtype != np.int64 or values.shape != (meta["count"],) or values.min(initial=0) < 0:
                 raise ValueError("the index is not one of pictures")
         if starts[-1] != meta["count"] or self.labels.max(initial=0) >= classes:
             raise ValueError("the counts differ")
+        self._shard_of = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         for shard, path in zip(meta["shards"], self._shards, strict=True):
             if not path.is_file() or path.stat().st_size != shard["bytes"]:
                 raise damage(folder, shard["file"])

@@ -170,8 +170,8 @@ def finding_of(
     others = sorted({key[0] for key in records.by_arm if key[1:] == scale})
     pool = {arm: judged_runs(records.of(arm, scale)) for arm in others}
     compared = [comparison(e, arms, averages, pool) for e in claim.expects]
-    if not any(c.seeds for c in compared if c.expect.judged):  # no average of nets yet
-        return None
+    if not any(c.seeds for c in compared if c.expect.judged) or claim.first.keys() - arms.keys():
+        return None  # no average of nets yet, or none that was trained on other pictures first
     return Finding(claim, base, scale, arms, compared, averages)
 
 
