@@ -120,8 +120,8 @@ def test_kept_pages_are_not_faulted_in_again_and_the_switch_leaves_malloc_as_it_
         "for setting in '01':\n"
         "    os.environ['ALEXNET_KEEP_PAGES'] = setting\n"
         "    print(keep_pages())\n"
-        "    for i in range(23):\n"
-        "        if i == 3: before = resource.getrusage(0).ru_minflt\n"
+        "    for i in range(40):\n"  # the first few find no free piece of the heap that is large enough
+        "        if i == 20: before = resource.getrusage(0).ru_minflt\n"
         "        y = x.clone(); del y\n"
         "    print(4 * (resource.getrusage(0).ru_minflt - before))"
     )
@@ -129,8 +129,7 @@ def test_kept_pages_are_not_faulted_in_again_and_the_switch_leaves_malloc_as_it_
     said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     off, faulted, on, faulted_again = said.stdout.split()
     assert (off, on) == ("False", "True")
-    assert int(faulted) > 8 * int(faulted_again)  # a kernel may map several pages at one fault, but does so both times
-    assert int(faulted) > 32 * 1024 > int(faulted_again)
+    assert int(faulted) > 10 * 32 * 1024 > int(faulted_again)
 
 
 def test_a_run_in_tf32_is_not_resumed_on_a_cpu(store: Path, small: Recipe, tmp_path: Path) -> None:
