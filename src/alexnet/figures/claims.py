@@ -112,10 +112,11 @@ def line(axes: "Axes", y: int, row: Row) -> None:
 def verdict(row: Row) -> str:
     """What stands at the right edge: the verdict, how much with its interval, and of how many seeds."""
     said = f"{MARKS[row['verdict']]} {row['verdict']}"
+    seeds = f"{row['seeds']} seed{'s' * (row['seeds'] > 1)}"
     if row["difference"] is None:
-        return f"{said}, {row['seeds']} seeds" if row["seeds"] else said
+        return f"{said}, {seeds}" if row["seeds"] else said
     of = f" ({between(row, '+')})" if row["low"] is not None else ""
-    return f"{said}: {amount(row['difference'], row, '+')}{of}, {row['seeds']} seeds"
+    return f"{said}: {amount(row['difference'], row, '+')}{of}, {seeds}"
 
 
 def shown(value: float | None, row: Row) -> float | None:
