@@ -134,3 +134,9 @@ def test_load_gives_the_trained_net_in_eval_mode(run: Path) -> None:
 def test_load_refuses_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is not a run: it has no recipe\.json"):
         load(tmp_path)
+
+
+def test_a_folder_without_checkpoints_and_a_file_in_their_place_list_none(tmp_path: Path) -> None:
+    assert checkpoint.list_checkpoints(tmp_path) == []
+    (tmp_path / "checkpoints").write_text("a file")
+    assert checkpoint.list_checkpoints(tmp_path) == []

@@ -86,7 +86,10 @@ def remove(checkpoint: Path) -> None:
 def list_checkpoints(folder: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
     home = folder / "checkpoints"
-    return sorted((p for p in home.iterdir() if NAME.fullmatch(p.name)), key=step_and_attempt) if home.is_dir() else []
+    try:
+        return sorted((p for p in home.iterdir() if NAME.fullmatch(p.name)), key=step_and_attempt)
+    except (FileNotFoundError, NotADirectoryError):  # none yet, or lost while a run trains: saving says so
+        return []
 
 
 def step_and_attempt(checkpoint: Path) -> tuple[int, int]:
