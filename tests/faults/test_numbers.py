@@ -61,7 +61,8 @@ def test_a_number_that_is_lost_in_training_stops_it_at_that_step_and_is_never_sa
     """As a fault of the memory or of the arithmetic would: a single weight, or a velocity, after the fifth step.
 
     The save after that step finds it. Without one the sixth step does, whose update looks at every weight: the loss
-    would show it later, or never (minus infinity before a ReLU). The velocity of a frozen layer is not used.
+    would show it later, or never (minus infinity before a ReLU). The velocity of a frozen layer is not used: the next
+    save finds it, at the end of some epoch.
     """
     if frozen:
         small = small.replace(sgd={"layer_lr": {"conv3": 0.0}})
@@ -81,10 +82,10 @@ def test_a_number_that_is_lost_in_training_stops_it_at_that_step_and_is_never_sa
 
         said = r"the loss is (nan|inf) at step 5 \(" if every else "a^"
         if frozen and part == "velocity" and every:
-            last, said = 8, "the velocity of conv3.weight holds NaN or infinity at step 8"
+            last, said = 0, r"the velocity of conv3.weight holds NaN or infinity at step \d"
         with pytest.raises(WorkFailed, match=rf"{said}|conv\d.weight.* holds? NaN or infinity at step {last} \("):
             loop(training, log, poison)
-        assert training.step == last
+        assert training.step == last if last else training.step > 5 and training.step % 4 == 0
     newest = checkpoint.list_checkpoints(run)[-1]
     kept = (checkpoint.read_tensors(newest, name) for name in checkpoint.FILES)
     assert all(tensor.isfinite().all() for tensors in kept for tensor in tensors.values())

@@ -501,7 +501,7 @@ def test_a_damaged_checkpoint_is_refused_once_with_the_one_to_go_on_from(
     by_hand: ByHand, store: Path, tmp_path: Path, run: Path
 ) -> None:
     folder = shutil.copytree(run, tmp_path / "run")
-    newest = checkpoint.list_checkpoints(folder)[-1]
+    before, newest = checkpoint.list_checkpoints(folder)
     with (newest / "weights.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         last = file.read(1)[0]
@@ -510,7 +510,7 @@ def test_a_damaged_checkpoint_is_refused_once_with_the_one_to_go_on_from(
     with by_hand(tmp_path / "said", *[["train", store, folder, "--resume", "--json"]] * 2) as job:
         assert job.end() == [2, 2], job.words()
     damaged = f"checkpoint file {newest / 'weights.safetensors'} is damaged"
-    assert job.said() == [[f"{damaged}; delete {newest} to go on from 00000008"], []]
+    assert job.said() == [[f"{damaged}; delete {newest} to go on from {before.name}"], []]
 
 
 def test_a_rank_that_reads_a_damaged_store_says_so_and_the_others_end(

@@ -40,7 +40,7 @@ class TrainOptions:
     cache
         Where decoded pictures are kept while training: on the device, in memory, or nowhere; auto takes what fits.
     save_every
-        Seconds between checkpoints within an epoch.
+        Seconds between checkpoints at most. An epoch's end is one too, unless saving takes over 0.5 % of the time.
     keep
         Checkpoints that stay; 0 keeps all.
     strategy

@@ -20,6 +20,7 @@ from alexnet.training.setup import Request, begin
 from alexnet.training.trainer import Trainer
 
 LAUNCHER = 3.0  # seconds within which a launcher hands a signal on
+SAVING = 0.005  # the largest share of the time between two ends of epochs that checkpoints there may take
 GO, SAVE, END = range(3)  # what a process asks for after a step; all processes do the largest that any asks for
 
 
@@ -84,8 +85,12 @@ def train(
 
 
 def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
-    """Train from the step where `trainer` stands to the end of its recipe."""
-    saved, largest = time.monotonic(), trainer.sharding.mesh.max_async()
+    """Train from the step where `trainer` stands to the end of its recipe.
+
+    The end of an epoch is saved where that costs little: epochs can be shorter than a save takes.
+    """
+    mesh, every = trainer.sharding.mesh, trainer.options.save_every
+    saved, cost, largest = time.monotonic(), 0.0, mesh.max_async()
     log.say(trainer.title)
     if trainer.unvalidated:  # stopped between an epoch's last step and its validation
         log.epoch(trainer.step, **trainer.validate(poll))
@@ -97,8 +102,8 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
             waited = batches.waited
             trainer.read(log, keep=trainer.compute.ahead)
             poll()
-            late = time.monotonic() - saved > trainer.options.save_every
-            asked = largest(END if trainer.lost else SAVE if late else GO)
+            since = time.monotonic() - saved
+            asked = largest(END if trainer.lost else SAVE if since > every else GO)
             if asked == END:
                 trainer.check()
             save = asked == SAVE
@@ -106,11 +111,14 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
                 trainer.read(log)
                 trainer.check()
                 log.epoch(trainer.step, **trainer.validate(poll))
-                save = True
+                pays = time.monotonic() - saved >= min(every, cost / SAVING)
+                save = save or trainer.finished or mesh.all_gather_json(pays)[0]
             if save:
                 trainer.read(log)
+                begun = time.monotonic()
                 trainer.save()
                 # Ask anew: what was asked for while the answer was on its way is done.
-                saved, largest = time.monotonic(), trainer.sharding.mesh.max_async()
+                saved, largest = time.monotonic(), mesh.max_async()
+                cost = saved - begun
             if trainer.finished:
                 return
