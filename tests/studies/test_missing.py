@@ -1,10 +1,7 @@
-"""The commands of runs that are wanted: plain words, each once, and worked off in any order with the same records."""
+"""The commands of runs that are wanted: plain words, each once."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,24 +75,6 @@ def test_a_name_that_a_shell_reads_otherwise_is_refused(store: Path, brief: Path
     for name in ("my runs", "it's", "a\\b", "$HOME", "{}"):
         with pytest.raises(InputError, match="holds what a shell reads otherwise"):
             missing(["two-towers"], store, tmp_path / name, Request(str(brief), 2), precision="fp32")
-
-
-def test_two_workers_leave_the_records_that_one_leaves(store: Path, brief: Path, tmp_path: Path) -> None:
-    """As xargs does it: two processes at a time. `make torture` kills them on the way."""
-    rows = missing(["two-towers"], store, tmp_path / "out", Request(str(brief), 2), precision="fp32")
-    lines = "".join(row["command"].replace("alexnet", f"{sys.executable} -m alexnet", 1) + "\n" for row in rows)
-    xargs = ["xargs", "-P", "2", "-I{}", "sh", "-c", "{}"]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(xargs, input=lines, text=True, check=False, capture_output=True, env=env)
-    assert done.returncode == 0, done.stderr
-    study("two-towers", store, tmp_path / "one", str(brief), seeds=2, precision="fp32", quiet=True, workers=1)
-    assert contents(tmp_path / "out" / "records") == contents(tmp_path / "one" / "records")
-
-
-def contents(folder: Path) -> dict[str, Any]:
-    """What the records of a folder say, but for the time that the runs took."""
-    read = {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
-    return {n: {k: v for k, v in r.items() if k not in ("seconds", "signature")} for n, r in read.items()}
 
 
 def test_every_claim_has_its_place_in_the_queue() -> None:
