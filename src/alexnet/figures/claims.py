@@ -150,7 +150,8 @@ def legend(axes: "Axes") -> None:
     }
     for words, style in marks.items():
         axes.plot([], [], label=words, linewidth=2, **{"linestyle": "none"} | style)
+    axes.fill_between([], [], color=PALE, linewidth=0, label="margin")
     axes.legend(
-        frameon=False, fontsize=SMALL, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.3,
+        frameon=False, fontsize=SMALL, ncols=5, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.3,
         handlelength=2.4,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any
 
 from alexnet.version import __version__
 
-EXTRAS = ("scipy", "simplejpeg", "tensorboard", "triton")  # optional: each speeds something up, or reads or writes more
+EXTRAS = ("scipy", "simplejpeg", "tensorboard", "triton")  # required: scipy; the others do more, or faster
 # Settings besides ALEXNET_...: they name the compiler and its cache, or change threads, devices and arithmetic.
 SETTINGS = (
     *("CXX", "XDG_CACHE_HOME", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ATEN_CPU_CAPABILITY"),

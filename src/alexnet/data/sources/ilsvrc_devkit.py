@@ -35,7 +35,7 @@ def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], d
     Raises:
         InputError: the bytes are not the development kit's, or scipy cannot be loaded.
     """
-    needs = f"{path} needs scipy, which is not installed; pip install 'alexnet[ilsvrc]'"
+    needs = f"{path} needs scipy, which is not installed; pip install scipy"
     if importlib.util.find_spec("scipy") is None:
         raise InputError(needs)
     done = subprocess.run(
