@@ -182,7 +182,7 @@ def test_lines_of_a_log_that_are_none_are_left_out_and_said_when_the_run_goes_on
     assert runlog.read(copy) == good
     with runlog.RunLog(copy, good[-1]["step"], 100, 4, 100):
         pass
-    assert f"{len(bad)} lines are none of a log, and left out" in capsys.readouterr().err
+    assert f"{len(bad)} lines do not parse and will be dropped" in capsys.readouterr().err
     assert runlog.read(copy) == [line for line in good if line["kind"] != "final"]
     with (copy / "log.jsonl").open("a") as log:
         log.write(bad[0])

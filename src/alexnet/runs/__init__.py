@@ -1,1 +1,1 @@
-"""A run as a folder: recipe, environment, checkpoints and log."""
+"""Run folders: recipe, environment, checkpoints and log."""

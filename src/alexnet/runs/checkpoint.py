@@ -1,7 +1,7 @@
-"""Checkpoints: whole or not at all, checked by SHA-256 before use, weights and velocities as safetensors.
+"""Write and read checkpoints. A checkpoint is complete or absent, and its SHA-256 is checked before use.
 
-RUN/checkpoints/00001234/ holds weights.safetensors, velocity.safetensors and state.json, which is written last and
-names the others' checksums. No file here can run code.
+RUN/checkpoints/00001234/ holds weights.safetensors, velocity.safetensors and state.json. state.json is written last and
+holds the checksums of the other two. None of these files can run code.
 """
 
 import errno
@@ -23,13 +23,13 @@ from alexnet.core.files import LARGEST, digest, read_bytes, read_signed, sign, s
 from alexnet.models.build import AnyModel
 
 NAME = re.compile(r"\d{8,}(-\d+)?")
-LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EINVAL, errno.EFBIG)  # no content is to be had
+LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EINVAL, errno.EFBIG)  # the content is lost
 FILES = ("weights.safetensors", "velocity.safetensors")
 
 
 @dataclass(frozen=True)
 class State:
-    """Where training stood: after `step` steps, with the validation error of each epoch so far."""
+    """The state of a training after `step` steps, with the validation error of each epoch so far."""
 
     step: int
     errors: tuple[float, ...]
@@ -40,17 +40,24 @@ class State:
 def save(
     folder: Path, weights: Mapping[str, Tensor], velocity: Mapping[str, Tensor], state: State, owner: str, keep: int
 ) -> Path:
-    """Write a checkpoint of the run `folder`, then let all but the newest `keep` go (0 keeps all).
+    """Write a checkpoint, then remove all but the newest `keep`.
 
-    `owner`: `Run.identity` of that run, without which the checkpoint is not used.
+    Args:
+        folder: The run's folder.
+        weights: The net's parameters, by name.
+        velocity: The momentum of each parameter, by name.
+        state: The step and what belongs to it.
+        owner: `Run.identity` of the run; no other run can use the checkpoint.
+        keep: Number of checkpoints to keep; 0 keeps all.
 
-    Raises WorkFailed where it cannot be written; the earlier ones stand.
+    Raises:
+        WorkFailed: The checkpoint cannot be written; the earlier ones are untouched.
     """
     home = folder / "checkpoints"
     earlier = [p for p in list_checkpoints(folder) if step_and_attempt(p)[0] == state.step]
     final = home / (f"{state.step:08d}-{step_and_attempt(earlier[-1])[1] + 1}" if earlier else f"{state.step:08d}")
     part = home / f".{final.name}.part"
-    for left in home.glob(".*.part"):  # by a run that was killed
+    for left in home.glob(".*.part"):  # a killed run leaves these
         shutil.rmtree(left, ignore_errors=True)
     try:
         if not home.is_dir():
@@ -76,7 +83,7 @@ def save(
 
 
 def remove(checkpoint: Path) -> None:
-    """Remove a checkpoint, which is no longer seen from the first moment; what cannot go now goes with a later one."""
+    """Remove a checkpoint. It leaves the list at once; files that cannot be deleted now go with a later one."""
     gone = checkpoint.with_name(f".{checkpoint.name}.part")
     with suppress(OSError):
         checkpoint.rename(gone)
@@ -84,22 +91,22 @@ def remove(checkpoint: Path) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The run's checkpoints, oldest first."""
+    """List the run's checkpoints, oldest first."""
     home = folder / "checkpoints"
     try:
         return sorted((p for p in home.iterdir() if NAME.fullmatch(p.name)), key=step_and_attempt)
-    except (FileNotFoundError, NotADirectoryError):  # none yet, or lost while a run trains: saving says so
+    except (FileNotFoundError, NotADirectoryError):  # not there yet, or lost while a run trains: save reports that
         return []
 
 
 def step_and_attempt(checkpoint: Path) -> tuple[int, int]:
-    """(step, how often that step was saved before): "00000012-1" is the second checkpoint after step 12."""
+    """Read (step, earlier saves of that step) from its name: "00000012-1" is the second checkpoint after step 12."""
     step, _, again = checkpoint.name.partition("-")
     return int(step), int(again or 0)
 
 
 def newest(folder: Path) -> tuple[str, str]:
-    """The newest checkpoint's name, and what identifies it; raises InputError where there is none yet."""
+    """Return the newest checkpoint's name and a digest of it; raise InputError if there is no checkpoint."""
     checkpoints = list_checkpoints(folder)
     if not checkpoints:
         raise InputError(f"{folder} has no checkpoint yet; train it first, or on with --resume")
@@ -111,7 +118,7 @@ def newest(folder: Path) -> tuple[str, str]:
 
 
 def read_state(checkpoint: Path, owner: str) -> State:
-    """A checkpoint's state; raises InputError if it is damaged, or another than the run `owner` saved it."""
+    """Read a checkpoint's state; raise InputError if it is damaged or belongs to another run than `owner`."""
     path = checkpoint / "state.json"
     record = _record(checkpoint)
     try:
@@ -126,9 +133,9 @@ def read_state(checkpoint: Path, owner: str) -> State:
 
 
 def read_tensors(checkpoint: Path, name: str, like: AnyModel | None = None) -> dict[str, Tensor]:
-    """The tensors of one file of a checkpoint; raises InputError if a single bit of it changed.
+    """Read the tensors of one file of a checkpoint.
 
-    So it does where they are not those of a net of that `form`, whose own values do not matter.
+    Raises InputError if a single bit of it changed, or if names, shapes or types differ from those of the net `like`.
     """
     path, fault = checkpoint / name, None
     try:
@@ -170,7 +177,7 @@ def _whole(checkpoint: Path) -> bool:
 def _damaged(checkpoint: Path, path: Path, error: Exception | None = None) -> str:
     if not checkpoint.is_dir():
         return f"checkpoint {checkpoint} is gone: a training that goes on keeps the newest alone; run the same again"
-    if isinstance(error, OSError) and error.errno not in LOST:  # a good one must not be deleted for it
+    if isinstance(error, OSError) and error.errno not in LOST:  # the file may be whole: do not advise to delete it
         return f"checkpoint file {path} cannot be read: {error.strerror or error}; mend that, it may be whole"
     earlier = [
         p

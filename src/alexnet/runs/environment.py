@@ -1,4 +1,4 @@
-"""Where, on what and from what a run was made."""
+"""Describe where a run was made: store, device, versions, commit, command."""
 
 import hashlib
 import platform
@@ -18,7 +18,7 @@ from alexnet.version import __version__
 
 
 def environment(store: Store, compute: Compute, processes: str = "1 process") -> dict[str, Any]:
-    """Where, on what and from what a run was made."""
+    """Describe where a run is made, from what data and by what code, as JSON's types."""
     return {
         "store": str(store.path.resolve()),
         "store_digest": store.digest,
@@ -39,7 +39,7 @@ def environment(store: Store, compute: Compute, processes: str = "1 process") ->
 
 
 def processor() -> str:
-    """The CPU's name."""
+    """Return the CPU's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -48,7 +48,7 @@ def processor() -> str:
 
 
 def code() -> str:
-    """Twelve hexadecimal digits that identify the package's source."""
+    """Compute twelve hexadecimal digits that identify the package's source."""
     total = hashlib.sha256()
     for path in sorted(p for p in Path(__file__).parents[1].rglob("*") if p.suffix in (".py", ".cpp")):
         total.update(path.read_bytes())
@@ -56,9 +56,9 @@ def code() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that the package runs from, with + where it was changed; None if installed."""
+    """Return the commit of the checkout that the package runs from, with + after local changes; None if installed."""
     here = Path(__file__).parents[1] / "__init__.py"
-    # The first fails where the file is not the checkout's own: an installed copy may lie inside another's checkout.
+    # The first question fails for an installed copy that lies inside another project's checkout.
     questions = (
         ["ls-files", "--error-unmatch", here.name],
         ["rev-parse", "--short=12", "HEAD"],

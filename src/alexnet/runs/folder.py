@@ -1,6 +1,6 @@
-"""Making the folder of a run, holding it for one training, and telling whether one is there.
+"""Create the folder of a run, lock it for one training, and tell whether a folder is a run.
 
-recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and checkpoints/.
+A run holds recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and checkpoints/.
 """
 
 import os
@@ -21,7 +21,7 @@ from alexnet.core.files import json_bytes, lock_file, parse_json, read_bytes, si
 from alexnet.data.store import Store
 from alexnet.runs.environment import environment
 
-UNFINISHED = re.compile(r"\w+\.(jsonl?|safetensors)\.\d+\.tmp")  # what a killed `write` leaves of a run's files
+UNFINISHED = re.compile(r"\w+\.(jsonl?|safetensors)\.\d+\.tmp")  # a killed `write` leaves these
 
 
 def create(
@@ -33,9 +33,9 @@ def create(
     processes: str = "1 process",
     start: Path | None = None,
 ) -> None:
-    """Make the folder of a new run; recipe.json comes last, so a folder that has it is whole.
+    """Write the files of a new run. recipe.json comes last, so a folder that has it is complete.
 
-    `start`: the run whose layers it starts from, if it does.
+    `start` is the run that the first weights come from, if any.
     """
     tensors = {
         "mean": torch.from_numpy(np.ascontiguousarray(store.mean)),
@@ -55,27 +55,27 @@ def create(
 
 
 def locked(run: Path, leads: bool = True) -> AbstractContextManager[Any]:
-    """Hold a run's folder, made where it is missing, for one training from now on.
+    """Lock a run's folder for one training, and create the folder if it is missing.
 
-    Of a training's processes the one that `leads` holds it for all. The lock goes with its process, however that ends.
-    Raises InputError while another process holds it.
+    Only the process that `leads` takes the lock, for all processes of its training. The operating system releases it
+    when that process ends, even if it is killed. Raises InputError while another process holds the lock.
     """
     if not leads:
         return nullcontext()
     file = lock_file(run / ".lock", f"run {run} is being trained by another process; wait for it, or stop it")
     for left in run.iterdir():
-        if UNFINISHED.fullmatch(left.name):  # by a process that was killed
+        if UNFINISHED.fullmatch(left.name):  # from a process that was killed
             left.unlink()
     return file
 
 
 def is_run(run: Path) -> bool:
-    """Whether the folder holds a run that `create` finished."""
+    """Return whether the folder holds a run that `create` finished."""
     return (run / "recipe.json").is_file()
 
 
 def in_use(run: Path) -> bool:
-    """Whether the path is taken by more than what a `create` that was cut short left behind."""
+    """Return whether the path holds anything except the remains of an interrupted `create`."""
     ours = {"pictures.safetensors", "classes.json", "environment.json", ".lock"}
     if not run.is_dir():
         return os.path.lexists(run)
@@ -83,7 +83,7 @@ def in_use(run: Path) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file of a run; raises InputError where there is none."""
+    """Read a JSON file of a run; raise InputError if it is missing or cannot be read."""
     try:
         return parse_json(read_bytes(path))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line in log.jsonl, the same numbers on the console and in TensorBoard."""
+"""Write and read a run's log: log.jsonl, with the same numbers on the console and in TensorBoard."""
 
 import contextlib
 import itertools
@@ -19,40 +19,40 @@ from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import parse_json, read_bytes, write
 from alexnet.core.text import escape_control
 
-BAR = 10  # characters of the progress bar,
-BESIDE = 16 + BAR  # and of all on its line but the words: "100:00:00 left", and spaces
+BAR = 10  # width of the progress bar, in characters
+BESIDE = 16 + BAR  # width of the progress line without its words: the bar, "100:00:00 left", and spaces
 LINE_SECONDS = 10  # between lines on a console that is not a terminal, and in log.jsonl
 
 
 def console() -> Console:
-    """Where progress goes: standard error, so that results alone stand on standard output."""
+    """Return the console for progress: standard error, so that standard output holds results alone."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @dataclass
 class Tally:
-    """Sums over pictures seen in training, from which means are taken."""
+    """Sums over the pictures seen in training, for their means."""
 
     loss: float = 0.0
     wrong: int = 0
     pictures: int = 0
 
     def add(self, loss: float, wrong: int, pictures: int) -> None:
-        """Count a batch: its mean loss, how many of its pictures were taken for another class, its size."""
+        """Count a batch: its mean loss, the number of its pictures with a wrong class, its size."""
         self.loss += loss * pictures
         self.wrong += wrong
         self.pictures += pictures
 
     def means(self) -> tuple[float, float]:
-        """Mean loss and error rate."""
+        """Return the mean loss and the error rate."""
         return self.loss / max(self.pictures, 1), self.wrong / max(self.pictures, 1)
 
 
 class RunLog:
-    """Writes what happens in a run, from `step` of `steps` on, `seconds` into its training.
+    """A run's log, open for writing from `step` of `steps` on, `seconds` into its training.
 
-    What a killed run logged past its last checkpoint is dropped (`lines_until`), and so is its final line.
-    One that does not write is for a process that must neither write nor speak.
+    Lines that a killed run logged after its last checkpoint are dropped (`lines_until`), and so is its final line.
+    With `writes=False` it neither writes nor prints: for all processes except the first.
     """
 
     def __init__(
@@ -88,10 +88,8 @@ class RunLog:
             transient=True,
         )
         self.task = self.progress.add_task("training", total=steps, completed=step, words="")
-        if strays := lines[:-1].count(None):  # a crash may have cut the last one short
-            self.say(
-                f"{self.path}: {strays} {'lines are none' if strays > 1 else 'line is none'} of a log, and left out"
-            )
+        if strays := lines[:-1].count(None):  # a crash may have cut the last line short
+            self.say(f"{self.path}: {strays} {'lines do' if strays > 1 else 'line does'} not parse and will be dropped")
         try:
             self.board = _tensorboard(run, step) if writes else None
         except (OSError, UnicodeEncodeError) as error:  # it wants a path in UTF-8
@@ -104,21 +102,21 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # of a console that is gone
+        with contextlib.suppress(OSError):  # the console is gone
             self.progress.stop()
-        with contextlib.suppress(OSError):  # of a disk that is full
+        with contextlib.suppress(OSError):  # the disk is full
             self.file.close()
         with contextlib.suppress(OSError):
             if self.board:
                 self.board.close()
 
     def end_board(self, error: Exception) -> None:
-        """Go on without TensorBoard's file: a copy; what counts is in log.jsonl."""
+        """Go on without TensorBoard's file, which is only a copy of log.jsonl."""
         self.board = None
         self.say(f"TensorBoard's file cannot be written ({getattr(error, 'strerror', None) or error}) and ends here")
 
     def say(self, words: str) -> None:
-        """A line for the person at the console, as long as there is one: a closed terminal or pipe ends no training."""
+        """Print a line on the console. A closed terminal or pipe does not end the training."""
         if not self.quiet:
             try:
                 self.progress.console.print(escape_control(words), markup=False)
@@ -126,14 +124,14 @@ class RunLog:
                 self.quiet = True
 
     def begin_span(self, now: float) -> None:
-        """The next line covers what happens from here on."""
+        """Start the span of time that the next line covers."""
         self.recent, self.last = Tally(), now
         self.waited: float | None = None
 
     def step(
         self, step: int, *, loss: float, wrong: int, pictures: int, rate: float, waited: float | None = None
     ) -> None:
-        """One update was made: `step` counts it. `waited`: seconds spent waiting for its pictures, where known."""
+        """Log update number `step`. `waited`: seconds spent waiting for its pictures, if known."""
         now = time.monotonic()
         self.recent.add(loss, wrong, pictures)
         if waited is not None:
@@ -166,7 +164,7 @@ class RunLog:
         self.begin_span(now)
 
     def epoch(self, step: int, **measured: float) -> None:
-        """An epoch ended and was validated with one view."""
+        """Log the end of an epoch and its validation with one view."""
         self.write({"kind": "epoch", "step": step, "epoch": step // self.per_epoch} | measured | self.clock())
         self.say(
             f"epoch {step // self.per_epoch}: training error {100 * measured['train_error']:.1f} %, "
@@ -176,19 +174,19 @@ class RunLog:
         self.begin_span(time.monotonic())  # validation is not training time
 
     def resumed(self, step: int, environment: dict[str, Any]) -> None:
-        """The run goes on, perhaps elsewhere."""
+        """Log that the run goes on, perhaps on another machine."""
         self.write({"kind": "resumed", "step": step} | environment | self.clock())
 
     def final(self, step: int, evaluation: dict[str, Any]) -> None:
-        """The run ended and was evaluated with ten views."""
+        """Log the end of the run and its evaluation with ten views."""
         self.write({"kind": "final", "step": step} | evaluation | self.clock())
 
     def clock(self) -> dict[str, float]:
-        """Seconds since training began, over all sittings."""
+        """Return the seconds spent in training, over all sittings."""
         return {"seconds": round(time.monotonic() - self.start, 1)}
 
     def write(self, line: dict[str, Any]) -> None:
-        """One object, one line; each has `kind` and `step`."""
+        """Write one object as one line; each has `kind` and `step`."""
         try:
             self.file.write(json.dumps(line) + "\n")
         except OSError as error:
@@ -203,7 +201,7 @@ class RunLog:
                     self.end_board(error)
 
     def left(self) -> str:
-        """Hours, minutes and seconds to the end, as far as the progress so far tells."""
+        """Estimate the time to the end, as HH:MM:SS."""
         seconds = self.progress.tasks[0].time_remaining
         if seconds is None:
             return "?"
@@ -211,35 +209,35 @@ class RunLog:
 
 
 def lines_until(lines: Sequence[dict[str, Any] | None], step: int, epochs: int) -> list[dict[str, Any]]:
-    """The lines that a run keeps which goes on from a checkpoint: none of a later step or epoch, and no final one."""
+    """Select the lines that a resumed run keeps: up to the step and epoch of its checkpoint, without final lines."""
     kept = [line for line in lines if line and line["step"] <= step and line["kind"] != "final"]
     return [line for line in kept if line["kind"] != "epoch" or line["epoch"] <= epochs]
 
 
 def fit_words(words: Sequence[str], width: int) -> str:
-    """As many of the words as so many characters take, the first of them in any case."""
+    """Join as many of the words as fit into `width` characters, and always the first."""
     while len(words) > 1 and len("  ".join(words)) > width:
         words = words[:-1]
     return "  ".join(words)
 
 
 def read(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; what is none, as a last line that a crash cut short, is left out.
+    """Read a run's log. Lines that do not parse are left out, such as a last line that a crash cut short.
 
-    Raises InputError where it cannot be read.
+    Raises InputError if the file cannot be read.
     """
     return [line for line in _lines(run) if line]
 
 
 def total_seconds(log: Sequence[Mapping[str, Any]]) -> float:
-    """Seconds over all sittings; where a log's count began again, the sittings are added up."""
+    """Add up the seconds of all sittings; the count starts again at 0 in logs of early versions."""
     marks: list[float] = [line["seconds"] for line in log if "seconds" in line]
     ends = [before for before, after in itertools.pairwise(marks) if after < before]
     return sum(ends) + (marks[-1] if marks else 0)
 
 
 def _lines(run: Path) -> list[dict[str, Any] | None]:
-    """Each line of a run's log; None for one that is none."""
+    """Read a run's log line by line; None stands for a line that does not parse."""
     path = run / "log.jsonl"
     try:
         return [_line(words) for words in read_bytes(path).splitlines()]
@@ -258,14 +256,14 @@ def _line(words: bytes) -> dict[str, Any] | None:
 
 
 def _sound(line: Mapping[str, Any]) -> bool:
-    """Whether a line has what going on with a run takes from it."""
+    """Return whether a line has the fields that a resumed run needs."""
     needed = {"kind", "step", "epoch", "train_error"} if line.get("kind") == "epoch" else {"kind", "step"}
     numbers = [line[name] for name in ("step", "epoch", "train_error", "seconds") if name in line]
     return needed <= line.keys() and all(isinstance(number, (int, float)) for number in numbers)
 
 
 def _tensorboard(run: Path, step: int) -> Any:
-    """A writer of TensorBoard events, or None where TensorBoard is not installed."""
+    """Open a writer of TensorBoard events, or return None if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -278,6 +276,6 @@ _earlier = threading.excepthook
 
 
 def _of_others(thrown: threading.ExceptHookArgs) -> None:
-    """TensorBoard's own thread meets a full or lost disk before anyone asks it, or after: `end_board` says it."""
+    """Ignore a full or lost disk in TensorBoard's own thread: `end_board` reports it."""
     if not (isinstance(thrown.exc_value, OSError) and type(thrown.thread).__module__.startswith("tensorboard.")):
         _earlier(thrown)

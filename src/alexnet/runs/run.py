@@ -1,4 +1,4 @@
-"""A run as an object: what its folder says, read once."""
+"""Open a run's folder as an object: recipe, log, checkpoints, trained net."""
 
 import hashlib
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Run:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         data, self._record = _read_record(self.folder / "recipe.json")
-        self.identity = hashlib.sha256(data).hexdigest()[:12]  # tells it from all other runs, wherever it lies
+        self.identity = hashlib.sha256(data).hexdigest()[:12]  # stays the same when the folder moves
         self.recipe, self.name = _recipe(self.folder / "recipe.json", self._record)
 
     def __fspath__(self) -> str:
@@ -58,25 +58,27 @@ class Run:
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        """Where, on what and from what the run was made: store, device, versions, commit, command."""
+        """The store, device, versions, commit and command that the run was made with."""
         found = self._json("environment.json")
         if not isinstance(found, dict) or not {"store", "store_digest", "precision", "started"} <= found.keys():
             raise InputError(
-                f"{self.folder / 'environment.json'} is not what a run's beginning wrote; the run cannot be used"
+                f"{self.folder / 'environment.json'} lacks fields of a run's environment; the run cannot be used"
             )
         return found
 
     @cached_property
     def classes(self) -> list[str]:
-        """The classes as a person is shown them, in the order of the net's outputs."""
+        """The class names to show, in the order of the net's outputs."""
         try:
             return labels([Class(**record) for record in self._json("classes.json")])
         except TypeError:
-            raise InputError(f"{self.folder / 'classes.json'} is no list of classes; the run cannot be used") from None
+            raise InputError(
+                f"{self.folder / 'classes.json'} is not a list of classes; the run cannot be used"
+            ) from None
 
     @cached_property
     def transform(self) -> Transform:
-        """What makes the net's inputs of pictures: crops, and the training set's mean and colour components."""
+        """The transform from pictures to inputs: crops, less the training set's mean, with its colour components."""
         data = self.trusted("pictures.safetensors")
         try:
             tensors = safetensors.torch.load(data)
@@ -104,7 +106,7 @@ class Run:
         """
         chosen = self.folder / "checkpoints" / (name or self.newest()[0])
         checkpoint.read_state(chosen, self.identity)
-        with torch.device("meta"):  # no initial weights are drawn
+        with torch.device("meta"):  # draw no initial weights
             net = build(self.recipe.net, self.recipe.seed)
         net.load_state_dict(checkpoint.read_tensors(chosen, checkpoint.FILES[0], net), assign=True)
         net.classes = self.classes
@@ -116,11 +118,11 @@ class Run:
         return net.eval()
 
     def newest(self) -> tuple[str, str]:
-        """The newest checkpoint's name, and what identifies it; raises InputError where there is none yet."""
+        """Return the newest checkpoint's name and a digest of it; raise InputError if there is no checkpoint."""
         return checkpoint.newest(self.folder)
 
     def trusted(self, file: str) -> bytes:
-        """The bytes of a file that the run's beginning wrote; raises InputError unless they are the same still."""
+        """Read a file that was written when the run began; raise InputError if it changed since."""
         path = self.folder / file
         try:
             data = read_bytes(path)
@@ -136,7 +138,7 @@ class Run:
         try:
             return parse_json(data)
         except ValueError as error:
-            raise InputError(f"{self.folder / file} is no JSON ({error}); the run cannot be used") from None
+            raise InputError(f"{self.folder / file} is not JSON ({error}); the run cannot be used") from None
 
 
 def load(folder: str | Path, name: str | None = None) -> AnyModel:
