@@ -1,4 +1,4 @@
-"""A loss that will not move, and one that is no number: what happened, in words, and what to try."""
+"""Explain a loss that does not fall and one that is NaN or infinite, and say what to try."""
 
 import math
 from collections import deque
@@ -15,7 +15,7 @@ RAW_STD = 40  # grey levels: photographs minus their mean have 50 to 75; inputs 
 
 
 class LossMonitor:
-    """Sees every loss, which is a number."""
+    """Watches the losses, which are finite, for one that stays at ln(classes)."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.classes = recipe, recipe.net.classes
@@ -24,7 +24,10 @@ class LossMonitor:
         self.told = False
 
     def update(self, loss: float, inputs: Tensor, logits: Tensor) -> list[str]:
-        """Lines to print where the loss stays at ln(classes), that of a net that says the same of every picture."""
+        """Take in one step; return lines to print if the loss stays at ln(classes).
+
+        That is the loss of a net that gives every picture the same answer. The lines come once a run.
+        """
         self.losses.append(loss)
         if self.told or len(self.losses) < (self.losses.maxlen or 0):
             return []
@@ -35,16 +38,20 @@ class LossMonitor:
         return plateau(self.recipe, len(self.losses), inputs.float().std().item(), logit_std)
 
     def stuck(self) -> bool:
-        """Whether the losses stay at ln(classes), or above it where the rate makes them swing, and do not fall."""
+        """Return whether the losses stay at ln(classes) or above, and do not fall."""
         losses, middle = list(self.losses), len(self.losses) // 2
         first, second = sum(losses[:middle]) / middle, sum(losses[middle:]) / (len(losses) - middle)
         return min(first, second) > 0.99 * math.log(self.classes) and second > 0.97 * first
 
 
 def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> list[str]:
-    """Why a net may sit at ln(classes), the likeliest cause first.
+    """List the reasons why a net may stay at ln(classes), the likeliest first.
 
-    input_std: of the net's input numbers; logit_std: of a logit from picture to picture. Both as they are now.
+    Args:
+        recipe: The recipe that trains.
+        steps: Number of steps for which the loss has not moved.
+        input_std: Standard deviation of the net's input, in its own units (about 60 for raw pixels).
+        logit_std: Standard deviation of a logit from picture to picture.
     """
     net, rate = recipe.net, recipe.sgd.lr
     lines = [
@@ -75,7 +82,7 @@ def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> l
 
 
 def weak_layers(net: Net) -> list[str]:
-    """The layers whose initial weights pass on less than half of what the same layer of the 2012 net passes on."""
+    """List the layers whose initial weights pass on less than half of what the same layer of the 2012 net does."""
 
     def gains(net: Net) -> dict[str, float]:
         weighted = [layer for layer in layer_table.layers_of(net) if layer.weights]
@@ -88,13 +95,16 @@ def weak_layers(net: Net) -> list[str]:
 
 
 def describe_not_finite(names: Sequence[str]) -> str:
-    """What is said of tensors that are no longer finite."""
+    """Name the tensors that hold NaN or infinity."""
     more = f" and {len(names) - 1} more hold" if names[1:] else " holds"
     return f"{names[0]}{more} NaN or infinity"
 
 
 def not_a_number(what: str, step: int, recipe: Recipe, good: str = "") -> str:
-    """The line for a loss or a weight that is NaN or infinite; `good`: the last good epoch's checkpoint, if any."""
+    """Write the line for a loss or a weight that is NaN or infinite.
+
+    `good` names the checkpoint of the last good epoch, if there is one.
+    """
     rate = recipe.sgd.lr
     stands = f"checkpoint {good}, of the last good epoch, stands" if good else "no good epoch has a checkpoint"
     return (

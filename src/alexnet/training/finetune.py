@@ -1,4 +1,4 @@
-"""Training that starts from another run's layers: pre-training and fine-tuning (section 6, table 2)."""
+"""Start a run from another run's layers: pre-training and fine-tuning (section 6, table 2)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +15,17 @@ from alexnet.runs.run import Run
 
 
 def plan_start(run: Run, recipe: Recipe, store: Store, layers: Sequence[str] = ()) -> Start:
-    """What a net of this recipe, for this store, takes of a run's newest checkpoint.
+    """Choose the layers that a new run takes from the newest checkpoint of another.
 
-    Without `layers`, every layer of the same name and shape; the last one only if the classes are the same. Raises
-    InputError for a layer that either net lacks or has in another shape, and where none would be taken.
+    Args:
+        run: The run to start from.
+        recipe: The new run's recipe.
+        store: The new run's store.
+        layers: Names of layers. Empty takes every layer of the same name and shape, and the last one only if the
+            classes are the same.
+
+    Raises:
+        InputError: A layer is missing in one of the nets or has another shape, or no layer would be taken.
     """
     name, _ = run.newest()
     theirs, folder = run.recipe, run.folder
@@ -45,7 +52,7 @@ def plan_start(run: Run, recipe: Recipe, store: Store, layers: Sequence[str] = (
 
 
 def load_layers(run: Run, begun: Start) -> dict[str, Tensor]:
-    """The weights that a run starts from, by name; raises InputError where the other run does not hold them now."""
+    """Load the weights that a run starts from, by name; raise InputError if the other run no longer has them."""
     recipe, folder = run.recipe, run.folder
     if not (recipe.has_digest(begun.recipe) and run.environment["store_digest"] == begun.store):
         raise InputError(f"run {folder} is not the one to start from: recipe {begun.recipe} on store {begun.store}")

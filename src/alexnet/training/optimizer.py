@@ -1,4 +1,4 @@
-"""The update rule of section 5, and the rates it is given."""
+"""The update rule of section 5."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,24 +12,27 @@ from alexnet.training.schedule import LearningRates
 
 
 def identity(squares: Tensor, names: Sequence[str]) -> Tensor:
-    """`total` where one process holds all of every layer."""
+    """Return the squares unchanged: the `total` of one process, which holds every layer whole."""
     return squares
 
 
 class Momentum:
     """v <- momentum v - decay rate w - rate g, then w <- w + v (section 5), in one pass over each layer.
 
-    The rate is inside the velocity, unlike torch.optim.SGD's: they part whenever the rate drops. A rate of 0 leaves a
-    parameter wholly alone, its velocity included, as in the 2012 code.
+    The rate is inside the velocity. torch.optim.SGD keeps it outside, so the two differ after each drop of the rate. A
+    rate of 0 leaves a parameter and its velocity unchanged, as in the 2012 code.
 
-    `seen` is what the net is to compute with: the weights themselves where they are of `dtype`, else copies that each
-    step writes anew, so that no forward pass has to round 61 million numbers.
+    Args:
+        net: The net whose parameters are trained, in float32 or float64.
+        sgd: The recipe's learning rates, decay and momentum.
+        dtype: The type that the net computes in.
+        total: Sums the squares of weights and gradients, shape (2, matrices), over the processes that hold parts of
+            those matrices. LARS (`sgd.lars`, see `trust`) needs it.
 
-    `finite` says of each parameter whether it was, after the last step, free of NaN and infinity.
-
-    Where `sgd.lars` is set, each weight matrix's rate is scaled by its norm over its gradient's (see `trust`). A
-    process that holds a part of a layer gets the whole's by `total`: squares of the weights and of the gradients
-    (2, matrices), and the matrices' names, to their sums over all parts.
+    Attributes:
+        compute_weights: What the net computes with, by name: the weights themselves if they have `dtype`, else copies
+            that each step rewrites. So no forward pass has to round 61 million numbers.
+        finite: One flag a parameter, on the device: free of NaN and infinity after the last step.
     """
 
     def __init__(
@@ -51,13 +54,13 @@ class Momentum:
         self.flags = dict(zip(self.parameters, self.finite.unbind(), strict=True))
 
     def load(self, velocity: dict[str, Tensor]) -> None:
-        """Take over the velocities of a checkpoint."""
+        """Copy the velocities of a checkpoint."""
         for name, kept in self.velocity.items():
             kept.copy_(velocity[name])
 
     @torch.no_grad()
     def step(self, rates: LearningRates, gradients: Mapping[str, Tensor]) -> None:
-        """One update from the gradients of all parameters, by name; their dtype need not be the weights'."""
+        """Update all parameters from their gradients, by name; a gradient may have another dtype than its weight."""
         self.finite.fill_(True)
         trust = {} if self.sgd.lars is None else self.trust(self.sgd.lars, gradients)
         for name, w in self.parameters.items():
@@ -75,9 +78,9 @@ class Momentum:
             form.momentum(w, v, g, *(shadow or (None,)), self.flags[name], rate, self.sgd.momentum, decay)
 
     def trust(self, eta: float, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """eta |w| / (|g| + decay |w|) of each weight matrix, 1 where that is 0 or 0 / 0 (You et al. 2017: LARS).
+        """Compute eta |w| / (|g| + decay |w|) of each weight matrix, or 1 where that is 0 or 0 / 0.
 
-        It stays on the device, so that a graph may hold it.
+        This is LARS (You et al. 2017). The numbers stay on the device, so that a CUDA graph can hold the step.
         """
         names = [name for name in self.parameters if name.endswith(".weight")]
         both = [[sum_of_squares(of[name]) for name in names] for of in (self.parameters, gradients)]
@@ -89,7 +92,7 @@ class Momentum:
         return found
 
     def settings(self, name: str, rates: LearningRates) -> tuple[float, float]:
-        """(rate, decay) of one parameter, such as "conv1.bias"."""
+        """Return (rate, decay) of one parameter, such as "conv1.bias"."""
         layer, kind = name.split(".")
         rate, factor = rates.weights if kind == "weight" else rates.biases, self.sgd.layer_lr.get(layer, 1.0)
         # The 2012 log slows conv1's weights alone; a rate of 0 freezes the biases too.
@@ -100,7 +103,7 @@ class Momentum:
         return rate * factor, self.decay(name)
 
     def decay(self, name: str) -> float:
-        """The decay of one parameter."""
+        """Return the weight decay of one parameter."""
         layer, kind = name.split(".")
         return (
             self.sgd.bias_weight_decay
@@ -110,7 +113,7 @@ class Momentum:
 
 
 def sum_of_squares(x: Tensor) -> Tensor:
-    """The sum of the squares of x, in float32 or wider."""
+    """Sum the squares of x, in float32 or wider."""
     wide = x.dtype if x.dtype == torch.float64 else torch.float32
     # Row by row: PyTorch's norm of all of fc6 at once is off by half a percent on a CPU.
     return torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=wide).square().sum()

@@ -1,4 +1,4 @@
-"""How a training is done: the options that `alexnet.train` and `alexnet train` share under one name."""
+"""The options that `alexnet.train` and `alexnet train` share, each under one name."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,39 +17,40 @@ WEEK, MOST = 604_800, 1_000_000_000
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a training is done. What changes a result is in the recipe; of these only `until` and `from_run` do too.
+    """Options of a training: where and how fast it runs. Only `until` and `from_run` change its result.
 
-    ADD YOURS here: the command line takes each field as an option of the same name, and this text as its help.
+    All other numbers that change a result are in the recipe. ADD YOURS here: the command line has each field as an
+    option of the same name, and this text as its help.
 
     Parameters
     ----------
     resume
-        Go on with the run where it stopped, mid-epoch too.
+        Go on with the run where it stopped, even in the middle of an epoch.
     from_run
-        Run whose newest weights a new run starts from. The recipe is its own unless another is given.
+        Run whose newest weights the new run starts from. Without a recipe, the new run has that run's recipe.
     layers
-        Which of its layers; all of the same shape unless given, but for the last where the classes differ.
+        Layers to take from it. By default all of the same shape, except the last if the classes differ.
     until
-        End after the first epoch whose training error, 0 to 1, is no higher.
+        Training error, 0 to 1, at which to stop: after the first epoch that reaches it.
     device
         auto, cpu, cuda or cuda:N.
     precision
-        auto: bf16 where the hardware has it. tf32: on CUDA, products of 10-bit mantissas. fp64: for proofs.
+        Arithmetic of the products. auto is bf16 where the hardware has it; tf32 is for CUDA; fp64 is for proofs.
     workers
-        Threads that read pictures ahead.
+        Number of threads that read pictures ahead.
     cache
-        Where decoded pictures are kept while training: on the device, in memory, or nowhere; auto takes what fits.
+        Where to keep decoded pictures while training: on the device, in ram, or none. auto takes what fits.
     save_every
-        Seconds between checkpoints at most. An epoch's end is one too, unless saving takes over 0.5 % of the time.
+        Most seconds between checkpoints. Ends of epochs are saved too, while that takes under 0.5 % of the time.
     keep
-        Checkpoints that stay; 0 keeps all.
+        Number of checkpoints to keep; 0 keeps all.
     strategy
-        How several processes share the net: data, each a replica; towers, each one tower, as in 2012; hybrid,
-        convolutions in replicas and fully connected layers shared out, so that their gradients never travel.
+        How several processes share the net. data: a replica each. towers: a tower each, as in 2012. hybrid: replicas
+        of the convolutions, and a part of the fully connected layers each, so that no gradient of those is sent.
     accumulate
-        Parts that a process takes its share of a batch in, where its memory is small; the numbers stay the same.
+        Number of parts in which a process works through its share of a batch, to save memory. Results do not change.
     timeout
-        Seconds after which a process that does not answer the others is lost.
+        Seconds to wait for another process before the training stops.
     """
 
     resume: bool = False
@@ -81,11 +82,11 @@ class TrainOptions:
             self._check("until", 0, 1)
 
     def replace(self, changes: Mapping[str, Any]) -> Self:
-        """These options with some changed; raises InputError for a name that is no option, and a value it cannot be."""
+        """Return a copy with some options changed; raise InputError for an unknown name or an impossible value."""
         known = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in known:
-                from alexnet.config.overrides import unknown_name  # the help of the command line needs none of it
+                from alexnet.config.overrides import unknown_name  # here, since --help does without it
 
                 raise InputError(unknown_name(name, name, known, "", what="option of train"))
         return dataclasses.replace(self, **changes)

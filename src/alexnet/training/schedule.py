@@ -1,24 +1,30 @@
-"""The learning rates of each step, and what the 2012 runs switched late."""
+"""The learning rates of each step, and the switches that the 2012 runs made late."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alexnet.config.recipe import Late, Plateau, Recipe, Steps
 
-COLD = 0.1  # the part of the rate that a warm-up begins with, as You et al. do; at 0 the first step would do nothing
+COLD = 0.1  # a warm-up starts at this part of the rate, as in You et al.; at 0 the first step would do nothing
 
 
 @dataclass(frozen=True)
 class LearningRates:
-    """The rates of one step."""
+    """The learning rates of one step."""
 
     weights: float
     biases: float
-    conv1: float | None = None  # of conv1's weights, where they go their own way; 0 freezes its biases too
+    conv1: float | None = None  # of conv1's weights, if they have their own; 0 freezes its biases too
 
 
 def learning_rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> LearningRates:
-    """The rates at `progress` (0 to 1) of the run, given the validation error after each epoch so far."""
+    """Compute the learning rates of a step.
+
+    Args:
+        recipe: The recipe, with its schedule: a plateau (section 5) or steps (the 2012 logs).
+        progress: Part of the run that is done, 0 to 1.
+        errors: Validation error, 0 to 1, after each epoch so far.
+    """
     sgd, schedule = recipe.sgd, recipe.schedule
     epoch = progress * schedule.of_epochs
     if isinstance(schedule, Steps):
@@ -32,29 +38,29 @@ def learning_rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> 
 
 
 def warmup_factor(schedule: Steps, epoch: float) -> float:
-    """The part of the rates that is in force: it grows evenly from COLD to 1 while the schedule warms up."""
+    """Compute the factor of a warm-up: it grows evenly from COLD to 1, and stays at 1."""
     return 1.0 if epoch >= schedule.warmup_epochs else COLD + (1 - COLD) * epoch / schedule.warmup_epochs
 
 
 def colour_noise_on(recipe: Recipe, progress: float) -> bool:
-    """Whether colour noise is still on: the 2012 runs switched it off late."""
+    """Return whether colour noise is still on: the 2012 runs switched it off late."""
     off = recipe.late.colour_off
     return off is None or progress * recipe.schedule.of_epochs < off
 
 
 def finished(recipe: Recipe, errors: Sequence[float]) -> bool:
-    """Whether the error stopped improving once more after the last drop: section 5's "prior to termination"."""
+    """Return whether the error stopped improving again after the last drop: section 5's "prior to termination"."""
     schedule = recipe.schedule
     return isinstance(schedule, Plateau) and plateaus(errors, patience(schedule, recipe.epochs)) > schedule.drops
 
 
 def patience(schedule: Plateau, epochs: int) -> int:
-    """Epochs without a better error that make a plateau, in a run of `epochs`."""
+    """Scale the plateau's length, in epochs without a better error, to a run of `epochs`."""
     return max(1, round(schedule.patience * epochs / schedule.of_epochs))
 
 
 def plateaus(errors: Sequence[float], patience: int) -> int:
-    """How often the error went `patience` epochs without a new best; each plateau starts the count again."""
+    """Count how often the error went `patience` epochs without a new best; each plateau restarts the count."""
     count, best, since = 0, float("inf"), 0
     for error in errors:
         best, since = (error, 0) if error < best else (best, since + 1)

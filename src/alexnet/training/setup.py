@@ -1,4 +1,4 @@
-"""Starting a training or going on with one: what fits what, and what is refused."""
+"""Begin a training or resume one: check that recipe, store, run and processes fit together."""
 
 import shlex
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from alexnet.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Request:
-    """What a training is asked for; `name` is that of a recipe which is given as a value."""
+    """The arguments of `train`; `name` is the recipe's name if the recipe is given as a value."""
 
     store: str | Path | Store
     folder: Path
@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a training uses, after all of it was found to fit."""
+    """The parts of a training, after all checks."""
 
     store: Store
     name: str
@@ -50,9 +50,9 @@ class Setup:
 
 @contextmanager
 def begin(mesh: Mesh, request: Request, compute: Compute) -> Iterator[Trainer]:
-    """Begin a new run, or go on with an interrupted one where it stopped; the folder is this training's alone.
+    """Begin a new run or resume an interrupted one, and lock its folder for this training.
 
-    Every process of the mesh calls it. Raises InputError for what does not fit, in each of them.
+    Every process of the mesh calls it. Where something does not fit, each of them raises InputError.
     """
     folder, options = request.folder, request.options
     there = mesh.wait_until_equal(f"run folder {folder}", lambda: "there" if is_run(folder) else "missing") == "there"
@@ -64,7 +64,7 @@ def begin(mesh: Mesh, request: Request, compute: Compute) -> Iterator[Trainer]:
 
     def make_folder() -> None:
         if mesh.is_main and not there:
-            check_free(folder)  # again: another process may have begun it meanwhile
+            check_free(folder)  # again, since another process may have begun it meanwhile
             create(folder, fit.name, fit.recipe, fit.store, fit.compute, sharding.description, options.from_run)
 
     with mesh.run_on_all(lambda: locked(folder, mesh.is_main)):
@@ -76,7 +76,7 @@ def begin(mesh: Mesh, request: Request, compute: Compute) -> Iterator[Trainer]:
 
 
 def facts_in_common(fit: Setup, options: TrainOptions) -> dict[str, Any]:
-    """What must be the same in every process, by name."""
+    """List what must be the same in every process, by name."""
     recipe = {f"recipe's {field}": value for field, value, _ in overrides.describe_fields(fit.recipe)}
     return recipe | {
         "recipe": fit.name,
@@ -90,12 +90,12 @@ def facts_in_common(fit: Setup, options: TrainOptions) -> dict[str, Any]:
 
 
 def started(folder: Path) -> Any:
-    """When a run was begun, as its folder says."""
+    """Read when a run was begun."""
     return Run(folder).environment["started"] if is_run(folder) else "missing"
 
 
 def fitting(request: Request, run: Run | None, compute: Compute) -> Setup:
-    """Find what a training uses; raises InputError unless it fits together, and fits the run that is there."""
+    """Find the store, recipe and precision of a training; raise InputError if they do not fit each other or the run."""
     options = request.options
     if not (options.resume and run):
         check_free(request.folder)
@@ -117,7 +117,7 @@ def fitting(request: Request, run: Run | None, compute: Compute) -> Setup:
 
 
 def recipe_for(request: Request, run: Run | None) -> tuple[str, Recipe]:
-    """The recipe that is asked for, and its name: given, the run's own, that of the run it starts from, or source."""
+    """Choose the recipe and its name: given, else the run's own, else that of the run to start from, else source."""
     if request.recipe is None and run:
         return run.name, run.recipe
     if isinstance(request.recipe, Recipe):
@@ -129,14 +129,14 @@ def recipe_for(request: Request, run: Run | None) -> tuple[str, Recipe]:
 
 
 def check_free(folder: Path) -> None:
-    """Raise InputError where a new run's folder is taken."""
+    """Raise InputError if the folder of a new run is taken."""
     if in_use(folder):
         advice = "add --resume to go on with it, or " if is_run(folder) else ""
         raise InputError(f"run folder {folder} exists; {advice}name another folder")
 
 
 def new_start(options: TrainOptions, recipe: Recipe, store: Store) -> Start:
-    """What a new run starts from; raises InputError unless it is what the recipe says, if it says anything."""
+    """Choose what a new run starts from; raise InputError if the recipe names something else."""
     assert options.from_run
     first = Run(options.from_run)
     found = plan_start(first, recipe, store, options.layers or (recipe.start.layers if recipe.start else ()))
@@ -147,7 +147,7 @@ def new_start(options: TrainOptions, recipe: Recipe, store: Store) -> Start:
 
 
 def begun_from(options: TrainOptions, run: Run, recipe: Recipe) -> Start | None:
-    """What a run that goes on was begun from; raises InputError if that was another run or other layers."""
+    """Return what a resumed run started from; raise InputError if the options name another run or other layers."""
     then, before = run.environment.get("start"), run.recipe.start
     assert options.from_run
     if then != str(options.from_run.resolve()):
@@ -161,7 +161,7 @@ def begun_from(options: TrainOptions, run: Run, recipe: Recipe) -> Start | None:
 
 
 def check_fit(name: str, recipe: Recipe, store: Store) -> None:
-    """Raise InputError where the store lacks pictures to validate on, or they do not suit the views."""
+    """Raise InputError if the store has no pictures to validate on, or pictures of another size than the views need."""
     if not {"val", "test"} & store.splits.keys():
         raise InputError(f"store {store.path} has no val split to watch training on; prepare it with --val-fraction")
     view, side = recipe.net.image_size, store.side
@@ -173,7 +173,7 @@ def check_fit(name: str, recipe: Recipe, store: Store) -> None:
 
 
 def check_same(run: Run, recipe: Recipe, store: Store) -> None:
-    """Raise InputError unless the run was begun with this recipe, on this store."""
+    """Raise InputError if the run was begun with another recipe or on another store."""
     before, folder = run.recipe, run.folder
     if before != recipe:
         old, new = ({n: v for n, v, _ in overrides.describe_fields(r)} for r in (before, recipe))
@@ -191,17 +191,17 @@ def check_same(run: Run, recipe: Recipe, store: Store) -> None:
 
 
 def options_for(name: str) -> str:
-    """What on the command line may have changed a field of the recipe."""
+    """Name the options of the command line that change a field of the recipe."""
     if name in ("epochs", "seed"):
         return f"--{name}"
     return f"--set {name}, or the --recipe {'or --freeze ' * (name == 'sgd.layer_lr')}that changes it"
 
 
 def otherwise(folder: Path, before: Recipe, recipe: Recipe, store: Store) -> str:
-    """What serves instead of going on with another recipe.
+    """Advise what to do instead of resuming with another recipe.
 
-    A run's rates follow from the part of its epochs that is done, so that one of more epochs has other rates from the
-    first step on: what it has learned can be gone on from, in a run of its own.
+    The learning rates depend on the part of the epochs that is done, so a run of more epochs has other rates from its
+    first step on. A new run can start from the weights of this one.
     """
     if recipe.epochs <= before.epochs or recipe.replace(epochs=before.epochs) != before:
         return "name another run folder"
@@ -211,7 +211,7 @@ def otherwise(folder: Path, before: Recipe, recipe: Recipe, store: Store) -> str
 
 
 def kept_precision(run: Run, precision: str) -> str:
-    """The precision that a run was begun in; raises InputError if another is asked for."""
+    """Return the precision that a run was begun in; raise InputError if the options name another."""
     then = str(run.environment["precision"])
     if precision not in ("auto", then):
         raise InputError(f"--precision {precision}: run {run.folder} was begun in {then} and goes on in it")

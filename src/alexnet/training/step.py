@@ -1,4 +1,4 @@
-"""One step of training: views, forward, backward, update; on a CUDA device captured once and replayed."""
+"""One step of training: views, forward, backward, update. On CUDA it is captured as a graph and replayed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,15 +17,16 @@ from alexnet.models.build import AnyModel
 from alexnet.training.optimizer import Momentum
 from alexnet.training.schedule import LearningRates
 
-EAGER = 3  # steps of a kind before it is captured: libraries choose and compile on the first ones
+EAGER = 3  # steps before capture: libraries choose algorithms and compile during the first ones
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step showed, on the device: `loss` and the count of `wrong` answers before its update, of the whole batch.
+    """The results of a step, on the device.
 
-    `finite` is Momentum's after the update, for what this process holds. The views and logits are those of this
-    process, and of the batch's last part.
+    `loss` and the number of `wrong` answers are those of the whole batch, before the update. `finite` is Momentum's,
+    after the update, for the parameters of this process. Views and logits are those of this process and of the last
+    part of its batch.
     """
 
     step: int
@@ -39,9 +40,9 @@ class StepResult:
 
 
 class Step:
-    """Makes steps: `net` gives the form, `momentum` the weights and what becomes of them.
+    """A training step: call it with a batch. `net` gives the layers, `momentum` holds and updates the weights.
 
-    A process takes its share of a batch in `parts`, one after the other, and the update follows from all of them.
+    A process works through its share of a batch in `parts`, one after the other, and then updates once.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Step:
         self.gradients = Gradients(momentum.compute_weights, self.sharding, parts)
 
     def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
-        """The step of that batch; the weights and velocities change."""
+        """Make the step of that batch; it changes weights and velocities."""
         return self.run(batch, batch.step, batch.epoch, batch.first, rates, colour)
 
     def run(
@@ -71,11 +72,11 @@ class Step:
         rates: LearningRates,
         colour: bool,
     ) -> StepResult:
-        """Make the step, with the batch's place as numbers, or as tensors on the device for a captured graph."""
+        """Make the step. For a CUDA graph `step`, `epoch` and `first` are tensors on the device."""
         replicas = self.sharding.mesh.replicas
-        # Each replica's share of the batch: where it begins, and the bounds of its parts. One of each in one process.
+        # Each replica's share of the batch: its first picture, and the bounds of its parts.
         shares = [(begin, bounds(end - begin, self.parts)) for begin, end in bounds(batch.whole, replicas.size)]
-        totals = torch.zeros(2, dtype=torch.float64, device=batch.ids.device)  # loss; pictures taken for another class
+        totals = torch.zeros(2, dtype=torch.float64, device=batch.ids.device)  # loss, wrong answers
         self.gradients.clear()
         for part in range(self.parts):
             runs = [(begin + parts[part][0], parts[part][1] - parts[part][0]) for begin, parts in shares]
@@ -102,7 +103,10 @@ class Step:
         return StepResult(batch.step, batch.whole, rates.weights, totals[0], totals[1], finite, views, logits)
 
     def learn(self, views: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
-        """Forward and backward of some of a batch's `pictures`: their share of the mean loss, and the logits."""
+        """Run forward and backward on views (n, 3, side, side) of a batch of `pictures`.
+
+        Returns their share of the batch's mean loss, and the logits (n, classes).
+        """
         logits = forward(self.net, self.momentum.compute_weights, self.compute, views)
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loss = F.cross_entropy(wide, labels, reduction="sum") / pictures
@@ -110,29 +114,29 @@ class Step:
         return loss.detach(), logits.detach()
 
     def update(self, rates: LearningRates) -> None:
-        """The momentum rule, once the gradient is whole."""
+        """Wait for the gradients of all processes, then apply the momentum rule."""
         self.gradients.wait()
         self.momentum.step(rates, self.gradients)
 
 
 def forward(net: AnyModel, weights: dict[str, Tensor], compute: Compute, views: Tensor) -> Tensor:
-    """Logits of a net of that form with those weights, which are what the momentum rule has made last."""
+    """Compute the logits (n, classes) of views (n, 3, side, side) with the given weights in place of the net's own."""
     with compute.arithmetic():
         logits: Tensor = functional_call(net, weights, (views,))
     return logits
 
 
 def maybe_capture(step: Step) -> "Step | CudaGraphStep":
-    """The step as its device makes it soonest."""
-    alone = step.sharding.mesh.everyone.size == 1  # a graph that talks to others has not been tried
+    """Wrap the step in a CUDA graph, where that is possible."""
+    alone = step.sharding.mesh.everyone.size == 1  # a graph with collectives has not been tried
     return CudaGraphStep(step) if step.compute.device.type == "cuda" and alone else step
 
 
 class CudaGraphStep:
-    """The same steps as CUDA graphs: one launch a step, where the host's 200 would take as long as the arithmetic.
+    """The same steps as CUDA graphs: one launch a step. About 200 launches would take as long as the arithmetic.
 
-    A graph is made for each size of batch, and anew when a rate or the colour noise changes, which is seldom. The
-    batch and its place are copied to where the graph reads them.
+    There is a graph for each size of batch. It is captured again when a rate or the colour noise changes, which is
+    seldom. Each call copies the batch to where the graph reads it.
     """
 
     def __init__(self, step: Step) -> None:
@@ -142,7 +146,7 @@ class CudaGraphStep:
         self.graphs: dict[int, Callable[[Batch], StepResult]] = {}
 
     def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
-        """The step of that batch."""
+        """Make the step of that batch."""
         if self.kind != (rates, colour):
             self.kind, self.seen, self.graphs = (rates, colour), {}, {}
         pictures = len(batch.ids)
@@ -158,11 +162,11 @@ class CudaGraphStep:
         return self.graphs[pictures](batch)
 
     def capture(self, batch: Batch, rates: LearningRates, colour: bool) -> Callable[[Batch], StepResult]:
-        """What replays the step for a batch of this size."""
+        """Capture the step for this size of batch; return the function that replays it."""
         own = replace(batch, ids=batch.ids.clone(), images=batch.images.clone(), labels=batch.labels.clone())
         place = torch.zeros(3, dtype=torch.int64, device=batch.ids.device)
         graph = torch.cuda.CUDAGraph()
-        # The loader's threads go on with their own calls meanwhile.
+        # thread_local, since the loader's threads make CUDA calls of their own meanwhile.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             made = self.step.run(own, place[0], place[1], place[2], rates, colour)
 
@@ -172,7 +176,7 @@ class CudaGraphStep:
             own.labels.copy_(batch.labels)
             place.copy_(torch.tensor([batch.step, batch.epoch, batch.first]).pin_memory(), non_blocking=True)
             graph.replay()
-            # The next replay writes over what this one shows.
+            # Cloned, since the next replay overwrites them.
             shown = {name: getattr(made, name).clone() for name in ("loss", "wrong", "finite")}
             return replace(made, step=batch.step, **shown)
 

@@ -19,9 +19,9 @@ from alexnet.training.options import TrainOptions
 from alexnet.training.setup import Request, begin
 from alexnet.training.trainer import Trainer
 
-LAUNCHER = 3.0  # seconds within which a launcher hands a signal on
-SAVING = 0.005  # the largest share of the time between two ends of epochs that checkpoints there may take
-GO, SAVE, END = range(3)  # what a process asks for after a step; all processes do the largest that any asks for
+LAUNCHER = 3.0  # seconds within which a launcher such as torchrun passes a signal on
+SAVING = 0.005  # largest share of the time that checkpoints at ends of epochs may take
+GO, SAVE, END = range(3)  # requests of a process after a step; all processes follow the largest
 
 
 def train(
@@ -35,30 +35,29 @@ def train(
     leave: bool = False,
     **changes: Any,
 ) -> Evaluation:
-    """Train a recipe's net on a store, into a run folder; evaluate it with ten views at the end.
+    """Train a net on a store, write a run folder, and evaluate the net with ten views at the end.
 
-    Started by torchrun, all its processes train one net. On a CPU with as many threads, a run that was stopped and
-    resumed ends with the same bits.
+    Under torchrun, all processes train one net together. On a CPU with the same number of threads, a run that was
+    stopped and resumed ends with the same bits as one that was not.
 
     Args:
-        store: The store, or its folder. Its number of classes goes into the recipe.
-        run: The run's folder: a new one, or with `resume` the run's own.
-        recipe: A recipe, the name of one, or a JSON file. "source" unless given, or the one that a resumed run was
-            begun with.
-        options: How it is done.
-        name: What a recipe that is given as a value is called.
+        store: A store, or its folder. The net gets an output for each of its classes.
+        run: Folder of the run: a new one, or with `resume` an existing one.
+        recipe: A recipe, its name, or a JSON file. By default "source", or the recipe of the run that is resumed.
+        options: Options such as device, precision and number of workers.
+        name: Name of the recipe, if it is given as a value.
         quiet: Print nothing.
         leave: Let a second signal end the process, as the command line does.
-        **changes: Fields of `TrainOptions` that differ from `options`: ``train("store", "run", workers=4)``.
+        **changes: Fields of `TrainOptions`, which override `options`: ``train("store", "run", workers=4)``.
 
     Returns:
-        The errors with ten views and with one, on val, or test where there is no val.
+        The errors, 0 to 1, with ten views and with one, on the val split, or on test if there is no val.
 
     Raises:
-        InputError: Something given does not fit; the line says what would.
+        InputError: The arguments do not fit each other, the store or the run.
         WorkFailed: The loss or a weight became NaN or infinite, or a process was lost.
-        Stopped: SIGINT, SIGTERM or SIGHUP came. All is saved, and `resume` goes on at that step.
-        KeyboardInterrupt: A second signal came. `resume` goes on from the last checkpoint.
+        Stopped: SIGINT, SIGTERM or SIGHUP arrived. The run is saved, and `resume` goes on at that step.
+        KeyboardInterrupt: A second signal arrived. `resume` goes on from the last checkpoint.
     """
     options = (options or TrainOptions()).replace(changes)
     request = Request(store, Path(run), recipe, options, name)
@@ -85,9 +84,9 @@ def train(
 
 
 def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
-    """Train from the step where `trainer` stands to the end of its recipe.
+    """Train from the trainer's step to the end of its recipe: step, log, validate each epoch, save.
 
-    The end of an epoch is saved where that costs little: epochs can be shorter than a save takes.
+    Not every epoch's end is saved, since an epoch can be shorter than a save.
     """
     mesh, every = trainer.sharding.mesh, trainer.options.save_every
     saved, cost, largest = time.monotonic(), 0.0, mesh.max_async()
@@ -96,7 +95,7 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
         log.epoch(trainer.step, **trainer.validate(poll))
         trainer.save()
     waited = 0.0
-    with closing(trainer.batches()) as batches:  # an exception that is kept would keep its readers
+    with closing(trainer.batches()) as batches:  # an exception that someone keeps would keep the reading threads alive
         for batch in batches:
             trainer.advance(batch, batches.waited - waited)
             waited = batches.waited
@@ -117,7 +116,7 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
                 trainer.read(log)
                 begun = time.monotonic()
                 trainer.save()
-                # Ask anew: what was asked for while the answer was on its way is done.
+                # A new LaggedMax: requests that were on their way are fulfilled by this save.
                 saved, largest = time.monotonic(), mesh.max_async()
                 cost = saved - begun
             if trainer.finished:

@@ -1,4 +1,4 @@
-"""The state of a training: what moves while a net is trained, and what is logged and saved of it."""
+"""The state of a training, and how it is logged, validated and saved."""
 
 import math
 import time
@@ -31,7 +31,7 @@ from alexnet.training.step import Step, StepResult, forward, maybe_capture
 
 
 class Trainer:
-    """All that moves while a net is trained, and how far it has come."""
+    """The state of a training: weights, velocities, the step, and the errors so far."""
 
     def __init__(
         self, run: Run, store: Store, net: AnyModel, sharding: Sharding, compute: Compute, options: TrainOptions
@@ -42,7 +42,7 @@ class Trainer:
         self.step, self.errors, self.seconds, self.tally = 0, list[float](), 0.0, Tally()
         self.begun = time.monotonic()
         compute.hold(self.net).train()
-        with torch.device("meta"):  # the layers alone, for validation with the weights as they are computed with
+        with torch.device("meta"):  # layers without weights, for validation with `compute_weights`
             self.meta_net = build(recipe.net, recipe.seed).eval()
         checkpoints = run.checkpoints
         state = checkpoint.read_state(checkpoints[-1], run.identity) if checkpoints else None
@@ -61,7 +61,7 @@ class Trainer:
         step = Step(self.net, self.transform, self.momentum, compute, recipe.seed, sharding, options.accumulate)
         self.take = maybe_capture(step)
         self.monitor, self.unread = LossMonitor(recipe), deque[tuple[StepResult, float]]()
-        self.lost: tuple[int, list[str]] | None = None  # the step after which these weights here are not finite
+        self.lost: tuple[int, list[str]] | None = None  # (step, names) of the first parameters that are not finite
         self.pictures = CachedPictures(store["train"], compute.device, options.cache)
         self.held_out = CachedPictures(store[store.held_out], compute.device, options.cache)
         self.per_epoch = steps(len(self.pictures), recipe.sgd.batch)
@@ -72,7 +72,7 @@ class Trainer:
 
     @property
     def title(self) -> str:
-        """What is about to be done."""
+        """The line that names recipe, data, device and steps as training starts."""
         words = f"recipe {self.run.name} {self.recipe.digest}, {len(self.pictures)} pictures of "
         words += f"{len(self.store.classes)} classes, {self.compute.device} in {self.compute.precision} "
         words += f"({dispatch.name(self.compute.device)} kernels), {self.sharding.description}, "
@@ -82,21 +82,21 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """The part of the run that is done, 0 to 1."""
+        """Part of the run that is done, 0 to 1."""
         return self.step / self.total
 
     @property
     def unvalidated(self) -> bool:
-        """Whether an epoch has ended whose validation error is not known yet."""
+        """True if an epoch has ended and is not validated yet."""
         return len(self.errors) < self.step // self.per_epoch
 
     @property
     def finished(self) -> bool:
-        """Whether no further step is asked for, by the recipe or by `until`."""
+        """True if the recipe or `until` ends the training here."""
         return self.step >= self.total or schedule.finished(self.recipe, self.errors) or self.lowest <= self.until
 
     def batches(self) -> Batches:
-        """The batches that are left."""
+        """Load the batches from here to the end of the run."""
         epochs = 0 if self.finished else self.recipe.epochs
         return training_batches(
             self.pictures,
@@ -111,22 +111,22 @@ class Trainer:
         )
 
     def rates(self) -> schedule.LearningRates:
-        """The rates of the step that comes."""
+        """Compute the learning rates of the next step."""
         return schedule.learning_rates(self.recipe, self.progress, self.errors)
 
     def advance(self, batch: Batch, waited: float) -> None:
-        """Make one step, for whose batch it `waited` so many seconds; what it showed is still to be read."""
+        """Make one step; `read` logs it later. `waited`: seconds spent waiting for its batch."""
         outcome = self.take(batch, self.rates(), schedule.colour_noise_on(self.recipe, self.progress))
         self.unread.append((outcome, waited))
         self.step += 1
 
     def read(self, log: RunLog, keep: int = 0) -> None:
-        """Log what the steps showed, and leave the last `keep` unread: on a GPU each reading waits for its step."""
+        """Log the results of the steps, except the last `keep`: on a GPU each reading waits for its step to finish."""
         while len(self.unread) > keep:
             seen, waited = self.unread.popleft()
             loss, wrong = seen.loss.item(), int(seen.wrong)
             with self.sharding.mesh.raise_once():
-                if not math.isfinite(loss):  # lost weights say more, and when
+                if not math.isfinite(loss):  # weights that were lost before tell more
                     raise self.failure(*self.lost) if self.lost else self.not_finite(f"the loss is {loss}", seen.step)
                 for line in self.monitor.update(loss, seen.views, seen.logits):
                     log.say(line)
@@ -138,27 +138,27 @@ class Trainer:
             log.step(seen.step + 1, loss=loss, wrong=wrong, pictures=seen.pictures, rate=seen.rate, waited=waited)
 
     def check(self) -> None:
-        """Raise WorkFailed if a step has shown weights that are no numbers in any of the processes, which all ask."""
+        """Raise WorkFailed if weights of any process became NaN or infinite; all processes call it."""
         if found := [lost for lost in self.sharding.mesh.all_gather_json(self.lost) if lost]:
             names = dict.fromkeys(name for _, names in found for name in names)
             with self.sharding.mesh.raise_once():
                 raise self.failure(min(step for step, _ in found), list(names))
 
     def failure(self, step: int, names: Sequence[str]) -> WorkFailed:
-        """What is said where these tensors are no numbers after a step."""
+        """Make the exception for parameters that are NaN or infinite after a step."""
         return self.not_finite(describe_not_finite(names), step)
 
     def not_finite(self, what: str, step: int) -> WorkFailed:
-        """What is said of a number that is none, with the last checkpoint that a validation has found good."""
+        """Make the exception for a NaN or infinite number; it names the last checkpoint that passed a validation."""
         validated = range(self.per_epoch, len(self.errors) * self.per_epoch + 1, self.per_epoch)
         good = [p.name for p in self.run.checkpoints if checkpoint.step_and_attempt(p)[0] in validated]
         return WorkFailed(not_a_number(what, step, self.recipe, good[-1] if good else ""))
 
     def validate(self, poll: Callable[..., None]) -> dict[str, float]:
-        """The errors with one view at the end of an epoch; the schedule sees top1.
+        """Validate with one view at the end of an epoch, for the log and the schedule.
 
-        Raises WorkFailed where the epoch's loss or that of the validation is NaN or infinite: then no checkpoint of
-        this step stays, such as one that a signal has made before the validation.
+        Raises WorkFailed if the loss of the epoch or of the validation is NaN or infinite. It then also removes
+        checkpoints of this step, which a signal may have saved before the validation.
         """
         net = partial(forward, self.meta_net, self.sharding.gather(self.momentum.compute_weights), self.compute)
         found = validate(
@@ -186,7 +186,7 @@ class Trainer:
         return measured | {"top1": found.top1, "top5": found.top5, "nats": found.nats}
 
     def evaluate(self, poll: Callable[..., None]) -> Evaluation:
-        """The last word: ten views."""
+        """Evaluate the trained net with ten views (section 4.1)."""
         return evaluate_on_mesh(
             self.sharding.mesh,
             self.store,
@@ -198,7 +198,7 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """A checkpoint of where all this stands; raises WorkFailed rather than keep what is no number."""
+        """Save a checkpoint; raise WorkFailed instead if a weight or velocity is NaN or infinite."""
         weights, velocity = (self.sharding.gather(t) for t in (self.net.state_dict(), self.momentum.velocity))
 
         def write() -> None:
@@ -213,7 +213,7 @@ class Trainer:
         self.sharding.mesh.run_on_all(write)
 
     def log(self, quiet: bool) -> RunLog:
-        """The run's log, from here on; that of another process than the first goes nowhere."""
+        """Open the run's log from this step on; only the first process writes one."""
         log = RunLog(
             self.run.folder,
             self.step,
