@@ -96,7 +96,7 @@ def test_what_is_no_net_and_a_net_that_cannot_answer_are_refused(net: AnyModel, 
             alexnet.predict(given, path)
     told: list[dict[str, Any]] = [{"device": "cpu"}, {"precision": "fp32"}]
     for options in told:
-        with pytest.raises(InputError, match=r"a loaded net computes where and as it is; leave (device|precision) out"):
+        with pytest.raises(InputError, match=r"a loaded net keeps its own; leave (device|precision) out"):
             alexnet.predict(net, path, **options)
     with pytest.raises(InputError, match="picture 1 must be a path"):
         alexnet.predict(net, [path, io.BytesIO(path.read_bytes())])  # type: ignore[list-item]

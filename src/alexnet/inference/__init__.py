@@ -1,1 +1,1 @@
-"""What a trained net is used for: error rates, predictions, features."""
+"""Use a trained net: error rates, predictions, features, similar pictures."""

@@ -1,4 +1,4 @@
-"""Error rates of one run, or of several whose probabilities are averaged, with one view and with ten (section 4.1)."""
+"""Measure error rates of a run or of an average of runs, with one view and with ten (section 4.1)."""
 
 import io
 import math
@@ -24,7 +24,7 @@ from alexnet.models.build import AnyModel
 from alexnet.runs.run import Run, load
 
 Forward = Callable[[Tensor], Tensor]  # views to logits
-BATCH = 64  # pictures at a time; ten views make ten times as many inputs
+BATCH = 64  # pictures at a time; ten views make ten inputs of each
 
 
 @dataclass(frozen=True)
@@ -48,26 +48,23 @@ class Errors:
         return wilson(self.top5, self.images)
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the numbers as JSON's own types."""
         return asdict(self) | {"top1_interval": self.top1_interval, "top5_interval": self.top5_interval}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one pass over a split gave: the errors, the central view's beside them, and every probability.
+    """The result of one pass over a split."""
 
-    `center` are the central view's probabilities, as `probabilities`.
-    """
-
-    errors: Errors
-    one_view: Errors
-    probabilities: np.ndarray  # (images, classes) float32, averaged over views and runs
-    labels: np.ndarray
+    errors: Errors  # with all views
+    one_view: Errors  # with the central view alone
+    probabilities: np.ndarray  # float32 (images, classes), averaged over views and runs
+    labels: np.ndarray  # int64 (images,)
     runs: tuple[str, ...]
-    center: np.ndarray
+    center: np.ndarray  # float32 (images, classes), of the central view
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the errors as JSON's own types."""
         return self.errors.plain() | {"runs": list(self.runs), "one_view": self.one_view.plain()}
 
 
@@ -84,29 +81,29 @@ def evaluate(
     save: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Evaluation:
-    """Measure the errors of a run, or of several whose probabilities are averaged, on a split (sections 4.1 and 6).
+    """Measure the error rates of a run on a split, or of several runs whose probabilities are averaged.
 
-    Every picture of the split counts once.
+    Section 4.1 describes the ten views, section 6 the averages of nets. Every picture of the split counts once.
 
     Args:
-        store: a store, or its folder.
-        runs: a run folder, or several.
-        views: 10, the corners and the centre and their mirrors, whose probabilities are averaged; or 1.
+        store: A store, or its folder.
+        runs: A run folder, or several.
+        views: 10 averages the four corners, the centre and their mirrors; 1 takes the centre alone.
         split: "train", "val" or "test".
-        weights: the runs' shares of the average, one each, 0 or more; equal unless given.
+        weights: Share of each run in the average, 0 or more; equal by default.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "auto", "fp32", "tf32", "bf16" or "fp64".
-        workers: threads that read the store ahead, 1 or more.
-        save: a new file (.npz) for the probabilities, labels and names.
-        progress: called with the pictures done, and with all that there are.
+        workers: Number of threads that read the store ahead, 1 or more.
+        save: New file (.npz) for the probabilities, labels and names.
+        progress: Function to call with the number of pictures done and the number of all.
 
     Returns:
-        Evaluation: `errors` with `top1` and `top5`, rates in 0..1, and `nats`, the mean loss; `one_view`, the same of
-        the central view; `probabilities` float32 (images, classes); `labels`; and `runs`.
+        Evaluation: `errors` with `top1` and `top5`, 0 to 1, and `nats`, the mean loss; `one_view`, the same for the
+        central view; `probabilities`, float32 (images, classes); `labels`; and `runs`.
 
     Raises:
-        InputError: the store or a run cannot be used, or the runs do not fit the store.
-        WorkFailed: a run gives NaN or infinity as a probability.
+        InputError: The store or a run cannot be used, or the runs do not fit the store.
+        WorkFailed: A run gives NaN or infinity as a probability.
     """
     folders = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
     compute = choose_compute(device, precision)
@@ -138,9 +135,9 @@ def evaluate_on_mesh(
     weights: Sequence[float] | None = None,
     save: str | Path | None = None,
 ) -> Evaluation:
-    """As `evaluate`, by all processes of a mesh: each takes its share of the batches, and has the whole answer."""
+    """Evaluate with all processes of a mesh: each takes a share of the batches and returns the whole result."""
 
-    # A run may be in training, and a disk may show it to one machine later than to another: all take the same nets.
+    # A run may still be training, and a shared disk may lag on one machine: agree on the checkpoints first.
     named = mesh.wait_until_equal(
         f"newest checkpoint of {', '.join(map(str, folders))}", lambda: [Run(f).newest() for f in folders]
     )
@@ -193,7 +190,7 @@ def evaluate_on_mesh(
 
 
 def check_views(views: int) -> None:
-    """Raise InputError for a number of views that is neither one nor ten."""
+    """Raise InputError unless the number of views is 1 or 10."""
     if views not in (1, 10):
         raise InputError(f"--views {views}; it must be 1 or 10")
 
@@ -208,7 +205,7 @@ def validate(
     mesh: Mesh,
     progress: Callable[[int, int], None],
 ) -> Errors:
-    """The errors of a net in training, with the central view."""
+    """Measure the errors of a net in training, with the central view."""
     rows = np.zeros((len(pictures), classes), np.float32)
     for first, images in in_order(pictures, compute, workers, BATCH, mesh, progress):
         rows[first : first + len(images)] = probabilities(forward, transform, images, compute, 1)[0].cpu().numpy()
@@ -223,10 +220,10 @@ def in_order(
     mesh: Mesh,
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, Tensor]]:
-    """(place of the first, uint8 pictures) of this process's share of the batches of a split.
+    """Read this process's share of the batches of a split: yield (index of the first picture, uint8 pictures).
 
-    They are the batches of a single process, so the numbers of processes changes no bit; `progress` is called equally
-    often in each.
+    The batches are those of a single process, so the number of processes does not change a bit of the result. All
+    processes call `progress` equally often.
     """
     share = mesh.everyone.share
     with closing(batches_in_order(pictures, batch, device=compute.device, workers=workers, share=share)) as batches:
@@ -237,7 +234,7 @@ def in_order(
 
 
 def sum_rows(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
-    """An array of which each process has filled some rows, and left the others 0, with all of them filled."""
+    """Add up the processes' arrays, of which each has filled its rows and left the others 0."""
     if work := mesh.everyone.all_reduce(torch.from_numpy(rows), "rows"):
         work.wait()
     return rows
@@ -247,21 +244,24 @@ def sum_rows(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
 def probabilities(
     forward: Forward, transform: Transform, images: Tensor, compute: Compute, views: int
 ) -> tuple[Tensor, Tensor]:
-    """Softmax of the central view, and its mean over all views: (N, classes) float32 each."""
+    """Compute the softmax of the central view and its mean over all views, float32 (N, classes) each.
+
+    `images` are uint8 (N, side, side, 3), on the device. The mean is over softmax outputs, not logits (section 4.1).
+    """
     inputs = (
         transform.center_crop(images, compute.dtype)[None] if views == 1 else transform.ten_crop(images, compute.dtype)
     )
     with compute.arithmetic():
         logits = forward(inputs.flatten(0, 1))
     each = torch.softmax(logits.float(), 1).view(*inputs.shape[:2], -1)
-    middle = 0 if len(each) < 10 else 2  # of the corners and the centre, then their mirrors
+    middle = 0 if len(each) < 10 else 2  # views: two corners, centre, two corners, then their mirrors
     return each[middle], each.mean(0)
 
 
 def errors(probability: np.ndarray, labels: np.ndarray, views: int) -> Errors:
-    """Error rates from probabilities (N, classes); classes tied with the true one share the credit, as in 2012.
+    """Compute error rates from probabilities (N, classes) and labels (N,).
 
-    A probability that is no number earns nothing.
+    Classes that tie with the true one share the credit, as in the 2012 code. NaN earns nothing.
     """
     top1, top5 = (1 - credit(probability, labels, k).mean() for k in (1, 5))
     true = np.take_along_axis(probability, labels[:, None], 1)
@@ -277,14 +277,14 @@ def credit(probability: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def wilson(rate: float, n: int) -> tuple[float, float]:
-    """95 % interval of a rate seen in n pictures (Wilson 1927)."""
+    """Compute the 95 % interval of a rate seen in n pictures (Wilson 1927)."""
     z = 1.959964
     middle, half = rate + z * z / (2 * n), z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
     return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
 def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
-    """The runs' shares of the average: they sum to 1."""
+    """Scale the runs' weights to shares of the average, which sum to 1."""
     if weights is None:
         return [1 / runs] * runs
     if len(weights) != runs or not all(w >= 0 for w in weights) or not 0 < sum(weights) < math.inf:
@@ -293,13 +293,13 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
 
 
 def check_side(store: Store, title: str, net: AnyModel) -> None:
-    """Raise InputError unless the net takes pictures of the store's size; `title` is what the message calls the net."""
+    """Raise InputError unless the net takes pictures of the store's size; the message calls the net `title`."""
     if net.transform.side != store.side:
         raise InputError(f"{title} takes {net.transform.side}-pixel pictures; store {store.path} has {store.side}")
 
 
 def check_classes(store: Store, title: str, net: AnyModel) -> None:
-    """Raise InputError unless the net was made for pictures and classes like the store's."""
+    """Raise InputError unless the net takes pictures of the store's size and has its classes."""
     names = labels(store.classes)
     check_side(store, title, net)
     if list(net.classes) != names:

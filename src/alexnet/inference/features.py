@@ -1,7 +1,7 @@
-"""What any layer of a trained net puts out for pictures, and the stored pictures that the net finds most alike.
+"""Compute the output of any layer of a trained net, and find the most similar pictures of a store by it.
 
-A picture is seen by its central view, in testing mode. Alike means near in Euclidean distance of what the last hidden
-layer puts out (section 6.1); every picture of the split is compared, none is passed over.
+Features are those of the central view, in eval mode. Similar pictures have a small Euclidean distance between their
+outputs of the last hidden layer (section 6.1). The search compares every picture of the split.
 """
 
 import os
@@ -33,12 +33,12 @@ BATCH = 64  # pictures at a time
 
 
 class Features(NamedTuple):
-    """What a layer put out: a row of `values` for each of `names`."""
+    """The outputs of a layer: a row of `values` for each of `names`."""
 
     values: np.ndarray  # float32, (N, units) or (N, maps, side, side)
     names: list[str]  # files, "picture N" for other pictures, or the pictures' names in the store
-    labels: list[str] | None  # the pictures' classes, where they come from a store
-    errors: dict[str, str]  # the pictures that could not be read, and why
+    labels: list[str] | None  # the pictures' classes, if they come from a store
+    errors: dict[str, str]  # why a picture could not be read, by its name
 
 
 def features(
@@ -53,26 +53,26 @@ def features(
     keep: Path | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Features:
-    """Compute what a layer puts out for the central views of pictures, in testing mode.
+    """Compute the outputs of a layer for the central views of pictures, in eval mode.
 
     Args:
-        run_or_net: a run folder, or a net in eval mode with its classes and transform, as `alexnet.load` gives it.
-        source: a store, or pictures of any kind that `predict` takes.
-        layer: its name: "fc7" is before the activation and "relu7" after it; "drop7" is what fc8 gets, halved as in
-            testing (section 4.2).
-        split: of a store, "train", "val" or "test"; the held-out one unless given.
-        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net computes where it is.
-        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net computes as it is.
-        workers: threads that read a store ahead, 1 or more.
-        keep: a new file (.npy) that the values lie in, instead of memory.
-        progress: called with the pictures done, and with all that there are.
+        run_or_net: A run folder, or a net in eval mode with its classes and transform, such as `alexnet.load` returns.
+        source: A store, or pictures of any kind that `predict` takes.
+        layer: Name of the layer. "fc7" is before the activation and "relu7" after it. "drop7" is the input of fc8,
+            halved as the paper does in testing (section 4.2).
+        split: Split of a store: "train", "val" or "test"; the held-out one by default.
+        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays where it is.
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its own.
+        workers: Number of threads that read a store ahead, 1 or more.
+        keep: New file (.npy) to hold the values, instead of memory.
+        progress: Function to call with the number of pictures done and the number of all.
 
     Returns:
-        Features: `values` float32 (N, units) or (N, maps, side, side), a row for each of `names`; the `labels` of a
-        store's pictures; and in `errors` the reason for each picture that could not be read, which has no row.
+        Features: `values`, float32 (N, units) or (N, maps, side, side), a row for each of `names`; the `labels` of a
+        store's pictures; and in `errors` the reason for each picture that could not be read and has no row.
 
     Raises:
-        InputError: the run or the net, the store, a picture or the layer cannot be used.
+        InputError: The run or the net, the store, a picture or the layer cannot be used.
     """
     compute = compute_for(run_or_net, device, precision)
     net = load_for_inference(run_or_net, compute)
@@ -91,22 +91,22 @@ def features(
 
 
 def write_features(run: str | Path, source: PictureSource, out: Path, layer: str = "fc7", **options: Any) -> Features:
-    """Write OUT.npy, a row for each picture, and OUT.json: names, classes, and how they were made.
+    """Write OUT.npy, a row for each picture, and OUT.json, with names, classes and how the values were made.
 
-    Each file is written whole or not at all.
+    Each file is complete or absent. If no picture could be read, nothing is written.
 
     Args:
-        run: a run folder.
-        source: a store, or pictures of any kind that `predict` takes.
-        out: the files' name, with or without .npy, in a folder that exists.
-        layer: its name, as for `features`.
-        options: those of `features`.
+        run: A run folder.
+        source: A store, or pictures of any kind that `predict` takes.
+        out: Name of the files, with or without .npy, in a folder that exists.
+        layer: Name of the layer, as for `features`.
+        options: Other options of `features`.
 
     Returns:
-        What `features` returns; where it has no row, nothing is written.
+        The Features, as `features` returns them.
 
     Raises:
-        InputError: as `features`, and where `out` cannot be written.
+        InputError: As `features`, and if `out` cannot be written.
     """
     base = out.with_suffix("") if out.suffix == ".npy" else out
     if not base.parent.is_dir() or not base.name:
@@ -116,7 +116,7 @@ def write_features(run: str | Path, source: PictureSource, out: Path, layer: str
     try:
         found = features(run, source, layer, keep=part, **options)
         if found.names:
-            if len(np.load(part, mmap_mode="r")) > len(found.names):  # of files some could not be read
+            if len(np.load(part, mmap_mode="r")) > len(found.names):  # some files could not be read
                 np.save(part.with_suffix(".npy"), found.values)
                 os.replace(part.with_suffix(".npy"), part)
             facts: dict[str, Any] = {
@@ -152,24 +152,24 @@ def similar(
     """Find the stored pictures that are nearest to each picture, nearest first (figure 4, right).
 
     Args:
-        run_or_net: a run folder, or a net in eval mode with its classes and transform, as `alexnet.load` gives it.
-        store: the store to search, or its folder; its pictures have the side that the net takes.
-        pictures: pictures of any kind that `predict` takes.
-        count: neighbours a picture, 1 or more.
-        split: of the store, "train", "val" or "test"; every picture of it is compared.
-        layer: what distances are taken of; the last hidden layer's activations unless given, 4096 in AlexNet.
-        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net computes where it is.
-        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net computes as it is.
-        workers: threads that read the store ahead, 1 or more.
-        progress: called with the pictures compared, and with all that there are.
+        run_or_net: A run folder, or a net in eval mode with its classes and transform, such as `alexnet.load` returns.
+        store: The store to search, or its folder. Its pictures must have the side that the net takes.
+        pictures: Pictures of any kind that `predict` takes.
+        count: Number of neighbours a picture, 1 or more.
+        split: Split to search: "train", "val" or "test". Every picture of it is compared.
+        layer: Layer whose outputs are compared; by default the last hidden layer's activations, 4,096 in AlexNet.
+        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays where it is.
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its own.
+        workers: Number of threads that read the store ahead, 1 or more.
+        progress: Function to call with the number of pictures compared and the number of all.
 
     Returns:
-        A list in the order given. Each is {"image", "neighbours": [{"name", "class", "number", "distance"}]}, with
-        Euclidean distances and numbers in the split, or {"image", "error"} for a picture that cannot be read; "image"
-        is as in `predict`.
+        A list in the order of the pictures. Each item is {"image", "neighbours": [{"name", "class", "number",
+        "distance"}]}, with Euclidean distances and indices in the split, or {"image", "error"} if the picture cannot
+        be read. "image" is as in `predict`.
 
     Raises:
-        InputError: the run or the net, the store, a picture or the layer cannot be used.
+        InputError: The run or the net, the store, a picture or the layer cannot be used.
     """
     if count < 1:
         raise InputError(f"--top {count}; it must be 1 or more")
@@ -207,10 +207,23 @@ def nearest(
     workers: int = 2,
     progress: Progress = lambda done, of: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers and Euclidean distances, (queries, count) each, of the nearest pictures of the whole split, in order.
+    """Find the pictures of the whole split that are nearest to each query, nearest first.
 
-    `queries` are what `layer` put out for some pictures. Sums are float64, of differences and not of products, so
-    nothing cancels; of pictures equally far the first in the store comes first.
+    Distances are sums of squared differences in float64. Products would cancel for near pictures. Of pictures at equal
+    distance the first in the store comes first.
+
+    Args:
+        net: The net, in eval mode.
+        layer: Layer whose outputs are compared.
+        split: Split of a store.
+        queries: Outputs of the layer, float32 (queries, ...).
+        count: Number of neighbours a query.
+        compute: Device and precision.
+        workers: Number of threads that read the store ahead.
+        progress: Function to call with the number of pictures compared and the number of all.
+
+    Returns:
+        Indices in the split and Euclidean distances, (queries, count) each.
     """
     wanted = queries.flatten(1).to(compute.device, torch.float64)
     ids = torch.empty((len(wanted), 0), dtype=torch.int64, device=compute.device)
@@ -227,20 +240,20 @@ def nearest(
 
 @torch.inference_mode()
 def extract(net: AnyModel, layer: str, images: Tensor, compute: Compute) -> Tensor:
-    """What a layer puts out, float32, for the central views of uint8 pictures (N, side, side, 3) on the device."""
+    """Compute a layer's output, float32, for the central views of pictures uint8 (N, side, side, 3) on the device."""
     with compute.arithmetic():
         return net.features(net.transform.center_crop(images, compute.dtype), layer).float()
 
 
 def last_hidden(net: AnyModel) -> str:
-    """The layer that section 6.1 compares pictures by: the last hidden one's activations, 4096 of them in AlexNet."""
+    """Name the layer by which section 6.1 compares pictures: the activations of the last hidden layer."""
     if isinstance(net, Mlp):
         return f"relu{len(net.net.hidden)}"
     return "relu7" if isinstance(net, AlexNet) else cifar.order(net.net)[-2]
 
 
 def open_store(source: PictureSource) -> Store | None:
-    """The store that pictures come from, or None for pictures and folders of them."""
+    """Open the source if it is a store; return None for pictures and folders of them."""
     if isinstance(source, Store):
         return source
     is_folder = isinstance(source, (str, os.PathLike)) and (Path(source) / "meta.json").is_file()
@@ -276,7 +289,7 @@ def _of_pictures(
 
 
 def _filled(most: int, parts: Iterator[Tensor], keep: Path | None, progress: Progress) -> np.ndarray:
-    """The parts one below another: at most so many rows, in memory or in a new file."""
+    """Stack the parts into one array of at most `most` rows, in memory or in a new file."""
     values, done = np.empty((0, 0), np.float32), 0
     for part in parts:
         if not done:
@@ -289,11 +302,11 @@ def _filled(most: int, parts: Iterator[Tensor], keep: Path | None, progress: Pro
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A new file's array; all its room is taken now, for a map that finds the disk full is the process's death."""
+    """Map a new file as an array. Reserve its space first: writing to a map on a full disk would kill the process."""
     values = np.lib.format.open_memmap(path, "w+", np.float32, shape)
     with path.open("r+b") as file:
         try:
-            if hasattr(os, "posix_fallocate"):  # macOS has none
+            if hasattr(os, "posix_fallocate"):  # missing on macOS
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         except OSError as error:
             raise type(error)(error.errno, error.strerror, str(path)) from None

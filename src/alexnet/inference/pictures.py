@@ -1,4 +1,4 @@
-"""The pictures a user hands over, of any kind: listed, checked, and read at the size that a net takes."""
+"""List, check and read the pictures that a user passes, of any kind, at the size that a net takes."""
 
 import os
 import stat
@@ -26,30 +26,30 @@ TAKES = "a path, a PIL image, a file's bytes, or a uint8 array or tensor (H, W, 
 
 
 class Given(NamedTuple):
-    """One picture: what answers call it, and where its pixels come from."""
+    """One picture: its name in answers, and the source of its pixels."""
 
     name: str
     source: Path | bytes | Image.Image | np.ndarray
 
 
 def list_pictures(pictures: PicturesLike) -> list[Given]:
-    """List the pictures meant, each with a name: its path, or "picture N", its place in `pictures`, the first being 0.
+    """List the pictures, each with a name: its path, or "picture N", where N is its index in `pictures`.
 
-    A folder stands for the files in it that preparing would look at: links are followed, and what is hidden or a
-    system's own is left out, whatever the suffixes are.
+    A folder means the files in it that `prepare` would read. Links are followed. Hidden files and those of the
+    operating system are left out. Suffixes do not matter.
 
     Args:
-        pictures: a path of a file or a folder, a PIL image, a file's bytes, a uint8 array or tensor (H, W, 3), or
-            several of them, also mixed; an array or tensor (N, H, W, 3) counts as N pictures.
+        pictures: A path of a file or a folder, a PIL image, the bytes of a file, a uint8 array or tensor (H, W, 3), or
+            an iterable of these, mixed or not; an array or tensor (N, H, W, 3) means N pictures.
 
     Raises:
-        InputError: for anything else, a path that does not exist, and a folder without a picture.
+        InputError: A picture is of another kind, a path does not exist, or a folder holds no picture.
     """
     return [given for number, picture in enumerate(_each(pictures)) for given in _list(picture, f"picture {number}")]
 
 
 def read_picture(source: Path | bytes | Image.Image | np.ndarray, side: int) -> np.ndarray | str:
-    """The central square of a picture, uint8 (side, side, 3), or the reason why it cannot be read."""
+    """Read the central square of a picture, uint8 (side, side, 3), or return the reason why it cannot be read."""
     try:
         return square(_decode(source), side)
     except UnreadablePicture as error:
@@ -83,7 +83,7 @@ def _list(picture: Any, name: str) -> Iterator[Given]:
 
 
 def _files(path: str) -> Iterator[Given]:
-    """A file, or the files of a folder."""
+    """List a file, or the files of a folder."""
     if not os.path.exists(path):
         raise InputError(f"picture {path} does not exist")
     folder = Path(path)
@@ -97,10 +97,10 @@ def _files(path: str) -> Iterator[Given]:
 
 
 def _decode(source: Path | bytes | Image.Image | np.ndarray) -> Image.Image:
-    """The whole picture as upright RGB."""
+    """Decode the whole picture as upright RGB."""
     if isinstance(source, Path):
         status = source.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
             raise UnreadablePicture("not a plain file")
         source = read(Slice(str(source), 0, status.st_size))
     if isinstance(source, bytes):

@@ -1,4 +1,4 @@
-"""What a trained net says of pictures."""
+"""Classify pictures with a trained net."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -33,29 +33,29 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Name the likeliest classes of each picture, from its ten views or the central one (section 4.1).
 
-    Each picture is made upright, its central square is resized to the size that the net was trained on, and the views
-    are cut from that: a file, its bytes, its PIL image and its array give the same answer.
+    Each picture is turned upright, and its central square is resized to the side that the net was trained on. The views
+    are cut from that. So a file, its bytes, its PIL image and its array give the same answer.
 
     Args:
-        run_or_net: a run folder, of which the newest checkpoint is loaded at each call; or a net in eval mode with
-            `.classes` and `.transform`, as `alexnet.load` gives it.
-        pictures: a path, a PIL image, a uint8 array or tensor (H, W, 3), RGB, 0 to 255, a file's bytes, or a list or
-            another iterable of them, also mixed. A folder stands for the files in it, at any depth, as `prepare` sees
-            them; an array or tensor (N, H, W, 3) for N pictures.
-        top: classes a picture, 1 or more.
-        views: 10, the corners and the centre and their mirrors, whose probabilities are averaged; or 1.
-        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net computes where it is.
-        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net computes as it is.
-        progress: called with the pictures done, and with all that there are.
+        run_or_net: A run folder, whose newest checkpoint is loaded at each call; or a net in eval mode with `.classes`
+            and `.transform`, such as `alexnet.load` returns.
+        pictures: A path, a PIL image, a uint8 array or tensor (H, W, 3), RGB, 0 to 255, the bytes of a file, or an
+            iterable of these, mixed or not. A folder means the pictures in it, at any depth, by the rules of `prepare`;
+            an array or tensor (N, H, W, 3) means N pictures.
+        top: Number of classes a picture, 1 or more.
+        views: 10 averages the four corners, the centre and their mirrors; 1 takes the centre alone.
+        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays where it is.
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its own.
+        progress: Function to call with the number of pictures done and the number of all.
 
     Returns:
-        A list, also for one picture, in the order given. Each is {"image", "predictions": [{"class", "index",
-        "probability"}, ...]}, best first, or {"image", "error"} for a picture that cannot be read. "image" is the path,
-        or "picture N" where the picture is no file: its place in `pictures`, the first being 0.
+        A list in the order of the pictures, even for one. Each item is {"image", "predictions": [{"class", "index",
+        "probability"}, ...]}, best first, or {"image", "error"} if the picture cannot be read. "image" is the path, or
+        "picture N" for a picture without one, where N is its index in `pictures`.
 
     Raises:
-        InputError: the run or the net cannot be used, a picture is of another kind, a path does not exist, or a folder
-            holds no picture.
+        InputError: The run or the net cannot be used, a picture is of an unknown kind, a path does not exist, or a
+            folder holds no picture.
     """
     if top < 1:
         raise InputError(f"--top {top}; it must be 1 or more")
@@ -76,7 +76,7 @@ def predict(
 
 
 def newest_for_all(mesh: Mesh, run_or_net: RunOrNet) -> str | None:
-    """The checkpoint that all processes load; None for a net that is loaded."""
+    """Agree on the checkpoint that all processes load; None if the net is loaded already."""
     if isinstance(run_or_net, nn.Module):
         return None
     run = Path(run_or_net)
@@ -84,7 +84,7 @@ def newest_for_all(mesh: Mesh, run_or_net: RunOrNet) -> str | None:
 
 
 def answer(net: AnyModel, given: Sequence[Given], top: int, views: int, compute: Compute) -> Iterator[dict[str, Any]]:
-    """The answers for some pictures, in their order."""
+    """Classify some pictures; yield the answers in their order."""
     read = [read_picture(picture.source, net.transform.side) for picture in given]
     taken = [pixels for pixels in read if not isinstance(pixels, str)]
     ranked = iter(top_classes(net, np.stack(taken), top, views, compute) if taken else [])
@@ -96,14 +96,14 @@ def answer(net: AnyModel, given: Sequence[Given], top: int, views: int, compute:
         if math.isfinite(best[0][1]):
             named = [{"class": net.classes[i], "index": i, "probability": p} for i, p in best]
             yield {"image": picture.name, "predictions": named}
-        else:  # NaN is ranked first
+        else:  # topk ranks NaN first
             yield {"image": picture.name, "error": "the run's net gives NaN for it; its training went astray"}
 
 
 def predict_arrays(
     net: AnyModel, pictures: np.ndarray, top: int = 5, views: int = 10, compute: Compute | None = None
 ) -> list[list[tuple[str, float]]]:
-    """(class, probability) of the `top` likeliest classes of pictures uint8 (N, side, side, 3)."""
+    """Return (class, probability) of the `top` likeliest classes, for pictures uint8 (N, side, side, 3)."""
     return [
         [(net.classes[i], p) for i, p in one]
         for one in top_classes(net, pictures, top, views, compute or choose_compute())
@@ -113,7 +113,7 @@ def predict_arrays(
 def top_classes(
     net: AnyModel, pictures: np.ndarray, top: int, views: int, compute: Compute
 ) -> list[list[tuple[int, float]]]:
-    """(index, probability) of the likeliest classes, best first."""
+    """Return (index, probability) of the likeliest classes, best first."""
     images = torch.from_numpy(pictures).to(compute.device)
     _, mean = probabilities(net, net.transform.to(compute.device), images, compute, views)
     if mean.shape[1] != len(net.classes):

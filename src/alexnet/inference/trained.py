@@ -1,4 +1,4 @@
-"""The trained net that a user names by its run, or has loaded: checked, with its device and its precision."""
+"""Load and check the trained net that a user names by its run or passes, with its device and its precision."""
 
 import os
 from pathlib import Path
@@ -18,9 +18,10 @@ PRECISION = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float64: "fp64
 
 
 def compute_for(run_or_net: RunOrNet, device: str, precision: str) -> Compute:
-    """The device and precision asked for; a net that was loaded keeps those that it has.
+    """Choose the device and the precision; a loaded net keeps its own.
 
-    Raises InputError for what is neither a run nor a net, and for a net with another device or precision than "auto".
+    Raises InputError if the argument is neither a run nor a net, or if it is a net and device or precision is not
+    "auto".
     """
     if isinstance(run_or_net, (str, os.PathLike)):
         return choose_compute(device, precision)
@@ -29,7 +30,7 @@ def compute_for(run_or_net: RunOrNet, device: str, precision: str) -> Compute:
     for name, value in (("device", device), ("precision", precision)):
         if value != "auto":
             raise InputError(
-                f"{name} {value}: a loaded net computes where and as it is; leave {name} out, or use net.to(...) first"
+                f"{name} {value}: a loaded net keeps its own; leave {name} out, or use net.to(...) first"
             )
     first = next((p for p in run_or_net.parameters() if p.is_floating_point()), torch.empty(0))
     enter(first.device)
@@ -37,9 +38,9 @@ def compute_for(run_or_net: RunOrNet, device: str, precision: str) -> Compute:
 
 
 def load_for_inference(run_or_net: RunOrNet, compute: Compute, name: str | None = None) -> AnyModel:
-    """The net of a run, from its newest checkpoint or the one of that name, on a device; a loaded net as it is.
+    """Load a run's net from its newest checkpoint, or the one called `name`, onto a device; check a loaded net.
 
-    Raises InputError for a run that cannot be used, and for a net in training mode, or without names of its classes.
+    Raises InputError if the run cannot be used, or if the net is in training mode or has no class names.
     """
     if not isinstance(run_or_net, nn.Module):
         return compute.serve(load(Path(run_or_net), name))
@@ -48,7 +49,7 @@ def load_for_inference(run_or_net: RunOrNet, compute: Compute, name: str | None 
 
 
 def check_net(net: Any) -> None:
-    """Raise InputError unless the net can answer for pictures: in eval mode, with its classes and its transform."""
+    """Raise InputError unless the net is in eval mode and has its classes and its transform."""
     if not getattr(net, "classes", ()) or not hasattr(getattr(net, "transform", None), "ten_crop"):
         raise InputError(
             f"this {type(net).__name__} has no .classes or no .transform, which name its outputs and make its inputs; "
@@ -59,5 +60,5 @@ def check_net(net: Any) -> None:
 
 
 def title(run_or_net: RunOrNet) -> str:
-    """What a message calls it."""
+    """Name the run or the net in a message."""
     return "the net" if isinstance(run_or_net, nn.Module) else f"run {os.fspath(run_or_net)}"
