@@ -29,9 +29,7 @@ def compute_for(run_or_net: RunOrNet, device: str, precision: str) -> Compute:
         raise InputError(f"expected a run folder or a net that alexnet.load gave, not {describe(run_or_net)}")
     for name, value in (("device", device), ("precision", precision)):
         if value != "auto":
-            raise InputError(
-                f"{name} {value}: a loaded net keeps its own; leave {name} out, or use net.to(...) first"
-            )
+            raise InputError(f"{name} {value}: a loaded net keeps its own; leave {name} out, or use net.to(...) first")
     first = next((p for p in run_or_net.parameters() if p.is_floating_point()), torch.empty(0))
     enter(first.device)
     return Compute(first.device, PRECISION.get(first.dtype, "fp32"))

@@ -65,7 +65,7 @@ def report(out: str | Path) -> Path:
         "runs": sections,
         "records": records,
         "claims": results.decided(studies),
-        "undecided": results.undecided(studies) if studies else [],
+        "undecided": results.undecided(studies) if studies else "",
         "tables": papers,
         "others": others,
         "figures_1": _figures_1(studies, out),
@@ -125,13 +125,13 @@ def _section(run: Path, title: str) -> dict[str, Any]:
 
 def _told(run: Path, title: str) -> dict[str, Any]:
     recipe, log = read_json(run / "recipe.json"), runlog.read(run)
-    environment = read_json(run / "environment.json") if (run / "environment.json").is_file() else {}
+    environment = results.environment(run)
     return {
         "title": title,
         "recipe": recipe,
         "numbers": json.dumps(recipe["recipe"], indent=2, ensure_ascii=False),
         "scale": _scale(environment, log, recipe["recipe"]["epochs"]),
-        "errors": _errors(log, environment.get("classes")),
+        "errors": _errors(log, environment),
         "finished": any(line["kind"] == "final" for line in log),
         "facts": _facts(environment, log),
         "figures": [_figure(name, drawn) for name, drawn in catalogue.draw_run(run, catalogue.QUICK).items()],
@@ -154,8 +154,8 @@ def _scale(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]], ask
     return [*said, "A small-scale result, not ImageNet."]
 
 
-def _errors(log: Sequence[Mapping[str, Any]], classes: int | None) -> list[dict[str, Any]]:
-    """The rows of the table of errors: what was measured, then chance."""
+def _errors(log: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the rows of the table of errors: what was measured, then what takes no net."""
     final = next((line for line in reversed(log) if line["kind"] == "final"), None)
     epoch = next((line for line in reversed(log) if line["kind"] == "epoch"), None)
     rows: list[dict[str, Any]] = []
@@ -165,20 +165,33 @@ def _errors(log: Sequence[Mapping[str, Any]], classes: int | None) -> list[dict[
         rows.append(_row(f"{final['views']} views", final))
     elif epoch:
         rows.append(_row(f"one view, after epoch {epoch['epoch']}", epoch))
-    if rows and classes:
+    return rows + _baselines(environment) if rows else []
+
+
+def _baselines(environment: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the errors of guessing, and of naming the commonest classes of the training pictures always."""
+    rows = []
+    if classes := environment.get("classes"):
         chance = {"top1": 1 - 1 / classes, "top5": 1 - min(5, classes) / classes, "nats": math.log(classes)}
-        rows.append(_row("chance", chance))
+        rows.append(_row("chance", chance, ours=False))
+    counts = environment.get("class_counts", {})
+    held_out = counts.get("val") or counts.get("test")
+    if held_out and counts.get("train"):
+        seen = sorted(range(len(held_out)), key=lambda i: -counts["train"][i])
+        named = {f"top{k}": 1 - sum(held_out[i] for i in seen[:k]) / sum(held_out) for k in (1, 5)}
+        rows.append(_row("commonest class", named, ours=False))
     return rows
 
 
-def _row(name: str, line: Mapping[str, Any]) -> dict[str, Any]:
+def _row(name: str, line: Mapping[str, Any], ours: bool = True) -> dict[str, Any]:
     """One row; each error has its 95 % interval beside it where the number of pictures is known."""
     cells = []
     for error in ("top1", "top5"):
         low, high = line.get(f"{error}_interval", (None, None))
         interval = "" if low is None else f" ({100 * low:.1f} to {100 * high:.1f})"
         cells.append(f"{100 * line[error]:.1f} %{interval}")
-    return {"name": name, "cells": [*cells, f"{line['nats']:.3f}", f"{line['images']:,}" if "images" in line else ""]}
+    loss, pictures = f"{line['nats']:.3f}" if "nats" in line else "", f"{line['images']:,}" if "images" in line else ""
+    return {"name": name, "cells": [*cells, loss, pictures], "ours": ours}
 
 
 def _facts(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> dict[str, str]:

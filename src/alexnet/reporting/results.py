@@ -1,5 +1,6 @@
 """What studies found, in words for a report: every claim of the paper beside ours, and ours for tables 1 and 2."""
 
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
 from alexnet.studies import claims
 from alexnet.studies.averages import FIVE
-from alexnet.studies.claim import MEASURES, Claim
+from alexnet.studies.claim import MEASURES
 from alexnet.studies.wording import amount, between
 
 CLASSES = 1000  # of ILSVRC, which tables 1 and 2 are about
+WNID = re.compile(r"n\d{8}")  # a WordNet id, as ILSVRC names its classes
 UNLIKE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)  # of JSON of other shape
 
 
@@ -80,14 +82,13 @@ class StudyResults:
     def scale(self, found: Mapping[str, Any]) -> str:
         """How large the experiment was, in sentences."""
         drawn = " The pictures are drawn by program." if found["store"]["kind"] == "builtin" else ""
-        small = "" if imagenet(self.environment(found)) else " A small-scale result, not ImageNet."
+        small = "" if imagenet(environment(self.first_run(found))) else " A small-scale result, not ImageNet."
         return f"{found['scale']}.{drawn}{small}"
 
-    def environment(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Read what the first of its runs recorded of its store; empty where none did."""
-        names = [run for arm in found["arms"].values() for run in arm["runs"]]
-        files = [self.path / name / "environment.json" for name in names]
-        return next((read_json(file) for file in files if file.is_file()), {})
+    def first_run(self, found: Mapping[str, Any]) -> Path:
+        """Return the first of its runs that recorded its store, or a folder that is missing."""
+        runs = [self.path / run for arm in found["arms"].values() for run in arm["runs"]]
+        return next((run for run in runs if (run / "environment.json").is_file()), self.path / "missing")
 
     def ours(self, name: str, measures: Sequence[str]) -> list[str]:
         """Means over seeds of a one-armed study's errors; nothing where it has not measured them."""
@@ -122,7 +123,7 @@ class StudyResults:
         return [self._line(f"ours, {of}", errors, self.results[row.study])]
 
     def _line(self, model: str, errors: Sequence[str], found: Mapping[str, Any]) -> dict[str, Any]:
-        return line(model, errors, self.scale_of_seeds(found), comparable(self.environment(found)))
+        return line(model, errors, self.scale_of_seeds(found), comparable(self.first_run(found)))
 
     def scale_of_seeds(self, found: Mapping[str, Any]) -> str:
         """The scale, and over how many seeds."""
@@ -161,13 +162,14 @@ def decided(found: Iterable[StudyResults]) -> list[dict[str, Any]]:
     return [study.row(claim.name) for claim in claims.ALL for study in found if claim.name in study.results]
 
 
-def undecided(found: Sequence[StudyResults]) -> list[dict[str, str]]:
-    """The other claims, with the reason."""
-    left = [claim for claim in claims.ALL if not any(claim.name in study.results for study in found)]
-    names = [str(read_json(run / "recipe.json")["name"]) for study in found for run in study.runs]
-    return [
-        {"claim": c.name, "section": c.section, "paper": c.paper, "log": c.log, "why": _why(c, names)} for c in left
-    ]
+def undecided(found: Sequence[StudyResults]) -> str:
+    """Name the claims without a result in one line; empty if every claim has one."""
+    left = [claim.name for claim in claims.ALL if not any(claim.name in study.results for study in found)]
+    runs = [str(read_json(run / "recipe.json")["name"]) for study in found for run in study.runs]
+    begun = {name: sum(run.startswith((f"{name},", f"{name} ")) for run in runs) for name in left}
+    unfinished = [f"{name} ({count} run{'s' * (count > 1)})" for name, count in begun.items() if count]
+    parts = {"Begun, not finished": unfinished, "Not run": [name for name, count in begun.items() if not count]}
+    return " ".join(f"{title}: {', '.join(names)}." for title, names in parts.items() if names)
 
 
 def nets_averaged(found: Mapping[str, Any]) -> str:
@@ -181,14 +183,23 @@ def line(model: str, errors: Sequence[str], scale: str, comparable: bool) -> dic
     return {"model": model, "errors": list(errors), "scale": scale, "ours": True, "comparable": comparable}
 
 
-def comparable(environment: Mapping[str, Any]) -> bool:
-    """Whether a run saw as many classes as the paper's: an error among fewer is another quantity."""
-    return environment.get("classes") == CLASSES
+def environment(run: Path) -> Mapping[str, Any]:
+    """Read what a run recorded of its store and machine; empty if it recorded nothing."""
+    file = run / "environment.json"
+    return read_json(file) if file.is_file() else {}
+
+
+def comparable(run: Path) -> bool:
+    """Return whether a run saw the 1,000 classes of ILSVRC: an error among others is another quantity."""
+    if environment(run).get("classes") != CLASSES or not (run / "classes.json").is_file():
+        return False
+    ids = {str(each.get("wnid") or each.get("name")) for each in read_json(run / "classes.json")}
+    return len(ids) == CLASSES and all(map(WNID.fullmatch, ids))
 
 
 def imagenet(environment: Mapping[str, Any]) -> bool:
-    """Whether a run saw all of ILSVRC."""
-    return bool(comparable(environment) and environment["images"].get("train", 0) > 1_000_000)
+    """Return whether a run saw as much as all of ILSVRC."""
+    return environment.get("classes") == CLASSES and environment["images"].get("train", 0) > 1_000_000
 
 
 def duration(count: float) -> str:
@@ -229,13 +240,6 @@ def _compared(e: Mapping[str, Any]) -> dict[str, str]:
 
 def _interval(e: Mapping[str, Any]) -> str:
     return "" if e["low"] is None else f"95 % interval {between(e, '+')}"
-
-
-def _why(claim: Claim, names: Sequence[str]) -> str:
-    begun = sum(name.startswith((f"{claim.name},", f"{claim.name} ")) for name in names)
-    if begun:
-        return f"not finished: {begun} run{'s' * (begun > 1)} begun, and no result yet"
-    return "not run"
 
 
 def unlike(path: Path, error: Exception, verb: str = "study", advice: str = "run the study again") -> InputError:

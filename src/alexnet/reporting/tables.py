@@ -7,7 +7,7 @@ from typing import Any
 from alexnet.config.recipe import Recipe
 from alexnet.core.text import percent
 from alexnet.reporting.paper_tables import TABLES
-from alexnet.reporting.results import StudyResults, comparable, imagenet, line
+from alexnet.reporting.results import StudyResults, comparable, environment, imagenet, line
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
 
@@ -17,19 +17,19 @@ BEST = 3  # runs outside studies that a table shows
 def tables(
     found: Sequence[StudyResults], alone: Sequence[Path] = ()
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Put ours beneath the row of table 1 or 2 that it is measured as, if it is of as many classes as the paper's.
+    """Put ours beneath the row of table 1 or 2 that it is measured as, if it is of ImageNet's 1,000 classes.
 
     Args:
         found: Studies.
-        alone: Runs outside studies. Of those with 1000 classes, and of the others, the BEST finished ones count.
+        alone: Runs outside studies; the BEST finished ones of ImageNet's classes count.
 
     Returns:
-        The two tables; and rows of a third for ours with other classes, `like` naming the paper's row.
+        The two tables, or an empty list if none of ours belongs there; and rows of a third table for studies of other
+        classes, where `like` names the paper's row.
     """
-    finished = _finished(alone)
-    singles = [each for each in finished if each["comparable"]][:BEST]
-    others = [each for each in finished if not each["comparable"]][:BEST]
-    made, beside = [], []
+    singles = [_single(*each) for each in _finished(filter(comparable, alone))[:BEST]]
+    made: list[dict[str, Any]] = []
+    beside: list[dict[str, Any]] = []
     for table in TABLES:
         rows: list[dict[str, Any]] = []
         for row in table.rows:
@@ -38,28 +38,27 @@ def tables(
             rows += [each for each in ours if each["comparable"]] + (singles if row.runs else [])
             beside += [each | {"like": row.model} for each in ours if not each["comparable"]]
         made.append({"title": table.title, "words": table.words, "heads": table.heads, "rows": rows})
-    return made, beside + [each | {"like": "1 CNN"} for each in others]
+    return made if any(row["ours"] for table in made for row in table["rows"]) else [], beside
 
 
-def _finished(runs: Iterable[Path]) -> list[dict[str, Any]]:
-    """A row for each finished run, that with the lowest top-1 error first."""
+def _finished(runs: Iterable[Path]) -> list[tuple[Path, Mapping[str, Any]]]:
+    """List each finished run with the last line of its log, the lowest top-1 error first."""
     ended = []
     for run in runs:
         final = next((entry for entry in reversed(runlog.read(run)) if entry["kind"] == "final"), None)
         if final and isinstance(final.get("top1"), float):
             ended.append((final["top1"], str(run), run, final))
-    return [_single(run, final) for *_, run, final in sorted(ended, key=lambda e: e[:2])]
+    return [(run, final) for *_, run, final in sorted(ended, key=lambda e: e[:2])]
 
 
 def _single(run: Path, final: Mapping[str, Any]) -> dict[str, Any]:
     """A finished run outside studies, as a row."""
-    record = read_json(run / "recipe.json")
-    recipe, file = record["recipe"], run / "environment.json"
-    known: Mapping[str, Any] = read_json(file) if file.is_file() else {}
+    record, known = read_json(run / "recipe.json"), environment(run)
+    recipe = record["recipe"]
     data = f"{known['images'].get('train', 0):,} pictures of {known['classes']:,} classes, " if known else ""
     drawn = " The pictures are drawn by program." if known.get("store_kind") == "builtin" else ""
     small = "" if imagenet(known) else " A small-scale result, not ImageNet."
     epochs = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
     scale = f"{data}views of {Recipe.of(recipe).net.image_size} pixels, {epochs}.{drawn}{small} Seed: {recipe['seed']}."
     errors = [percent(final["top1"]), percent(final["top5"])]
-    return line(f"ours, recipe {record['name']}", errors, f"{scale} Run {run.name}.", comparable(known))
+    return line(f"ours, recipe {record['name']}", errors, f"{scale} Run {run.name}.", comparable=True)
