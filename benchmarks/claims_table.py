@@ -31,7 +31,7 @@ def judged(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Write a line for every claim, as Markdown."""
     lines = [HEADS, ("---",) * len(HEADS), *(cells(row) for row in every_claim(rows))]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "".join(f"|{'|'.join(line)}|\n" for line in lines)
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     interval = f" ({between(row, '+')})" if row["low"] is not None else ""
     ours = f"{amount(row['difference'], row, '+')}{interval}" if row["difference"] is not None else "-"
     epochs = f"{row['epochs']} epoch{'s' * (row['epochs'] > 1)}"
-    scale = f"{row['kind']}, {row['pictures']:,} pictures, {row['base']}, {epochs}"
+    scale = f"{row['kind']} ({row['pictures']:,}), {row['base']}, {epochs}"
     return f"`{row['claim']}`", paper, ours, f"{row['seeds']}", scale, row["verdict"]
 
 

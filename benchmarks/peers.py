@@ -38,13 +38,13 @@ def positive(word: str) -> int:
 
 
 def clocks(threads: int | None) -> list[Clock]:
-    """The CPU by that many threads, or by one and by all, as `alexnet bench` has it."""
+    """Return the CPU's clocks: with the given threads, or with one and with all, as in `alexnet bench`."""
     compute = choose_compute("cpu")
     return [Clock(compute, n) for n in ([threads] if threads else sorted({1, torch.get_num_threads()}))]
 
 
 def show(lines: Iterable[Line], as_json: bool) -> int:
-    """Print each line as it comes; the exit status, 1 if there was none."""
+    """Print each line as it is measured; return the exit status, 1 if there is no line."""
     count = 0
 
     def counted() -> Iterator[Line]:

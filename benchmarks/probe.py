@@ -74,7 +74,7 @@ def seconds(work: Callable[[], object], compute: Compute, calls: int = 20) -> fl
 
 
 def machine(compute: str) -> None:
-    """What there is, in one object; a GPU that does not answer is told of as well."""
+    """Print the machine's parts as one object, also where a GPU does not answer."""
     parts: dict[str, Any] = {
         "cores": os.cpu_count(),
         "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),

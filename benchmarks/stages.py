@@ -29,7 +29,7 @@ CLEAN = "ok", "skipped"
 
 @dataclass(frozen=True)
 class Part:
-    """Commands to run one after the other in so many seconds; `without` says why it cannot be run here."""
+    """Commands to run one after the other within a time limit; `without` says why they cannot run here."""
 
     name: str
     seconds: float
@@ -228,7 +228,7 @@ def machine(job: Job) -> dict[str, Any]:
 
 
 def staged(number: int, parts: list[Part], of: dict[str, Any], path: Path, seconds: float = STAGE_SECONDS) -> bool:
-    """Run a stage's parts, in so many seconds; whether none failed. After each part its answer is in the file.
+    """Run a stage's parts within a time limit; return whether all succeeded. The file has each answer at once.
 
     A part that went well on this machine at this commit is not run again.
     """

@@ -1,1 +1,1 @@
-"""How fast it is, beside peers and the machine's bound."""
+"""Measure speed, against peers and the machine's bound."""

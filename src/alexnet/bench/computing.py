@@ -1,4 +1,4 @@
-"""How fast the net computes: the norms, a training step, and inference."""
+"""Measure how fast the net computes: the norms, a training step, and inference."""
 
 from collections.abc import Callable, Iterator
 
@@ -26,7 +26,7 @@ MAPS = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}  # what the norms see
 
 
 def lrn(clock: Clock, job: Job) -> Iterator[Line]:
-    """The norms, forward and backward, against torch's. Bound: five passes over the numbers at copying speed."""
+    """Time the norms, forward and backward, against torch's. Bound: five passes over the numbers at copying speed."""
     compute, narrow = clock.compute, [torch.float32, torch.bfloat16]
     for layer, maps in MAPS.items():
         for dtype in narrow if compute.precision == "bf16" else narrow[:1]:
@@ -59,7 +59,7 @@ def lrn(clock: Clock, job: Job) -> Iterator[Line]:
 
 
 def step(clock: Clock, job: Job) -> Iterator[Line]:
-    """A training step on ready views, against a net of stock modules. Bound: its products at the best rate."""
+    """Time a training step on ready views, against a net of stock modules. Bound: its products at the best rate."""
     compute, recipe = clock.compute, RECIPES["source"]
     plain = recipe.replace(net={"spatial_lrn": None})
     # First, as this process is still small: pages that the machine has to find are slow to come.
@@ -112,7 +112,7 @@ def infer(clock: Clock, job: Job) -> Iterator[Line]:
 
 
 def learner(recipe: Recipe, views: Tensor, labels: Tensor, compute: Compute) -> Callable[[], object]:
-    """A training step of ours on ready views; on a CUDA device captured, and from stored pictures."""
+    """Return a training step of ours on ready views; on a CUDA device captured, and from stored pictures."""
     net = compute.hold(build(recipe.net, 0)).train()
     momentum = optimizer.Momentum(net, recipe.sgd, compute.dtype)
     transform = Transform(recipe.views, recipe.net.image_size, torch.zeros(256, 256, 3), torch.eye(3)).to(

@@ -1,4 +1,4 @@
-"""How fast pictures reach the net: preparing, loading, and training from end to end."""
+"""Measure how fast pictures reach the net: preparing, loading, and training from end to end."""
 
 import tempfile
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def prepare(clock: Clock, job: Job) -> Iterator[Line]:
 
 
 def loader(clock: Clock, job: Job) -> Iterator[Line]:
-    """A batch of training views from JPEGs of 256 x 256, against Pillow and one picture at a time. Bound: decoding."""
+    """Time a batch of training views from JPEGs of 256 x 256, against Pillow, picture by picture. Bound: decoding."""
     compute = Compute(torch.device("cpu"), clock.compute.precision)
     with tempfile.TemporaryDirectory() as folder:
         store = store_of(job, Path(folder), 2 * job.batch)
@@ -107,7 +107,7 @@ def end_to_end(clock: Clock, job: Job) -> Iterator[Line]:
 
 
 def store_of(job: Job, folder: Path, pictures: int) -> Store:
-    """A store of so many JPEGs of 256 x 256, half of each class: the job's pictures again and again."""
+    """Write a store of `pictures` JPEGs of 256 x 256 in two classes, which repeats the job's pictures."""
     files = job.jpegs(job.batch)
     for i in range(max(pictures, 20)):
         path = folder / "source" / str(i % 2) / f"{i:05d}.jpg"
@@ -118,6 +118,6 @@ def store_of(job: Job, folder: Path, pictures: int) -> Store:
 
 
 def transform_for(recipe: Recipe, store: Store) -> Transform:
-    """The recipe's views of a store."""
+    """Make the recipe's transform for a store."""
     statistics = (store.mean, store.eigenvalues, store.eigenvectors)
     return transforms.make_transform(recipe, *map(torch.from_numpy, statistics))

@@ -1,4 +1,4 @@
-"""How much is measured, and on which pictures."""
+"""The size of a measurement, and its pictures."""
 
 import io
 from pathlib import Path
@@ -20,7 +20,7 @@ class Job:
 
     @property
     def whose(self) -> str:
-        """What the JPEGs are, in words."""
+        """The JPEGs in words."""
         return f"JPEGs of {self.folder}" if self.folder else "drawn JPEGs of 500 x 375"
 
     def jpegs(self, count: int = 128) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The peers: the same work as anyone would write it with PyTorch and Pillow."""
+"""Peers: the same work as anyone would write it with PyTorch and Pillow."""
 
 import io
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def stock_norm(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device)
 
 
 def stock_learner(batch: int, compute: Compute) -> Callable[[], object]:
-    """A training step of the stock net on ready views: fp32 on a CPU, and on a GPU as precise as ours."""
+    """Return a training step of the stock net on ready views: fp32 on a CPU, our precision on a GPU."""
     net = RECIPES["source"].net
     assert isinstance(net, Net)
     views = 60 * torch.randn(batch, 3, net.image_size, net.image_size, device=compute.device)
@@ -56,7 +56,7 @@ def stock_learner(batch: int, compute: Compute) -> Callable[[], object]:
 
 
 def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> Callable[[], object]:
-    """A training step as anyone would write it, in float32 or as autocast has it (torch's norm in float32)."""
+    """Return a training step as anyone would write it, in float32 or under autocast (torch's norm in float32)."""
     sgd = torch.optim.SGD(net.train().parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
 
     def learn() -> None:
@@ -70,7 +70,7 @@ def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> C
 
 
 def pillow_square(data: bytes) -> np.ndarray:
-    """Decoding and the same resize by Pillow alone."""
+    """Decode and resize with Pillow alone."""
     with Image.open(io.BytesIO(data)) as image:
         rgb = image.convert("RGB")
     shorter = min(rgb.size)
@@ -80,12 +80,12 @@ def pillow_square(data: bytes) -> np.ndarray:
 
 
 def recoded(data: bytes) -> bytes:
-    """A file as a JPEG store holds it, 256 x 256."""
+    """Encode a picture as a JPEG store holds it, 256 x 256."""
     return pack(pillow_square(data), "jpeg")
 
 
 def per_picture(data: bytes, mean: Tensor, random: torch.Generator) -> Tensor:
-    """Views as most pipelines make them: Pillow, a tensor a picture, crop, mirror, less the mean."""
+    """Make views as most pipelines do: Pillow, a tensor a picture, crop, mirror, less the mean."""
     with Image.open(io.BytesIO(data)) as image:
         x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
     top, left, mirror = torch.randint(0, 32, (3,), generator=random).tolist()

@@ -1,4 +1,4 @@
-"""What `alexnet bench` can measure, by name; torch is imported when something is measured."""
+"""The benchmarks of `alexnet bench`, by name; torch is imported only when one runs."""
 
 from collections.abc import Iterator
 from importlib import import_module

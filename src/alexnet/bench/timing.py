@@ -1,4 +1,4 @@
-"""How fast something is: in turns with a peer in the same run, by medians, and against what the machine could do."""
+"""Take times: ours and a peer's in turns in one run, as medians, against what the machine could do."""
 
 import json
 import multiprocessing
@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Clock:
-    """How time is taken: CPU time on one thread, which other programs hardly disturb, or wall time on all."""
+    """A clock: CPU time on one thread, which other programs hardly disturb, or wall time on all threads."""
 
     compute: Compute
     threads: int
@@ -53,18 +53,18 @@ class Clock:
 
     @property
     def machine(self) -> str:
-        """What it was measured on."""
+        """The device of the measurement, in words."""
         if self.compute.device.type == "cuda":
             return torch.cuda.get_device_name(self.compute.device)
         return f"{environment.processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
 
     @property
     def calls(self) -> int:
-        """Calls to a reading: on a GPU so many that launching the first and waiting for the last count little."""
+        """Number of calls between two readings; more on a GPU, where the first launch and the last wait cost."""
         return 50 if self.compute.device.type == "cuda" else 1
 
     def seconds(self, work: Work, calls: int = 1) -> float:
-        """What one of so many calls takes; the device is waited for after the last."""
+        """Return the seconds of one of several calls; wait for the device after the last."""
         one_thread = self.threads == 1 and self.compute.device.type == "cpu"
         now = time.process_time if one_thread else time.perf_counter
         self.wait()
@@ -80,7 +80,7 @@ class Clock:
             torch.cuda.synchronize(self.compute.device)
 
     def medians(self, works: Sequence[Work], rounds: int, calls: int = 1) -> list[float]:
-        """The median seconds of a call of each, in turns after calls that do not count; malloc keeps freed pages."""
+        """Return the median seconds of a call of each, in turns, after a warm-up; malloc keeps freed pages."""
         keep_pages()
         torch.set_num_threads(self.threads)
         taken: list[list[float]] = [[] for _ in works]
@@ -93,12 +93,12 @@ class Clock:
 
 
 def malloc(kept: bool) -> str:
-    """The malloc setting of a peer, in words."""
+    """Describe the malloc setting of a peer."""
     return "kept pages" if kept and keep_pages() else "default malloc"
 
 
 def apart(clock: Clock, rounds: int, build: Callable[..., Work], *inputs: object) -> float:
-    """The median seconds of the work build(*inputs), in a process of its own with malloc as it comes.
+    """Return the median seconds of the work build(*inputs), in a new process with malloc's defaults.
 
     Pages that were once kept are not given back, so the two settings cannot take turns in one process.
     """
@@ -114,7 +114,7 @@ def _as_it_comes(clock: Clock, rounds: int, build: Callable[..., Work], inputs: 
 def compared(
     what: str, ours: float, peer: float, peer_name: str, clock: Clock, *, amount: float = 0, bound: float | None = None
 ) -> Line:
-    """A line from seconds: as milliseconds, or as a rate where there is an `amount` of pictures. `bound` in seconds."""
+    """Make a line from seconds: as milliseconds, or as a rate if `amount` pictures are given. `bound` is in seconds."""
 
     def shown(seconds: float) -> float:
         return amount / seconds if amount else 1e3 * seconds

@@ -34,7 +34,7 @@ def draw(run_data: RunData) -> "Figure":
 
 
 def architecture(net: "AnyModel") -> "Figure":
-    """The layers as boxes as high as their maps' sides and as wide as their number, of two towers above each other.
+    """Draw the layers as boxes, as high as their maps' sides and as wide as their number, one tower above the other.
 
     Where the input of a layer comes from both towers the lines cross; the last layer belongs to neither. All numbers
     are those of models.layer_table, and so are the layers in which the towers meet.
@@ -97,7 +97,7 @@ def architecture(net: "AnyModel") -> "Figure":
 
 
 def said(net: "AnyModel", layer: layer_table.Layer, pools: dict[str, layer_table.Layer]) -> list[str]:
-    """What stands beneath a layer: its name, its kernels, what follows it, its weights."""
+    """List what to write beneath a layer: its name, its kernels, what follows it, its weights."""
     number = layer.name.lstrip("abcdefghijklmnopqrstuvwxyz")
     kernel = _window(layer)
     what = f"{kernel[0]} × {kernel[0]}" + (f", stride {kernel[1]}" if kernel[1] > 1 else "") if kernel else "full"
@@ -114,7 +114,7 @@ def said(net: "AnyModel", layer: layer_table.Layer, pools: dict[str, layer_table
 
 
 def follows(net: "AnyModel", number: str) -> list[str]:
-    """What follows a convolution beside its activation, "norm" and "pool", in its order."""
+    """List what follows a convolution besides its activation, "norm" and "pool", in order."""
     from alexnet.models import cifar
 
     if isinstance(net, cifar.Cifar):
@@ -126,14 +126,14 @@ def follows(net: "AnyModel", number: str) -> list[str]:
 
 
 def meets(net: "AnyModel", layer: str) -> bool:
-    """Whether every output of a layer sees all of its input, of both towers where there are two."""
+    """Return whether every output of a layer sees all of its input, from both towers."""
     return not isinstance(net.net, Net) or layer_table.groups(net.net, layer) == 1
 
 
 def _box(
     axes: "Axes", x: float, y: float, maps: int, side: int, largest: int, colour: str
 ) -> tuple[float, float, float]:
-    """A box for maps x side x side with its size, outside of the towers; returns its x, y and half width."""
+    """Draw a box for maps x side x side and write its size; return its x, y and half width."""
     from matplotlib.patches import Polygon
 
     tall = 1.75 * (side / largest) ** 0.48 if side > 1 else 0.021 * maps**0.5

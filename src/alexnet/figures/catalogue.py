@@ -29,7 +29,7 @@ FIGURES = {
     "confusion": "confusion",
     "chances": "views_and_dropout",
 }
-# Of a folder that is no run: of which kind it must be, and the module. ADD YOURS as one line.
+# Figures of folders other than runs: the kind of folder, and the module. ADD YOURS as one line.
 OF_FOLDERS = {
     "figure-1": ("study", "relu_tanh"),
     "claims": ("records", "claims"),
@@ -77,7 +77,7 @@ def draw_folder(folder: Path) -> dict[str, "Figure | str"]:
         By name the figure, or the reason why it cannot be drawn.
 
     Raises:
-        InputError: The folder is neither, or none of its figures can be drawn.
+        InputError: The folder is neither, or its figures cannot be drawn.
     """
     study = (folder / "study.json").is_file()
     where = {"study": folder, "records": folder / "records" if study else folder}

@@ -110,7 +110,7 @@ def line(axes: "Axes", y: int, row: Row) -> None:
 
 
 def verdict(row: Row) -> str:
-    """What stands at the right edge: the verdict, how much with its interval, and of how many seeds."""
+    """Write the right edge: the verdict, the difference with its interval, and the number of seeds."""
     said = f"{MARKS[row['verdict']]} {row['verdict']}"
     seeds = f"{row['seeds']} seed{'s' * (row['seeds'] > 1)}"
     if row["difference"] is None:
@@ -120,17 +120,17 @@ def verdict(row: Row) -> str:
 
 
 def shown(value: float | None, row: Row) -> float | None:
-    """A value as its axis has it: errors in points."""
+    """Convert a value to its axis: errors in points."""
     return 100 * value if value is not None and unit(row) == "points" else value
 
 
 def inside(value: float, left: float, right: float) -> float:
-    """The value, or the nearest end of the axis."""
+    """Clip a value to the axis."""
     return min(max(value, left), right)
 
 
 def ends(name: str, rows: Sequence[Row]) -> tuple[float, float]:
-    """The ends of an axis that shows every number as far as FURTHEST."""
+    """Find the ends of an axis that shows every number, up to FURTHEST."""
     seen = [shown(row[key], row) for row in rows for key in ("paper", "log", "difference", "low", "high")]
     known = [value for value in seen if value is not None]
     (least, most), (near, far) = FURTHEST[name], NEAREST[name]

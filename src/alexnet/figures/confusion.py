@@ -1,4 +1,4 @@
-"""Which classes a net takes for which: the worst ones, and the mistakes it makes most often."""
+"""Confusions: the worst classes of a net, and its most frequent mistakes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ def draw(run_data: RunData) -> "Figure":
 
 
 def confusion(truth: np.ndarray, said: np.ndarray, classes: Sequence[str], of: int | None = None) -> "Figure":
-    """The worst classes against what they were taken for, in per cent of each one's pictures, and the top mistakes.
+    """Draw the worst classes against the predicted ones, in per cent of their pictures, and the top mistakes.
 
     `truth` and `said` are class numbers of each picture; `of` is how many pictures there are where these are a sample.
     """
@@ -81,13 +81,13 @@ def confusion(truth: np.ndarray, said: np.ndarray, classes: Sequence[str], of: i
 
 
 def counted(truth: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
-    """How often each class (row) was taken for each (column)."""
+    """Count how often each class (row) was predicted as each (column)."""
     counts: np.ndarray = np.bincount(truth * classes + said, minlength=classes**2).reshape(classes, classes)
     return counts
 
 
 def worst(counts: np.ndarray, most: int) -> np.ndarray:
-    """The classes with the largest error, the worst first; one without pictures is not among them."""
+    """List the classes with the largest error, worst first; classes without pictures are left out."""
     pictures = counts.sum(1)
     wrong = np.where(pictures > 0, 1 - np.diag(counts) / np.maximum(pictures, 1), -1)
     order = np.argsort(-wrong, kind="stable")[:most]
@@ -96,7 +96,7 @@ def worst(counts: np.ndarray, most: int) -> np.ndarray:
 
 
 def mistakes(counts: np.ndarray, most: int) -> list[tuple[int, int, int, int]]:
-    """(true class, what it was taken for, how often, of how many pictures), the most frequent first."""
+    """List (true class, predicted class, times, pictures of the true class), the most frequent first."""
     off = counts - np.diag(np.diag(counts))
     order = np.argsort(-off, axis=None, kind="stable")[:most]
     pairs = [divmod(int(i), len(counts)) for i in order]

@@ -26,7 +26,7 @@ def draw(run_data: RunData) -> "Figure":
 
 
 def kernels(weight: np.ndarray, towers: int) -> "Figure":
-    """The kernels, weight (K, 3, s, s), as colour tiles, tower 0 above tower 1; beneath, their colour and orientation.
+    """Draw kernels (K, 3, s, s) as colour tiles, tower 0 above tower 1; beneath, their colour and orientation.
 
     Each tile is scaled on its own to 0..1, so that brightness cannot be compared between tiles.
     """
@@ -68,7 +68,7 @@ def kernels(weight: np.ndarray, towers: int) -> "Figure":
 
 
 def tiles(weight: np.ndarray, towers: int) -> tuple[np.ndarray, list[int], int]:
-    """The tiles side by side on white, where each tower's begin, and the height of a tower's."""
+    """Arrange tiles side by side on white; return the picture, each tower's first row, and a tower's height."""
     share, side = len(weight) // towers, weight.shape[-1]
     across = min(16, share)
     down = -(-share // across)

@@ -1,4 +1,4 @@
-"""What the maps of each layer make of one picture."""
+"""The feature maps of each layer for one picture."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ def draw(run_data: RunData) -> "Figure":
 
 
 def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], towers: int, each: int = 4) -> "Figure":
-    """The strongest maps of every layer for one picture: `layers` holds (name, (maps, side, side)) from first to last.
+    """Draw the strongest maps of every layer for one picture; `layers` holds (name, (maps, side, side)) in order.
 
     Of each tower the `each` maps with the most energy, tower 0 left, tower 1 right (of one tower twice as many), each
     with its number and scaled on its own; white is the strongest.
@@ -90,6 +90,6 @@ def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], towers: 
 
 
 def strongest(values: np.ndarray, count: int) -> list[int]:
-    """The numbers of the maps (n, side, side) with the most energy, strongest first; of equals the first."""
+    """Find the maps of (n, side, side) with the most energy, strongest first; of equals the first."""
     energy = (values.astype(np.float64) ** 2).sum((1, 2))
     return [int(i) for i in np.argsort(-energy, kind="stable")[:count]]

@@ -28,7 +28,7 @@ CAPTION = (
 
 
 def draw(study: Path) -> "Figure":
-    """Draw figure 1 of a study's folder; raises InputError where it is no study, or its relu-tanh is not finished."""
+    """Draw figure 1 of a study's folder; raise InputError if it is not a study, or relu-tanh is not finished."""
     if not (study / "study.json").is_file():
         raise InputError(
             f"{study} is neither a run nor a study: it has no recipe.json and no study.json; name a folder that "
@@ -45,7 +45,7 @@ def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
     """Read what the runs of a study's relu-tanh logged, after the chance they began from; it need not be finished.
 
     Runs that choose a rate do not count, and once the study has its result, only those that it names do. Raises
-    InputError where there are none.
+    InputError if no run is left.
     """
     from alexnet.runs import log
     from alexnet.runs.folder import is_run, read_json
@@ -109,12 +109,12 @@ def figure_1(errors: ErrorsByArm) -> "Figure":
 
 
 def middles(errors: Sequence[float]) -> list[float]:
-    """Where errors stand: that of chance at 0, and that of epoch i, a mean over it, at its middle."""
+    """Place errors on the axis: chance at 0, and the mean over epoch i at its middle."""
     return [max(0.0, i - 0.5) for i in range(len(errors))]
 
 
 def reached(errors: ErrorsByArm) -> str:
-    """The figure in words: epochs to a training error of 25 % by seed, and their mean ratio with its interval."""
+    """Describe the figure: epochs to a training error of 25 % by seed, and their mean ratio with its interval."""
     from alexnet.studies.measures import crossing
 
     epochs = {arm: {seed: crossing(e, UNTIL) for seed, e in sorted(errors[arm].items())} for arm in STYLES}
@@ -135,7 +135,7 @@ def reached(errors: ErrorsByArm) -> str:
 
 
 def interval(tanh: Sequence[float], relu: Sequence[float]) -> str:
-    """Write the ratio's 95 % interval, from logarithms of epochs, and whether so many seeds give a verdict."""
+    """Write the ratio's 95 % interval, from logarithms of epochs, and whether the seeds are enough for a verdict."""
     from alexnet.studies.statistics import FEWEST, compare
 
     estimate = compare(tanh, relu)

@@ -1,4 +1,4 @@
-"""What the figures need of a run and of its store, and why it cannot be had."""
+"""What figures need from a run and its store, and the reason if something is missing."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -77,13 +77,13 @@ class RunData:
 
     @cached_property
     def names(self) -> list[str]:
-        """What a person is shown for each class."""
+        """The names to show, one a class."""
         from alexnet.data.store import labels
 
         return labels(self.store.classes)
 
     def predicted(self, split: "Split", ids: np.ndarray) -> np.ndarray:
-        """The likeliest class of some pictures, from one view."""
+        """Predict the likeliest class of some pictures from one view."""
         import torch
 
         from alexnet.inference.evaluate import probabilities

@@ -1,4 +1,4 @@
-"""What all figures share: colours, an empty figure, short names, and files that are the same each time."""
+"""Parts that all figures share: colours, an empty figure, short names, and files with the same bytes each time."""
 
 import io
 import textwrap
@@ -30,14 +30,14 @@ LARGE, TEXT, SMALL = 15, 13, 11  # points: a figure is about 12 inches wide, as 
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure that no window and no global state knows of; sizes in inches."""
+    """Make an empty figure without a window or global state; sizes in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def title(figure: "Figure", words: str) -> None:
-    """A heading at the top left."""
+    """Write a heading at the top left."""
     figure.suptitle(words, x=0.012, ha="left", fontsize=LARGE, weight="bold", color=INK, parse_math=False)
 
 
@@ -48,7 +48,7 @@ def footnote(figure: "Figure", words: str, across: int = 118) -> None:
 
 
 def short(name: str, longest: int) -> str:
-    """The first of several names for a class, cut to fit."""
+    """Return the first of several names for a class, cut to fit."""
     first = name.split(",")[0]
     return first if len(first) <= longest else first[: longest - 1] + "…"
 
@@ -62,7 +62,7 @@ def save(figure: "Figure", path: Path) -> list[Path]:
 
 
 def rendered(figure: "Figure", format: Literal["png", "svg"], dots: int = 150) -> bytes:
-    """The figure as a file's bytes, with no date in it; `dots` an inch."""
+    """Render the figure to the bytes of a file without a date, at `dots` an inch."""
     import matplotlib
 
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What the two towers' first kernels have become: the colour and the orientation of each (section 6.1, figure 3).
+"""Statistics of the two towers' first kernels: the colour and the orientation of each (section 6.1, figure 3).
 
 The paper: "The kernels on GPU 1 are largely color-agnostic, while the kernels on on [sic] GPU 2 are largely
 color-specific." Here that is two numbers a kernel, their means a tower, and how often chance alone parts the towers
@@ -26,7 +26,7 @@ class Specialisation:
     p_orientation: float | None = None
 
     def words(self) -> str:
-        """What a reader of the figure should know, in a few sentences."""
+        """Explain the numbers to a reader of the figure, in a few sentences."""
         if self.p_colour is None or self.p_orientation is None:
             return f"One tower: mean colour {self.colours[0]:.2f}, mean orientation {self.orientations[0]:.2f}."
         parts = [
@@ -42,7 +42,7 @@ class Specialisation:
 
 
 def measured(weight: np.ndarray, towers: int) -> Specialisation:
-    """The specialisation of conv1's kernels, weight (kernels, 3, s, s), of which each tower holds an equal run."""
+    """Measure the specialisation of conv1's kernels (kernels, 3, s, s), of which each tower holds an equal part."""
     colour, orientation = colours(weight), orientations(weight)
     apart = (by_chance(colour), by_chance(orientation)) if towers > 1 else (None, None)
     return Specialisation(colour, orientation, means(colour, towers), means(orientation, towers), *apart)
@@ -54,7 +54,7 @@ def means(values: np.ndarray, towers: int) -> tuple[float, ...]:
 
 
 def colours(weight: np.ndarray) -> np.ndarray:
-    """The share of each kernel's energy that lies off the grey axis, 0 to 1; weight (kernels, 3, s, s).
+    """Compute the share of each kernel's energy off the grey axis, 0 to 1; weight (kernels, 3, s, s).
 
     0 is a kernel that weighs red, green and blue alike in every place; white noise has 2/3; 1 is a kernel that any
     grey picture leaves at zero.
@@ -65,7 +65,7 @@ def colours(weight: np.ndarray) -> np.ndarray:
 
 
 def orientations(weight: np.ndarray, padded: int = 64) -> np.ndarray:
-    """How far each kernel's Fourier energy gathers about one axis, 0 to 1; weight (kernels, 3, s, s).
+    """Compute how far each kernel's Fourier energy gathers about one axis, 0 to 1; weight (kernels, 3, s, s).
 
     With energy P at the angle t, it is |sum of P exp(2it)| / sum of P: 0 for what looks the same from all sides, near 1
     for a grating. The mean of each colour is left out, colours are added up, and corners of the spectrum do not count.
@@ -80,7 +80,7 @@ def orientations(weight: np.ndarray, padded: int = 64) -> np.ndarray:
 
 
 def by_chance(values: np.ndarray, deals: int = DEALS) -> float:
-    """How often two halves dealt at random differ in their means at least as much as the first and the second half do.
+    """Compute how often two random halves differ in their means at least as much as the first and second half.
 
     The deal that is there counts as one of them, so the answer is never 0 (permutation test, two-sided).
     """

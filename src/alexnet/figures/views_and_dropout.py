@@ -1,4 +1,4 @@
-"""What each view and each dropout mask does to one picture."""
+"""The effect of each view and each dropout mask on one picture."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -51,7 +51,7 @@ def draw(run_data: RunData) -> "Figure":
 
 
 def place_in_words(top: int, left: int, mirrored: bool, margin: int) -> str:
-    """A view's place in words."""
+    """Name a view's place."""
     corner = f"{'bottom' if top else 'top'} {'right' if left else 'left'}"
     where = "whole" if not margin else "centre" if 0 < top < margin or (top, left) == (0, 0) == (margin, 0) else corner
     return f"{where}, mirrored" if mirrored else where
@@ -60,7 +60,7 @@ def place_in_words(top: int, left: int, mirrored: bool, margin: int) -> str:
 def chances(
     picture: np.ndarray, truth: str, views: Sequence[tuple[str, float]], masks: Sequence[float], whole: float
 ) -> "Figure":
-    """The true class's probability for each view of one picture, and under each of many dropout masks.
+    """Draw the true class's probability for each view of one picture, and under each of many dropout masks.
 
     `views` holds (where the view lies, probability); `masks` are probabilities with half of the units left out at
     random, empty for a net without dropout; `whole` is that with all units, multiplied by what was kept in training.

@@ -1,4 +1,4 @@
-"""The arms that are functions of the base recipe: what a claim changes in it, in the base's own measures."""
+"""Arms that depend on the base recipe: functions from the base to the changes that a claim makes in it."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,13 +15,13 @@ PRINTED, ONES = (0.01,) * 8, (2, 4, 5, 6, 7)  # section 5: std of all layers, an
 
 
 def half(base: Recipe) -> Mapping[str, Any]:
-    """Section 3.2's net of one GPU: one tower of half the kernels, but conv5 whole."""
+    """Change the net to section 3.2's for one GPU: one tower of half the kernels, but conv5 whole."""
     kernels = net_of(base).channels
     return {"net": {"towers": 1, "channels": (*(k // 2 for k in kernels[:4]), kernels[4])}}
 
 
 def net_150(base: Recipe) -> Mapping[str, Any]:
-    """The 2012 code's net 150: towers that never talk, conv2 wider by a quarter, fc6 and fc7 twice as wide.
+    """Build the 2012 code's net 150: towers that never talk, conv2 wider by a quarter, fc6 and fc7 twice as wide.
 
     Of net 145's 128 maps a tower in conv2 and 2,048 units in fc6 and fc7 that makes 160 and 4,096.
     """
@@ -32,12 +32,12 @@ def net_150(base: Recipe) -> Mapping[str, Any]:
 
 
 def pooled(pool: int) -> Callable[[Recipe], Mapping[str, Any]]:
-    """Pools of a side, behind maps of such a side that any pool puts out as many units (see `even_input`)."""
+    """Set the pools' side, with an input side at which all pools have equally many outputs (see `even_input`)."""
     return lambda base: {"net": {"pool": pool, "image_size": even_input(net_of(base))}}
 
 
 def even_input(net: Net) -> int:
-    """The side of the views with which pools of 2 and of 3 put out equal maps: the net's own, or the nearest.
+    """Find the input side at which pools of 2 and of 3 put out equal maps: the net's own, or the nearest.
 
     A pool that moves by 2 halves an even side whether it sees 2 units or 3. All three pools see an even side where
     conv1 puts out a multiple of 8 units.
@@ -49,13 +49,13 @@ def even_input(net: Net) -> int:
 
 
 def wider_hidden(base: Recipe) -> Mapping[str, Any]:
-    """fc6 and fc7 four times as wide, and fc7 and fc8 begun with weights that pass on as much (half the std)."""
+    """Make fc6 and fc7 four times as wide, and halve the std of fc7 and fc8, so that they pass on as much."""
     net = net_of(base)
     return {"net": {"hidden": 4 * net.hidden, "std": (*net.std[:6], net.std[6] / 2, net.std[7] / 2)}}
 
 
 def decayed(times: float) -> Callable[[Recipe], Mapping[str, Any]]:
-    """So many times the base's weight decay, everywhere."""
+    """Multiply the base's weight decay everywhere."""
 
     def change(base: Recipe) -> Mapping[str, Any]:
         sgd = base.sgd
@@ -71,22 +71,22 @@ def decayed(times: float) -> Callable[[Recipe], Mapping[str, Any]]:
 
 
 def unhurried(times: float) -> Callable[[Recipe], Mapping[str, Any]]:
-    """No momentum, at so many times the base's rates."""
+    """Remove momentum and multiply the base's learning rates."""
     return lambda base: {"sgd": {"momentum": 0.0, "lr": times * base.sgd.lr, "bias_lr": times * base.sgd.bias_lr}}
 
 
 def activated(activation: str, rate: float) -> Changes:
-    """A net of this activation, trained at this rate; the biases have twice the weights', as in 2012."""
+    """Set the activation and the learning rate; the biases' rate is twice the weights', as in 2012."""
     return {"net": {"activation": activation}, "sgd": {"lr": rate, "bias_lr": 2 * rate}}
 
 
 def six(base: Recipe) -> Mapping[str, Any]:
-    """Table 2's CNN*: a sixth convolution over pool5, as wide as conv5 (2012 code, net 146)."""
+    """Add a sixth convolution after pool5, as wide as conv5: table 2's CNN* (2012 code, net 146)."""
     return {"net": {"conv6": net_of(base).channels[4]}}
 
 
 def tuned(base: Recipe) -> Mapping[str, Any]:
-    """The same, fine-tuned as net 146-2012-2011 was: the weights' rate a tenth, a hundredth in conv1, the whole in fc8.
+    """Fine-tune that net as 146-2012-2011 was: weights' rates a tenth, a hundredth in conv1, whole in fc8.
 
     The biases keep their rate. conv1 is frozen at epoch 7 of 54, and the colour noise ends at 38.
     """
@@ -99,7 +99,7 @@ def tuned(base: Recipe) -> Mapping[str, Any]:
 
 
 def dense(times: float) -> Callable[[Recipe], Mapping[str, Any]]:
-    """A net of two hidden layers, equally wide, with as many weights as the base's, at so many times its rates.
+    """Replace the net by two equal hidden layers with as many weights, and multiply the learning rates.
 
     Each layer passes on what the base's first, second last and last do (std times the root of the inputs), and its
     biases start as theirs. Raises InputError for a base that no such net equals in weights.
@@ -118,7 +118,7 @@ def dense(times: float) -> Callable[[Recipe], Mapping[str, Any]]:
 
 
 def mlp_like(base: Recipe) -> MlpNet:
-    """The net of `dense`; raises InputError where the nearest is more than a hundredth off in weights."""
+    """Build the net of `dense`; raise InputError if the nearest is more than 1 % off in weights."""
     net, layers = base.net, [layer for layer in layer_table.layers_of(base.net) if layer.weights]
     wanted = sum(layer.weights for layer in layers)
 
@@ -146,16 +146,16 @@ def mlp_like(base: Recipe) -> MlpNet:
 
 
 def fan_in(layer: layer_table.Layer) -> int:
-    """The inputs that a unit sees."""
+    """Return the number of inputs of a unit."""
     return layer.multiply_adds // layer.units
 
 
 def started(std: tuple[float, ...] | None, ones: tuple[int, ...], scale: float) -> Changes:
-    """One corner of the factorial of `init`: None is the base recipe's own std."""
+    """Set one corner of the factorial design of `init`: None keeps the base recipe's std."""
     return {"net": ({"std": std} if std else {}) | {"bias_one_layers": ones}, "views": {"scale": scale}}
 
 
 def net_of(base: Recipe) -> Net:
-    """The base's net, where a claim is about AlexNet's layers: `designs.base_of` refuses any other."""
+    """Return the base's net, which has AlexNet's layers: `designs.base_of` refuses any other."""
     assert isinstance(base.net, Net)
     return base.net

@@ -1,4 +1,4 @@
-"""Which averages of nets a claim asks for."""
+"""Find the averages of nets that a claim asks for."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a claim is made of."""
+"""The parts of a claim: arms, expected differences, table rows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class Expect:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of a table: the error of so many nets of each arm, averaged where they are more than one."""
+    """A row of a table: the error of one net, or of an average of a number of nets of each arm."""
 
     model: str
     nets: Mapping[str, int]
@@ -55,7 +55,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: where it stands, in what words, and the experiment that decides it."""
+    """One claim: its section, the paper's words, and the experiment that decides it."""
 
     name: str
     section: str
@@ -79,7 +79,7 @@ class Claim:
 
 
 def with_top5(more: str, less: str, paper: tuple[float, float], log: tuple[float, float]) -> tuple[Expect, ...]:
-    """The error's two readings: top-1 is judged; top-5, which says little of few classes, stands beside it."""
+    """Expect more error in one arm: top-1 is judged, top-5, which says little with few classes, is shown beside it."""
     return (
         Expect(more, less, "top1", paper=paper[0], log=log[0]),
         Expect(more, less, "top5", paper=paper[1], log=log[1], judged=False),

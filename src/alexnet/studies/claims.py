@@ -1,4 +1,4 @@
-"""What the paper claims, in the order of its sections: arms that differ from a base recipe, and what should differ.
+"""The paper's claims, in the order of its sections: arms that differ from a base recipe, and what should differ.
 
 An arm is what `Recipe.replace` takes. An expectation says of which arm a measure is larger; the paper's number stands
 beside it in the measure's unit (0.014 is 1.4 points of error). Numbers of "the 2012 log" are from the comments in the
@@ -32,7 +32,7 @@ CLAIMS = by_name(ALL)
 
 
 def claims_named(names: Sequence[str]) -> list[Claim]:
-    """The claims of these names, each once, or all for "all"; raises InputError, with the nearest, for another."""
+    """Return the claims of these names, each once, or all for "all"; raise InputError for an unknown name."""
     for name in names:
         if name not in (*CLAIMS, "all"):
             raise InputError(overrides.unknown_name(name, name, [*CLAIMS, "all"], "", what="claim"))

@@ -1,4 +1,4 @@
-"""What each claim is, and what deciding it costs."""
+"""List the claims, and estimate the cost of deciding each."""
 
 import statistics
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def listing(
     epochs: int | None = None,
     pretrain_on: str | Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Every claim with its section, the paper's number and 2012's, its arms, and what deciding it costs here.
+    """List the claims with section, the paper's number and 2012's, arms, and the cost of deciding each here.
 
     Cost is of training from nothing: 3 times a forward pass's multiply-adds, at the rate that the runs in OUT show or
     RATE. Without a store it is CIFAR-10's.
@@ -76,12 +76,12 @@ def priced(
 
 
 def forward_products(recipe: Recipe) -> int:
-    """Multiply-adds of a forward pass for one picture."""
+    """Count the multiply-adds of a forward pass for one picture."""
     return sum(layer.multiply_adds for layer in layer_table.layers_of(recipe.net))
 
 
 def measured_rate(out: Path) -> float | None:
-    """Multiply-adds a second and thread at which the runs of OUT were trained; None where none tells."""
+    """Measure the multiply-adds a second and thread of the runs in OUT; None if no run tells."""
     rates = []
     for folder in sorted((out / "runs").glob("*")) if (out / "runs").is_dir() else []:
         speeds = [line["pictures_per_second"] for line in log.read(folder) if line["kind"] == "step"]

@@ -20,7 +20,7 @@ TUNING_SEED = 1000  # of the runs that choose a rate; no judged run has it
 
 @dataclass(frozen=True)
 class Ground:
-    """A recipe, and of how many training pictures: all unless said."""
+    """A recipe, and the number of training pictures; None means all."""
 
     recipe: Recipe
     pictures: int | None = None
@@ -35,7 +35,7 @@ GROUNDS = {
 
 
 def changed(base: Recipe, changes: Changes) -> Recipe:
-    """The recipe with changes made to it."""
+    """Apply changes to a recipe."""
     made: Mapping[str, Any] = changes(base) if callable(changes) else changes
     return base.replace(**made)
 

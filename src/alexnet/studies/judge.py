@@ -1,4 +1,4 @@
-"""Judging claims from records alone: no store, no weights."""
+"""Judge claims from records alone, without store or weights."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ FEWEST = 3  # seeds that a verdict takes
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the records say of one expectation, before all claims are judged together."""
+    """One expectation with its estimate from the records, before all claims are judged together."""
 
     expect: Expect
     estimate: Estimate | None
@@ -50,7 +50,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, the runs of its arms on one scale, and what they say of each expectation."""
+    """A claim, the runs of its arms on one scale, and a comparison for each expectation."""
 
     claim: Claim
     base: str
@@ -176,7 +176,7 @@ def finding_of(
 
 
 def judged_runs(runs: Mapping[int, Record]) -> dict[int, Record]:
-    """The runs of an arm that are judged, in the order of their seeds: not those that choose a rate."""
+    """Select the runs of an arm that are judged, in the order of their seeds, without those that choose a rate."""
     return {seed: runs[seed] for seed in sorted(runs) if seed < designs.TUNING_SEED}
 
 
@@ -255,12 +255,12 @@ def of_average(e: Expect, runs: Mapping[int, Record], averages: Sequence[Average
 
 
 def standard_error(values: np.ndarray) -> float:
-    """The standard error of the mean over pictures."""
+    """Compute the standard error of the mean over pictures."""
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def row(finding: Finding, judgements: Sequence[Judgement]) -> dict[str, Any]:
-    """What JSON says of a claim: the weakest of the judged expectations, and each of them."""
+    """Make the JSON of a claim: the weakest of the judged expectations, and each of them."""
     claim = finding.claim
     both = list(zip(finding.comparisons, judgements, strict=True))
     judged = [(c, j) for c, j in both if c.expect.judged]
@@ -298,7 +298,7 @@ def row(finding: Finding, judgements: Sequence[Judgement]) -> dict[str, Any]:
 
 
 def expectation(c: Comparison, j: Judgement) -> dict[str, Any]:
-    """What JSON says of one expectation."""
+    """Make the JSON of one expectation."""
     e = c.expect
     return {
         "larger": e.larger,
@@ -313,7 +313,7 @@ def expectation(c: Comparison, j: Judgement) -> dict[str, Any]:
 
 
 def scale_words(finding: Finding) -> str:
-    """How large the experiment was, in words."""
+    """Write the scale of the experiment in words."""
     record, claim = finding.record, finding.claim
     store, epochs = record.plain["store"], record.recipe.epochs
     until = f" at most, to a training error of {claim.until:.0%}" if claim.until else ""

@@ -1,4 +1,4 @@
-"""What a record shows, and when a run is complete."""
+"""Read measures from a record, and tell when a run is complete."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ EASY = 0.05  # the part of the lowest validation error within which an epoch cou
 
 
 def complete(folder: Path, recipe: Recipe, until: float | None) -> bool:
-    """Whether a run has come to its end, or its training error to `until`."""
+    """Return whether a run has reached its end, or its training error `until`."""
     log = runlog.read(folder)
     errors = [line["train_error"] for line in log if line["kind"] == "epoch"]
     if until is not None and any(error <= until for error in errors):

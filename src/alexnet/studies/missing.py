@@ -76,7 +76,7 @@ def words_of(asked: Request) -> list[str]:
 def of_plan(
     plan: StudyPlan, known: Records, precision: str, shared: Sequence[str]
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """The rows of one claim, by what tells runs from each other."""
+    """List the rows of one claim, by the key of the run."""
     name, rows = plan.claim.name, dict[tuple[Any, ...], dict[str, Any]]()
     there = known.places(plan.store.digest, precision)
     for digest, recipe in plan.recipes.items():
@@ -89,6 +89,6 @@ def of_plan(
 
 
 def line(words: Sequence[str], claim: str, arm: str, recipe: Recipe | None) -> dict[str, Any]:
-    """A row for a command."""
+    """Make the row of a command."""
     seed, digest = (recipe.seed, recipe.digest) if recipe else (None, None)
     return {"command": " ".join(words), "claim": claim, "arm": arm, "seed": seed, "digest": digest}

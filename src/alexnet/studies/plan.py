@@ -1,4 +1,4 @@
-"""What a study trains: for each arm of a claim a recipe a seed."""
+"""Plan what a study trains: a recipe for each arm and seed of a claim."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ SIDE = 32  # pixels, of CIFAR-10's pictures
 
 @dataclass(frozen=True)
 class Request:
-    """What a study is asked for: options of `study`, where None is the design's."""
+    """The options of a study; None means the design's value."""
 
     recipe: str | Recipe | None = None
     seeds: int | None = None
@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a claim's study trains on `store`: for each arm a recipe a seed, once it is known which the arm is.
+    """The runs of a claim's study on `store`: a recipe for each arm and seed, once a tuned arm's variant is chosen.
 
     `variants`: the arms with seed 0, also those of which the best stands for another by `claim.tune`; `tuning` are the
     runs that choose. `first`: by the digest of a recipe that starts from another net, what that is, trained on the
@@ -133,7 +133,7 @@ def plan_claim(
 
 
 def part_of(store: Store, asked: Request, pictures: int | None) -> Store:
-    """The pictures that a claim is decided on: as many as asked for, or as its design takes where there are more."""
+    """Select the pictures that a claim is decided on: as many as the options or its design say."""
     classes = len(store.classes)
     if asked.pictures is not None or asked.held_out is not None:
         return store.subset(asked.pictures, asked.held_out)
@@ -142,7 +142,7 @@ def part_of(store: Store, asked: Request, pictures: int | None) -> Store:
 
 
 def count_of(claim: Claim, arm: str, recipe: Recipe, base: Recipe, asked: Request) -> int:
-    """How many seeds an arm has."""
+    """Count the seeds of an arm."""
     if claim.rows:
         return max((row.nets.get(arm, 0) for row in claim.rows), default=0)
     if asked.seeds is not None:
@@ -183,7 +183,7 @@ def best_variant(
 
 
 def pretrained(claim: Claim, base: Recipe, arm: str, store: Store, more: Store | None) -> Recipe:
-    """What an arm is trained as on the store `more`; raises InputError where there is none that serves."""
+    """Make the recipe that trains an arm on the store `more` first; raise InputError if `more` does not fit."""
     if more is None:
         raise InputError(
             f"claim {claim.name} trains on more classes first; name a store of them with --pretrain-on STORE"

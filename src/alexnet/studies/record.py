@@ -44,12 +44,12 @@ class Record:
 
     @property
     def scale(self) -> tuple[str, str]:
-        """What all runs share that are compared: the pictures, and the precision."""
+        """The pictures and the precision, which all runs in a comparison share."""
         return self.plain["store"]["digest"], self.plain["precision"]
 
     @cached_property
     def key(self) -> str:
-        """What tells the run from others: recipe with seed, pictures, precision, and the weights it started from."""
+        """The key of the run: a digest of recipe with seed, pictures, precision, and the weights it started from."""
         return key_of(self.recipe, *self.scale, self.plain["start"])
 
     @cached_property
@@ -92,7 +92,7 @@ def place_of(recipe: Recipe) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Average:
-    """A record of nets whose probabilities are averaged, so many at a time, in every choice of them."""
+    """A record of nets whose probabilities are averaged, `size` at a time, in every choice of them."""
 
     path: Path
     plain: Mapping[str, Any]
@@ -104,7 +104,7 @@ class Average:
 
     @cached_property
     def key(self) -> str:
-        """What tells the average from others: its nets, and how many are averaged at a time."""
+        """The key of the average: a digest of its nets and of the number averaged at a time."""
         text = json.dumps([self.members, self.plain["size"]])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -149,7 +149,7 @@ def arm_digest(recipe: Recipe) -> str:
 
 @dataclass(frozen=True)
 class Records:
-    """What a folder holds: runs in the order of their keys, averages of them, and the files that are left out."""
+    """The records of a folder: runs in the order of their keys, averages of them, and the files left out."""
 
     runs: tuple[Record, ...]
     averages: tuple[Average, ...]
@@ -164,11 +164,11 @@ class Records:
         return found
 
     def of(self, arm: str, scale: tuple[str, str]) -> dict[int, Record]:
-        """The runs of an arm on some pictures in a precision, by seed."""
+        """Return the runs of an arm on one scale, by seed."""
         return self.by_arm.get((arm, *scale), {})
 
     def places(self, *scale: str) -> set[tuple[str, int]]:
-        """The arms and seeds that have a run on a scale."""
+        """Return the arms and seeds that have a run on a scale."""
         return {place_of(r.recipe) for r in self.runs if r.scale == scale}
 
 
@@ -221,7 +221,7 @@ def read_records(folder: Path) -> Records:
 
 
 def reason(error: Exception) -> str:
-    """What is said of a file that cannot be read as a record."""
+    """Say why a file cannot be read as a record."""
     words = str(error)
     if words == "altered":
         return "its checksum is wrong: a bit of it has changed, or it was edited"
@@ -229,7 +229,7 @@ def reason(error: Exception) -> str:
 
 
 def distinct(same: Iterable[Record]) -> list[Record]:
-    """Records of one run that differ in what they found, the first of each kind, in an order of their content."""
+    """Return the records of one run that differ in their results, the first of each kind, ordered by content."""
     by_content = {json.dumps(r.plain, sort_keys=True): r for r in same}
     return [by_content[content] for content in sorted(by_content)]
 
@@ -252,7 +252,7 @@ def contradiction(same: list[Record], spread: float) -> str:
 
 
 def typical_spread(records: Iterable[Record]) -> float:
-    """The standard deviation of a run's error among runs that differ in the seed alone; 0.01 where that is unknown."""
+    """Estimate the standard deviation of a run's error over seeds; 0.01 if no others are known."""
     arms = dict[tuple[str, ...], list[float]]()
     for r in records:
         arms.setdefault((r.arm, *r.scale), []).append(r.plain["errors"]["ten_views"]["top1"])
@@ -268,7 +268,7 @@ def pack(credit: np.ndarray) -> dict[str, Any]:
 
 
 def unpack(packed: Mapping[str, Any], count: int) -> np.ndarray:
-    """Read what `pack` wrote; raises ValueError where it is not of so many pictures."""
+    """Read what `pack` wrote; raise ValueError unless it holds this number of pictures."""
     data = np.frombuffer(base64.b64decode(packed["bits"], validate=True), np.uint8)
     if len(data) != -(-count // 8):
         raise ValueError(f"it has bits of about {8 * len(data)} pictures, and {count} were held out")

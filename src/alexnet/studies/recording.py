@@ -79,7 +79,7 @@ def six_digits(number: float) -> float:
 
 
 def about_store(store: Store) -> dict[str, Any]:
-    """What a record says of the pictures."""
+    """Describe the pictures, for a record."""
     return {
         "digest": store.digest,
         "kind": store.kind,
@@ -140,7 +140,7 @@ def average_of(members: Mapping[str, Path], size: int, store: Store, precision: 
 
 
 def average_right(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Of each picture, whether the nets' average is right, and whether the class is among its first five."""
+    """Compute for each picture whether the nets' average is right, and whether its first five hold the class."""
     mean: np.ndarray = np.mean(np.stack(probabilities), axis=0)
     return {"top1": credit(mean, labels, 1), "top5": credit(mean, labels, 5)}
 
@@ -151,7 +151,7 @@ def absent(
     probabilities: Sequence[np.ndarray],
     labels: np.ndarray,
 ) -> dict[str, float]:
-    """The errors of the choices without net `i`; where each choice has it, of all the other nets averaged."""
+    """Compute the errors of the choices without net `i`, or of all other nets averaged if each choice has it."""
     others = [right for choice, right in rights.items() if i not in choice]
     others = others or [average_right([p for j, p in enumerate(probabilities) if j != i], labels)]
     return {m: 1 - float(np.mean([(o[m] >= 0.5).mean() for o in others])) for m in ("top1", "top5")}

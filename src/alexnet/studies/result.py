@@ -1,4 +1,4 @@
-"""What OUT/NAME.json says of a claim."""
+"""Make OUT/NAME.json, the result of a claim."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -70,13 +70,13 @@ def result(
 
 
 def asked(expects: Sequence[Expect]) -> list[str]:
-    """The measures that are shown of each run."""
+    """List the measures to show for each run."""
     named = {m for e in expects for m in (e.measure, e.smaller_measure or e.measure)}
     return [m for m in MEASURES if m in named | {"top1", "top5", "one_top1", "one_top5"}]
 
 
 def arm(plan: StudyPlan, name: str, finding: Finding, out: Path, folder_of: Callable[[Recipe], Path]) -> dict[str, Any]:
-    """What is said of an arm: its recipes, where its runs lie, and each measure by seed; of averages the one value."""
+    """Describe an arm: its recipes, its runs' folders, and each measure by seed, or one value for averages."""
     recipes, runs = plan.arms[name], finding.arms.get(name, {})
     shown = [m for m in asked(plan.claim.expects) if m != "even_gap" and not m.startswith("ensemble")]
     seen = {m: [measured(runs[r.seed], m) if r.seed in runs else None for r in recipes] for m in shown}
@@ -92,7 +92,7 @@ def arm(plan: StudyPlan, name: str, finding: Finding, out: Path, folder_of: Call
 
 
 def compared(c: Comparison, j: Judgement) -> dict[str, Any]:
-    """An expectation with what was found of it, under the names that JSON had before 0.2.0 too."""
+    """Describe an expectation and its result, under today's names and those of JSON before 0.2.0."""
     e = c.expect
     both = [s for s in c.larger if s in c.smaller]
     pairs = [(c.larger[s], c.smaller[s]) for s in both]
@@ -102,7 +102,7 @@ def compared(c: Comparison, j: Judgement) -> dict[str, Any]:
 
 
 def rows(plan: StudyPlan, finding: Finding) -> list[dict[str, Any]]:
-    """The rows of a claim's table that there are records for: of one net the mean of all that its arm has."""
+    """Make the rows of a claim's table that have records; a row of one net is the mean over its arm."""
     made = []
     for row in plan.claim.rows:
         each = {
@@ -126,7 +126,7 @@ def rows(plan: StudyPlan, finding: Finding) -> list[dict[str, Any]]:
 
 
 def earlier(plan: StudyPlan) -> str:
-    """What some arms were trained on first, in words."""
+    """Say in words what some arms were trained on first."""
     if not (plan.first and plan.more):
         return ""
     pictures, classes = len(plan.more["train"]), len(plan.more.classes)
@@ -134,7 +134,7 @@ def earlier(plan: StudyPlan) -> str:
 
 
 def differs(plan: StudyPlan, arm: str) -> dict[str, list[str]]:
-    """The recipe's fields in which an arm differs from the first one: the value there, and here."""
+    """List the recipe's fields in which an arm differs from the first one, with both values."""
     first, own = (
         {n: v for n, v, _ in overrides.describe_fields(plan.arms[a][0])} for a in (next(iter(plan.arms)), arm)
     )

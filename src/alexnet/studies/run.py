@@ -54,37 +54,38 @@ def study(
     say: Callable[[str], None] = lambda words: None,
     leave: bool = False,
 ) -> list[dict[str, Any]]:
-    """Decide claims on a store, each into OUT/NAME.json, and write a record of every run.
+    """Decide claims on a store, write OUT/NAME.json for each, and a record of every run.
 
-    What OUT or the records hold already is not trained again, and what was interrupted goes on. A run that fails, such
-    as one whose loss is NaN, leaves its claim not shown; the others go on.
+    Runs and records that exist are not trained again, and interrupted ones go on. A run that fails, such as one whose
+    loss is NaN, leaves its claim not shown; the others go on.
 
     Args:
-        names: Of claims, or "all" for those that can be decided here.
-        store: The store's folder.
-        out: A folder for the runs, new or of earlier studies of this store.
-        recipe: What the arms differ from, where the claim has none of its own; the store decides if None.
-        seeds: Of each arm; the claim's design if None.
-        epochs: Of each run, instead of the recipe's.
-        pictures: To train on, as many of each class; the claim's design if None.
-        held_out: To judge on, likewise; all if None.
-        records: A folder for records, whose runs count as trained; OUT/records if None.
-        device: auto, cpu, cuda or cuda:N.
-        precision: Of all runs.
-        workers: Threads that read pictures ahead.
-        pretrain_on: A store of more classes, for arms that are trained on it first.
-        only: The digest of the one recipe to train, and nothing is judged.
+        names: Names of claims, or "all" for those that can be decided here.
+        store: Folder of the store.
+        out: Folder for the runs, new or with earlier studies of this store.
+        recipe: Base recipe for the claims without their own; by default it follows from the store.
+        seeds: Number of seeds of each arm; the claim's design if None.
+        epochs: Number of epochs of each run; the recipe's if None.
+        pictures: Number of pictures to train on, equally many of each class; the claim's design if None.
+        held_out: Number of pictures to judge on, likewise; all if None.
+        records: Folder for records, whose runs count as trained; OUT/records if None.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: Precision of all runs; "auto" means "bf16", since records of one precision add up everywhere.
+        workers: Number of threads that read pictures ahead.
+        pretrain_on: Store of more classes, for arms that train on it first.
+        only: Digest of the one recipe to train; then nothing is judged.
         quiet: Print no progress.
-        say: Takes a line about what is going on.
-        leave: As in `train`.
+        say: Function to call with a line about progress.
+        leave: Let a second signal end the process, as in `train`.
 
     Returns:
-        What the files OUT/NAME.json hold; nothing with `only`.
+        The contents of the files OUT/NAME.json; nothing with `only`.
 
     Raises:
-        InputError: A claim cannot be decided on the store; nothing is trained then.
-        Stopped: SIGINT or SIGTERM came, and all is saved; what a second signal does is as in `train`.
+        InputError: A claim cannot be decided on the store; then nothing is trained.
+        Stopped: SIGINT or SIGTERM arrived, and all is saved. A second signal acts as in `train`.
     """
+
     if launch().world > 1:
         raise InputError(f"study runs in one process, and {launch().world} were started; leave out the launcher")
     opened, compute = Store(store), choose_compute(device, PRECISION if precision == "auto" else precision)
@@ -143,7 +144,7 @@ def write_results(works: Sequence["StudyWork"], failed: dict[str, str]) -> list[
 
 
 def home(out: Path, store: Store) -> Path:
-    """The folder for studies of this store; raises InputError where it is another's, or holds other things."""
+    """Prepare the folder for studies of this store; raise InputError if it belongs to another or holds other things."""
     record = out / "study.json"
     if record.is_file():
         then = read_json(record)
@@ -181,7 +182,7 @@ class StudyWork:
         return read_kept(self.kept)
 
     def folder(self, recipe: Recipe, of: Store | None = None) -> Path:
-        """Where the run of a recipe lies; that of other pictures than the store's has their digest in its name."""
+        """Name the folder of a recipe's run; a subset of the store adds its digest to the name."""
         of = of or self.plan.store
         other = "" if of.digest == self.store.digest else f"-{of.digest[:8]}"
         names = (f"{digest}-{self.compute.precision}{other}" for digest in (recipe.digest, recipe.digest_before))
@@ -189,7 +190,7 @@ class StudyWork:
         return before if is_run(before) and not is_run(today) else today
 
     def before(self, recipe: Recipe) -> tuple[Store, Recipe, Path] | None:
-        """What a recipe starts from: on which store it is trained, as what, and where."""
+        """Return what a recipe starts from: the store, the recipe and the folder of that run; None if nothing."""
         if not recipe.start:
             return None
         first, more = self.plan.first[recipe.digest], self.plan.more

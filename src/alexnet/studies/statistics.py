@@ -1,4 +1,4 @@
-"""Whether a claim holds: estimates with moderated variances (Smyth 2004), Holm's adjustment, and verdicts."""
+"""Decide claims: estimates with moderated variances (Smyth 2004), Holm's adjustment, and verdicts."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -82,7 +82,7 @@ TRAINING = (
             Expect("dropout", "none", "settled", paper=2.0, ratio=True, judged=False),
         ),
         notes=(
-            "Judged is the held-out error. A gap alone is no measure of overfitting, as whatever hinders the fit "
+            "The held-out error is judged. A gap alone does not measure overfitting, as whatever hinders the fit "
             "narrows it: that gap stands beside at an equal training error.",
             "fc6 and fc7 are four times as wide as the ground's, so that the net without dropout overfits; fc7 and fc8 "
             "begin with weights half as large, and pass on as much.",

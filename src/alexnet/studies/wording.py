@@ -1,4 +1,4 @@
-"""How a claim's numbers are written: errors in points, losses in nats, ratios as times."""
+"""Write a claim's numbers: errors in points, losses in nats, ratios as times."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ def number(value: float, e: Mapping[str, Any], sign: str = "") -> str:
 
 
 def amount(value: float | None, e: Mapping[str, Any], sign: str = "") -> str:
-    """Write a number with its unit; empty where there is none."""
+    """Write a number with its unit; empty if it is missing."""
     return "" if value is None else f"{number(value, e, sign)} {unit(e)}"
 
 
@@ -32,7 +32,7 @@ def of_paper(e: Mapping[str, Any]) -> str:
 
 
 def between(e: Mapping[str, Any], sign: str = "") -> str:
-    """Write the 95 % interval, without its unit; empty where there is none."""
+    """Write the 95 % interval, without its unit; empty if it is missing."""
     return "" if e["low"] is None else f"{number(e['low'], e, sign)} to {number(e['high'], e, sign)}"
 
 
