@@ -33,7 +33,7 @@ def test_auto_is_bf16_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_tf32_is_refused_where_there_is_none() -> None:
-    with pytest.raises(InputError, match="tf32 on cpu: only CUDA devices have it; give fp32, bf16 or auto"):
+    with pytest.raises(InputError, match="tf32 on cpu; only CUDA devices have it: use fp32, bf16 or auto"):
         choose_compute("cpu", "tf32")
 
 
@@ -77,7 +77,7 @@ def test_products_in_bf16_are_summed_in_float32() -> None:
 @pytest.mark.skipif(THERE[1], reason="there is a CUDA device here")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
 def test_a_cuda_device_that_is_not_to_be_had_costs_one_line(name: str) -> None:
-    with pytest.raises(InputError, match=f"^--device {name} is not to be had here; there is cpu$"):
+    with pytest.raises(InputError, match=f"^--device {name} is not available here; this machine has cpu$"):
         choose_compute(name)
 
 

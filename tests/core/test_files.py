@@ -71,5 +71,5 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(filelock, "lock_descriptor", fail)
-    with pytest.raises(InputError, match=rf"^{tmp_path} lies on a file system without locks \(No locks available\)"):
+    with pytest.raises(InputError, match=rf"^{tmp_path} is on a file system without locks \(No locks available\)"):
         lock_file(tmp_path / ".lock", "held")

@@ -68,8 +68,8 @@ def test_a_worker_that_dies_or_is_stuck_ends_it_with_the_picture_it_had_in_hand(
             Stopped.number, Stopped.picture, Stopped.stopped = number, "", None
             with pytest.raises(WorkFailed) as failed:
                 prepare(source, store, side=SIDE, jobs=2)
-        how = f"was ended by {signal.Signals(number).name}" if number else "has been"
-        assert f"a worker process {how} at {Stopped.picture}" in str(failed.value)
+        how = f"was killed by {signal.Signals(number).name} while" if number else "has been"
+        assert f"a worker process {how} working on {Stopped.picture}" in str(failed.value)
         kept = finished(store)
         prepare(source, store, side=SIDE, jobs=2)
         assert kept.items() <= finished(store).items()
@@ -120,8 +120,8 @@ def test_a_slow_compiler_and_a_path_of_python_that_is_a_path_end_no_prepare(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("import time; time.sleep(1000)", "has been at its start for over 2 s"),
-        ("import os; os._exit(3)", "ended at its start"),
+        ("import time; time.sleep(1000)", "has been working on its startup for over 2 s"),
+        ("import os; os._exit(3)", "ended while working on its startup"),
     ],
 )
 def test_a_worker_that_does_not_start_ends_it(

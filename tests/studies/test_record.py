@@ -139,7 +139,7 @@ def test_a_record_of_a_newer_alexnet_is_left_out_with_what_to_do(tmp_path: Path)
     (path,) = plant(tmp_path, BASE, [0.25])
     plain = {k: v for k, v in json.loads(path.read_text()).items() if k != "signature"} | {"format": 2}
     path.write_text(json.dumps(plain | {"signature": checksum(plain)}))
-    assert "has format 2, of a newer alexnet, and this one reads 1; install that" in reasons(tmp_path)[path.name]
+    assert "has format 2, and this alexnet reads format 1; install a newer alexnet" in reasons(tmp_path)[path.name]
 
 
 def test_a_record_is_checked_before_it_is_written(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What every other package stands on: errors, files, devices, random numbers, launchers, signals and processes."""
+"""The base of every other package: errors, files, devices, random numbers, launchers, signals and processes."""

@@ -1,4 +1,4 @@
-"""Where and how precisely the arithmetic is done: neither changes the recipe, both are recorded in the run."""
+"""The device and the precision of the arithmetic. They are not part of the recipe; the run records both."""
 
 import ctypes
 import os
@@ -22,75 +22,88 @@ class Compute:
     """A device and a precision."""
 
     device: torch.device
-    # bf16 keeps float32 weights, velocities, norms and loss; tf32 is fp32 but for products' 10-bit mantissas, on CUDA;
-    # fp64 is for proofs: it shows what is rounding and what is not
+    # bf16 keeps weights, velocities, norms and loss in float32. tf32 is fp32 with 10-bit mantissas in matrix products,
+    # on CUDA only. fp64 is for proofs: it tells rounding from a real difference.
     precision: str
 
     @property
     def dtype(self) -> torch.dtype:
-        """What activations are held in, and the weights that a forward pass reads."""
+        """The dtype of activations, and of the weights that a forward pass reads."""
         return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}.get(self.precision, torch.float32)
 
     @property
     def ahead(self) -> int:
-        """Steps that the host may be ahead of what it has read: reading the last one would make a GPU wait."""
+        """Number of steps that the host runs ahead of the losses it reads; reading the latest would stall a GPU."""
         return 1 if self.device.type == "cuda" else 0
 
     def hold(self, net: Module) -> Module:
-        """The net on the device, in channels-last memory: the layout of the views and of the fast convolutions."""
+        """Move a net to the device, in channels-last memory: the views and the fast convolutions use that layout."""
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
         return net.to(device=self.device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def serve(self, net: Module) -> Module:
-        """The same for a net that is trained no more: its weights rounded once, not at every batch."""
+        """Move a net that only predicts to the device, and round its weights once instead of at every batch."""
         return self.hold(net).to(self.dtype)
 
     def arithmetic(self) -> AbstractContextManager[Any]:
-        """The context in which the net runs."""
+        """Return the context in which the net runs: autocast for bf16, else nothing."""
         if self.precision != "bf16":
             return nullcontext()
-        # No cache: each weight is used once in a pass, and a captured graph could not look into it.
+        # No cache: a pass uses each weight once, and a captured CUDA graph could not read the cache.
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
 
 def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
-    """The device of that name, or the best there is; bf16 where the hardware has it, unless told otherwise."""
+    """Choose the device and the precision, and make the device PyTorch's current one.
+
+    Args:
+        device: "cpu", "cuda", "cuda:N" or "auto". "auto" takes CUDA where there is a CUDA device. "cuda" takes the
+            current device; with a launcher, each process of a machine takes the device of its own local rank.
+        precision: "fp32", "tf32" (CUDA only), "bf16", "fp64" or "auto". "auto" takes bf16 where the hardware
+            multiplies it, and else fp32.
+
+    Returns:
+        The device, always with its number if it is a CUDA device, and the precision.
+
+    Raises:
+        InputError: The device does not exist here, or it lacks the precision.
+    """
     if precision not in PRECISIONS:
-        raise InputError(f"--precision {precision}; it must be {', '.join(PRECISIONS)}")
+        raise InputError(f"--precision is {precision}; it must be one of {', '.join(PRECISIONS)}")
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if name == "cuda" and launch().world > 1:
-        name = f"cuda:{launch().local}"  # each process of a machine has its own
+        name = f"cuda:{launch().local}"  # one device for each process of the machine
     try:
         chosen = torch.device(name)
         if chosen.type not in ("cpu", "cuda"):
             raise RuntimeError
         if chosen.type == "cuda" and chosen.index is None:
-            chosen = torch.device("cuda", torch.cuda.current_device())  # a device without a number cannot be set
+            chosen = torch.device("cuda", torch.cuda.current_device())  # torch.cuda.set_device needs the number
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError):
         have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
-        advice = "; each process of a machine takes its own, so start no more than there are" if name != device else ""
-        raise InputError(f"--device {name} is not to be had here; there is {have}{advice}") from None
+        advice = "; each process needs its own device, so start at most one per device" if name != device else ""
+        raise InputError(f"--device {name} is not available here; this machine has {have}{advice}") from None
     if precision == "auto":
         precision = "bf16" if has_bf16(chosen) else "fp32"
     if precision == "tf32" and chosen.type != "cuda":
-        raise InputError(f"--precision tf32 on {chosen}: only CUDA devices have it; give fp32, bf16 or auto")
+        raise InputError(f"--precision is tf32 on {chosen}; only CUDA devices have it: use fp32, bf16 or auto")
     if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)  # streams and graphs are the current device's
+        torch.cuda.set_device(chosen)  # streams and CUDA graphs belong to the current device
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
-        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # sums of products in float32
-        torch.backends.cudnn.benchmark = True  # the shapes stay; the first steps find the fastest convolutions
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # sum products in float32
+        torch.backends.cudnn.benchmark = True  # shapes never change: let the first steps find the fastest convolutions
     return Compute(chosen, precision)
 
 
 def enter(device: torch.device) -> None:
-    """Make the device this thread's own: a thread begins on the first, and pinning memory takes half a GB there."""
+    """Make the device this thread's own. A new thread uses device 0, where pinning memory would take half a GB."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; PyTorch emulates it elsewhere, slowly."""
+    """Tell whether the device multiplies bfloat16 in hardware; elsewhere PyTorch emulates it, slowly."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     found = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
@@ -98,15 +111,17 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def keep_pages() -> bool:
-    """Have glibc keep freed memory: else every step maps and zeroes its activations' pages anew. No-op elsewhere.
+    """Make glibc keep freed memory, so that a step need not map and zero new pages for its activations.
 
-    The process then stays as large as it ever was; ALEXNET_KEEP_PAGES=0 leaves malloc as it is. Returns whether freed
-    memory is kept now.
+    The process then never shrinks. ALEXNET_KEEP_PAGES=0 leaves malloc alone, and so does any other C library.
+
+    Returns:
+        Whether this process keeps freed memory from now on.
     """
     if platform.libc_ver()[0] != "glibc" or os.environ.get("ALEXNET_KEEP_PAGES", "1") == "0":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    if not mallopt(M_MMAP_THRESHOLD, 2**31 - 1):  # some releases take 32 MiB at most
+    if not mallopt(M_MMAP_THRESHOLD, 2**31 - 1):  # some releases accept at most 32 MiB
         mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     return True

@@ -1,21 +1,21 @@
-"""The ways a command can end other than well: unusable input, failed work, a signal."""
+"""The three ways in which a command can fail: unusable input, failed work, a signal."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; one line says what, its value and what would do (exit status 2)."""
+    """A bad argument or file. Its one line names the thing, its value and what to do (exit status 2)."""
 
-    elsewhere = False  # whether another process says it
+    elsewhere = False  # whether another process prints the line
 
 
 class WorkFailed(RuntimeError):
-    """The work, or part of it, failed; one line says what and what to try (exit status 1)."""
+    """Work that failed, or part of it. Its one line says what failed and what to try (exit status 1)."""
 
     elsewhere = False
-    stuck = False  # whether a thread of this process will never end
+    stuck = False  # whether a thread of this process hangs for ever
 
 
 class Stopped(RuntimeError):
-    """A signal asked for an end, and everything is saved (exit status 128 + the signal's number)."""
+    """A stop by signal, after everything was saved (exit status 128 + the signal's number)."""
 
     def __init__(self, words: str, signal: int) -> None:
         super().__init__(words)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, even after a power cut."""
+"""Files that exist whole or not at all, even after a power cut; signed records; locks."""
 
 import contextlib
 import errno
@@ -13,13 +13,13 @@ from typing import IO, Any
 
 from alexnet.core.errors import InputError
 
-FORMAT = 1  # of the JSON records that are signed
-LARGEST = 1 << 30  # bytes of a file that is read whole
+FORMAT = 1  # version of the signed JSON records
+LARGEST = 1 << 30  # bytes of the largest file that is read whole
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write to. It is at `path` in the end, or not at all where something is raised meanwhile."""
+    """Open a temporary file for writing. It becomes `path` when the block ends, and is removed if the block raises."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
@@ -27,7 +27,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-    except OSError as error:  # a failed write does not say of which file
+    except OSError as error:  # the error of a write does not name the file
         raise type(error)(error.errno, error.strerror, str(path)) from None
     finally:
         unfinished.unlink(missing_ok=True)
@@ -35,7 +35,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> str:
-    """Write a file whole or not at all, and return its SHA-256."""
+    """Write a file, whole or not at all, and return its SHA-256."""
     total = hashlib.sha256()
     with atomic_file(path) as file:
         for piece in pieces:
@@ -45,17 +45,17 @@ def write(path: Path, pieces: Iterable[bytes]) -> str:
 
 
 def read_bytes(path: Path, most: int = LARGEST) -> bytes:
-    """Return the bytes of a file; raise OSError also for a pipe or a device, which may never end, and for too many."""
+    """Read a whole file. Raise OSError also for a pipe or a device, which may never end, and for over `most` bytes."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     if status.st_size > most:
-        raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and at most {most} make sense", str(path))
+        raise OSError(errno.EFBIG, f"it has {status.st_size} bytes; the limit is {most}", str(path))
     return path.read_bytes()
 
 
 def digest(path: Path) -> str | None:
-    """Return the SHA-256 of a file of any size, or None for a pipe, a device or a folder; raises OSError."""
+    """Compute the SHA-256 of a file of any size; None for a pipe, a device or a folder. Raise OSError if unreadable."""
     if not path.is_file():
         return None
     with path.open("rb") as file:
@@ -63,7 +63,7 @@ def digest(path: Path) -> str | None:
 
 
 def sync(folder: Path) -> None:
-    """Make a rename last; some systems cannot open a folder, and need not."""
+    """Flush a folder to disk, so that a rename in it lasts. Some systems cannot open a folder, and need not."""
     with contextlib.suppress(PermissionError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -78,12 +78,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return `value` as a JSON file's bytes; names that are not UTF-8 are escaped."""
+    """Encode `value` as the bytes of a JSON file; names that are not UTF-8 are escaped."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
 def parse_json(data: bytes) -> Any:
-    """Return the value of a JSON file's bytes; raise ValueError where they are not JSON, or nested beyond all use."""
+    """Decode the bytes of a JSON file. Raise ValueError if they are not JSON, or are nested too deeply."""
     try:
         return json.loads(data)
     except RecursionError:
@@ -91,69 +91,70 @@ def parse_json(data: bytes) -> Any:
 
 
 def sign(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record with its format and a checksum over all of it: against bits that turn, not against people."""
+    """Add the format and a checksum to a record. The checksum finds flipped bits; it does not stop forgers."""
     record = {"format": FORMAT} | record
     return record | {"signature": checksum(record)}
 
 
 def read_signed(path: Path) -> dict[str, Any]:
-    """Read a record that `sign` made; raises OSError where it cannot be read, and as `check_signed` does."""
+    """Read a signed record from a file. Raise OSError if it cannot be read, and whatever `check_signed` raises."""
     return check_signed(path, read_bytes(path))
 
 
 def check_signed(path: Path, data: bytes) -> dict[str, Any]:
-    """Return the record in the bytes of a file, without what `sign` added; also one from before there were formats.
+    """Decode a signed record, check it, and return it without what `sign` added.
 
-    Raises ValueError where a bit of it has changed, and InputError for one of a newer alexnet.
+    Records that are older than the format field pass too. Raise ValueError if a bit has changed, and InputError if a
+    newer alexnet wrote the record.
     """
     record = parse_json(data)
     if not isinstance(record, dict):
-        raise ValueError("no record")
+        raise ValueError("not a record")
     signature = record.pop("signature", None)
     if ("format" in record or signature is not None) and signature != checksum(record):
         raise ValueError("altered")
     form = record.pop("format", FORMAT)
     if form != FORMAT:
-        raise InputError(f"{path} has format {form}, of a newer alexnet, and this one reads {FORMAT}; install that")
+        raise InputError(f"{path} has format {form}, and this alexnet reads format {FORMAT}; install a newer alexnet")
     return record
 
 
 def checksum(record: dict[str, Any]) -> str:
-    """Return the SHA-256 over all that a record says."""
+    """Compute the SHA-256 of a record's content."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def lock_file(path: Path, words: str) -> contextlib.AbstractContextManager[Any]:
-    """Hold the file at `path`, made where it is missing, until what is returned is left or this process ends.
+    """Lock the file at `path` until the returned context ends, or this process does.
 
-    The system lets go however the process ends, so that a file left behind holds nobody up.
+    The operating system releases the lock however the process ends, so a leftover lock file blocks nobody.
 
     Args:
-        path: the file to hold; it stays there.
-        words: the line to raise while another process holds it.
+        path: The file to lock. It is created if missing, and stays.
+        words: The message of the InputError that is raised while another process holds the lock.
 
     Returns:
-        A context manager. The file is held from now on, and until the context is left.
+        A context manager. The lock is held from now on, until the context ends.
 
     Raises:
-        InputError: another process holds the file, or the file system has no locks.
-        OSError: there can be no such file.
+        InputError: Another process holds the lock, or the file system has no locks.
+        OSError: The file cannot be created.
     """
-    import filelock  # takes 70 ms, which a process that only reads or writes files need not wait for
+    import filelock  # takes 70 ms; a process that only reads or writes files need not wait for it
 
     if sys.platform != "win32" and not filelock.has_fcntl:
         return _hold_by_existence(path, words)
-    for _ in range(100):  # it is removed again and again only where another process starts and ends as often
+    for _ in range(100):  # one round is enough, unless another process keeps removing the file
         path.parent.mkdir(parents=True, exist_ok=True)
-        # FileNotFoundError: who held it has removed it, perhaps its folder too.
+        # FileNotFoundError: the last holder has just removed the file, perhaps with its folder.
         with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as closing:
             file = closing.enter_context(path.open("ab"))
             try:
                 held = filelock.lock_descriptor(file.fileno(), blocking=False)
             except OSError as error:
                 raise InputError(
-                    f"{path.parent} lies on a file system without locks ({error.strerror}), where two processes could "
-                    "work at once; take another, or mount it with flock"
+                    f"{path.parent} is on a file system without locks ({error.strerror}), so two processes could "
+                    "work in it at once; choose another folder, or mount the file system with flock"
                 ) from None
             if not held:
                 raise InputError(words)
@@ -164,7 +165,7 @@ def lock_file(path: Path, words: str) -> contextlib.AbstractContextManager[Any]:
 
 
 def _hold_by_existence(path: Path, words: str) -> contextlib.AbstractContextManager[Any]:
-    """Do as lock_file on a system without locks, by a file that names its process and is removed in the end."""
+    """Do what lock_file does on a system without locks, with a file that names its process and goes at the end."""
     import filelock
 
     path.parent.mkdir(parents=True, exist_ok=True)

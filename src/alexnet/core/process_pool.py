@@ -1,4 +1,4 @@
-"""Work spread over processes that are watched: one that dies or hangs ends the work in a line that says over what."""
+"""A pool of watched worker processes. If one dies or hangs, the work ends with a line that names its task."""
 
 import json
 import os
@@ -20,41 +20,44 @@ from alexnet.core.errors import InputError, WorkFailed
 T = TypeVar("T")
 U = TypeVar("U")
 
-PATIENCE = 120.0  # seconds that a worker may have one thing in hand
-TICK = 0.5  # seconds between two looks at what each has in hand
-ROOM = 4096  # bytes to say it in
+PATIENCE = 120.0  # seconds that a worker may spend on one task
+TICK = 0.5  # seconds between two checks of the tasks in work
+ROOM = 4096  # bytes for the name of a worker's task
 
 
 class ParallelMap(Protocol):
-    """Like `map`, in any order."""
+    """A function like `map`, whose results may come in any order."""
 
     def __call__(self, function: Callable[[T], U], tasks: Iterable[T], /) -> Iterable[U]: ...
 
 
 @contextmanager
 def process_pool(jobs: int | None, folder: Path) -> Iterator[ParallelMap]:
-    """Give what applies a function to each task in other processes, with results as they come.
+    """Provide a `map` that runs a function over tasks in worker processes, and yields results as they come.
 
     Args:
-        jobs: the number of processes; None for one a core. With 1 the work is done in this process, where a task has
-            no limit of time. So it is for None on Windows, which cannot share open files with other processes.
-        folder: where there is room for a file of a few kB without a name.
+        jobs: Number of processes; None for one per core. With 1, this process does the work, and a task has no time
+            limit. None does the same on Windows, which cannot share open files between processes.
+        folder: Folder with room for an unnamed file of a few kB.
+
+    Yields:
+        A function like `map`.
 
     Raises:
-        InputError: several processes are asked for on Windows.
-        WorkFailed: a process cannot be started, dies, or has had one thing in hand (`set_current_task`) for longer
-            than PATIENCE.
+        InputError: `jobs` is over 1 on Windows.
+        WorkFailed: A process cannot be started, dies, or spends longer than PATIENCE on one task
+            (`set_current_task`).
     """
     shares_files = hasattr(os, "pread")
     if jobs is not None and jobs > 1 and not shares_files:
-        raise InputError(f"jobs {jobs} is not usable on this system; give 1, or leave it out")
+        raise InputError(f"jobs is {jobs}, but this system supports one process only; use 1, or leave it out")
     if jobs == 1 or not shares_files:
         yield map
         return
     try:
         pool = ProcessPool(jobs or available_cores(), folder)
     except OSError as error:
-        raise WorkFailed(f"cannot start other processes at {folder}: {error.strerror or error}") from None
+        raise WorkFailed(f"cannot start worker processes in {folder}: {error.strerror or error}") from None
     try:
         yield pool.map
     finally:
@@ -62,14 +65,14 @@ def process_pool(jobs: int | None, folder: Path) -> Iterator[ParallelMap]:
 
 
 class ProcessPool:
-    """Processes that wait for tasks. They need neither semaphores nor shared memory: /dev/shm may be tiny."""
+    """Worker processes that wait for tasks, without semaphores or shared memory: /dev/shm may be tiny."""
 
     def __init__(self, jobs: int, folder: Path) -> None:
         self.jobs, self.workers = jobs, list[Worker]()
-        self.notes: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed at the end
+        self.notes: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  `end` closes it
 
     def map(self, function: Callable[[T], U], tasks: Iterable[T], /) -> Iterator[U]:
-        """Apply a function to each task, and give the results as they come."""
+        """Apply a function to each task, and yield the results as they come."""
         left = list(tasks)[::-1]
         while len(self.workers) < min(self.jobs, len(left)):
             self.workers.append(Worker(len(self.workers), self.jobs, self.notes.fileno()))
@@ -86,27 +89,27 @@ class ProcessPool:
             if (past := time.monotonic() - looked) >= TICK:
                 looked += past
                 for worker in busy.values():
-                    worker.check_progress(min(past, 2 * TICK))  # no more: this process may have been stopped meanwhile
+                    worker.check_progress(min(past, 2 * TICK))  # capped: this process may have been suspended meanwhile
 
     def end(self) -> None:
-        """Kill the processes. Each file they write is there whole or not at all, so that this can be at any time."""
+        """Kill the processes. This is safe at any time, since they write each file whole or not at all."""
         for worker in self.workers:
             worker.process.kill()
         for worker in self.workers:
             worker.link.close()
-            with suppress(subprocess.TimeoutExpired):  # one that waits for a dead disk cannot be ended
+            with suppress(subprocess.TimeoutExpired):  # a process that waits for a dead disk cannot be killed
                 worker.process.wait(5)
         self.notes.close()
 
 
 class Worker:
-    """One of the processes, seen from the one that started it."""
+    """One worker process, as its parent handles it."""
 
     def __init__(self, number: int, of: int, notes: int) -> None:
         self.idle, self.seen, self.past = False, b"", 0.0
         self.notes, self.place = notes, number * ROOM
         try:
-            _note(notes, self.place, "its start")
+            _note(notes, self.place, "its startup")
             self.link, theirs = Pipe()
             with theirs:
                 self.process = subprocess.Popen(
@@ -114,7 +117,7 @@ class Worker:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), notes),
-                    start_new_session=True,  # Ctrl-C in a terminal is not theirs
+                    start_new_session=True,  # keeps Ctrl-C in the terminal away from it
                 )
         except OSError as error:
             raise WorkFailed(
@@ -123,7 +126,7 @@ class Worker:
             ) from None
 
     def give(self, function: Callable[[Any], Any], task: Any) -> None:
-        """Send a task to the process, which has asked for one."""
+        """Send a task to the process, which is idle."""
         self.idle = False
         try:
             self.link.send((function, task))
@@ -131,7 +134,7 @@ class Worker:
             raise self._dead() from None
 
     def answer(self) -> Iterator[Any]:
-        """Give the result that has come, or nothing at the start; raise what the task raised."""
+        """Yield the result that has arrived, or nothing at startup; raise what the task raised."""
         try:
             kind, value = self.link.recv()
         except (EOFError, OSError):
@@ -143,18 +146,19 @@ class Worker:
             yield value
 
     def check_progress(self, past: float) -> None:
-        """Raise WorkFailed if the process has had the same thing in hand for too long; `past`: since the last look."""
+        """Raise WorkFailed if the process has had the same task for too long; `past`: seconds since the last check."""
         seen = os.pread(self.notes, ROOM, self.place)
         self.past = self.past + past if seen == self.seen else 0.0
         self.seen = seen
         if self.past > PATIENCE and self.current_task():
             raise WorkFailed(
-                f"a worker process has been at {self.current_task()} for over {PATIENCE:.0f} s; what is done is kept: "
-                "run the same command again to go on; if it comes to the same again, see to its disk, or take it out"
+                f"a worker process has been working on {self.current_task()} for over {PATIENCE:.0f} s; finished work "
+                "is kept: run the same command again to continue; if that happens again, check the disk, or remove it "
+                "from the source"
             )
 
     def current_task(self) -> str:
-        """Return what the process has in hand."""
+        """Read the name of the process's current task."""
         return os.pread(self.notes, ROOM, self.place).split(b"\n")[0].strip(b"\0").decode(errors="replace")
 
     def _dead(self) -> WorkFailed:
@@ -162,19 +166,19 @@ class Worker:
             status = self.process.wait(5)
         except subprocess.TimeoutExpired:
             status = 0
-        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else "ended"
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else "ended"
         return WorkFailed(
-            f"a worker process {how} at {self.current_task() or 'no picture'}; what is done is kept: run the same "
-            "command again to go on, with fewer jobs if memory is short; if it comes to the same again, take that out "
-            "of the source"
+            f"a worker process {how} while working on {self.current_task() or 'no picture'}; finished work is kept: "
+            "run the same command again to continue, with fewer jobs if memory is short; if that happens again, remove "
+            "the picture from the source"
         )
 
 
 def python_command(module: str, function: str, *own: object) -> list[str]:
-    """Return the command of a process that calls a function of a module with these values, which are JSON.
+    """Build the command of a Python process that calls `function` of `module` with the values `own`, sent as JSON.
 
-    It finds the modules that this process does, and none in its working folder, and ends when this one does. The
-    interpreter's other options and the caller's __main__ stay out of it.
+    The process finds the same modules as this one, ignores modules in its working folder, and ends when this process
+    ends. It inherits neither the interpreter's other options nor the caller's __main__.
     """
     code = "import json, sys; path, parent, *own = json.loads(sys.argv[1]); sys.path[:] = path; "
     code += "from alexnet.core.process_pool import exit_with_parent; exit_with_parent(parent); "
@@ -184,7 +188,7 @@ def python_command(module: str, function: str, *own: object) -> list[str]:
 
 
 def exit_with_parent(parent: int) -> None:
-    """End this process soon after the one that started it, which cannot say so if it is killed."""
+    """End this process soon after its parent. A parent that is killed cannot tell its children."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -194,11 +198,11 @@ def exit_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-_own: tuple[int, int] | None = None  # in a worker: the file of notes, and where its own lies
+_own: tuple[int, int] | None = None  # in a worker: the file of notes, and the offset of its own note
 
 
 def worker_main(link: int, notes: int, place: int) -> None:
-    """Do the tasks that come over `link`, one after the other, until no more can come."""
+    """Do the tasks that arrive over `link`, one by one, until the parent closes it."""
     global _own
     _own = notes, place
     with Connection(link) as parent, suppress(EOFError, ConnectionError):
@@ -216,16 +220,16 @@ def worker_main(link: int, notes: int, place: int) -> None:
 
 
 def set_current_task(words: str) -> None:
-    """Note in a line what this process has in hand from now on; an empty one is not limited in time."""
+    """Record the name of this process's task from now on; with an empty name there is no time limit."""
     if _own is not None:
         _note(*_own, words)
 
 
 def _note(notes: int, place: int, words: str) -> None:
-    with suppress(OSError):  # the disk is full: what is to be written there next will say so
+    with suppress(OSError):  # the disk is full: the next real write will report it
         os.pwrite(notes, words.encode(errors="backslashreplace")[: ROOM - 1] + b"\n", place)
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP as a request to save and stop; a second one does not wait for that."""
+"""Save and stop on SIGINT, SIGTERM or SIGHUP; stop at once on a second signal."""
 
 import os
 import select
@@ -14,29 +14,29 @@ from alexnet.core.errors import Stopped
 from alexnet.core.launch import rank_that_speaks
 
 SIGHUP: int | None = getattr(signal, "SIGHUP", None)  # Windows has none
-AGAIN = {  # the signals, and what is said beside each
+AGAIN = {  # the signals, and the hint that each prints
     signal.SIGINT: "; press Ctrl-C again to stop without saving",
     signal.SIGTERM: "; a second SIGTERM stops without saving",
 } | ({SIGHUP: ""} if SIGHUP else {})
 
 
 class Signals:
-    """Turn the first of these signals into an exception at a good moment: `poll` raises it, called between two steps.
+    """A context that turns the first signal into an exception between two steps: `poll` raises it there.
 
-    A thread also hears the signals at once, where Python's handler waits for the operation that the main thread is in.
-    It prints a line by `say`, which the caller sets.
+    Python runs its handler only after the main thread's current operation. So a thread also listens, and prints a line
+    at once through `say`, which the caller sets.
 
-    A second signal raises KeyboardInterrupt in the main thread, or ends the process at once if `leave` is set, as the
-    command line does. SIGHUP comes from a terminal that was closed, or beside the SIGTERM of a session that systemd
-    ends. So it does not count as a second signal, nor does one that follows it. SIGHUP stays ignored where it was, as
-    after nohup, and Windows has none.
+    A second signal raises KeyboardInterrupt in the main thread. With `leave`, which the command line sets, it ends the
+    process at once. SIGHUP comes from a closed terminal, or together with the SIGTERM of a session that systemd ends.
+    So SIGHUP never counts as a second signal, nor does a signal that follows it. If SIGHUP was ignored before, as
+    after nohup, it stays ignored. Windows has no SIGHUP.
 
     Args:
-        hear: returns the signal that any of the processes has caught, given that of this one (0: none).
-        same: seconds after the first signal in which another is the same one: a launcher hands on what the terminal
-            has sent to its processes already.
-        leave: whether a second signal ends the process at once.
-        doing: what the line says that is being done.
+        hear: Function from the signal that this process has caught (0: none) to the one that any process has caught.
+        same: Seconds after the first signal in which a second one counts as the same. A launcher forwards a signal
+            that the terminal has already sent to its processes.
+        leave: Whether a second signal ends the process at once.
+        doing: What the printed line says the program is doing.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Signals:
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is not threading.main_thread():  # Python has handlers there alone
+        if threading.current_thread() is not threading.main_thread():  # Python runs handlers only there
             return self
         heard, self.told = os.pipe()
-        if hasattr(os, "set_blocking"):  # Windows has it from Python 3.12 on, and does not need it
+        if hasattr(os, "set_blocking"):  # missing on Windows before Python 3.12, and not needed there
             os.set_blocking(self.told, False)
         self.earlier = signal.set_wakeup_fd(self.told, warn_on_full_buffer=False)
         self.thread = threading.Thread(target=self.listen, args=(heard,), name="signals", daemon=True)
@@ -70,15 +70,15 @@ class Signals:
     ) -> None:
         if not self.before:
             return
-        self.over = True  # nothing is raised in here
+        self.over = True  # from here on no signal raises
         signal.set_wakeup_fd(self.earlier)
         os.close(self.told)
-        self.thread.join(1)  # it may be speaking to a terminal that stands still
+        self.thread.join(1)  # it may be blocked on a frozen terminal
         for number, handler in reversed(self.before.items()):
             signal.signal(number, handler)
 
     def listen(self, heard: int) -> None:
-        """Say what comes, as the system tells its numbers, until there is no more to hear."""
+        """Print a line for each signal that arrives in the pipe, until the pipe closes."""
         first, since = 0, 0.0
         while told := os.read(heard, 1):
             number, now = told[0], time.monotonic()
@@ -94,34 +94,34 @@ class Signals:
         os.close(heard)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Note the signal; of a second one, leave or raise KeyboardInterrupt."""
+        """Record the first signal; on a second one, leave or raise KeyboardInterrupt."""
         if not self.caught:
             self.caught, self.since = number, time.monotonic()
         elif not self.over and self.second(number, self.caught, self.since):
             self.insist(number)
 
     def second(self, number: int, first: int, since: float) -> bool:
-        """Whether a signal after the first, which came at that time, is another one."""
+        """Tell whether a signal counts as a second one, given the first and the time at which it came."""
         return SIGHUP not in (number, first) and time.monotonic() - since >= self.same
 
     def insist(self, number: int) -> None:
-        """Do what a second signal asks for."""
-        self.over = True  # a third one shall not disturb what is let go of
+        """Stop at once: leave, or raise KeyboardInterrupt."""
+        self.over = True  # a third signal must not interrupt the clean-up
         if self.leave:
-            self.thread.join(1)  # it leaves, unless it is speaking to a terminal that stands still
+            self.thread.join(1)  # the thread leaves, unless it is blocked on a frozen terminal
             leave(number)
         raise KeyboardInterrupt
 
     def poll(self, *_: object) -> None:
-        """Raise Stopped if a signal came."""
-        if self.insisted and not self.over:  # two came during one operation, and as one to the handler
+        """Raise Stopped if a signal has arrived."""
+        if self.insisted and not self.over:  # two arrived during one operation, and the handler saw one
             self.insist(self.caught)
         if number := self.hear(self.caught):
             raise Stopped(f"stopped by {signal.Signals(number).name}", number)
 
 
 def leave(number: int) -> None:
-    """End this process at once, whatever its threads are in, with a line if there is a console that takes it."""
+    """End this process at once, whatever its threads are doing; print a line if the console can take it."""
     with suppress(OSError, ValueError):
         if rank_that_speaks() == 0 and select.select([], [2], [], 0)[1]:
             os.write(
