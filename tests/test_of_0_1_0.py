@@ -120,11 +120,11 @@ def test_a_setting_by_its_old_name_is_refused_with_the_new_one(setting: str, tod
     old = setting.partition("=")[0]
     with pytest.raises(InputError) as refused:
         override(RECIPES["source"], [setting])
-    assert str(refused.value) == f"recipe field {old} is called {today} since alexnet 0.2.0"
+    assert str(refused.value) == f"recipe field {old} is now {today}: alexnet 0.2.0 renamed it"
 
 
 def test_a_file_with_the_old_and_the_new_name_of_a_field_is_refused() -> None:
-    with pytest.raises(InputError, match="recipe sgd has rate and lr, which are one field; leave one out"):
+    with pytest.raises(InputError, match="recipe sgd has both rate and lr, two names of one field; leave one out"):
         Recipe.of({"sgd": {"rate": 0.1, "lr": 0.1}})
 
 

@@ -1,4 +1,40 @@
-"""AlexNet as a system: the image classifier of 2012 (Krizhevsky, Sutskever & Hinton), whole, on PyTorch."""
+"""AlexNet, the image classifier of 2012, reproduced end to end in PyTorch.
+
+The package prepares pictures, trains the two-tower network, evaluates it with ten views, and
+tests the claims of the paper: A. Krizhevsky, I. Sutskever and G. E. Hinton, "ImageNet
+Classification with Deep Convolutional Neural Networks", 2012.
+
+    import alexnet
+    alexnet.prepare("photographs", "store")  # photographs/ has a folder for each class
+    alexnet.train("store", "run", alexnet.recipe("source").replace(epochs=30))
+    alexnet.predict("run", ["holiday.jpg"])
+
+Settings
+    recipe      look up a recipe by name, or read one from a JSON file
+    RECIPES     the named recipes: "paper", "source", "tiny", ...
+    Recipe      every number that decides a result, with its section of the paper
+
+Data
+    prepare     turn folders, archives, ImageNet or CIFAR-10 into a store
+    Store       a prepared dataset; store["val"] is a torch Dataset
+
+Training and results
+    train       train a recipe's net on a store, into a run folder
+    Run         a run folder: its recipe, log, checkpoints and classes
+    evaluate    measure the error rates of one run, or of several as an ensemble
+    report      write one HTML page about runs and studies
+    study       test a claim of the paper by training and comparing nets
+
+The network
+    AlexNet     the network as a torch.nn.Module, with random weights
+    load        load the trained net of a run
+    predict     name the likeliest classes of pictures
+    features    compute the output of a layer
+    similar     find the most similar pictures of a store
+
+Most functions are also commands: see `alexnet --help`. A bad argument raises InputError, a
+ValueError whose one line says what to do.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -41,7 +77,7 @@ __all__ = [
     "train",
 ]
 
-# Where each public name lives: read on first use, so that importing the package does not import torch.
+# The home of each public name. It is imported on first use, so that importing the package does not import torch.
 _HOMES = {
     "AlexNet": "models.alexnet.AlexNet",
     "RECIPES": "config.recipes.RECIPES",

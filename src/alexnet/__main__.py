@@ -1,10 +1,10 @@
-"""The command `alexnet`, which is also `python -m alexnet`."""
+"""The command `alexnet`, also `python -m alexnet`."""
 
 import sys
 
 
 def main() -> None:
-    """As cli.main; Ctrl-C while its parts are still being loaded is a line too."""
+    """Run cli.main, and print one line for Ctrl-C even while modules are still loading."""
     try:
         from alexnet.cli.main import main as command
 

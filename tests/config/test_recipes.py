@@ -26,7 +26,7 @@ def test_a_name_that_is_not_there_is_told_the_nearest_that_is(find: Any) -> None
     with pytest.raises(InputError) as caught:
         find("papper")
     assert str(caught.value) == "no recipe papper; did you mean paper?"
-    with pytest.raises(InputError, match=r"no recipe xyzzy; there are paper, source, "):
+    with pytest.raises(InputError, match=r"no recipe xyzzy; choose from paper, source, "):
         find("xyzzy")
 
 

@@ -1,1 +1,1 @@
-"""Recipes: their fields, the named ones, and how single fields are changed."""
+"""Recipes: their fields, the named recipes, and changes to single fields."""

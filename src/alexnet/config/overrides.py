@@ -1,4 +1,4 @@
-"""Frozen dataclasses as settings: changed, read from JSON and refused by the name of the field."""
+"""Frozen dataclasses as settings: change them, read them from JSON, and name the field in every error."""
 
 import dataclasses
 import difflib
@@ -14,18 +14,21 @@ from typing import Any, Literal, Union
 from alexnet.core.errors import InputError
 from alexnet.core.text import shorten
 
-MOST = 2**53  # of whole numbers: these are floats as well
+MOST = 2**53  # largest whole number: a float still holds it exactly
 
 
 def note(default: Any, words: str, later: bool = False, before: str = "") -> Any:
     """Make a dataclass field of a recipe.
 
     Args:
-        default: The field's default.
-        words: What `alexnet recipe` prints beside it: the paper's section, and the reason.
-        later: Leave the field out of a digest while it holds its default, as a field must that comes after 0.2.0: so
-            the digests of all earlier recipes stay.
-        before: What alexnet 0.1.0 called the field.
+        default: Default of the field.
+        words: Note that `alexnet recipe` prints next to the value: the paper's section, and the reason.
+        later: Whether the digest leaves the field out while it holds its default. Every field added after 0.2.0 needs
+            this, so that the digests of earlier recipes do not change.
+        before: Name of the field in alexnet 0.1.0, if it was another.
+
+    Returns:
+        The field, for the body of a dataclass.
     """
     metadata = {"note": words, "later": later, "before": before}
     if isinstance(default, (dict, list)):
@@ -34,13 +37,13 @@ def note(default: Any, words: str, later: bool = False, before: str = "") -> Any
 
 
 def check(holds: bool, name: str, value: object, wanted: str) -> None:
-    """Raise InputError where a field does not hold what it must."""
+    """Raise InputError, with the name and the value of a field, unless `holds`."""
     if not holds:
         raise InputError(f"recipe {name} is {show(value)}; it must be {wanted}")
 
 
 def apply_changes(value: Any, changes: Mapping[str, Any], place: str) -> Any:
-    """`value`, a frozen dataclass, with some fields changed; a mapping reaches what is inside a field."""
+    """Return a copy of a frozen dataclass with some fields changed; a mapping changes fields inside a field."""
     fields = {f.name: f for f in dataclasses.fields(value)}
     hints = typing.get_type_hints(type(value))
     new = {}
@@ -58,7 +61,7 @@ def apply_changes(value: Any, changes: Mapping[str, Any], place: str) -> Any:
 
 
 def describe_fields(value: Any) -> Iterator[tuple[str, str, str]]:
-    """Every value as (name, value, section or reason), in order."""
+    """List every field as (dotted name, value as JSON, note), in order."""
 
     def walk(value: Any, place: str) -> Iterator[tuple[str, str, str]]:
         for f in dataclasses.fields(value):
@@ -73,18 +76,18 @@ def describe_fields(value: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def differing_names(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The names under which two mappings hold other values, or only one holds any."""
+    """List the names whose values differ between two mappings, or that only one of them has."""
     return [name for name in dict.fromkeys((*one, *other)) if one.get(name) != other.get(name)]
 
 
 def check_path(value: Any, names: list[str]) -> None:
-    """Raise InputError where a dotted name leads through something that has no fields."""
+    """Raise InputError if a dotted name does not exist, or leads through a value without fields."""
     for i, name in enumerate(names):
         if isinstance(value, dict) and i == len(names) - 1:
             return
         if not dataclasses.is_dataclass(value):
             raise InputError(
-                f"recipe {'.'.join(names[:i])} is {show(value)} and has no field {name}; set it as a whole"
+                f"recipe {'.'.join(names[:i])} is {show(value)}, which has no field {name}; set it as a whole"
             )
         if name not in {f.name for f in dataclasses.fields(value)}:
             raise InputError(unknown_field(type(value), name, "".join(n + "." for n in names[:i])))
@@ -92,10 +95,10 @@ def check_path(value: Any, names: list[str]) -> None:
 
 
 def to_plain(value: Any, later: bool = True, before: bool = False) -> Any:
-    """`value` as JSON's own types; a dataclass says which it is under "kind".
+    """Convert `value` to JSON types; a dataclass becomes an object with its class name under "kind".
 
-    Without `later`, fields that came later are left out where they hold their default. With `before`, fields and
-    kinds have the names that alexnet 0.1.0 gave them.
+    Without `later`, leave out the fields marked `later` that hold their default. With `before`, use the names of fields
+    and classes from alexnet 0.1.0.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         shown = [f for f in dataclasses.fields(value) if later or not (f.metadata["later"] and _unset(value, f))]
@@ -108,12 +111,12 @@ def to_plain(value: Any, later: bool = True, before: bool = False) -> Any:
 
 
 def kind_before(kind: type) -> str:
-    """What alexnet 0.1.0 called a kind of settings."""
+    """Return the name that a settings class had in alexnet 0.1.0."""
     return str(getattr(kind, "KIND_BEFORE", kind.__name__))
 
 
 def from_plain(value: Any, hint: Any, place: str) -> Any:
-    """`value`, from JSON or Python, as the field's type; raises InputError naming the field."""
+    """Convert `value`, from JSON or Python, to the type of a field; raise InputError with the name of the field."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) or _is_union(hint) else (hint,)
     if any(dataclasses.is_dataclass(o) and type(value) is o for o in options):
         return value
@@ -132,7 +135,7 @@ def from_plain(value: Any, hint: Any, place: str) -> Any:
 
 
 def parse_setting(text: str) -> Any:
-    """The JSON value `text`; raises ValueError for anything else, one name given twice, and a nesting too deep."""
+    """Parse JSON strictly: raise ValueError also for a repeated name, and for nesting that is too deep."""
     try:
         return json.loads(text, object_pairs_hook=_once)
     except RecursionError:
@@ -143,7 +146,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"it says {twice!r} twice")
+        raise ValueError(f"it has the name {twice!r} twice")
     return found
 
 
@@ -163,7 +166,9 @@ def _record(value: Mapping[str, Any], options: list[Any], place: str) -> Any:
     today = {f.metadata["before"]: f.name for f in dataclasses.fields(base) if f.metadata["before"]}
     changes = {today.get(n, n): v for n, v in value.items() if n != "kind"}
     if twice := next((n for n in value if today.get(n) in value), None):
-        raise InputError(f"recipe {place or 'file'} has {twice} and {today[twice]}, which are one field; leave one out")
+        raise InputError(
+            f"recipe {place or 'file'} has both {twice} and {today[twice]}, two names of one field; leave one out"
+        )
     prefix = f"{place}." if place else ""
     fields = {f.name for f in dataclasses.fields(base)}
     for name in changes:
@@ -185,7 +190,7 @@ def _scalar(value: Any, hint: Any) -> Any:
     elif hint is bool or isinstance(value, bool):
         if hint is bool and isinstance(value, bool):
             return value
-    elif hint is float and isinstance(value, (int, float)) and abs(value) <= sys.float_info.max:  # so not NaN either
+    elif hint is float and isinstance(value, (int, float)) and abs(value) <= sys.float_info.max:  # nor NaN
         return float(value)
     elif (hint is str and isinstance(value, str)) or (hint is int and isinstance(value, int) and abs(value) <= MOST):
         return value
@@ -221,20 +226,20 @@ def _words(options: tuple[Any, ...]) -> str:
 
 
 def unknown_field(kind: type, name: str, place: str) -> str:
-    """The line for a field that settings of a kind do not have; it names the one that had the name in 0.1.0."""
+    """Word the error for an unknown field; if 0.1.0 used that name, give the new one."""
     fields = dataclasses.fields(kind)
     if today := next((f.name for f in fields if f.metadata["before"] == name), None):
-        return f"recipe field {place}{name} is called {place}{today} since alexnet 0.2.0"
+        return f"recipe field {place}{name} is now {place}{today}: alexnet 0.2.0 renamed it"
     return unknown_name(f"{place}{name}", name, [f.name for f in fields], place)
 
 
 def unknown_name(full: str, name: str, known: list[str], place: str, what: str = "recipe field") -> str:
-    """The line for a name that does not exist, with the nearest one that does."""
+    """Word the error for an unknown name, with the nearest known name."""
     near = difflib.get_close_matches(name, known, 1, 0.5)
-    hint = f"did you mean {place}{near[0]}?" if near else f"there are {', '.join(known)}"
+    hint = f"did you mean {place}{near[0]}?" if near else f"choose from {', '.join(known)}"
     return f"no {what} {full}; {hint}"
 
 
 def show(value: Any) -> str:
-    """`value` as it stands in a message, cut to 80 characters."""
+    """Format `value` for a message, cut to 80 characters."""
     return shorten(repr(value) if isinstance(value, str) else json.dumps(to_plain(value), default=repr))

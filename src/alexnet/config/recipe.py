@@ -1,4 +1,4 @@
-"""A recipe is a value: every number that changes a result, each with the paper's section beside it."""
+"""The recipe: a frozen dataclass of every number that changes a result, each with its section of the paper."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ class LRN:
     alpha: float = note(1e-4, "3.3")
     beta: float = note(0.75, "3.3")
     divide_alpha_by_n: bool = note(
-        False, "alpha divided by n, as the 2012 code does; the printed formula does not", before="share"
+        False, "divide alpha by n, as the 2012 code does; the printed formula does not", before="share"
     )
 
     def __post_init__(self) -> None:
@@ -28,13 +28,13 @@ class LRN:
 
     @property
     def a(self) -> float:
-        """What multiplies the sum of squares."""
+        """The factor of the sum of squares: alpha, or alpha / n."""
         return self.alpha / self.n if self.divide_alpha_by_n else self.alpha
 
 
 @dataclass(frozen=True)
 class SpatialLRN:
-    """Response normalisation over a square window of one map: in the 2012 code, not in the paper."""
+    """Response normalisation over a square window of one map, which is in the 2012 code but not in the paper."""
 
     KIND_BEFORE = "WithinMap"
 
@@ -48,43 +48,48 @@ class SpatialLRN:
 
     @property
     def a(self) -> float:
-        """What multiplies the sum of squares."""
+        """The factor of the sum of squares: alpha / n^2."""
         return self.alpha / self.n**2
 
 
 def check_norm(name: str, n: int, k: float, alpha: float, beta: float) -> None:
-    """Refuse what has no centre, divides by zero or does not normalise."""
-    check(n >= 1 and n % 2 == 1, f"{name}.n", n, "odd: a window has a centre")
+    """Raise InputError unless the window has a centre, k is positive, and alpha and beta are not negative."""
+    check(n >= 1 and n % 2 == 1, f"{name}.n", n, "odd, so that the window has a centre")
     check(k > 0, f"{name}.k", k, "more than 0")
     check(alpha >= 0 and beta >= 0, f"{name}.alpha, {name}.beta", (alpha, beta), "0 or more")
 
 
 @dataclass(frozen=True)
 class Net:
-    """The network of figure 2. Widths count all towers together."""
+    """The settings of the network of figure 2. Widths count all towers together."""
 
-    image_size: int = note(224, "2: pixels a side of a view", before="input")
-    classes: int = note(1000, "2: taken from the store when training")
+    image_size: int = note(224, "2: side of a view in pixels", before="input")
+    classes: int = note(1000, "2: number of classes; training takes it from the store")
     towers: int = note(2, "3.2: groups of maps that meet only at conv3, fc6, fc7 and fc8")
     channels: tuple[int, ...] = note((96, 256, 384, 384, 256), "3.5: maps of conv1 to conv5", before="kernels")
-    kernel_sizes: tuple[int, ...] = note((11, 5, 3, 3, 3), "3.5: side of the kernels", before="sizes")
-    stride: int = note(4, "3.5: of conv1; the others move by 1")
+    kernel_sizes: tuple[int, ...] = note((11, 5, 3, 3, 3), "3.5: sides of the kernels, conv1 to conv5", before="sizes")
+    stride: int = note(4, "3.5: stride of conv1; the other convolutions have stride 1")
     hidden: int = note(4096, "3.5: units of fc6 and of fc7")
     activation: Literal["relu", "tanh", "logistic"] = note("relu", "3.1")
     lrn: LRN | None = note(LRN(), "3.3: after conv1 and conv2")
     lrn1_first: bool = note(False, "normalise conv1 before its activation, as the 2012 code does")
     spatial_lrn: SpatialLRN | None = note(
-        None, "a norm within each map after norm2, as the 2012 code has", before="within"
+        None, "a norm within each map after norm2, as in the 2012 code", before="within"
     )
-    pool: int = note(3, "3.4: side of the pools; they move by 2, so 2 means no overlap")
-    dropout: float = note(0.5, "4.2: after fc6 and fc7; probability of a zero")
-    std: tuple[float, ...] = note((0.01,) * 8, "5: of the initial weights, conv1 to fc8")
-    bias_one_layers: tuple[int, ...] = note((2, 4, 5, 6, 7), "5: layers whose biases start at 1", before="ones")
+    pool: int = note(3, "3.4: side of the pools; their stride is 2, so side 2 means no overlap")
+    dropout: float = note(0.5, "4.2: probability of zeroing a unit of fc6 and fc7")
+    std: tuple[float, ...] = note((0.01,) * 8, "5: standard deviation of the initial weights, conv1 to fc8")
+    bias_one_layers: tuple[int, ...] = note(
+        (2, 4, 5, 6, 7), "5: layers whose biases start at 1, for positive inputs to their ReLUs", before="ones"
+    )
     cross_tower: bool = note(
-        True, "3.2: the towers meet before fc8; false: there alone, as in net 150 of 2012", later=True, before="talk"
+        True,
+        "3.2: the towers also meet before fc8; false: only there, as in net 150 of 2012",
+        later=True,
+        before="talk",
     )
-    skip: tuple[int, ...] = note((), "7: middle convolutions left out, of 3, 4 and 5", later=True, before="without")
-    conv6: int = note(0, "6: maps of a sixth convolution over pool5, begun as conv5; 0: none", later=True)
+    skip: tuple[int, ...] = note((), "7: convolutions to leave out, of 3, 4 and 5", later=True, before="without")
+    conv6: int = note(0, "6: maps of a sixth convolution on pool5, initialised as conv5; 0: no conv6", later=True)
 
     def __post_init__(self) -> None:
         check(len(self.channels) == 5, "net.channels", self.channels, "five widths, conv1 to conv5")
@@ -95,48 +100,57 @@ class Net:
         )
         check(len(self.std) == 8 and min(self.std) >= 0, "net.std", self.std, "eight values, 0 or more, conv1 to fc8")
         check(
-            set(self.bias_one_layers) <= set(range(1, 9)), "net.bias_one_layers", self.bias_one_layers, "layers, 1 to 8"
+            set(self.bias_one_layers) <= set(range(1, 9)),
+            "net.bias_one_layers",
+            self.bias_one_layers,
+            "layer numbers from 1 to 8",
         )
         check(self.towers in (1, 2), "net.towers", self.towers, "1 or 2")
         once = len(set(self.skip)) == len(self.skip) < 3 and set(self.skip) <= {3, 4, 5}
         check(once, "net.skip", self.skip, "at most two of 3, 4 and 5, each once")
-        check(self.conv6 >= 0, "net.conv6", self.conv6, "0 (none) or more")
+        check(self.conv6 >= 0, "net.conv6", self.conv6, "0 (no conv6) or more")
         widths = (*self.channels, self.hidden)
         check(min(widths) > 0, "net.channels, net.hidden", widths, "1 or more each")
         check(
             all(w % self.towers == 0 for w in (*widths, self.conv6)),
             "net.channels, net.hidden, net.conv6",
             (*widths, self.conv6),
-            f"multiples of the {self.towers} towers",
+            f"multiples of {self.towers}, the number of towers",
         )
         check(0 <= self.dropout < 1, "net.dropout", self.dropout, "a probability below 1")
         check(self.classes >= 2, "net.classes", self.classes, "2 or more")
-        check(self.pool >= 2 and self.stride >= 1, "net.pool, net.stride", (self.pool, self.stride), "2+ and 1+")
+        check(
+            self.pool >= 2 and self.stride >= 1,
+            "net.pool, net.stride",
+            (self.pool, self.stride),
+            "2 or more, and 1 or more",
+        )
         check(
             self.image_size >= self.kernel_sizes[0],
             "net.image_size",
             self.image_size,
-            f"at least conv1's side, {self.kernel_sizes[0]}",
+            f"at least {self.kernel_sizes[0]}, the side of conv1's kernels",
         )
+        # Divisions round up: a window may hang over the border, as in 2012 (224 gives conv1 55 units a side).
         side = -(-(self.image_size - self.kernel_sizes[0]) // self.stride) + 1
         for pool in ("pool1", "pool2", "pool5"):
             check(
                 side >= self.pool,
                 "net.image_size",
                 self.image_size,
-                f"larger: {pool} of {self.pool} sees {side} units a side",
+                f"larger: {pool} has side {self.pool}, but its input has side {side}",
             )
             side = -(-(side - self.pool) // 2) + 1
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that have weights."""
+        """The names of the layers with weights, first to last."""
         middle = tuple(f"conv{i}" for i in (3, 4, 5) if i not in self.skip)
         return ("conv1", "conv2", *middle, *(("conv6",) if self.conv6 else ()), "fc6", "fc7", "fc8")
 
     @property
     def meet(self) -> tuple[str, ...]:
-        """The layers, each with weights, that see the maps of both towers (section 3.2: conv3, fc6, fc7 and fc8)."""
+        """The layers with weights that read both towers (section 3.2: conv3, fc6, fc7 and fc8)."""
         return (
             (self.layers[2], *(n for n in self.layers[3:] if n in ("conv6", "fc6", "fc7", "fc8")))
             if self.cross_tower
@@ -145,32 +159,34 @@ class Net:
 
     @property
     def initial(self) -> dict[str, tuple[float, float]]:
-        """Standard deviation of each layer's initial weights, and its initial biases (section 5)."""
+        """The standard deviation of each layer's initial weights, and its initial bias (section 5)."""
         numbers = {name: 5 if name == "conv6" else int(name[-1]) for name in self.layers}
         return {name: (self.std[i - 1], float(i in self.bias_one_layers)) for name, i in numbers.items()}
 
 
 @dataclass(frozen=True)
 class CifarNet:
-    """The small nets of 2012 for CIFAR-10: convolutions, locally connected layers, one fully connected."""
+    """The settings of 2012's small nets for CIFAR-10: convolutions, local layers, and one fully connected layer."""
 
     image_size: int = note(24, "2012: crop of 24 from 32", before="input")
-    classes: int = note(10, "taken from the store when training")
+    classes: int = note(10, "number of classes; training takes it from the store")
     channels: tuple[int, ...] = note((64, 64), "2012: maps of the 5 x 5 convolutions", before="kernels")
-    local: tuple[int, ...] = note((32, 32), "2012: maps of the 3 x 3 layers whose weights are not shared")
-    pools: tuple[str, ...] = note(("max", "max"), "2012: 3 x 3, moving by 2, windows clipped at the border")
+    local: tuple[int, ...] = note((32, 32), "2012: maps of the 3 x 3 local layers, whose weights are not shared")
+    pools: tuple[str, ...] = note(("max", "max"), "2012: 3 x 3 at stride 2, clipped at the border")
     activation: Literal["relu", "tanh", "logistic"] = note("relu", "2012")
     pool1_first: bool = note(False, "2012, cifar-18: conv1's activation comes after its pool")
     norm: LRN | SpatialLRN | None = note(None, "2012: norm 1 and norm 2")
     norm2_first: bool = note(True, "2012: norm 2 before pool 2 (norm 1 always follows pool 1)")
-    std: tuple[float, ...] = note((1e-4, 0.01, 0.04, 0.04, 0.01), "2012: of the initial weights, layer by layer")
+    std: tuple[float, ...] = note(
+        (1e-4, 0.01, 0.04, 0.04, 0.01), "2012: standard deviation of each layer's initial weights"
+    )
 
     def __post_init__(self) -> None:
         layers = len(self.channels) + len(self.local) + 1
         widths = (*self.channels, *self.local)
         check(bool(self.channels) and min(widths) > 0, "net.channels, net.local", widths, "1 or more each")
         check(min(self.std, default=0) >= 0, "net.std", self.std, "0 or more each")
-        check(len(self.std) == layers, "net.std", self.std, f"{layers} values, one a layer")
+        check(len(self.std) == layers, "net.std", self.std, f"{layers} values, one per layer")
         check(len(self.pools) == len(self.channels), "net.pools", self.pools, "one for each of net.channels")
         check(all(p in ("max", "avg") for p in self.pools), "net.pools", self.pools, "max or avg")
         check(self.classes >= 2, "net.classes", self.classes, "2 or more")
@@ -183,39 +199,39 @@ class CifarNet:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that have weights."""
+        """The names of the layers with weights, first to last."""
         convolutions = [f"conv{i}" for i in range(1, len(self.channels) + 1)]
         local = [f"local{i}" for i in range(len(self.channels) + 1, len(self.channels) + len(self.local) + 1)]
         return (*convolutions, *local, "fc")
 
     @property
     def initial(self) -> dict[str, tuple[float, float]]:
-        """Standard deviation of each layer's initial weights, and its initial biases."""
+        """The standard deviation of each layer's initial weights, and its initial bias."""
         return {name: (std, 0.0) for name, std in zip(self.layers, self.std, strict=True)}
 
 
 @dataclass(frozen=True)
 class MlpNet:
-    """A net of fully connected layers alone, which the claim `fc-conv` holds against convolutions; not the paper's."""
+    """The settings of a fully connected net, which the study `fc-conv` compares with convolutions; not in the paper."""
 
-    image_size: int = note(32, "pixels a side of a view", before="input")
-    classes: int = note(10, "taken from the store when training")
+    image_size: int = note(32, "side of a view in pixels", before="input")
+    classes: int = note(10, "number of classes; training takes it from the store")
     hidden: tuple[int, ...] = note((1000, 1000), "units of the hidden layers, fc1 first")
     activation: Literal["relu", "tanh", "logistic"] = note("relu", "3.1")
-    dropout: float = note(0.5, "4.2: after each hidden layer; probability of a zero")
-    std: tuple[float, ...] = note((0.01, 0.01, 0.01), "5: of the initial weights, layer by layer")
+    dropout: float = note(0.5, "4.2: probability of zeroing a hidden unit")
+    std: tuple[float, ...] = note((0.01, 0.01, 0.01), "5: standard deviation of each layer's initial weights")
     bias_one_layers: tuple[int, ...] = note((2,), "5: layers whose biases start at 1", before="ones")
 
     def __post_init__(self) -> None:
         layers = len(self.hidden) + 1
-        check(min(self.hidden, default=0) > 0, "net.hidden", self.hidden, "one width or more, 1 or more each")
+        check(min(self.hidden, default=0) > 0, "net.hidden", self.hidden, "one or more widths, each 1 or more")
         check(min(self.std, default=0) >= 0, "net.std", self.std, "0 or more each")
-        check(len(self.std) == layers, "net.std", self.std, f"{layers} values, one a layer")
+        check(len(self.std) == layers, "net.std", self.std, f"{layers} values, one per layer")
         check(
             set(self.bias_one_layers) <= set(range(1, layers + 1)),
             "net.bias_one_layers",
             self.bias_one_layers,
-            f"layers, 1 to {layers}",
+            f"layer numbers from 1 to {layers}",
         )
         check(0 <= self.dropout < 1, "net.dropout", self.dropout, "a probability below 1")
         check(self.classes >= 2, "net.classes", self.classes, "2 or more")
@@ -223,12 +239,12 @@ class MlpNet:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that have weights."""
+        """The names of the layers with weights, first to last."""
         return tuple(f"fc{i}" for i in range(1, len(self.hidden) + 2))
 
     @property
     def initial(self) -> dict[str, tuple[float, float]]:
-        """Standard deviation of each layer's initial weights, and its initial biases (section 5)."""
+        """The standard deviation of each layer's initial weights, and its initial bias (section 5)."""
         both = zip(self.layers, self.std, strict=True)
         return {name: (std, float(i in self.bias_one_layers)) for i, (name, std) in enumerate(both, 1)}
 
@@ -238,20 +254,20 @@ AnyNet = Net | CifarNet | MlpNet
 
 @dataclass(frozen=True)
 class Views:
-    """How a stored picture becomes the net's input (section 4.1)."""
+    """The settings that turn a stored picture into the net's input (sections 2 and 4.1)."""
 
-    crops: bool = note(True, "4.1: random place; otherwise the centre")
-    mirror: bool = note(True, "4.1: half of the views are mirrored")
+    crops: bool = note(True, "4.1: crop at a random place; false: at the centre")
+    mirror: bool = note(True, "4.1: mirror half of the views")
     pictures_per_crop: int = note(
-        1, "consecutive pictures that share crop and mirror; 32 in the 2012 code", before="share"
+        1, "consecutive pictures that share a crop and a mirroring; 32 in the 2012 code", before="share"
     )
     colour: float = note(0.1, "4.1: standard deviation of the colour noise's alpha; 0 is off")
     colour_scale: Literal["deviation", "eigenvalue"] = note(
-        "deviation", "4.1 prints the eigenvalue, which on 0-255 pixels would be +-1,483; the code has its square root"
+        "deviation", "4.1 prints the eigenvalue, which gives +-1,483 on 0-255 pixels; the code has its square root"
     )
     colour_shrink: bool = note(False, "divide by 1 + colour after the noise, as the 2012 code does")
-    mean: Literal["place", "centre"] = note("place", "2: each pixel's own mean, or the centre's whatever the crop")
-    scale: float = note(1.0, "2: raw 0-255 pixels; anything but 1 is not the paper's (1/58 is today's habit)")
+    mean: Literal["place", "centre"] = note("place", "2: subtract the mean at the crop's place, or that of the centre")
+    scale: float = note(1.0, "2: factor on raw 0-255 pixels; the paper has 1 (1/58 is today's habit)")
 
     def __post_init__(self) -> None:
         check(self.pictures_per_crop >= 1, "views.pictures_per_crop", self.pictures_per_crop, "1 or more pictures")
@@ -261,24 +277,29 @@ class Views:
 
 @dataclass(frozen=True)
 class Sgd:
-    """The update rule of section 5."""
+    """The settings of the update rule of section 5."""
 
-    batch: int = note(128, "5")
+    batch: int = note(128, "5: pictures in a step")
     momentum: float = note(0.9, "5")
-    lr: float = note(0.01, "5: of the weights, at the start", before="rate")
-    bias_lr: float = note(0.01, "5: equal for all layers; the 2012 code doubles it for biases", before="bias_rate")
-    weight_decay: float = note(0.0005, "5: of the weights", before="decay")
+    lr: float = note(0.01, "5: learning rate of the weights, at the start", before="rate")
+    bias_lr: float = note(0.01, "5 has one rate for all; the 2012 code doubles it for biases", before="bias_rate")
+    weight_decay: float = note(0.0005, "5: of the weights; the update multiplies it by the rate", before="decay")
     bias_weight_decay: float = note(
         0.0005, "5 prints one rule for all; the 2012 code does not decay biases", before="bias_decay"
     )
-    layer_weight_decay: dict[str, float] = note({}, "decay of single layers where it differs", before="layer_decay")
-    shuffle: Literal["once", "each epoch"] = note("each epoch", "not said; the 2012 code shuffles once, at preparation")
-    lars: float | None = note(None, "not the paper's: You et al. 2017, trust coefficient of weights", later=True)
+    layer_weight_decay: dict[str, float] = note({}, "weight decay of single layers", before="layer_decay")
+    shuffle: Literal["once", "each epoch"] = note(
+        "each epoch", "not in the paper; the 2012 code shuffles once, at preparation"
+    )
+    lars: float | None = note(None, "not in the paper: trust coefficient of LARS (You et al. 2017)", later=True)
     layer_lr: dict[str, float] = note(
-        {}, "factors on the rates of single layers, as 2012's fine-tuning; 0: frozen", later=True, before="layer_rate"
+        {},
+        "factors on the rates of single layers, as in 2012's fine-tuning; 0 freezes",
+        later=True,
+        before="layer_rate",
     )
     layer_lr_biases: bool = note(
-        True, "whether layer_lr counts for biases too; 2012's fine-tuning cut the weights' rates alone", later=True
+        True, "apply layer_lr to biases too; 2012's fine-tuning lowered only the weights' rates", later=True
     )
 
     def __post_init__(self) -> None:
@@ -294,12 +315,12 @@ class Sgd:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Divide the rate when the validation error stops improving (section 5)."""
+    """A schedule that divides the rates when the validation error stops improving (section 5)."""
 
     factor: float = note(10.0, "5: by ten")
     drops: int = note(3, "5: three times before the end")
-    patience: int = note(5, "epochs, of of_epochs, without a better error; 2012 judged by eye")
-    of_epochs: int = note(90, "5: roughly 90 cycles; patience shrinks with the epochs asked for", before="of")
+    patience: int = note(5, "epochs (of of_epochs) without a better error; in 2012 by eye")
+    of_epochs: int = note(90, "5: roughly 90 cycles; a shorter run scales patience down", before="of")
 
     def __post_init__(self) -> None:
         check(self.drops >= 0, "schedule.drops", self.drops, "0 or more")
@@ -309,15 +330,15 @@ class Plateau:
 
 @dataclass(frozen=True)
 class Steps:
-    """Divide the rates at given epochs of `of_epochs`; a run of other length meets them at the same fractions."""
+    """A schedule that divides the rates at given epochs of `of_epochs`; other run lengths keep the same fractions."""
 
-    milestones: tuple[float, ...] = note((), "epochs at which the weights' rate is divided", before="at")
-    factor: float = note(10.0, "the weights' rate is divided by this at each")
-    bias_milestones: tuple[float, ...] = note((), "the same for the biases' rate", before="bias_at")
-    bias_factor: float = note(10.0, "the biases' rate is divided by this at each")
-    of_epochs: int = note(90, "epochs that the numbers of this schedule refer to", before="of")
+    milestones: tuple[float, ...] = note((), "epochs at which to divide the weights' rate", before="at")
+    factor: float = note(10.0, "divisor of the weights' rate at each milestone")
+    bias_milestones: tuple[float, ...] = note((), "epochs at which to divide the biases' rate", before="bias_at")
+    bias_factor: float = note(10.0, "divisor of the biases' rate at each milestone")
+    of_epochs: int = note(90, "run length in epochs that the milestones refer to", before="of")
     warmup_epochs: float = note(
-        0.0, "not the paper's: epochs of even growth from a tenth of the rates; 0: none", later=True, before="warm"
+        0.0, "not in the paper: epochs of linear growth from a tenth of the rates; 0: off", later=True, before="warm"
     )
 
     def __post_init__(self) -> None:
@@ -328,18 +349,18 @@ class Steps:
             0 <= self.warmup_epochs <= self.of_epochs,
             "schedule.warmup_epochs",
             self.warmup_epochs,
-            f"0 (off) to the {self.of_epochs} epochs of schedule.of_epochs",
+            f"0 (off) to {self.of_epochs}, the value of schedule.of_epochs",
         )
 
 
 @dataclass(frozen=True)
 class Late:
-    """What the 2012 runs switched late in training, in epochs of the schedule's `of_epochs`; None is never."""
+    """The late changes of the 2012 runs, each at an epoch of the schedule's `of_epochs`; None: never."""
 
-    colour_off: float | None = note(None, "2012 log: colour noise off")
-    conv1_slow: float | None = note(None, "2012 log: the rate of conv1's weights set to conv1_lr")
-    conv1_lr: float = note(1e-5, "2012 log", before="conv1_rate")
-    conv1_frozen: float | None = note(None, "2012 log: conv1's rate set to 0, its biases' too")
+    colour_off: float | None = note(None, "2012 log: epoch that ends the colour noise")
+    conv1_slow: float | None = note(None, "2012 log: epoch that sets the rate of conv1's weights to conv1_lr")
+    conv1_lr: float = note(1e-5, "2012 log: that rate", before="conv1_rate")
+    conv1_frozen: float | None = note(None, "2012 log: epoch that sets conv1's rates to 0, of weights and biases")
 
     def __post_init__(self) -> None:
         check(self.conv1_lr >= 0, "late.conv1_lr", self.conv1_lr, "0 or more")
@@ -347,17 +368,37 @@ class Late:
 
 @dataclass(frozen=True)
 class Start:
-    """Another run's layers, which training starts from (section 6)."""
+    """The layers of another run that training starts from (section 6)."""
 
     recipe: str = note("", "digest of that run's recipe")
-    store: str = note("", "digest of the store that it saw")
-    step: int = note(0, "its step at which the weights were taken")
-    layers: tuple[str, ...] = note((), "6: layers taken from it; the others start anew")
+    store: str = note("", "digest of the store that it was trained on")
+    step: int = note(0, "step of that run whose weights are used")
+    layers: tuple[str, ...] = note((), "6: layers to take from it; the other layers start afresh")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a result but the store and the precision."""
+    """Everything that decides a result, except the store and the precision. The defaults are the paper's.
+
+    A recipe is an immutable value. Start from a named one, and change it with `replace`:
+
+        alexnet.recipe("source").replace(net={"lrn": None}, epochs=30)
+
+    `alexnet recipe NAME` prints all fields of a recipe, with their sections of the paper.
+
+    Args:
+        net: Settings of the network: `Net` (AlexNet), `CifarNet` or `MlpNet` (section 3).
+        views: How a stored picture becomes an input (sections 2 and 4.1).
+        sgd: Batch size, learning rates, momentum and weight decay (section 5).
+        schedule: When the rates fall: `Plateau` as in section 5, or `Steps` at fixed epochs.
+        late: Changes late in training, from the log of 2012.
+        epochs: Number of passes over the training set, 1 or more.
+        seed: Seed of weights, views, dropout and order, 0 to 2^32 - 1.
+        start: Layers of another run to start from (section 6), or None. `train(from_run=...)` sets it.
+
+    Raises:
+        InputError: A field has a value that it cannot have. The message names the field, its value and the rule.
+    """
 
     net: AnyNet = note(Net(), "3")
     views: Views = note(Views(), "4.1")
@@ -365,7 +406,7 @@ class Recipe:
     schedule: Plateau | Steps = note(Plateau(), "5")
     late: Late = note(Late(), "2012 log")
     epochs: int = note(90, "5: roughly 90 cycles")
-    seed: int = note(0, "not said; 2012 set none")
+    seed: int = note(0, "not in the paper; 2012 set no seed")
     start: Start | None = note(None, "6: another run's layers to start from", later=True)
 
     def __post_init__(self) -> None:
@@ -386,38 +427,57 @@ class Recipe:
         )
 
     def replace(self, **changes: Any) -> Self:
-        """This recipe with some fields changed; a mapping reaches the fields inside a field.
+        """Make a copy of this recipe with some fields changed.
 
-        Raises InputError naming the field, its value and what would do.
+        Args:
+            **changes: New values by field. A mapping changes fields inside a field: `net={"lrn": {"n": 3}}`. To put
+                another class in a field, pass an instance, or its name as "kind":
+                `schedule={"kind": "Steps", "milestones": [30, 60]}`.
+
+        Returns:
+            The changed recipe.
+
+        Raises:
+            InputError: No such field (the message suggests the nearest), or a value that the field cannot have.
         """
         return cast(Self, overrides.apply_changes(self, changes, ""))
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that identify the recipe."""
+        """The digest: 12 hexadecimal digits that identify the recipe. Runs, checkpoints and records carry it."""
         return self._digest()
 
     @cached_property
     def digest_before(self) -> str:
-        """The digest that alexnet 0.1.0 gave this recipe, when some fields had other names."""
+        """The digest of this recipe in alexnet 0.1.0, which had other names for some fields."""
         return self._digest(before=True)
 
     def has_digest(self, digest: str) -> bool:
-        """Whether a digest, of today or of alexnet 0.1.0, is this recipe's."""
+        """Tell whether a digest, from this version or from alexnet 0.1.0, is this recipe's."""
         return digest in (self.digest, self.digest_before)
 
     def _digest(self, before: bool = False) -> str:
-        same = Recipe.of(self.plain())  # 1 and 1.0 are the same rate
+        same = Recipe.of(self.plain())  # so that 1 and 1.0 give the same digest
         text = json.dumps(overrides.to_plain(same, later=False, before=before), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def plain(self) -> dict[str, Any]:
-        """The recipe as JSON's own types; `Recipe.of` reads it back."""
+        """Convert the recipe to JSON types; `Recipe.of` reads it back."""
         return cast(dict[str, Any], overrides.to_plain(self))
 
     @classmethod
     def of(cls, plain: Any) -> Self:
-        """Read a recipe that `plain` made, here or in alexnet 0.1.0; raises InputError for anything else."""
+        """Build a recipe from JSON types, as `plain` of this version or of alexnet 0.1.0 wrote them.
+
+        Args:
+            plain: A dict of fields, nested like the recipe. Missing fields take the paper's values.
+
+        Returns:
+            The recipe.
+
+        Raises:
+            InputError: Not a dict, an unknown field, or a value that a field cannot have.
+        """
         if not isinstance(plain, dict):
             raise InputError(f"a recipe is a JSON object; this is {overrides.show(plain)}")
         return cast(Self, overrides.from_plain(plain, cls, ""))

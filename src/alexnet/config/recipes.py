@@ -1,7 +1,11 @@
-"""The named recipes, and how one is found by name, read from a file and changed by settings.
+"""The named recipes, each with what it changes and why; and functions to find, read and change a recipe.
 
-ADD YOURS: a value that `replace` makes of another recipe, and its name in RECIPES. Its digest goes into
-tests/config/test_recipe.py, and a line about it into the README's table.
+A recipe is a frozen dataclass of all the numbers that decide a result (config/recipe.py). Its defaults are the paper's,
+so a recipe here states only where it differs from another. `alexnet recipe NAME` prints every value of a recipe with
+its section of the paper.
+
+ADD YOURS: make it from another recipe with `replace`, and add its name to RECIPES. Add its digest to
+tests/config/test_recipe.py, and a row to the README's table.
 """
 
 import os
@@ -13,9 +17,11 @@ from alexnet.config.recipe import LRN, CifarNet, Late, Recipe, Sgd, SpatialLRN, 
 from alexnet.core.errors import InputError
 from alexnet.core.text import describe, shorten
 
+# The text of the paper, taken literally: the defaults of recipe.py, each with its section there.
 paper = Recipe()
 
-# Net 145's layers with net 170's automatic schedule: rates fall by 250 in all, in three equal steps.
+# The 2012 code: the layers of net 145, which won the contest, with the automatic schedule of net 170. The weights' rate
+# falls by a factor of 250 in all, in three equal steps. docs/source-vs-paper.md explains each difference from the text.
 source = paper.replace(
     net={"lrn": {"divide_alpha_by_n": True}, "lrn1_first": True, "spatial_lrn": SpatialLRN()}
     | {"std": (0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)},
@@ -28,46 +34,52 @@ source = paper.replace(
     epochs=95,
 )
 
-# The contest run itself: what its author did by hand, at the epochs he wrote down. Its log does not say whether the
-# biases' rate fell by the end; the file kept 0.02, but it was used again afterwards (docs/source-vs-paper.md).
+# The contest run itself. Its author changed the rates by hand, at the epochs that he wrote down. His log does not say
+# whether he lowered the biases' rate too. His file has 0.02, but he used it again later (docs/source-vs-paper.md).
 source_145 = source.replace(
     schedule=Steps(milestones=(25.0, 51.0, 79.0), of_epochs=91),
     late={"colour_off": 67.0, "conv1_slow": 67.0, "conv1_frozen": 72.0},
     epochs=91,
 )
 
-# The 2012 notes on net 170 at twice the batch and twice the rates: it "matches #170 exactly", one view, when it was
-# stopped after 84 epochs, with the noise off at 61 and conv1 frozen at 73. The schedule here is source's, of 95 epochs.
+# Twice the batch at twice the rates. The 2012 notes say that such a run "matches #170 exactly", with one view. That run
+# ended after 84 epochs, with the colour noise off at 61 and conv1 frozen at 73; here the schedule is source's, over 95.
 batch_256 = source.replace(sgd={"batch": 256, "lr": 0.02, "bias_lr": 0.04})
 
-# Not the paper's: batch 1,024 and up, for many devices at once. Trust coefficient, rate (2 at batch 1,024; 10 at 4,096)
-# and warm-up are those that You, Gitman & Ginsburg (2017) published for AlexNet. Their rate then falls as
-# (1 - progress)^2, on average to a third; source's steps, kept here, average 0.30. They scale the biases' rate as the
-# weights'; here it stays source's, which did as well in a small trial as one eight times as high: that is ours.
+# Not in the paper: batch 1,024 or more, for many GPUs at once. You, Gitman & Ginsburg (2017) published this trust
+# coefficient, rate (2 at batch 1,024; 10 at 4,096) and warm-up for AlexNet. Their rate then falls as (1 - progress)^2,
+# which averages a third; source's steps, kept here, average 0.30. They scale the biases' rate like the weights'. Here
+# the biases' rate stays source's: in a small trial of ours, a rate eight times as high did no better.
 large = source.replace(sgd={"batch": 1024, "lr": 2.0, "lars": 0.001}, schedule={"warmup_epochs": 5.0})
 
-# Section 3.2's comparison: half the kernels, but conv5 and the fully connected layers kept whole.
+# The one-GPU net of section 3.2, for comparison: half the kernels, but conv5 and the fully connected layers keep their
+# width.
 one_gpu = paper.replace(net={"towers": 1, "channels": (48, 128, 192, 192, 256)})
 
+# The nets for CIFAR-10 in the 2012 code. Section 3.3 compares the 13 % net with the 11 % net. All of them share these
+# views and rates.
 cifar_views = {"pictures_per_crop": 1, "colour": 0.0, "mean": "centre"}
 
 cifar_sgd = {"lr": 0.001, "bias_lr": 0.002, "weight_decay": 0.004, "bias_weight_decay": 0.0, "shuffle": "once"}
 
+# Without response normalisation.
 cifar_13 = Recipe(
     net=CifarNet(),
     views=Views(**cifar_views),  # type: ignore[arg-type]
     sgd=Sgd(**cifar_sgd, layer_weight_decay={"conv1": 0.0, "conv2": 0.0}),  # type: ignore[arg-type]
-    schedule=Steps(milestones=(500.0, 510.0), of_epochs=520),  # its file lowers the rates of the weights alone
+    schedule=Steps(milestones=(500.0, 510.0), of_epochs=520),  # the 2012 file lowers only the weights' rates
     epochs=520,
 )
 
-# The published pair differs in more than the norm: local3 has twice the maps and fc's decay is 0.01. Both files say to
-# train on four of the five batches for 350 epochs and to fold the fifth in for 150; here all five count throughout.
+# With response normalisation. The two published files differ in more than that: local3 has twice the maps here, and fc
+# has weight decay 0.01. Both files train on four of the five batches for 350 epochs, and on all five for 150 more. Both
+# recipes here use all five throughout.
 cifar_11 = cifar_13.replace(
     net={"norm": LRN(n=9, k=1.0, alpha=1e-3, divide_alpha_by_n=True), "local": (64, 32)},
     sgd={"layer_weight_decay": {"fc": 0.01}},
 )
 
+# The quick net: three convolutions, one fully connected layer, whole pictures without crops or mirrors.
 cifar_18 = cifar_13.replace(
     net=CifarNet(
         image_size=32,
@@ -85,10 +97,10 @@ cifar_18 = cifar_13.replace(
     epochs=140,
 )
 
-# AlexNet's shape for 64-pixel stores: input, conv1's kernel and stride halve (56 x 64/256 of 224), so the maps are
-# 27, 13 and 6 units a side where the large net's are 55, 27, 13 and 6; halving the widths as well leaves a twentieth of
-# the multiply-adds. Initial weights grow as the inputs of a unit shrink, so that a layer passes on what the 2012 net's
-# does (std times the root of the inputs).
+# AlexNet's shape for stores of 64-pixel pictures. The input (56 = 224 x 64/256), conv1's kernel and its stride are half
+# as large, so the maps are 27, 13 and 6 units a side, where the large net has 55, 27, 13 and 6. Half the widths as well
+# leave a twentieth of the multiply-adds. A unit has fewer inputs, so its initial weights are larger: std times the root
+# of the number of inputs equals the 2012 net's, and a layer passes on a signal of the same size.
 tiny = source.replace(
     net={
         "image_size": 56,
@@ -101,10 +113,10 @@ tiny = source.replace(
     epochs=60,
 )
 
-# AlexNet's shape for 32-pixel stores, half as wide as tiny: the base of the studies there. conv1 moves by one, so the
-# maps are 24, 12, 6 and 3 units a side. Initial weights are tiny's times the root of tiny's inputs over these. Each
-# picture has a crop and a mirror of its own, and the rates grow over the first twentieth of the run: both are for calm
-# runs, whose errors differ little from seed to seed.
+# AlexNet's shape for stores of 32-pixel pictures, half as wide as tiny; studies on such stores start from it. conv1 has
+# stride 1, so the maps are 24, 12, 6 and 3 units a side. Initial weights grow by the same rule as tiny's. Each picture
+# gets its own crop and mirroring, and the rates warm up over the first twentieth of the run: both keep training calm,
+# and errors differ little from seed to seed.
 small = tiny.replace(
     net={"image_size": 28, "stride": 1, "channels": (24, 64, 96, 96, 64), "hidden": 512}
     | {"std": (0.022, 0.02, 0.06, 0.06, 0.06, 0.04, 0.028, 0.028)},
@@ -113,8 +125,8 @@ small = tiny.replace(
     epochs=20,
 )
 
-# The main job's net: two towers and the real 224-pixel path, narrow enough to train in about a minute. Its layers see
-# a fifth of the inputs or fewer, so their initial weights are larger, to pass on as much as the large net's do.
+# The net of `alexnet demo`: two towers and the real 224-pixel path, narrow enough to train in about a minute. Its units
+# have at most a fifth of the large net's inputs, so the initial weights are larger, for a signal of the same size.
 demo = source.replace(
     net={"channels": (16, 32, 48, 48, 32), "hidden": 256, "spatial_lrn": None}
     | {"std": (0.01, 0.05, 0.05, 0.05, 0.05, 0.03, 0.05, 0.03)},
@@ -127,13 +139,13 @@ demo = source.replace(
 
 
 class UnknownRecipe(InputError, KeyError):
-    """No recipe has this name; the line says which is meant."""
+    """An unknown recipe name; the message suggests the nearest known one."""
 
-    __str__ = Exception.__str__  # KeyError's own puts the line in quotes
+    __str__ = Exception.__str__  # KeyError's would put the message in quotes
 
 
 class Recipes(dict[str, Recipe]):
-    """Recipes by name; a name that there is not raises UnknownRecipe, with the nearest that there is."""
+    """A dict of recipes by name. An unknown name raises UnknownRecipe, which suggests the nearest known one."""
 
     def __missing__(self, name: object) -> Never:
         raise UnknownRecipe(overrides.unknown_name(str(name), str(name), list(self), "", what="recipe"))
@@ -155,21 +167,25 @@ RECIPES = Recipes(
         "demo": demo,
     }
 )
-LARGEST = 1_000_000  # bytes of a recipe file
+LARGEST = 1_000_000  # bytes of the largest recipe file that is read
 
 
 def named(name: str | PathLike[str] | Recipe) -> Recipe:
-    """Find a recipe by its name, or read one from a file.
+    """Look up a recipe by name, or read one from a JSON file.
 
     Args:
-        name: one of `RECIPES`, such as "paper"; the path of a JSON file, also a run's recipe.json; or a recipe, which
-            is returned as it is.
+        name: A name in `RECIPES`, such as "paper". Or the path of a JSON file, such as the recipe.json of a run; the
+            fields that a file leaves out take the paper's values. Or a `Recipe`, which is returned unchanged.
 
     Returns:
         The recipe.
 
     Raises:
-        InputError: no recipe has that name, or the file cannot be read as one.
+        InputError: No recipe has that name (the message suggests the nearest), or the file holds no valid recipe.
+
+    Example:
+        >>> alexnet.recipe("paper").sgd.weight_decay
+        0.0005
     """
     if isinstance(name, Recipe):
         return name
@@ -183,7 +199,7 @@ def named(name: str | PathLike[str] | Recipe) -> Recipe:
             with open(name, "rb") as file:
                 data = file.read(LARGEST + 1)
             if len(data) > LARGEST:
-                raise ValueError(f"it has more than {LARGEST:,} bytes, and no recipe has")
+                raise ValueError(f"it has more than {LARGEST:,} bytes, too many for a recipe")
             plain = overrides.parse_setting(data.decode("utf-8-sig"))
         except (OSError, ValueError) as error:
             raise InputError(
@@ -192,21 +208,22 @@ def named(name: str | PathLike[str] | Recipe) -> Recipe:
         if isinstance(plain, dict) and isinstance(plain.get("recipe"), dict):  # a run's recipe.json
             plain = plain["recipe"]
         return Recipe.of(plain)
-    return RECIPES[name]  # which says what there is
+    return RECIPES[name]  # raises UnknownRecipe
 
 
 def override(recipe: Recipe, settings: list[str]) -> Recipe:
-    """Apply settings to a recipe.
+    """Apply settings of the form NAME=VALUE, as given to `--set`, to a recipe.
 
     Args:
-        recipe: the recipe, which stays as it is.
-        settings: such as "net.lrn.n=3", each value written as in JSON, or as a bare word.
+        recipe: The recipe to start from; it does not change.
+        settings: Settings such as "net.lrn.n=3" or "net.activation=tanh", applied in order. Each value is JSON, or a
+            bare word.
 
     Returns:
         The changed recipe.
 
     Raises:
-        InputError: a setting that is not NAME=VALUE, a name that there is not, or a value that the field does not take.
+        InputError: A setting is not NAME=VALUE, its name does not exist, or the field does not accept its value.
     """
     for setting in settings:
         path, equals, written = setting.partition("=")
@@ -214,7 +231,7 @@ def override(recipe: Recipe, settings: list[str]) -> Recipe:
             raise InputError(f"--set {shorten(setting)}: write it as name=value, for example net.lrn.n=3")
         try:
             change: Any = overrides.parse_setting(written)
-        except ValueError:  # no JSON, or a number of thousands of digits
+        except ValueError:  # not JSON, or a number with thousands of digits
             change = written
         names = path.split(".")
         overrides.check_path(recipe, names)
