@@ -46,19 +46,19 @@ def test_alexnet_without_settings_is_the_papers_and_with_classes_alone_but_for_t
 
 NET: Any = alexnet.AlexNet
 SLIPS: dict[str, Callable[[], object]] = {
-    r'AlexNet\("paper"\) is given a name; write AlexNet\(alexnet.recipe\("paper"\)\)': lambda: NET("paper"),
-    r"AlexNet is given the settings of Cifar; alexnet.models.build.build\(": lambda: NET("cifar-13"),
-    r"AlexNet is given the settings of Cifar; alexnet\.models\.build": lambda: NET(CifarNet()),
-    r"AlexNet is given the settings of Cifar; .*": lambda: NET(alexnet.RECIPES["cifar-13"]),
+    r'AlexNet\("paper"\) needs a recipe, not a name; write AlexNet\(alexnet.recipe\("paper"\)\)': lambda: NET("paper"),
+    r"AlexNet needs its own settings, not those of Cifar; alexnet.models.build.build\(": lambda: NET("cifar-13"),
+    r"AlexNet needs its own settings, not those of Cifar; alexnet\.models\.build": lambda: NET(CifarNet()),
+    r"AlexNet needs its own settings, not those of Cifar; .*": lambda: NET(alexnet.RECIPES["cifar-13"]),
     r"AlexNet takes a recipe or its net, such as .*, not 'weights.pt'": lambda: NET("weights.pt"),
     r"AlexNet takes a recipe or its net, such as .*, not dict": lambda: NET({"classes": 10}),
-    r"AlexNet\(10\) is given a number; for 10 classes write AlexNet\(num_classes=10\)": lambda: NET(10),
+    r"AlexNet\(10\) needs a recipe, not a number; for 10 classes write AlexNet\(num_classes=10\)": lambda: NET(10),
     r"AlexNet has no argument classes; write num_classes": lambda: NET(classes=10),
     r"no argument of AlexNet num_clases; did you mean num_classes\?": lambda: NET(num_clases=10),
-    r"AlexNet has no argument hidden, which is a setting .*replace\(Net\(\), hidden=": lambda: NET(hidden=10),
+    r"AlexNet has no argument hidden; it is a setting .*replace\(Net\(\), hidden=": lambda: NET(hidden=10),
     r"num_classes is 1; it must be a whole number, 2 or more": lambda: NET(num_classes=1),
     r"num_classes is 'ten'; it must be": lambda: NET(num_classes="ten"),
-    r"Cifar is given the settings of AlexNet; ": lambda: Cifar(Net()),  # type: ignore[arg-type]
+    r"Cifar needs its own settings, not those of AlexNet; ": lambda: Cifar(Net()),  # type: ignore[arg-type]
     r"Mlp has no argument classes; write num_classes": lambda: Mlp(classes=3),  # type: ignore[arg-type]
 }
 

@@ -1,1 +1,1 @@
-"""The nets as PyTorch modules, and their sizes."""
+"""The networks as PyTorch modules, and the sizes of their layers."""

@@ -1,4 +1,15 @@
-"""The network of figure 2: five convolutional and three fully connected layers in two towers."""
+"""The network of figure 2: five convolutional and three fully connected layers in two towers.
+
+`AlexNet.walk` runs the layers in order; read it first. The net differs from torchvision's AlexNet in six ways. Each is
+in the paper, or in its authors' code:
+
+- Two towers, one for each GPU of 2012, which meet only at conv3, fc6, fc7 and fc8 (section 3.2).
+- Response normalisation after conv1 and conv2 (section 3.3).
+- 224 pixels without padding: conv1's last window hangs over the edge, where it reads zeros.
+- Pools round up, and clip the windows that hang over the edge.
+- Dropout does not rescale in training; testing multiplies by 1 - p instead (section 4.2).
+- Initial weights with one standard deviation for any fan-in, and some biases of 1 (section 5).
+"""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -21,24 +32,34 @@ ALL_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "fc6", "fc7"
 
 
 class AlexNet(nn.Module):
-    """Input N x 3 x 224 x 224 float, raw RGB minus mean; output N x classes logits.
+    """The network of 2012, with random initial weights. It maps views (N, 3, 224, 224) to logits (N, classes).
 
-    Channels 0 to C/2 - 1 of every layer are tower 0. The towers meet before conv3, fc6, fc7 and fc8 and nowhere else
-    (section 3.2): conv2, conv4 and conv5 have two groups, and the norms stay within a tower.
+    Views are float: raw RGB pixels, 0 to 255, minus their mean. `alexnet.load` gives a trained net the attribute
+    `transform`, which makes views of pictures, and `classes`, the names of its outputs.
 
-    In training mode dropout is a function of (`seed`, layer, `step`, `position` of the first picture in the batch);
-    each forward moves `step` on by one, and a training loop that resumes sets it.
+    Channels 0 to C/2 - 1 of every layer are tower 0. The towers meet only at conv3, fc6, fc7 and fc8 (section 3.2). So
+    conv2, conv4 and conv5 have two groups, and a norm stays within its tower.
 
-    A net of another `layout` is a part of the same net: it draws the same weights and drops the same units.
+    In training mode, dropout is a function of (`seed`, layer, `step`, position of the picture in the batch). Each
+    forward pass in training adds 1 to `step`; a training loop that resumes sets it with `at`.
+
+    With another `layout`, the net is one process's part of the same net: it draws the same weights and drops the same
+    units.
 
     Args:
-        net: a recipe's net, or the recipe; the paper's unless given.
-        seed: of the initial weights and of dropout.
-        layout: what of the net this process holds; all unless given.
-        num_classes: outputs, 2 or more; takes the place of the number in `net`.
+        net: A recipe, or its net settings; the paper's by default.
+        seed: Seed of the initial weights and of dropout.
+        layout: The part of the net that this process holds; all of it by default.
+        num_classes: Number of outputs, 2 or more; overrides the number in `net`.
 
     Raises:
-        InputError: for settings that no such net has, in a line that says what would do.
+        InputError: The settings are not those of an AlexNet, or an argument is unknown. The message says what to write
+            instead.
+
+    Example:
+        >>> net = alexnet.AlexNet(num_classes=10).eval()
+        >>> net(torch.zeros(1, 3, 224, 224)).shape
+        torch.Size([1, 10])
     """
 
     conv1: nn.Conv2d
@@ -46,7 +67,7 @@ class AlexNet(nn.Module):
     conv3: nn.Conv2d
     conv4: nn.Conv2d
     conv5: nn.Conv2d
-    conv6: nn.Conv2d  # in CNN* alone (table 2)
+    conv6: nn.Conv2d  # only in the pre-trained nets of table 2 (CNN*)
     fc6: nn.Linear
     fc7: nn.Linear
     fc8: nn.Linear
@@ -61,8 +82,8 @@ class AlexNet(nn.Module):
         **unknown: Never,
     ) -> None:
         super().__init__()
-        self.classes: Sequence[str] = ()  # names of the outputs, and
-        self.transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
+        self.classes: Sequence[str] = ()  # names of the outputs; `alexnet.load` sets them
+        self.transform: Any = None  # makes views of pictures; `alexnet.load` sets it
         self.net, self.shard = net, layout = settings(Net, net, num_classes, unknown), layout or ModelShard()
         self.seed, self.position = seed, 0
         self.runs: Runs = ()
@@ -78,28 +99,39 @@ class AlexNet(nn.Module):
         seen = 0
         for name in net.layers:
             groups = min(layer_table.groups(net, name), self.towers)
-            if name not in net.meet:
+            if name not in net.meet:  # the layer reads one tower, and this process holds only its own
                 seen //= layout.towers
-            with warnings.catch_warnings():  # more processes than classes: some hold none of fc8
+            with warnings.catch_warnings():  # with more processes than classes, some hold no row of fc8
                 warnings.filterwarnings("ignore", "Initializing zero-element")
                 self.add_module(
                     name,
                     (
+                        # No padding: 2012 lets conv1's last window hang over the edge instead, see `walk`.
                         nn.Conv2d(3, size[name], sizes[name], net.stride)
                         if name == "conv1"
+                        # This padding keeps the side of the maps, 27 and 13 (figure 2).
                         else nn.Conv2d(seen, size[name], sizes[name], padding=sizes[name] // 2, groups=groups)
                         if name.startswith("conv")
                         else nn.Linear(seen // groups, size[name])
                     ),
                 )
+            # fc6 reads the last convolution's pooled maps, unit by unit.
             seen = whole[name] * (side * side if name == net.layers[-4] else 1)
         self.middle = [name for name in net.layers if name in ("conv3", "conv4", "conv5")]
         initialise(self, net.initial, seed, {n: (first, whole[n]) for n, (first, _) in self.held.items()})
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute logits (N, classes) of views x, float (N, 3, image_size, image_size), as `transform` makes them.
+        """Compute the logits of views.
 
-        Raises InputError for an input of another shape or type.
+        Args:
+            x: Views as `transform` makes them, float (N, 3, image_size, image_size): raw RGB minus the mean, in the
+                dtype of the weights.
+
+        Returns:
+            Logits, (N, classes), without a softmax.
+
+        Raises:
+            InputError: `x` has another shape or dtype.
         """
         check_input(x, self.net.image_size, self.conv1)
         logits = last_output(self.walk(x, each=False))
@@ -108,49 +140,54 @@ class AlexNet(nn.Module):
         return logits
 
     def features(self, x: Tensor, layer: str) -> Tensor:
-        """Compute what a layer puts out.
+        """Compute the output of one layer.
 
         Args:
-            x: views, float (N, 3, image_size, image_size); of any other size up to "pool5".
-            layer: its name, "conv1" to "fc8": "fc7" is before the activation and "relu7" after it, whatever the
-                activation.
+            x: Views, float (N, 3, image_size, image_size). Layers up to "pool5" take views of any size.
+            layer: Name of the layer: "conv1", "relu1", "norm1", "pool1", "conv2", ... "pool5", "fc6", "relu6", "drop6",
+                ... "fc8". "fc7" is the output before the activation, and "relu7" the one after it, also for tanh.
 
         Returns:
             (N, units) or (N, maps, side, side).
 
         Raises:
-            InputError: for an input of another shape or type, and for a name that this net does not have.
+            InputError: `x` has another shape or dtype, or this net has no such layer (the message lists them).
         """
         return output_of(self.walk(x), layer)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        """What `to`, `cuda`, `half` and the like do: the transform goes along, and is not cast."""
+        """Move or cast the net, as `to`, `cuda` and `half` do; the transform moves too, but is not cast."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.transform = moved(self.transform, fn)
         return self
 
     def walk(self, x: Tensor, each: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """Every layer's output with its name, from conv1 to fc8.
+        """Run the layers from conv1 to fc8, and yield the name and the output of each.
 
-        Unless `each` counts, a ReLU, the norm beside it and the pool are one operation, and only its end is shown.
+        Without `each`, a ReLU, its norm and its pool run as one operation, which yields only the pool's output.
         """
         views = x
-        if each:  # `forward` has looked at it
+        if each:  # else `forward` has checked it
             check_input(views, None, self.conv1)
+        # (224 - 11) / 4 + 1 is 54.25. The 2012 code takes 55: the last window hangs over the right and bottom edge,
+        # and reads zeros there. 227-pixel crops or a padding of 2, the usual repairs, compute something else.
         x = self.conv1(F.pad(x, (0, self.overhang, 0, self.overhang)))
         yield "conv1", x
         for name, made in self.block(x, 1, each):
             yield name, made
+        # conv2 reads only its own tower. Each GPU of 2012 held one, and reading the other's maps costs time (3.2).
         x = self.conv2(made)
         yield "conv2", x
         for name, made in self.block(x, 2, each):
             yield name, made
+        # conv3 reads both towers. If they are in two processes, this call fetches the other one's maps.
         x = self.shard.conv3(made)
         for name in self.middle:
             x = self.get_submodule(name)(x)
             yield name, x
             x = self.activate(x)
             yield f"relu{name[-1]}", x
+        # 2012 code has the ReLU of conv1 and conv5 after the pool: the maximum and its gradient are the same.
         x = self.pool(x)
         yield "pool5", x
         if self.net.conv6:
@@ -159,7 +196,7 @@ class AlexNet(nn.Module):
             x = self.activate(x)
             yield "relu_conv6", x
 
-        if each:
+        if each:  # a convolution takes any size, a fully connected layer only one
             check_input(views, self.net.image_size, self.conv1)
         x = self.full(self.shard.fc6(x, self.runs).flatten(1), "fc6")
         yield "fc6", x
@@ -176,15 +213,15 @@ class AlexNet(nn.Module):
         yield "fc8", self.shard.out(self.full(self.shard.fc8(x), "fc8"), self.runs)
 
     def full(self, x: Tensor, name: str) -> Tensor:
-        """A fully connected layer; each tower's units see their own tower's alone where towers do not meet."""
+        """Apply a fully connected layer; where the towers do not meet, each reads only its own units."""
         layer, groups = self.get_submodule(name), min(layer_table.groups(self.net, name), self.towers)
-        if groups == 1 or not isinstance(layer, nn.Linear):  # another module in its place sees all
+        if groups == 1 or not isinstance(layer, nn.Linear):  # a module put in its place reads both towers
             return linear(x, layer)
         own = zip(*(t.chunk(groups, dim) for t, dim in ((x, 1), (layer.weight, 0), (layer.bias, 0))), strict=True)
         return torch.cat([F.linear(*tower) for tower in own], 1)
 
     def block(self, x: Tensor, number: int, each: bool) -> Iterator[tuple[str, Tensor]]:
-        """What follows conv1 and conv2: activation and norm (section 3.5; net 145 has norm 1 first), and the pool."""
+        """Run the activation, the norm and the pool after conv1 or conv2 (section 3.5; net 145 has norm 1 first)."""
         net, norm_first = self.net, number == 1 and self.net.lrn1_first
         within = net.spatial_lrn if number == 2 else None
         relu: Relu = "after" if norm_first else "before"
@@ -210,16 +247,16 @@ class AlexNet(nn.Module):
         yield f"pool{number}", self.pool(x)
 
     def norm(self, x: Tensor) -> Tensor:
-        """Response normalisation within each tower, or nothing where the recipe has none (section 3.3)."""
+        """Apply response normalisation within each tower, if the recipe has it (section 3.3)."""
         return response_norm(x, self.net.lrn, self.towers) if self.net.lrn else x
 
     def pool(self, x: Tensor) -> Tensor:
-        """Overlapping pooling: windows of 3 that move by 2 (section 3.4); hanging windows are clipped, as in 2012."""
+        """Pool at stride 2 (section 3.4: side 3, so windows overlap); clip windows at the border, as in 2012."""
         return F.max_pool2d(x, self.net.pool, 2, ceil_mode=True)
 
     def drop(self, x: Tensor, layer: str) -> Tensor:
-        """Dropout as printed: units masked in training, all multiplied by 1 - p in testing (section 4.2)."""
-        if not self.training:
+        """Apply dropout as printed: mask units in training, multiply all by 1 - p in testing (section 4.2)."""
+        if not self.training:  # nn.Dropout would scale the kept units up in training instead
             return x * (1 - self.net.dropout)
         if not self.net.dropout:
             return x
@@ -232,15 +269,21 @@ class AlexNet(nn.Module):
         return left[0] if len(left) == 1 else torch.cat(left)
 
     def at(self, step: int | Tensor, position: int = 0, runs: Runs = ()) -> Self:
-        """Take the place of `step`, and of `position` in the global batch, for dropout.
+        """Set the place of the next batch, of which dropout is a function.
 
-        `runs`: position and number of the pictures that each replica has, where the layout gathers them.
+        Args:
+            step: Number of the training step, from 0.
+            position: Position of the first picture in the global batch.
+            runs: Position and number of each replica's pictures, if the layout gathers them.
+
+        Returns:
+            This net.
         """
         self.step, self.position, self.runs = step, position, runs
         return self
 
 
 def outputs(net: Net) -> dict[str, int]:
-    """The maps or units of the whole layers that have weights."""
+    """Count the maps or units of each layer with weights, in the whole net."""
     all_ = dict(zip(ALL_LAYERS, (*net.channels, net.conv6, net.hidden, net.hidden, net.classes), strict=True))
     return {name: all_[name] for name in net.layers}

@@ -1,4 +1,4 @@
-"""What a net is given, its settings and its input, checked; a usual slip gets a line that says what would do."""
+"""Checks of a net's settings and input. A common mistake gets a message that says what to write instead."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -19,10 +19,9 @@ ARGUMENTS = ["net", "seed", "num_classes"]
 
 
 def settings(kind: type[T], given: T | Recipe | None, num_classes: int | None, unknown: Mapping[str, object]) -> T:
-    """The settings that a net is made with: those given, those of the recipe given, or the default ones of their kind.
+    """Return the settings of a net: those given, those of the given recipe, or the defaults of `kind`.
 
-    `num_classes` takes the place of their number of classes. Raises InputError for anything else, and for `unknown`
-    arguments, with what would do.
+    `num_classes` overrides their number of classes. Raise InputError for anything else, and for `unknown` arguments.
     """
     for name in unknown:
         raise InputError(_unknown_argument(kind, name))
@@ -41,12 +40,12 @@ def _other_settings(kind: type[AnyNet], given: object, net: object) -> str:
     if isinstance(given, str) and given in RECIPES:
         net = RECIPES[given].net
         if isinstance(net, kind):
-            return f'{model}("{given}") is given a name; write {model}(alexnet.recipe("{given}"))'
+            return f'{model}("{given}") needs a recipe, not a name; write {model}(alexnet.recipe("{given}"))'
     if isinstance(net, (Net, CifarNet, MlpNet)):
         other = MODELS[type(net)]
-        return f"{model} is given the settings of {other}; alexnet.models.build.build(net, seed) makes any recipe's net"
+        return f"{model} needs its own settings, not those of {other}; alexnet.models.build.build(net, seed) takes any"
     if isinstance(given, int) and not isinstance(given, bool):
-        return f"{model}({given}) is given a number; for {given} classes write {model}(num_classes={given})"
+        return f"{model}({given}) needs a recipe, not a number; for {given} classes write {model}(num_classes={given})"
     shown = overrides.show(given) if isinstance(given, str) else describe(given)
     return f'{model} takes a recipe or its net, such as alexnet.recipe("paper").net, not {shown}'
 
@@ -57,19 +56,19 @@ def _unknown_argument(kind: type[AnyNet], name: str) -> str:
         return f"{model} has no argument classes; write num_classes"
     if name in {field.name for field in dataclasses.fields(kind)}:
         return (
-            f"{model} has no argument {name}, which is a setting of its net; write "
+            f"{model} has no argument {name}; it is a setting of the net: write "
             f"{model}(dataclasses.replace({kind.__name__}(), {name}=...))"
         )
     return overrides.unknown_name(name, name, ARGUMENTS, "", what=f"argument of {model}")
 
 
 def check_input(x: Tensor, side: int | None, first: nn.Module) -> None:
-    """Raise InputError unless x is a batch of views, (N, 3, side, side), of the type that the net computes in.
+    """Raise InputError unless x is a batch of views, (N, 3, side, side), in the dtype of the net.
 
-    `side` None: of any size. `first`: the net's first layer.
+    With `side` None, any size passes. `first` is the net's first layer.
     """
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if tracing or isinstance(x, fx.Proxy):  # the shape is a part of what is traced
+    if tracing or isinstance(x, fx.Proxy):  # a check would become part of the trace
         return
     weight = first._parameters.get("weight")
     dtype = weight.dtype if isinstance(weight, Tensor) and weight.is_floating_point() else None
@@ -84,12 +83,12 @@ def check_input(x: Tensor, side: int | None, first: nn.Module) -> None:
 
 
 def moved(transform: Any, act: Callable[[Tensor], Tensor]) -> Any:
-    """A net's transform on the device that `act`, which `nn.Module._apply` is given, moves the net's tensors to.
+    """Move a net's transform to the device that `act`, the function of `nn.Module._apply`, moves tensors to.
 
-    It is not cast with them, and stays where it is if they go to meta, where its numbers would be lost.
+    Do not cast it, and leave it where it is if the net moves to meta, where its numbers would be lost.
     """
     device = getattr(transform, "device", None)
-    if not isinstance(device, torch.device):  # there is none, or a user has put another in its place
+    if not isinstance(device, torch.device):  # no transform, or a function of the user's
         return transform
     to = act(torch.empty(1, device=device)).device
     return transform if to in (device, torch.device("meta")) else transform.to(to)

@@ -1,4 +1,4 @@
-"""Which net a recipe describes."""
+"""Build the net that a recipe describes."""
 
 from alexnet.config.recipe import AnyNet, CifarNet, Net
 from alexnet.models.alexnet import AlexNet
@@ -10,7 +10,7 @@ AnyModel = AlexNet | Cifar | Mlp
 
 
 def build(net: AnyNet, seed: int, layout: ModelShard | None = None) -> AnyModel:
-    """The net that a recipe describes, or what a layout has of it, with its initial weights."""
+    """Build a recipe's net, or the part of it that a layout holds, with its initial weights."""
     if isinstance(net, Net):
         return AlexNet(net, seed, layout)
     return Cifar(net, seed) if isinstance(net, CifarNet) else Mlp(net, seed)

@@ -1,4 +1,4 @@
-"""The small nets of 2012 for CIFAR-10, with layers whose weights are not shared (system of 2012, not the paper)."""
+"""The small nets of the 2012 code for CIFAR-10, with locally connected layers (section 3.3 names two of them)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Never, Self
@@ -16,7 +16,10 @@ from alexnet.ops.norm import response_norm, within_map_norm
 
 
 class Local(nn.Module):
-    """A 3 x 3 convolution whose weights differ from place to place: weight (side, side, maps, 9 * maps in)."""
+    """A locally connected layer: a 3 x 3 convolution with other weights at each place.
+
+    Its `weight` is (side, side, maps, 9 * seen) and its `bias` (side, side, maps), for `seen` maps of input.
+    """
 
     def __init__(self, side: int, seen: int, maps: int) -> None:
         super().__init__()
@@ -24,22 +27,25 @@ class Local(nn.Module):
         self.bias = nn.Parameter(torch.empty(side, side, maps))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (N, seen, side, side) -> (N, maps, side, side)."""
+        """Compute the layer: (N, seen, side, side) -> (N, maps, side, side)."""
         side = x.shape[2]
         patches = F.unfold(x, 3, padding=1).unflatten(2, (side, side))  # N, seen * 9, side, side
         return torch.einsum("nfyx,yxmf->nmyx", patches, self.weight) + self.bias.permute(2, 0, 1)
 
 
 class Cifar(nn.Module):
-    """Input N x 3 x 24 x 24 (or 32) float, raw RGB minus mean; output N x 10 logits.
+    """A small net of the 2012 code for CIFAR-10. It maps views (N, 3, 24, 24), or 32 a side, to logits (N, 10).
+
+    Views are float: raw RGB pixels, 0 to 255, minus their mean. The net has no dropout.
 
     Args:
-        net: a recipe's net, or the recipe; that of cifar-13 unless given.
-        seed: of the initial weights.
-        num_classes: outputs, 2 or more; takes the place of the number in `net`.
+        net: A recipe, or its net settings; those of cifar-13 by default.
+        seed: Seed of the initial weights.
+        num_classes: Number of outputs, 2 or more; overrides the number in `net`.
 
     Raises:
-        InputError: for settings that no such net has, in a line that says what would do.
+        InputError: The settings are not those of a Cifar, or an argument is unknown. The message says what to write
+            instead.
     """
 
     def __init__(
@@ -51,8 +57,8 @@ class Cifar(nn.Module):
         **unknown: Never,
     ) -> None:
         super().__init__()
-        self.classes: Sequence[str] = ()  # names of the outputs, and
-        self.transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
+        self.classes: Sequence[str] = ()  # names of the outputs; `alexnet.load` sets them
+        self.transform: Any = None  # makes views of pictures; `alexnet.load` sets it
         self.net = net = settings(CifarNet, net, num_classes, unknown)
         self.activate = ACTIVATIONS[net.activation]
         seen, side = 3, net.image_size
@@ -66,36 +72,44 @@ class Cifar(nn.Module):
         initialise(self, net.initial, seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute logits (N, classes) of views x, float (N, 3, image_size, image_size), as `transform` makes them.
+        """Compute the logits of views.
 
-        Raises InputError for an input of another shape or type.
+        Args:
+            x: Views as `transform` makes them, float (N, 3, image_size, image_size): raw RGB minus the mean, in the
+                dtype of the weights.
+
+        Returns:
+            Logits, (N, classes), without a softmax.
+
+        Raises:
+            InputError: `x` has another shape or dtype.
         """
         check_input(x, self.net.image_size, self.get_submodule("conv1"))
         return last_output(self.walk(x))
 
     def features(self, x: Tensor, layer: str) -> Tensor:
-        """Compute what a layer puts out.
+        """Compute the output of one layer.
 
         Args:
-            x: views, float (N, 3, image_size, image_size); of any other size before the first layer named local or fc.
-            layer: its name: "conv1", "relu1", "pool1", "norm1"...
+            x: Views, float (N, 3, image_size, image_size). Layers before the first local one, or fc, take any size.
+            layer: Name of the layer: "conv1", "relu1", "pool1", "norm1", ... "local3", ... "fc".
 
         Returns:
             (N, classes) or (N, maps, side, side).
 
         Raises:
-            InputError: for an input of another shape or type, and for a name that this net does not have.
+            InputError: `x` has another shape or dtype, or this net has no such layer (the message lists them).
         """
         return output_of(self.walk(x), layer)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        """What `to`, `cuda`, `half` and the like do: the transform goes along, and is not cast."""
+        """Move or cast the net, as `to`, `cuda` and `half` do; the transform moves too, but is not cast."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.transform = moved(self.transform, fn)
         return self
 
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Every layer's output with its name, in order."""
+        """Run the layers in order, and yield the name and the output of each."""
         views, conv1 = x, self.get_submodule("conv1")
         check_input(views, None, conv1)
         for name in order(self.net):
@@ -105,7 +119,7 @@ class Cifar(nn.Module):
             yield name, x
 
     def take(self, name: str, x: Tensor) -> Tensor:
-        """One layer, by name."""
+        """Run one layer, by name."""
         kind, norm = name.rstrip("123456789"), self.net.norm
         if kind == "relu":
             return self.activate(x)
@@ -117,12 +131,12 @@ class Cifar(nn.Module):
         return self.get_submodule(name)(x.flatten(1) if kind == "fc" else x)
 
     def at(self, step: int | Tensor, position: int = 0, runs: Runs = ()) -> Self:
-        """These nets have nothing random inside."""
+        """Return this net; unlike AlexNet, it draws no random numbers whose place could be set."""
         return self
 
 
 def order(net: CifarNet) -> list[str]:
-    """The layers by name, first to last: where each norm and the first activation stand differs between the nets."""
+    """List the layers by name, first to last. The nets differ in the places of the norms and the first activation."""
     names: list[str] = []
     for i in range(1, len(net.channels) + 1):
         norm = [f"norm{i}"] if net.norm and i <= 2 else []
@@ -139,7 +153,7 @@ def order(net: CifarNet) -> list[str]:
 
 
 def pool(x: Tensor, kind: str) -> Tensor:
-    """Windows of 3 that move by 2 and are clipped at the border; a clipped average divides by what is left."""
+    """Pool windows of side 3 at stride 2, clipped at the border; a clipped average counts only the units inside."""
     if kind == "max":
         return F.max_pool2d(x, 3, 2, ceil_mode=True)
     return F.avg_pool2d(x, 3, 2, ceil_mode=True, count_include_pad=False)

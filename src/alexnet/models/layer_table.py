@@ -1,4 +1,4 @@
-"""The shape walk: what every layer puts out, weighs and costs, from the recipe alone (figure 2)."""
+"""The size, weights and multiply-adds of every layer, from the recipe alone (figure 2)."""
 
 import math
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from alexnet.config.recipe import AnyNet, CifarNet, MlpNet, Net
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its output maps x side x side, and what it holds and does for one picture."""
+    """One layer: its output (maps x side x side), its weights, and its multiply-adds for one picture."""
 
     name: str
-    working: str  # the size formula with its numbers
+    working: str  # the size formula with its numbers filled in
     maps: int
     side: int
     weights: int = 0  # biases included
@@ -20,36 +20,36 @@ class Layer:
 
     @property
     def units(self) -> int:
-        """Outputs, if the layer has weights: pools and norms have no units of their own."""
+        """The number of units; 0 for pools and norms, which have no weights."""
         return self.maps * self.side**2 if self.weights else 0
 
 
 def output_side(width: int, size: int, stride: int, padding: int = 0) -> int:
-    """(W + 2P - F) / S + 1, rounded up: windows may hang over the right and bottom border by less than a stride."""
+    """Compute (W + 2P - F) / S + 1, rounded up: a window may hang over the right and bottom border."""
     return math.ceil((width + 2 * padding - size) / stride) + 1
 
 
 def overhang(width: int, size: int, stride: int, padding: int = 0) -> int:
-    """How many columns of zeros the last window of `moved` needs past the border (3 for 224, 11, 4)."""
+    """Count the columns of zeros that the last window needs past the border (3 for 224, 11, 4)."""
     return (output_side(width, size, stride, padding) - 1) * stride + size - width - 2 * padding
 
 
 def formula(width: int, size: int, stride: int, padding: int = 0) -> str:
-    """The size formula worked out in words."""
+    """Write out the size formula with its numbers."""
     side, over = output_side(width, size, stride, padding), overhang(width, size, stride, padding)
     end = f", {over} zero columns over the edge" if over else ""
     return f"({width} + 2*{padding} - {size})/{stride} + 1 = {side}{end}"
 
 
 def layers_of(net: AnyNet) -> list[Layer]:
-    """All layers that change the shape, first to last."""
+    """List the layers that change the shape, first to last."""
     if isinstance(net, Net):
         return alexnet_walk(net)
     return cifar_walk(net) if isinstance(net, CifarNet) else mlp_walk(net)
 
 
 def alexnet_walk(net: Net) -> list[Layer]:
-    """The layers of figure 2; conv2, conv4 and conv5 see only the maps of their own tower (section 3.5)."""
+    """List the layers of figure 2; conv2, conv4 and conv5 read only the maps of their own tower (section 3.5)."""
     layers: list[Layer] = []
     side, seen = net.image_size, 3
     for i, (maps, size) in enumerate(
@@ -71,12 +71,12 @@ def alexnet_walk(net: Net) -> list[Layer]:
 
 
 def groups(net: Net, layer: str) -> int:
-    """How many groups of a layer's inputs do not meet in it: towers, unless it is where they do (section 3.2)."""
+    """Count the groups of a layer: 1 where the towers meet, else one for each tower (section 3.2)."""
     return 1 if layer == "conv1" or layer in net.meet else net.towers
 
 
 def cifar_walk(net: CifarNet) -> list[Layer]:
-    """The layers of the 2012 code's CIFAR-10 files."""
+    """List the layers of a CIFAR-10 net of the 2012 code."""
     layers: list[Layer] = []
     side, seen = net.image_size, 3
     for i, maps in enumerate(net.channels, 1):
@@ -95,7 +95,7 @@ def cifar_walk(net: CifarNet) -> list[Layer]:
 
 
 def mlp_walk(net: MlpNet) -> list[Layer]:
-    """Fully connected layers, of which the first sees all pixels in their three colours."""
+    """List the layers of a fully connected net; the first reads every pixel in three colours."""
     widths = (3 * net.image_size**2, *net.hidden, net.classes)
     return [_full(name, *pair) for name, pair in zip(net.layers, pairwise(widths), strict=True)]
 
@@ -115,11 +115,11 @@ def _full(name: str, inputs: int, outputs: int, groups: int = 1) -> Layer:
 
 
 def notes(net: AnyNet) -> list[str]:
-    """What a reader of the paper would stumble over in this net's numbers."""
+    """Explain the numbers of this net that differ from the paper's, or surprise its reader."""
     conv1 = layers_of(net)[0]
     if not isinstance(net, Net) or conv1.units != 290_400:
         return []
     return [
-        "conv1 has 55 x 55 x 96 = 290,400 units; the caption of figure 2 says 253,440, which is 55 x 48 x 96: a slip.",
+        "conv1 has 55 x 55 x 96 = 290,400 units; figure 2's caption says 253,440, a slip: that is 55 x 48 x 96.",
         "224 gives 55 because the last window hangs 3 columns over the edge, where the 2012 code reads zeros.",
     ]

@@ -1,4 +1,4 @@
-"""What every net's layers share: activations, initial weights, a layer's output by its name."""
+"""Code that all nets share: activations, initial weights, and a layer's output by name."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -14,12 +14,12 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": to
 
 
 def last_output(layers: Iterator[tuple[str, Tensor]]) -> Tensor:
-    """The output of the last layer of a walk; the others are let go on the way."""
+    """Return the output of the last layer of a walk; free the other outputs on the way."""
     return deque(layers, maxlen=1)[0][1]
 
 
 def output_of(layers: Iterator[tuple[str, Tensor]], layer: str) -> Tensor:
-    """The output of one layer of a walk; raises InputError, with the names there are, for another name."""
+    """Return the output of one layer of a walk. Raise InputError for an unknown name, and list the known ones."""
     names = []
     for name, x in layers:
         if name == layer:
@@ -34,10 +34,16 @@ def initialise(
     seed: int,
     held: Mapping[str, tuple[int, int]] | None = None,
 ) -> None:
-    """Weights from N(0, std^2), whatever the fan-in, and equal biases; `initial`: both of each layer (section 5).
+    """Draw weights from N(0, std^2), for any fan-in, and set all biases of a layer to one value (section 5).
 
-    A layer's weights are a function of (seed, the layer's name). `held`: which of the whole layer's outputs is the
-    first that it has, and how many outputs the whole has.
+    A layer's weights are a function of (seed, layer name) alone, so nets that differ in one layer start equal in the
+    others.
+
+    Args:
+        module: The net.
+        initial: Standard deviation and bias of each layer, by name.
+        seed: Seed of the weights.
+        held: For each layer, the first output that this process holds, and the number of outputs of the whole layer.
     """
     with torch.no_grad():
         for name, (std, one) in initial.items():
@@ -46,6 +52,7 @@ def initialise(
             assert isinstance(weight, Tensor)
             assert isinstance(bias, Tensor)
             first, outputs = (held or {}).get(name, (0, len(weight)))
+            # Draw the whole layer even for a part of it, so that all processes together hold one process's weights.
             whole = weight if len(weight) == outputs else weight.new_empty(outputs, *weight.shape[1:])
             whole.normal_(0, std, generator=rng.generator(seed, f"init {name}"))
             if whole is not weight:

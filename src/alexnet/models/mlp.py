@@ -1,4 +1,4 @@
-"""A net of fully connected layers alone, to hold convolutions against (claim `fc-conv`; not the paper's)."""
+"""A fully connected net, for comparison with convolutions (study `fc-conv`; not in the paper)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -15,19 +15,20 @@ from alexnet.ops.linear import linear
 
 
 class Mlp(nn.Module):
-    """Input N x 3 x side x side float, raw RGB minus mean; output N x classes logits.
+    """A fully connected net. It maps views (N, 3, side, side) to logits (N, classes).
 
-    Its layers are fc1, relu1, drop1, fc2 and so on; the last has neither activation nor dropout. Dropout is AlexNet's:
-    in training mode a function of (`seed`, layer, `step`, `position` of the first picture in the batch), and each
-    forward moves `step` on by one (section 4.2).
+    Views are float: raw RGB pixels, 0 to 255, minus their mean. The layers are fc1, relu1, drop1, fc2 and so on; the
+    last has neither activation nor dropout. Dropout is that of AlexNet (section 4.2): in training mode, a function of
+    (`seed`, layer, `step`, position of the picture in the batch). Each forward pass in training adds 1 to `step`.
 
     Args:
-        net: a recipe's net, or the recipe; two hidden layers of 1,000 units unless given.
-        seed: of the initial weights and of dropout.
-        num_classes: outputs, 2 or more; takes the place of the number in `net`.
+        net: A recipe, or its net settings; two hidden layers of 1,000 units by default.
+        seed: Seed of the initial weights and of dropout.
+        num_classes: Number of outputs, 2 or more; overrides the number in `net`.
 
     Raises:
-        InputError: for settings that no such net has, in a line that says what would do.
+        InputError: The settings are not those of an Mlp, or an argument is unknown. The message says what to write
+            instead.
     """
 
     def __init__(
@@ -39,8 +40,8 @@ class Mlp(nn.Module):
         **unknown: Never,
     ) -> None:
         super().__init__()
-        self.classes: Sequence[str] = ()  # names of the outputs, and
-        self.transform: Any = None  # what makes inputs of pictures: given by `alexnet.load`
+        self.classes: Sequence[str] = ()  # names of the outputs; `alexnet.load` sets them
+        self.transform: Any = None  # makes views of pictures; `alexnet.load` sets it
         self.net = net = settings(MlpNet, net, num_classes, unknown)
         self.seed, self.position = seed, 0
         self.step: int | Tensor = 0
@@ -51,9 +52,17 @@ class Mlp(nn.Module):
         initialise(self, net.initial, seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute logits (N, classes) of views x, float (N, 3, image_size, image_size), as `transform` makes them.
+        """Compute the logits of views.
 
-        Raises InputError for an input of another shape or type.
+        Args:
+            x: Views as `transform` makes them, float (N, 3, image_size, image_size): raw RGB minus the mean, in the
+                dtype of the weights.
+
+        Returns:
+            Logits, (N, classes), without a softmax.
+
+        Raises:
+            InputError: `x` has another shape or dtype.
         """
         logits = last_output(self.walk(x))
         if self.training:
@@ -61,29 +70,29 @@ class Mlp(nn.Module):
         return logits
 
     def features(self, x: Tensor, layer: str) -> Tensor:
-        """Compute what a layer puts out.
+        """Compute the output of one layer.
 
         Args:
-            x: views, float (N, 3, image_size, image_size).
-            layer: its name, "fc1", "relu1", "drop1", "fc2"...: "fc1" is before the activation and "relu1" after it,
-                whatever the activation.
+            x: Views, float (N, 3, image_size, image_size).
+            layer: Name of the layer: "fc1", "relu1", "drop1", "fc2", ... "fc1" is the output before the activation,
+                and "relu1" the one after it, also for tanh.
 
         Returns:
             (N, units).
 
         Raises:
-            InputError: for an input of another shape or type, and for a name that this net does not have.
+            InputError: `x` has another shape or dtype, or this net has no such layer (the message lists them).
         """
         return output_of(self.walk(x), layer)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        """What `to`, `cuda`, `half` and the like do: the transform goes along, and is not cast."""
+        """Move or cast the net, as `to`, `cuda` and `half` do; the transform moves too, but is not cast."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.transform = moved(self.transform, fn)
         return self
 
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Every layer's output with its name, in order."""
+        """Run the layers in order, and yield the name and the output of each."""
         check_input(x, self.net.image_size, self.get_submodule("fc1"))
         x = x.flatten(1)
         for i, layer in enumerate(self.net.layers, 1):
@@ -96,13 +105,13 @@ class Mlp(nn.Module):
                 yield f"drop{i}", x
 
     def drop(self, x: Tensor, layer: str) -> Tensor:
-        """Dropout as printed: units masked in training, all multiplied by 1 - p in testing (section 4.2)."""
+        """Apply dropout as printed: mask units in training, multiply all by 1 - p in testing (section 4.2)."""
         p = self.net.dropout
         if not self.training:
             return x * (1 - p)
         return dropout(x, p, self.seed, layer, self.step, self.position) if p else x
 
     def at(self, step: int | Tensor, position: int = 0, runs: Runs = ()) -> Self:
-        """Take the place of `step`, and of `position` in the global batch, for dropout."""
+        """Set the step and the position of the next batch, of which dropout is a function; see `AlexNet.at`."""
         self.step, self.position = step, position
         return self

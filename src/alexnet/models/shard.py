@@ -1,4 +1,4 @@
-"""What part of a net one process holds."""
+"""The part of a net that one process holds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ Runs = Sequence[tuple[int, int]]  # (position in the global batch, pictures)
 
 
 def unchanged(x: Tensor) -> Tensor:
-    """The join between towers in one process, which holds them all."""
+    """Return x: the exchange between towers, where one process holds both."""
     return x
 
 
 def own(x: Tensor, runs: Runs) -> Tensor:
-    """The join between replicas where each keeps its own pictures."""
+    """Return x: the exchange between replicas, where each keeps its own pictures."""
     return x
 
 
 @dataclass(frozen=True)
 class ModelShard:
-    """What of a net a process holds, and how it comes by what the others hold; as it stands it holds all (section 3.2).
+    """The part of a net that one process holds, and how it gets the rest; by default, all of it (section 3.2).
 
-    The maps of conv1 to conv5 are shared out to `towers` processes, of which it is number `tower`; the units of fc6
-    and fc7 to `units`, of which it is number `unit`; and so those of fc8, if `fc8_apart`.
+    `towers` processes share the maps of conv1 to conv5; this one has part `tower`. `units` processes share the units of
+    fc6 and fc7; this one has part `unit`. With `fc8_apart` they also share the units of fc8.
     """
 
     towers: int = 1
@@ -33,16 +33,16 @@ class ModelShard:
     units: int = 1
     unit: int = 0
     fc8_apart: bool = False
-    conv3: Callable[[Tensor], Tensor] = unchanged  # what makes the input of conv3 of the maps that are held,
-    conv6: Callable[[Tensor], Tensor] = unchanged  # and of conv6, where there is one,
-    fc7: Callable[[Tensor], Tensor] = unchanged  # those of fc7 and fc8 of the units that are held,
-    fc8: Callable[[Tensor], Tensor] = unchanged
-    fc6: Callable[[Tensor, Runs], Tensor] = own  # that of fc6, given what pictures there are elsewhere,
-    out: Callable[[Tensor, Runs], Tensor] = own  # and the logits of this process's pictures
-    gathers: bool = False  # whether fc6 and what follows see the pictures of all replicas
+    conv3: Callable[[Tensor], Tensor] = unchanged  # from the held maps to the input of conv3
+    conv6: Callable[[Tensor], Tensor] = unchanged  # from the held maps to the input of conv6
+    fc7: Callable[[Tensor], Tensor] = unchanged  # from the held units to the input of fc7
+    fc8: Callable[[Tensor], Tensor] = unchanged  # from the held units to the input of fc8
+    fc6: Callable[[Tensor, Runs], Tensor] = own  # from the held maps, and all replicas' pictures, to the input of fc6
+    out: Callable[[Tensor, Runs], Tensor] = own  # from the held outputs to the logits of this process's pictures
+    gathers: bool = False  # whether fc6 to fc8 see the pictures of all replicas
 
     def bounds_of(self, layer: str, outputs: int) -> tuple[int, int]:
-        """Which of a layer's outputs are held: from the first to before the second number."""
+        """Return the range (begin, end) of a layer's outputs that this process holds."""
         of, number = (self.towers, self.tower) if layer.startswith("conv") else (self.units, self.unit)
         if layer == "fc8" and not self.fc8_apart:
             of, number = 1, 0
