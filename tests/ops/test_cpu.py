@@ -297,7 +297,7 @@ def test_a_compiler_may_have_flags_and_need_no_home(monkeypatch: pytest.MonkeyPa
 )
 def test_views_are_cut_from_pictures_of_the_right_size_and_type_alone(images: Tensor, mean: Tensor) -> None:
     place = torch.zeros(2, dtype=torch.int64)
-    with pytest.raises(ValueError, match="these views of 13 pixels are cut from uint8"):
+    with pytest.raises(ValueError, match="views of 13 pixels need uint8 pictures of"):
         crop.cut(images, place, place, place.bool(), mean, 13, True, None, 1.0, torch.float32)
 
 

@@ -1,1 +1,1 @@
-"""The operations that stock PyTorch lacks or does otherwise than 2012."""
+"""The operations that PyTorch lacks, or defines differently from the 2012 code."""

@@ -1,7 +1,7 @@
-// The fast CPU forms of what stock PyTorch does slowly: response norms, the update rule, views, dropout's words.
-// cpu_build.py compiles it on the machine that runs it, cpu.py calls it; the forms of reference.py give the same numbers.
+// Fast CPU kernels for operations that PyTorch does slowly: response norms, the update rule, views, dropout masks.
+// cpu_build.py compiles this file on the machine that runs it, and cpu.py calls it. reference.py computes the same.
 //
-// Numbers are float32 or bfloat16 in memory and float32 in registers. Pictures are N H W C: channels-last.
+// Numbers are float32 or bfloat16 in memory, and float32 in registers. Pictures are N H W C (channels-last).
 
 #include <cmath>
 #include <cstdint>
@@ -26,7 +26,7 @@ typedef int32_t I __attribute__((vector_size(4 * L)));
 typedef uint32_t U __attribute__((vector_size(4 * L)));
 typedef uint16_t H __attribute__((vector_size(2 * L)));
 
-enum { NONE, BEFORE, AFTER };  // where the ReLU stands
+enum { NONE, BEFORE, AFTER };  // where the ReLU is applied: never, before or after the norm
 
 struct bf16 {
     uint16_t bits;
@@ -46,7 +46,7 @@ V load(const bf16* p) {
 
 void store(float* p, V v) { memcpy(p, &v, sizeof v); }
 
-void store(bf16* p, V v) {  // to the nearest, ties to even; NaN stays NaN
+void store(bf16* p, V v) {  // rounds to nearest, ties to even; NaN stays NaN
 #ifdef __AVX512BF16__
     auto h = _mm512_cvtneps_pbh((__m512)v);
 #else
@@ -90,10 +90,10 @@ void store(T* p, V v, int count) {
     memcpy(p, part, count * sizeof(T));
 }
 
-// Not v > 0 ? v : 0, so that NaN comes through as it does in PyTorch.
+// Not v > 0 ? v : 0, so that NaN passes, as in PyTorch.
 V relu(V v) { return v <= 0.0f ? V{} : v; }
 
-// s^-1/2. bfloat16 keeps 8 bits, and the machine's estimate has 14: only float32 needs Newton's step.
+// s^-1/2. bfloat16 keeps 8 bits, and the processor's estimate has 14, so only float32 needs a Newton step.
 template <class T>
 V rsqrt(V s) {
 #ifdef __AVX512F__
@@ -115,7 +115,7 @@ template <class T>
 Powers powers(V s) {
     V r = rsqrt<T>(s);
     V p = r * (r * rsqrt<T>(r));
-    I infinite = s == INFINITY;  // where a Newton step would make NaN of 0
+    I infinite = s == INFINITY;  // where a Newton step would turn 0 into NaN
     return {infinite ? V{} : p, infinite ? V{} : r};
 }
 
@@ -125,7 +125,7 @@ I lanes() {
     return lane;
 }
 
-// The numbers that stand j places after those of `at`, j = -L .. L, its neighbours beside it.
+// The numbers j places after those of `at`, j = -L .. L; `before` and `after` are the vectors next to it.
 V shifted(V before, V at, V after, int j) {
     const I lane = lanes();
     return j < 0 ? __builtin_shuffle(before, at, lane + (L + j)) : __builtin_shuffle(at, after, lane + j);
@@ -151,7 +151,7 @@ struct Across {
 };
 
 template <class T, int N, class F>
-void sums(const T* x, int maps, const Across& o, F&& each) {  // each(first map, what the norm sees, its window's sum)
+void sums(const T* x, int maps, const Across& o, F&& each) {  // each(first map, inputs, sums of their windows)
     auto at = [&](int c) {
         V v = load(x + c, maps - c);
         return o.relu == BEFORE ? relu(v) : v;
@@ -184,7 +184,7 @@ void norm_backward(const T* g, const T* x, T* dx, const Across& o) {
 #pragma omp parallel num_threads(o.threads)
     {
         V* direct = (V*)aligned_alloc(sizeof(V), sizeof(V) * (2 * parts + 2));
-        V* u = direct + parts + 1;  // with a part of zeros on each side
+        V* u = direct + parts + 1;  // with a vector of zeros on each side
         u[-1] = u[parts] = V{};
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < o.rows; row++)
@@ -195,7 +195,7 @@ void norm_backward(const T* g, const T* x, T* dx, const Across& o) {
                     if (o.relu == AFTER) slope = b <= 0.0f ? V{} : slope;
                     direct[c / L] = slope * s.p75;
                     V through = direct[c / L] * b * (s.p50 * s.p50);
-                    u[c / L] = load((const float*)&through, maps - c);  // beyond the last map 0, even where k is 0
+                    u[c / L] = load((const float*)&through, maps - c);  // 0 beyond the last map, even if k is 0
                 });
                 for (int i = 0, c = 0; i < parts; i++, c += L) {
                     V b = load(x + first + c, maps - c);
@@ -215,7 +215,7 @@ struct Within {
     int threads;
 };
 
-// What a thread works in: planes of L maps side by side. Zeros stand left and right of `wide`, above and below `rows`.
+// A thread's workspace: planes of L maps. Zeros pad `wide` on the left and right, and `rows` above and below.
 struct Planes {
     int height, width, half;
     std::vector<float> memory;
@@ -235,7 +235,7 @@ struct Planes {
     }
 
     template <int N>
-    void box() {  // sums = those of `wide` over n x n units, clipped at the border of the map
+    void box() {  // sums = sums of `wide` over n x n units, clipped at the border of the map
         const int n = N ? N : 2 * half + 1;
         for (int y = 0; y < height; y++)
             add<N>(wide + (int64_t)y * (width + 2 * half), rows + (int64_t)(y + half) * width, 1, n);
@@ -253,7 +253,7 @@ struct Planes {
 };
 
 template <class F>
-void by_maps(const Within& o, F&& each) {  // each(first number, maps, planes to work in)
+void by_maps(const Within& o, F&& each) {  // each(first number, maps, workspace)
     const int64_t units = (int64_t)o.height * o.width;
 #pragma omp parallel num_threads(o.threads)
     {
@@ -304,16 +304,16 @@ template <class G>
 void momentum(float* w, float* v, const G* g, bf16* shadow, uint8_t* finite, int64_t count, float rate, float mu, float decay,
               int threads) {
     const int64_t parts = (count + L - 1) / L;
-    int lost = 0;  // weights that are NaN or infinite
+    int lost = 0;  // 1 if a weight is NaN or infinite
 #pragma omp parallel num_threads(threads) reduction(| : lost)
     {
-        V sum = {};  // of 0 * weight, which is NaN as soon as one weight is not finite
+        V sum = {};  // of 0 * weight: NaN if any weight is not finite
 #pragma omp for schedule(static)
         for (int64_t part = 0; part < parts; part++) {
             const int64_t i = part * L;
             const int lanes = count - i < L ? (int)(count - i) : L;
             V weight = load(w + i, lanes), velocity = mu * load(v + i, lanes);
-            if (decay != 0) velocity -= decay * rate * weight;
+            if (decay != 0) velocity -= decay * rate * weight;  // as section 5 prints it: times the rate
             velocity -= rate * load(g + i, lanes);
             weight += velocity;
             sum += 0.0f * weight;
@@ -326,10 +326,10 @@ void momentum(float* w, float* v, const G* g, bf16* shadow, uint8_t* finite, int
     if (lost) *finite = 0;
 }
 
-// y = w x + b for one picture: bound by reading w, of which each number is used once.
+// y = w x + b for one picture. Each number of w is used once, so the time is that of reading w.
 template <class T>
 void product(const T* x, const T* w, const T* b, T* y, int64_t outputs, int64_t inputs, int threads) {
-    constexpr int ROWS = 4;  // of w at a time: they share what is read of x
+    constexpr int ROWS = 4;  // of w at a time, which share each load of x
     const int64_t parts = (outputs + ROWS - 1) / ROWS;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t part = 0; part < parts; part++) {
@@ -358,16 +358,16 @@ void product(const T* x, const T* w, const T* b, T* y, int64_t outputs, int64_t 
 
 struct Cut {
     int64_t pictures;
-    int side, size, place;  // place: the mean is that of the place where the crop lies, not of the centre
+    int side, size, place;  // place: subtract the mean at the crop's place, not the centre's
     float factor;
     int threads;
 };
 
-// Pixels of a row, the last one first: five of them fit in a vector of bytes.
+// Mirror the pixels of a row, five at a time: as many as fit in a vector of 16 bytes.
 void mirror(const uint8_t* from, uint8_t* to, int pixels) {
     const B16 order = {13, 14, 15, 10, 11, 12, 7, 8, 9, 4, 5, 6, 1, 2, 3, 0};
     int x = 0;
-    for (; x + 6 <= pixels; x += 5) {  // 6: a byte before the five pixels is read; what follows writes over it
+    for (; x + 6 <= pixels; x += 5) {  // 6: reads a byte before the five, and writes one after, which is overwritten next
         B16 five;
         memcpy(&five, from + 3 * (pixels - x - 5) - 1, sizeof five);
         five = __builtin_shuffle(five, order);
@@ -380,7 +380,7 @@ template <class T>
 void cut(const uint8_t* images, const int64_t* top, const int64_t* left, const uint8_t* mirrored, const float* mean,
          const float* shift, T* out, const Cut& o) {
     const int length = 3 * o.size, margin = (o.side - o.size) / 2;
-    std::vector<float> flipped;  // the mean, mirrored: where a mirrored crop takes its mean from
+    std::vector<float> flipped;  // the mirrored mean, for mirrored crops
     if (o.place) {
         flipped.resize((size_t)3 * o.side * o.side);
         for (int y = 0; y < o.side; y++)
@@ -392,7 +392,7 @@ void cut(const uint8_t* images, const int64_t* top, const int64_t* left, const u
         std::vector<uint8_t> pixels(length + L);
 #pragma omp for schedule(static)
         for (int64_t picture = 0; picture < o.pictures; picture++) {
-            V colour[3] = {};  // the shift of L numbers that begin with red, with green, with blue
+            V colour[3] = {};  // the shift of L numbers that start with red, green or blue
             if (shift)
                 for (int i = 0; i < 3 * L; i++) colour[i / L][i % L] = shift[3 * picture + i % 3];
             for (int y = 0; y < o.size; y++) {
@@ -422,8 +422,8 @@ void cut(const uint8_t* images, const int64_t* top, const int64_t* left, const u
     }
 }
 
-// Philox 4x32-10 (Salmon et al. 2011): kept[row][unit] = its word is at least `least`; counter (unit / 4, row, step),
-// of which the first unit / 4 is `first`.
+// Philox 4x32-10 (Salmon et al. 2011): out[row][unit] = whether the unit's word is at least `least`. The counter is
+// (first + unit / 4, position + row, step).
 void kept(uint8_t* out, int64_t rows, int64_t units, int64_t first, int64_t position, uint64_t step, uint32_t seed,
           uint32_t purpose, uint64_t least, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -448,31 +448,31 @@ void kept(uint8_t* out, int64_t rows, int64_t units, int64_t first, int64_t posi
         }
 }
 
-#ifdef __AVX512F__  // without it Pillow is as fast
-// Pictures resized as Pillow does it, to the bit: weights of 22 bits, first along the rows and rounded to 8 bits.
+#ifdef __AVX512F__  // without it, Pillow is as fast
+// Resize pictures with the same bits as Pillow: weights have 22 bits; rows come first, and their result has 8 bits.
 
 constexpr int BITS = 22;
 
 I wide(const uint8_t* p) { return (I)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)); }
 
-// 0 .. 255, since the weights are not negative and sum to 1.
+// The result is 0 .. 255, since the weights are not negative and sum to 1.
 void narrow(uint8_t* p, I sum) { _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8((__m512i)(sum >> BITS))); }
 
-struct Taps {  // output i is made of the inputs first[i] .. first[i] + most - 1, by weights that may end in zeros
+struct Taps {  // output i sums inputs first[i] .. first[i] + most - 1, by weights that may end in zeros
     const int32_t *first, *weights;
     int most;
 };
 
 void resize(const uint8_t* in, int width, int height, int side, Taps across, Taps down, uint8_t* out) {
     const int top = down.first[0], last = down.first[side - 1] + down.most, bottom = last < height ? last : height;
-    const int length = 4 * side + 16;  // RGBx RGBx ..., and room for a vector
-    static thread_local std::vector<uint8_t> four_kept, rows_kept, line_kept;  // fresh pages cost more than the work
+    const int length = 4 * side + 16;  // RGBx RGBx ..., plus room for a vector
+    static thread_local std::vector<uint8_t> four_kept, rows_kept, line_kept;  // kept: new pages cost more than the work
     four_kept.resize(16 * (int64_t)(width + across.most));
     rows_kept.resize((int64_t)(last - top + 4) * length);
     line_kept.resize(length);
     uint8_t *four = four_kept.data(), *rows = rows_kept.data(), *line = line_kept.data();
     for (int y = top; y < bottom; y += 4) {
-        for (int r = 0; r < 4; r++) {  // four rows, a column after the other, so that a tap is one vector
+        for (int r = 0; r < 4; r++) {  // interleave four rows by column, so that a tap is one vector
             const uint8_t* from = in + (int64_t)(y + r < bottom ? y + r : bottom - 1) * width * 3;
             uint8_t* to = four + 4 * r;
             for (int x = 0; x < width - 1; x++) memcpy(to + 16 * x, from + 3 * x, 4);

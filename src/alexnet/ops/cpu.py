@@ -1,4 +1,4 @@
-"""The functions of cpu.cpp, for tensors: in one pass and on all threads. What reference.py has too is the same."""
+"""The kernels of cpu.cpp, called on tensors. They compute the functions of reference.py in one pass, on all threads."""
 
 import ctypes
 import functools
@@ -12,11 +12,11 @@ from alexnet.ops import cpu_build
 from alexnet.ops.cpu_build import Across, Cut, Within
 
 RELU = {"": 0, "before": 1, "after": 2}
-WIDEST = 9  # maps or units in a window: with 4 lanes a wider one would reach past the neighbouring vector
+WIDEST = 9  # units in a window: with 4 lanes, a wider one would reach past the neighbouring vector
 
 
 def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
-    """As reference.norm_forward, for beta 0.75; the result is in channels-last memory."""
+    """Compute reference.norm_forward, for beta 0.75 only; the result is in channels-last memory."""
     x = _last(x)
     y = torch.empty_like(x)
     _call("norm_forward", _narrow(x), x, y, byref(_across(x, towers, n, k, a, beta, relu)))
@@ -24,7 +24,7 @@ def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float
 
 
 def norm_backward(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
-    """As reference.norm_backward."""
+    """Compute reference.norm_backward, for beta 0.75 only."""
     g, x = _last(g), _last(x)
     dx = torch.empty_like(x)
     _call("norm_backward", _narrow(x), g, x, dx, byref(_across(x, towers, n, k, a, beta, relu)))
@@ -32,7 +32,7 @@ def norm_backward(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float,
 
 
 def within_forward(x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
-    """As reference.within_forward, for beta 0.75; the result is in channels-last memory."""
+    """Compute reference.within_forward, for beta 0.75 only; the result is in channels-last memory."""
     x = _last(x)
     y = torch.empty_like(x)
     _call("within_forward", _narrow(x), x, y, byref(_within(x, n, k, a, beta)))
@@ -40,7 +40,7 @@ def within_forward(x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor
 
 
 def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
-    """As reference.within_backward."""
+    """Compute reference.within_backward, for beta 0.75 only."""
     g, x = _last(g), _last(x)
     dx = torch.empty_like(x)
     _call("within_backward", _narrow(x), g, x, dx, byref(_within(x, n, k, a, beta)))
@@ -50,13 +50,13 @@ def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: floa
 def momentum(
     w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, finite: Tensor, rate: float, mu: float, decay: float
 ) -> None:
-    """As reference.momentum, in one pass; all of one dense layout."""
+    """Apply reference.momentum in one pass; all tensors must share one dense layout."""
     threads = torch.get_num_threads()
     _call("momentum", _narrow(g), w, v, g, shadow, finite, w.numel(), rate, mu, decay, threads)
 
 
 def product(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-    """w x + b for one picture: x (1, inputs), w (outputs, inputs), b (outputs,), all of one dtype; (1, outputs)."""
+    """Compute w x + b for x (1, inputs), w (outputs, inputs) and b (outputs,), all of one dtype: (1, outputs)."""
     y = x.new_empty(1, len(w))
     _call("product", _narrow(x), x, w, b, y, *w.shape, torch.get_num_threads())
     return y
@@ -74,7 +74,7 @@ def cut(
     factor: float,
     dtype: torch.dtype,
 ) -> Tensor:
-    """As reference.cut, in one pass."""
+    """Compute reference.cut in one pass."""
     n, side = images.shape[:2]
     views = torch.empty(n, size, size, 3, dtype=dtype, device=images.device)
     images, top, left, mirrored, mean = (t.contiguous() for t in (images, top, left, mirrored, mean))
@@ -85,11 +85,11 @@ def cut(
 
 
 def kept(rows: int, units: int, quad: int, position: int, step: int, seed: int, purpose: int, least: int) -> Tensor:
-    """bool (rows, units): whether the unit's Philox word is at least `least`, as ops.dropout says it.
+    """Draw dropout's mask: bool (rows, units), True where the unit's Philox word is at least `least`.
 
-    Column 0 is unit 4 * quad of the layer.
+    Column 0 is unit 4 * quad of the layer; see ops.dropout.
     """
-    mask = torch.empty(rows, units, dtype=torch.bool, device="cpu")  # whatever the default device
+    mask = torch.empty(rows, units, dtype=torch.bool, device="cpu")  # on the CPU even if the default device is another
     _call("kept", mask, rows, units, quad, position, step, seed, purpose, least, torch.get_num_threads())
     return mask
 
@@ -119,18 +119,18 @@ def _within(x: Tensor, n: int, k: float, a: float, beta: float) -> Within:
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled forms; None, after one line that says so, where they cannot be had."""
+    """Load the compiled kernels; return None, after one warning, if they cannot be compiled."""
     try:
         return cpu_build.library()
     except OSError as error:
         logging.getLogger("alexnet").warning(
-            "the fast CPU forms cannot be compiled (%s); PyTorch's serve, and training takes about a third longer. "
-            "Install a C++ compiler (CXX names it), or set ALEXNET_NATIVE=off to hear no more of it",
+            "the fast CPU kernels cannot be compiled (%s); alexnet uses PyTorch's instead, and training takes about a "
+            "third longer; install a C++ compiler (CXX names it), or set ALEXNET_NATIVE=off to hide this warning",
             error,
         )
         return None
 
 
 def name() -> str:
-    """What the CPU computes with: "native", an architecture that was asked for, or "pytorch"."""
+    """Name the CPU's implementation: "native", the architecture in ALEXNET_NATIVE, or "pytorch"."""
     return cpu_build.architecture() if library() else "pytorch"

@@ -1,8 +1,7 @@
-"""cpu.cpp, compiled once on this machine by its own C++ compiler and kept in the user's cache.
+"""Compile cpu.cpp once on this machine, with its C++ compiler, into the user's cache.
 
-Nothing needs it: where there is no compiler, reference.py computes. ALEXNET_NATIVE=off switches it off; any other value
-is an architecture for the compiler's -march ("x86-64-v3" has no AVX-512) instead of this machine's own. CXX names the
-compiler.
+The kernels are optional: without a compiler, reference.py computes everything. ALEXNET_NATIVE=off switches them off;
+any other value is the compiler's -march instead of this machine's ("x86-64-v3" has no AVX-512). CXX names the compiler.
 """
 
 import ctypes
@@ -18,12 +17,12 @@ from ctypes import POINTER, Structure, c_float, c_int, c_int64, c_uint32, c_uint
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("cpu.cpp")
-# No -ffast-math: it would take NaN and infinity for impossible.
+# No -ffast-math: it assumes that NaN and infinity never occur, but training must notice them.
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared", "-w")
 
 
 class Across(Structure):
-    """As in cpu.cpp."""
+    """The struct Across of cpu.cpp, field by field."""
 
     _fields_ = [
         ("rows", c_int64), ("channels", c_int), ("towers", c_int), ("n", c_int), ("k", c_float), ("a", c_float),
@@ -32,7 +31,7 @@ class Across(Structure):
 
 
 class Within(Structure):
-    """As in cpu.cpp."""
+    """The struct Within of cpu.cpp, field by field."""
 
     _fields_ = [
         ("pictures", c_int64), ("height", c_int), ("width", c_int), ("channels", c_int), ("n", c_int), ("k", c_float),
@@ -41,7 +40,7 @@ class Within(Structure):
 
 
 class Cut(Structure):
-    """As in cpu.cpp."""
+    """The struct Cut of cpu.cpp, field by field."""
 
     _fields_ = [
         ("pictures", c_int64), ("side", c_int), ("size", c_int), ("place", c_int), ("factor", c_float),
@@ -63,38 +62,38 @@ SIGNATURES = {
 
 
 def architecture() -> str:
-    """What is compiled for: "native" unless ALEXNET_NATIVE says otherwise."""
+    """Return the architecture to compile for: ALEXNET_NATIVE, or "native"."""
     return os.environ.get("ALEXNET_NATIVE") or "native"
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled forms, made at the first call on a machine; None where they are switched off.
+    """Load the compiled kernels, and compile them at the first call on a machine; None if they are switched off.
 
-    Raises OSError, with the reason in one line, where they cannot be made.
+    Raise OSError, with the reason in one line, if they cannot be compiled.
     """
     if architecture() == "off":
         return None
     try:
         try:
             loaded = ctypes.CDLL(str(built(architecture())))
-        except OSError:  # a file that was cut short, or a home that nothing may be run from
+        except OSError:  # a truncated file, or a home without permission to execute
             loaded = ctypes.CDLL(str(built(architecture(), anew=True)))
     except subprocess.SubprocessError as error:
         said = (getattr(error, "stderr", None) or str(error)).strip()
         raise OSError(said.splitlines()[0] if said else type(error).__name__) from None
     for name, arguments in SIGNATURES.items():
         function = getattr(loaded, f"alexnet_{name}", None)
-        if function is None:  # resize, without AVX-512
+        if function is None:  # `resize` needs AVX-512
             continue
         function.argtypes, function.restype = arguments, None
     return loaded
 
 
 def built(architecture: str, anew: bool = False) -> Path:
-    """The shared library for this source, compiler and processor; compiled if the user's cache has none yet.
+    """Return the path of the library for this source, compiler and processor; compile it if the cache has none.
 
-    `anew`: compiled in any case, into a temporary folder. Raises OSError or subprocess.SubprocessError.
+    With `anew`, always compile, into a temporary folder. Raise OSError or subprocess.SubprocessError on failure.
     """
     compiler = shlex.split(os.environ.get("CXX", "")) or [c for c in ("c++", "g++") if shutil.which(c)][:1]
     if not compiler:
@@ -110,16 +109,16 @@ def built(architecture: str, anew: bool = False) -> Path:
             if made.exists():
                 return made
             folder.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(dir=folder)) / made.name  # two processes may be at it
+            part = Path(tempfile.mkdtemp(dir=folder)) / made.name  # two processes may compile at once
         except (OSError, RuntimeError):
-            continue  # a home that cannot be written, or none at all
+            continue  # a home that is read-only, or no home at all
         try:
             _run([*command, "-o", str(part), str(SOURCE)])
             os.replace(part, made)
         finally:
             shutil.rmtree(part.parent, ignore_errors=True)
         return made
-    raise OSError("neither the cache nor the temporary folder can be written")
+    raise OSError("cannot write to the cache or to the temporary folder")
 
 
 def _cache() -> Path:
@@ -136,7 +135,7 @@ def _run(command: list[str]) -> str:
 
 
 def _processor() -> str:
-    """What the processor can do: a cache may be shared by machines that differ."""
+    """Read the features of the processor: machines that differ may share a cache."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

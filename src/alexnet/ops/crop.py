@@ -1,4 +1,4 @@
-"""Views of stored pictures in one pass: crop, mirror, mean, colour and scale (sections 2 and 4.1)."""
+"""Make views of stored pictures in one pass: crop, mirror, mean, colour and scale (sections 2 and 4.1)."""
 
 import torch
 from torch import Tensor
@@ -18,19 +18,34 @@ def cut(
     factor: float,
     dtype: torch.dtype,
 ) -> Tensor:
-    """(pixel - mean + shift) * factor: uint8 (N, side, side, 3) -> `dtype` (N, 3, size, size), channels-last.
+    """Compute (pixel - mean + shift) * factor for a crop of each picture.
 
-    top, left int64 (N,) and mirrored bool (N,) say where each crop lies. mean (side, side, 3) is taken there and
-    mirrored with it if `place`, else that of the central crop, unmirrored. shift (N, 3) is the same for all pixels.
-    Raises ValueError for pictures of another size or type.
+    Args:
+        images: uint8 (N, side, side, 3), raw RGB.
+        top: int64 (N,), first row of each crop, 0 to side - size.
+        left: int64 (N,), first column of each crop, 0 to side - size.
+        mirrored: bool (N,), whether to mirror each crop, left to right.
+        mean: float (side, side, 3), the mean of the training pictures (section 2).
+        size: Side of a view, in pixels.
+        place: Whether to subtract the mean at the crop's place, mirrored with it, as the paper says. Otherwise the
+            central crop's mean is subtracted from every crop, unmirrored, as in the 2012 code.
+        shift: float (N, 3), added to all pixels of a picture: the colour noise of section 4.1; or None.
+        factor: Factor on the result; the paper has 1.
+        dtype: Dtype of the views.
+
+    Returns:
+        Views, `dtype` (N, 3, size, size), in channels-last memory.
+
+    Raises:
+        ValueError: The pictures are not uint8, are not as large as the mean, or are smaller than a view.
     """
     side = mean.shape[0]
     if images.dtype != torch.uint8 or images.shape[1:] != mean.shape or size > side:
         raise ValueError(
-            f"pictures of {tuple(images.shape[1:])} {images.dtype}; these views of {size} pixels are cut from uint8 "
+            f"pictures are {images.dtype} {tuple(images.shape[1:])}; views of {size} pixels need uint8 pictures of "
             f"{tuple(mean.shape)}"
         )
-    mean, shift = mean.float(), None if shift is None else shift.float()  # autocast may have made it narrow
+    mean, shift = mean.float(), None if shift is None else shift.float()  # autocast may have made them bfloat16
     given = (images, top, left, mirrored, mean) if shift is None else (images, top, left, mirrored, mean, shift)
     form = best(*given, mean.new_empty(0, dtype=dtype))
     return form.cut(images, top, left, mirrored, mean, size, place, shift, factor, dtype)

@@ -1,6 +1,6 @@
-"""Which form computes an operation: Triton's on a CUDA device, the compiled one on a CPU, else PyTorch's (reference).
+"""Choose the implementation of an operation: Triton on a CUDA device, cpu.cpp on a CPU, or PyTorch (reference.py).
 
-The fast forms are for float32 and bfloat16: float64 is always computed by reference.
+The fast implementations take float32 and bfloat16; reference.py computes float64.
 """
 
 import functools
@@ -17,7 +17,7 @@ NARROW = (torch.float32, torch.bfloat16)
 
 
 def best(*tensors: Tensor) -> Any:
-    """The module whose forms are fastest for tensors on one device: `reference`, or one with the same functions."""
+    """Return the fastest module for these tensors: `reference`, or one with the same functions."""
     if watched():
         return reference
     device = tensors[0].device
@@ -30,9 +30,9 @@ def best(*tensors: Tensor) -> Any:
 
 
 def watched() -> bool:
-    """Whether something must see each of PyTorch's operations: what traces, exports, counts or differentiates forwards.
+    """Tell whether something watches PyTorch's operations: a tracer, an exporter, a counter, or forward-mode autograd.
 
-    It would see nothing of ours, which are calls with addresses.
+    None of them would see our kernels, which are calls with addresses.
     """
     return (
         torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
@@ -43,22 +43,22 @@ def watched() -> bool:
 
 
 def addressed(t: Tensor) -> bool:
-    """Whether the numbers of t lie at its address, as its type, shape and strides say.
+    """Tell whether the numbers of t lie at its address, laid out by its dtype, shape and strides.
 
-    Those of a subclass (quantised, fake, distributed), of a transform (vmap), or of a sparse or a lazily negated tensor
-    do not.
+    They do not for a subclass (quantised, fake, distributed), inside a transform (vmap), or for a sparse or lazily
+    negated tensor.
     """
     if type(t) not in (Tensor, nn.Parameter) or t.layout != torch.strided or t.is_quantized or t.is_neg():
         return False
     try:
         return t.data_ptr() != 0 or not t.numel()
-    except RuntimeError:  # it has no address at all
+    except RuntimeError:  # it has no address
         return False
 
 
 @functools.cache
 def gpu() -> ModuleType | None:
-    """Triton's forms; None where Triton is not installed, or ALEXNET_NATIVE=off switches the fast forms off."""
+    """Import the Triton kernels; None if Triton is not installed, or ALEXNET_NATIVE=off switches them off."""
     if cpu_build.architecture() == "off":
         return None
     try:
@@ -69,7 +69,7 @@ def gpu() -> ModuleType | None:
 
 
 def name(device: torch.device) -> str:
-    """What computes there: "native" (or an architecture that was asked for), "triton" or "pytorch"."""
+    """Name a device's implementation: "native" (or the architecture in ALEXNET_NATIVE), "triton" or "pytorch"."""
     if device.type == "cpu":
         return cpu.name()
     return "triton" if gpu() else "pytorch"

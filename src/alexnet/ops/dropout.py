@@ -1,4 +1,4 @@
-"""The paper's dropout: zeros in training, all units times 1 - p in testing (section 4.2)."""
+"""The paper's dropout in training. In testing, the nets multiply all units by 1 - p instead (section 4.2)."""
 
 import zlib
 
@@ -11,14 +11,26 @@ from alexnet.ops.dispatch import best
 
 
 def dropout(x: Tensor, p: float, seed: int, layer: str, step: int | Tensor, position: int, unit: int = 0) -> Tensor:
-    """x (N, units) with each unit set to zero with probability p and the rest left as they are.
+    """Set each unit to zero with probability p, and leave the others as they are (section 4.2).
 
-    The mask is a function of (seed, layer, step, position in the global batch, unit in the whole layer): row 0 of x is
-    the picture at `position`, column 0 is unit `unit`. A step that is a tensor stays where it is: a captured graph
-    reads it anew each time.
+    Unlike nn.Dropout, it does not scale the kept units up. The mask is a function of (seed, layer, step, position in
+    the global batch, unit of the whole layer), so it is the same however the batch or the layer is split.
+
+    Args:
+        x: (N, units), any float dtype.
+        p: Probability of a zero, 0 or more and below 1.
+        seed: Seed of the run.
+        layer: Name of the layer, such as "fc6".
+        step: Training step, from 0. A tensor stays on its device, so that a captured CUDA graph reads its current
+            value.
+        position: Position of row 0 in the global batch.
+        unit: Unit of the whole layer in column 0.
+
+    Returns:
+        (N, units), in the dtype of x.
     """
     purpose, least = f"dropout {layer}", round(p * 2**32)
-    quad, lead = divmod(unit, 4)  # a word of random bits for each of four units
+    quad, lead = divmod(unit, 4)  # one Philox call gives the words of four units
     units = lead + x.shape[1]
     if isinstance(step, int) and best(x) is cpu:
         code = zlib.crc32(purpose.encode())

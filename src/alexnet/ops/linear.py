@@ -1,4 +1,4 @@
-"""A fully connected layer."""
+"""A fully connected layer, with a fast path for one picture."""
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,22 @@ from alexnet.ops.dispatch import best
 
 
 def linear(x: Tensor, layer: nn.Module) -> Tensor:
-    """x (N, inputs) -> (N, outputs), by an nn.Linear or what has been put in its place.
+    """Apply an nn.Linear, or a module that replaces it.
 
-    For one picture without a gradient the CPU reads the weights once, as fast as memory gives them; the matrix product
-    would first arrange them for many.
+    For one picture without a gradient, the CPU kernel reads the weights once, at the speed of memory. PyTorch's matrix
+    product would first rearrange them for many pictures.
+
+    Args:
+        x: (N, inputs).
+        layer: The layer.
+
+    Returns:
+        (N, outputs).
+
+    Raises:
+        RuntimeError: The sizes, devices or dtypes of `x` and the layer do not match.
     """
-    # A hook, or a layer that has replaced nn.Linear, is to be called.
+    # Hooks, and modules that replace nn.Linear, must be called.
     if type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks) and layer.bias is not None:
         given = x, layer.weight, layer.bias
         alone = x.shape == (1, layer.in_features) and not torch.is_grad_enabled()

@@ -1,8 +1,8 @@
-"""The forms in PyTorch's own operations: what every device runs, and what the fast forms are held against.
+"""All operations in plain PyTorch: they run on every device, and are the reference for the fast kernels.
 
-A norm divides by s^beta, s = k + a * window_sum(b^2). A symmetric window's sum is its own adjoint, so its gradient is
-g s^-beta - 2 a beta b window_sum(g b s^-(beta + 1)): only x is kept for it. Everything is computed in float32 at least,
-whatever the dtype of x.
+A norm divides by s^beta, with s = k + a * window_sum(b^2). The sum over a symmetric window is its own adjoint, so the
+gradient is g s^-beta - 2 a beta b window_sum(g b s^-(beta + 1)), and needs only x. Everything is computed in float32 or
+wider, for any dtype of x.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PART = 2**17  # numbers worked on at a time on a CPU: half a megabyte of float32, well inside a core's cache
+PART = 2**17  # numbers per chunk on a CPU: half a megabyte of float32, well inside a core's cache
 
 
 def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
-    """b / (k + a sum b^2)^beta over n maps of a tower; b is x, or ReLU(x) where `relu` is "before".
+    """Compute b / (k + a sum b^2)^beta, with the sum over n maps of a tower (section 3.3).
 
-    "after": ReLU of the result. x (N, C, H, W) of any float dtype; the result has the same.
+    b is ReLU(x) if `relu` is "before", else x. With "after", the result is rectified. x is (N, C, H, W) of any float
+    dtype, and so is the result.
     """
 
     near = band(x, n, towers)
@@ -31,13 +32,13 @@ def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float
 
 
 def norm_backward(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
-    """The gradient for x, given that of the result; s is computed again rather than kept."""
+    """Compute the gradient of x from g, that of the result; s is recomputed, to save memory."""
 
     near = band(x, n, towers)
 
     def slope(g: Tensor, x: Tensor) -> Tensor:
         b = F.relu(x) if relu == "before" else x
-        # s > 0: the result is positive where x is
+        # the result has the sign of x, since s > 0
         dx = _gradient(lambda t: across_maps(t, near), g.where(~(x <= 0), 0) if relu == "after" else g, b, k, a, beta)
         return dx.where(~(x <= 0), 0) if relu == "before" else dx
 
@@ -45,38 +46,38 @@ def norm_backward(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float,
 
 
 def within_forward(x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
-    """x / (k + a sum x^2)^beta over n x n units of a map, clipped at its border."""
+    """Compute x / (k + a sum x^2)^beta, with the sum over n x n units of a map, clipped at its border."""
     return _by_parts(lambda x: x * power(within_map(x.square(), n).mul_(a).add_(k), beta), x)
 
 
 def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
-    """The gradient for x, given that of the result."""
+    """Compute the gradient of x from g, that of the result."""
     return _by_parts(lambda g, x: _gradient(lambda t: within_map(t, n), g, x, k, a, beta), g, x)
 
 
 def across_maps(x: Tensor, near: Tensor) -> Tensor:
-    """Sums of x over the neighbouring maps of one tower, which `near` names (see `band`)."""
-    maps = x.permute(0, 2, 3, 1)  # N H W C: neighbouring maps lie side by side in channels-last memory
+    """Sum x over the neighbouring maps in a tower; `near` is the matrix of `band`."""
+    maps = x.permute(0, 2, 3, 1)  # N H W C: in channels-last memory, neighbouring maps are adjacent
     total = maps.reshape(-1, len(near)) @ near
     return total.view(maps.shape).permute(0, 3, 1, 2)
 
 
 def band(x: Tensor, n: int, towers: int) -> Tensor:
-    """A matrix of ones within n/2 of the diagonal, as wide as a tower of x has maps: a product with it sums windows.
+    """Build a matrix of ones within n/2 of the diagonal, for the maps of one tower: a product with it sums windows.
 
-    It is made at each call: one that was kept from an export or from inference mode would serve nothing else.
+    Each call builds it anew: one cached under export or inference mode could not be used elsewhere.
     """
     places = torch.arange(x.shape[1] // towers, device=x.device)
     return ((places[:, None] - places).abs() <= n // 2).to(_wide(x))
 
 
 def within_map(x: Tensor, n: int) -> Tensor:
-    """Sums of x over n x n units, clipped at the border of the map."""
+    """Sum x over n x n units, clipped at the border of the map."""
     return F.avg_pool2d(x, n, 1, n // 2, count_include_pad=True, divisor_override=1)
 
 
 def power(s: Tensor, beta: float) -> Tensor:
-    """s^-beta; 0.75 by two reciprocal roots, several times faster than a power."""
+    """Compute s^-beta; for 0.75 by square roots, several times faster than a power."""
     if beta == 0.75:
         root = s.rsqrt()
         return root.mul_(root.sqrt())
@@ -86,9 +87,10 @@ def power(s: Tensor, beta: float) -> Tensor:
 def momentum(
     w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, finite: Tensor, rate: float, mu: float, decay: float
 ) -> None:
-    """v <- mu v - decay rate w - rate g, w <- w + v, shadow <- w rounded, all in place (section 5).
+    """Update in place: v <- mu v - decay rate w - rate g, w <- w + v, shadow <- w rounded (section 5).
 
-    `finite`, a bool (), becomes False where a weight is NaN or infinite now, and else stays.
+    As printed, the rate is inside the velocity, and multiplies the decay as well as the gradient. torch.optim.SGD keeps
+    it outside. `finite`, a bool (), becomes False if a weight is now NaN or infinite; otherwise it does not change.
     """
     v.mul_(mu)
     if decay:
@@ -100,7 +102,7 @@ def momentum(
 
 
 def check_finite(w: Tensor, finite: Tensor) -> None:
-    """Set `finite` to False where a number of w is NaN or infinite; no device waits for the answer."""
+    """Set `finite` to False if a number of w is NaN or infinite, without waiting for the device."""
     if w.numel():
         low, high = torch.aminmax(w)
         finite.logical_and_(low.isfinite() & high.isfinite())
@@ -118,7 +120,7 @@ def cut(
     factor: float,
     dtype: torch.dtype,
 ) -> Tensor:
-    """As crop.cut says."""
+    """Compute views; see crop.cut."""
     along = torch.arange(size, device=images.device)
     ys = top[:, None] + along
     xs = left[:, None] + torch.where(mirrored[:, None], along.flip(0), along)
@@ -140,10 +142,10 @@ def _gradient(window: Callable[[Tensor], Tensor], g: Tensor, b: Tensor, k: float
 
 
 def _by_parts(form: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """`form` in float32 or wider; on a CPU a few pictures at a time, so that its temporaries stay in the cache.
+    """Run `form` in float32 or wider; on a CPU a few pictures at a time, so that temporaries stay in the cache.
 
-    Autocast is off inside: it would round the matrix product that is a window's sum to bfloat16. A trace gets all
-    pictures in one part: it would take the number of parts for that of every batch.
+    Autocast is off inside: it would compute the window sums, which are matrix products, in bfloat16. A trace gets all
+    pictures in one part, since it would fix the number of parts for every batch.
     """
     x, wide = inputs[-1], _wide(inputs[-1])
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
