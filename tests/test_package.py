@@ -1,4 +1,4 @@
-"""The package as a stranger meets it."""
+"""The public names of the package."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A recipe is a value: it survives JSON, is refused by the name of the field, and its digest is all that it says."""
+"""Recipes: they survive JSON, errors name the field, and the digest covers every field."""
 
 import dataclasses
 import json
@@ -20,8 +20,8 @@ def through_json(recipe: Recipe) -> Recipe:
     return Recipe.of(json.loads(json.dumps(recipe.plain(), allow_nan=False)))
 
 
-# Runs and checkpoints carry them: from 0.2.0 on they never change. cifar-13 and cifar-11 have others since their biases
-# keep their rate to the end, as in the files of 2012.
+# Runs and checkpoints carry the digests, so they have stayed since 0.2.0. Only cifar-13 and cifar-11 have new ones:
+# now their biases keep their rate to the end, as in the files of 2012.
 DIGESTS = {
     "paper": "a2ed9fa06ded",
     "source": "8047f511e672",
@@ -56,7 +56,7 @@ def test_the_digests_of_the_named_recipes_stay() -> None:
 
 
 def test_a_field_that_came_later_counts_once_it_is_set() -> None:
-    """At its default it is not in the digest, wherever that comes from; the recipe still shows it."""
+    """At its default, the digest leaves it out, but the recipe still shows it."""
     source = RECIPES["source"]
     set_anew = source.replace(sgd={"lars": None}, schedule={"warmup_epochs": 0})
     assert set_anew.digest == source.digest
@@ -88,7 +88,7 @@ def test_batch_256_is_net_170_with_twice_the_batch_and_twice_the_rates() -> None
 
 
 def test_large_is_source_but_for_batch_rate_lars_and_warm_up() -> None:
-    """Not the paper's: You et al. 2017."""
+    """Not in the paper: You et al. 2017."""
     source, large = RECIPES["source"], RECIPES["large"]
     assert large.sgd.batch == 1024
     assert large.sgd.lars is not None
@@ -162,14 +162,14 @@ def test_any_recipe_survives_json(recipe: Recipe) -> None:
     ids=["rate", "at", "colour_off", "std"],
 )
 def test_a_whole_number_where_a_number_belongs_does_not_change_the_digest(recipe: Recipe) -> None:
-    """Python's 1 equals 1.0 and passes for a float; a run begun with either is resumed with what its file says."""
+    """In Python, 1 equals 1.0 and passes for a float; a resumed run reads its recipe from a file."""
     again = through_json(recipe)
     assert again == recipe
     assert again.digest == recipe.digest
 
 
 def leaves(value: Any, place: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
-    """Every field of a recipe that holds no other, with its path."""
+    """List every innermost field of a recipe, with its path."""
     found = []
     for field in dataclasses.fields(value):
         inner = getattr(value, field.name)
@@ -179,7 +179,7 @@ def leaves(value: Any, place: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...
 
 
 def another(path: tuple[str, ...], value: Any) -> Any:
-    """A value of the same type that the field may also hold."""
+    """Return another valid value of the same type."""
     special: dict[str, Any] = {
         "activation": "tanh", "mean": "place" if value == "centre" else "centre", "seed": 1,
         "colour_scale": "eigenvalue", "shuffle": "once" if value == "each epoch" else "each epoch", "towers": 1,
@@ -269,7 +269,7 @@ def test_settings_apply_in_order() -> None:
 
 
 def test_setting_one_layers_decay_leaves_the_others() -> None:
-    """cifar-13 decays no convolution; one more layer's decay must not bring that back."""
+    """cifar-13 has no weight decay in its convolutions; setting one more layer's must not restore theirs."""
     before, after = RECIPES["cifar-13"], override(RECIPES["cifar-13"], ["sgd.layer_weight_decay.fc=0.01"])
     assert after.sgd.layer_weight_decay == before.sgd.layer_weight_decay | {"fc": 0.01}
 
@@ -341,7 +341,7 @@ def test_a_warm_up_that_does_not_fit_the_schedule_is_refused(bad: str) -> None:
 
 @pytest.mark.parametrize("setting", ["net.lrn.n=4", "net.lrn.n=0", "net.lrn.n=-1"])
 def test_a_window_without_a_centre_is_refused_when_the_recipe_is_built(setting: str) -> None:
-    """Section 3.3 prints n/2 on both sides: an even n has no such window, and the first forward pass is too late."""
+    """Section 3.3 prints n/2 on both sides, which needs an odd n; an error at the first forward pass is too late."""
     with pytest.raises(InputError, match=r"lrn\.n|norm\.n"):
         override(PAPER, [setting])
 
@@ -353,7 +353,7 @@ def test_so_is_a_window_within_a_map(setting: str) -> None:
 
 
 def test_maps_that_shrink_to_nothing_are_refused_when_the_recipe_is_built() -> None:
-    """Views of 30 pixels leave 6, 3 and then 1 unit a side: none for the window of pool5."""
+    """Views of 30 pixels leave 6, 3 and then 1 unit a side, too few for the window of pool5."""
     with pytest.raises(InputError, match=r"net\."):
         PAPER.replace(net={"image_size": 30})
 

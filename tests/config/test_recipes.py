@@ -1,4 +1,4 @@
-"""Recipes by name, from Python: what a slip is told."""
+"""Recipes by name, from Python, and the errors for wrong names."""
 
 import json
 import pickle
@@ -31,7 +31,7 @@ def test_a_name_that_is_not_there_is_told_the_nearest_that_is(find: Any) -> None
 
 
 def test_recipes_are_a_mapping_as_any_other() -> None:
-    """A missing name is a KeyError to code that asks a mapping."""
+    """A missing name raises a KeyError, as in any mapping."""
     assert isinstance(alexnet.RECIPES, Mapping)
     assert "papper" not in alexnet.RECIPES
     assert alexnet.RECIPES.get("papper") is None

@@ -1,4 +1,4 @@
-"""Where and how precisely: what is chosen, and what is refused in one line."""
+"""Choosing a device and a precision, and the errors for bad ones."""
 
 import ctypes
 import json
@@ -46,7 +46,7 @@ def test_a_net_that_serves_holds_its_weights_as_it_computes(precision: str) -> N
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The answers of a driver with two devices, the second of them current; the list holds those that were set."""
+    """Fake a driver with two devices, the second one current; the list collects the devices that are set."""
     taken: list[int] = []
     empty = torch.empty
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -62,7 +62,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize(("name", "number"), [("auto", 1), ("cuda", 1), ("cuda:0", 0)])
 def test_a_cuda_device_is_taken_by_any_of_its_names(driver: list[int], name: str, number: int) -> None:
-    """Without a number it is the current one; the place then has the number, which streams and threads need."""
+    """Without a number, it is the current device; streams and threads then need its number."""
     assert choose_compute(name, "fp32").device == torch.device("cuda", number)
     assert driver == [number]
 
@@ -83,7 +83,7 @@ def test_a_cuda_device_that_is_not_to_be_had_costs_one_line(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def beforehand() -> str:
-    """What a fixture sees that is made before those of a single test."""
+    """Return what a fixture sees that runs before the fixtures of a single test."""
     return choose_compute("auto", "fp32").device.type
 
 
@@ -103,7 +103,7 @@ def test_a_test_with_the_mark_has_the_device_that_there_is() -> None:
 
 @pytest.mark.parametrize("processes", ["0", "1"])
 def test_cuda_devices_are_hidden_from_all_but_the_tests_with_the_mark(processes: str, tmp_path: Path) -> None:
-    """The two tests above, where PyTorch says that there is a device: in one process, and in one of xdist's."""
+    """Run the two tests above while PyTorch reports a device: in this process, and in one of xdist's."""
     (tmp_path / "device.py").write_text("import torch\ntorch.cuda.is_available = lambda: True\n")
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": "0"}
     command = [sys.executable, "-m", "pytest", "-n", processes, "-p", "device", "-p", "no:cacheprovider", __file__]
@@ -113,14 +113,14 @@ def test_cuda_devices_are_hidden_from_all_but_the_tests_with_the_mark(processes:
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="malloc here is not glibc's")
 def test_kept_pages_are_not_faulted_in_again_and_the_switch_leaves_malloc_as_it_is() -> None:
-    """Twenty clones of 32 MB, switched off and then on: all of it is faulted in again each time, or next to nothing."""
+    """Twenty clones of 32 MB: switched off, every clone faults its pages in; switched on, almost none does."""
     code = (
         "import os, resource, torch; from alexnet.core.device import keep_pages\n"
         "x = torch.ones(2**23)\n"
         "for setting in '01':\n"
         "    os.environ['ALEXNET_KEEP_PAGES'] = setting\n"
         "    print(keep_pages())\n"
-        "    for i in range(40):\n"  # the first few find no free piece of the heap that is large enough
+        "    for i in range(40):\n"  # the first few find no large enough free block
         "        if i == 20: before = resource.getrusage(0).ru_minflt\n"
         "        y = x.clone(); del y\n"
         "    print(4 * (resource.getrusage(0).ru_minflt - before))"
@@ -133,7 +133,7 @@ def test_kept_pages_are_not_faulted_in_again_and_the_switch_leaves_malloc_as_it_
 
 
 def test_a_run_in_tf32_is_not_resumed_on_a_cpu(store: Path, small: Recipe, tmp_path: Path) -> None:
-    """The precision that a run was begun in is asked of the device anew."""
+    """A resumed run checks again that the device has its precision."""
     train(store, tmp_path / "run", small.replace(epochs=1), precision="fp32", quiet=True)
     environment = (tmp_path / "run/environment.json").read_text()
     put(tmp_path / "run", "environment.json", environment.replace('"fp32"', '"tf32"').encode())
@@ -153,7 +153,7 @@ OFF = {
 
 @pytest.fixture(scope="module")
 def short(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe of one epoch."""
+    """Write a recipe of one epoch."""
     path = tmp_path_factory.mktemp("recipe") / "recipe.json"
     path.write_text(json.dumps(small.replace(epochs=1).plain()))
     return path
@@ -161,7 +161,7 @@ def short(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def here(store: Path, short: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What this process learns, by precision."""
+    """Train in this process, in each precision."""
     folder, recipe = tmp_path_factory.mktemp("here"), Recipe.of(json.loads(short.read_text()))
     for precision in PRECISIONS:
         assert train(store, folder / precision, recipe, precision=precision, quiet=True).errors.images == 12
@@ -172,11 +172,11 @@ def here(store: Path, short: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def there(
     request: pytest.FixtureRequest, store: Path, short: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """What another process learns without one feature, by precision."""
+    """Train in another process without one feature, in each precision."""
     folder = tmp_path_factory.mktemp("there")
     environment = OFF[request.param]
     if request.param == "no compiler":
-        environment = environment | {"XDG_CACHE_HOME": str(folder / "cache")}  # nothing was compiled before
+        environment = environment | {"XDG_CACHE_HOME": str(folder / "cache")}  # an empty cache
     commands = [["train", store, p, "--recipe", short, "--precision", p, "--device", "cpu"] for p in PRECISIONS]
     done = several(commands, folder, environment)
     said = "".join(err for _, _, err in done)
@@ -190,7 +190,7 @@ def there(
 def test_whatever_the_machine_lacks_training_goes_the_same_way(
     precision: str, here: dict[str, Path], there: dict[str, Path]
 ) -> None:
-    """Another process without that feature learns what this one does, but for rounding."""
+    """A process without that feature learns the same weights as this one, up to rounding."""
     one, other = weights(here[precision]), weights(there[precision])
     if precision == "fp32":
         assert apart(one, other) < TOLERANCE["fp32"]

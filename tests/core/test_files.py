@@ -23,7 +23,7 @@ os._exit(0)
 
 @pytest.fixture(params=["native", "soft"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The system's locks, and what serves where it has none."""
+    """Use the system's locks, or the substitute where it has none."""
     monkeypatch.setattr(filelock, "has_fcntl", request.param == "native")
     return str(request.param)
 
@@ -57,7 +57,7 @@ def test_the_lock_of_a_process_that_died_holds_nobody_up(kind: str, tmp_path: Pa
 
 
 def test_a_holder_may_remove_the_file_and_its_folder(kind: str, tmp_path: Path) -> None:
-    """As preparing does in the end; whoever comes next makes them anew."""
+    """`prepare` does so at its end; the next process creates them again."""
     path = tmp_path / "work/.lock"
     for _ in range(2):
         with lock_file(path, "held"):

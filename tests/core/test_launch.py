@@ -1,4 +1,4 @@
-"""Launch facts, and shares."""
+"""Ranks from the environment, and shares of work."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Philox 4x32-10 (Salmon et al. 2011) against its published answers, and what is made of its words."""
+"""Philox 4x32-10 (Salmon et al. 2011) against its published answers, and the numbers made from its words."""
 
 import hashlib
 import math
@@ -21,7 +21,7 @@ ANSWERS = [  # Random123's kat_vectors
 
 
 def philox(counter: tuple[int, ...], key: tuple[int, int]) -> tuple[int, ...]:
-    """Ten rounds with Python's whole numbers."""
+    """Compute ten rounds in Python integers."""
     (a, b, c, d), (k, m) = counter, key
     for _ in range(10):
         left, right = a * 0xD2511F53, c * 0xCD9E8D57
@@ -34,8 +34,8 @@ def philox(counter: tuple[int, ...], key: tuple[int, int]) -> tuple[int, ...]:
 def test_the_published_answers_come_out(
     key: tuple[int, int], counter: tuple[int, ...], answer: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Random123, kat_vectors, philox4x32 of 10 rounds; the second key word is set in the place of the purpose's."""
-    assert philox(counter, key) == answer  # the reference below stands on the same ground
+    """Random123, kat_vectors, philox4x32 with 10 rounds; the second key word replaces the hash of the purpose."""
+    assert philox(counter, key) == answer  # so the reference is right too
     monkeypatch.setattr(zlib, "crc32", lambda data: key[1])
     assert tuple(rng.words(key[0], "any", *counter).tolist()) == answer
     as_tensors = [torch.tensor([c]) for c in counter]
@@ -62,7 +62,7 @@ def test_coordinates_broadcast_and_missing_ones_are_zero() -> None:
 
 
 def test_the_words_bits_are_fair() -> None:
-    """Each of the 4 x 32 bits is set in half of 20,000 places, within five deviations."""
+    """Each of the 4 x 32 bits is 1 at half of 20,000 places, within five standard deviations."""
     four = rng.words(0, "bits", torch.arange(20000))
     assert four.min() >= 0
     assert four.max() < 2**32
@@ -71,19 +71,19 @@ def test_the_words_bits_are_fair() -> None:
 
 
 def test_normals_are_box_and_mullers_of_the_words() -> None:
-    """Box and Muller 1958, by the math library in float64, to one rounding to float32."""
+    """Box and Muller 1958, with the math library in float64, up to one rounding to float32."""
     four = rng.words(3, "normals", torch.arange(2000))
     for row, found in zip(four.tolist(), rng.normals(four).tolist(), strict=True):
         u = [(word + 0.5) / 2**32 for word in row]
         radius = [math.sqrt(-2 * math.log(x)) for x in u[:2]]
         expected = [r * math.cos(2 * math.pi * x) for r, x in zip(radius, u[2:], strict=True)]
         expected += [r * math.sin(2 * math.pi * x) for r, x in zip(radius, u[2:], strict=True)]
-        # Half a unit of float32 for the rounding; in float64 some 1e-15 of the radius, at most 6.8.
+        # Half a unit of float32 for the rounding, and in float64 about 1e-15 of the radius, which is at most 6.8.
         assert all(abs(x - y) <= 2**-24 * abs(y) + 2e-14 for x, y in zip(found, expected, strict=True))
 
 
 def test_normals_have_the_same_bits_on_every_machine_and_in_every_batch() -> None:
-    """Only correctly rounded operations: the digest is the same with and without AVX, and alone or together."""
+    """All operations are correctly rounded, so the digest is the same with and without AVX, and for any batch size."""
     four = rng.words(0, "normals", torch.arange(4096))
     together = rng.normals(four)
     assert hashlib.sha256(together.numpy().tobytes()).hexdigest().startswith("1bcd9365fa5c967b3fbbbb4339dd8f8e")
@@ -92,7 +92,7 @@ def test_normals_have_the_same_bits_on_every_machine_and_in_every_batch() -> Non
 
 
 def test_normals_are_standard_and_independent() -> None:
-    """Box and Muller: mean 0, variance 1, fourth moment 3, no correlation between the four, within five deviations."""
+    """Mean 0, variance 1, fourth moment 3 and no correlation between the four, within five standard deviations."""
     n = 50000
     x = rng.normals(rng.words(0, "normals", torch.arange(n))).double()
     assert x.shape == (n, 4)
@@ -105,7 +105,7 @@ def test_normals_are_standard_and_independent() -> None:
 
 
 def test_normals_follow_the_normal_distribution() -> None:
-    """Kolmogorov's distance of 50,000 from the normal distribution, under the bound of one in 10^5."""
+    """The Kolmogorov distance of 50,000 numbers from the normal distribution is below the bound of 1 in 10^5."""
     x = rng.normals(rng.words(1, "normals", torch.arange(50000)))[:, 2].double().sort().values
     cumulated = 0.5 * (1 + torch.erf(x / math.sqrt(2)))
     distance = (cumulated - (torch.arange(50000) + 0.5) / 50000).abs().max().item()

@@ -1,4 +1,4 @@
-"""A second signal, in a process that is to live on: a notebook, a service, a study of one's own."""
+"""A second signal in a process that goes on afterwards: a notebook, a service, a user's own study."""
 
 import multiprocessing
 import os
@@ -20,7 +20,7 @@ NUMBERS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 def insisted(place: str, *given: Any) -> dict[str, Any]:
-    """Train, with two signals at a place; what was raised, and what of the training is left. Then train to the end."""
+    """Train with two signals at a place, and collect what was raised and what is left over. Then train to the end."""
     import torch
 
     from alexnet.inference import evaluate
@@ -45,7 +45,7 @@ def insisted(place: str, *given: Any) -> dict[str, Any]:
         train(*given, precision="fp32", quiet=True)
     except BaseException as error:
         found: dict[str, Any] = {"raised": type(error).__name__, "sent": list(sent)}
-        # While what was raised is still kept, as a notebook does.
+        # While the exception is still referenced, as a notebook does.
         found["threads"] = [t.name for t in set(threading.enumerate()) - threads if not t.name.startswith("Thread-")]
         found["handlers"] = [signal.getsignal(n) for n in NUMBERS] == handlers and signal.set_wakeup_fd(-1) == -1
         setattr(of, place, kept)
@@ -59,7 +59,7 @@ def insisted(place: str, *given: Any) -> dict[str, Any]:
 def test_a_second_signal_raises_in_the_caller_who_goes_on_in_the_same_process(
     store: Path, small: Recipe, run: Path, tmp_path: Path, place: str
 ) -> None:
-    """In a step, in a save and in a validation; the lock, the readers and the handlers are given back."""
+    """In a step, in a save and in a validation; the lock, the readers and the handlers are released."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         found = pool.submit(insisted, place, store, tmp_path / "run", small).result(timeout=120)
     assert found == {
@@ -75,21 +75,21 @@ def test_the_first_signal_is_said_once_with_what_a_second_one_does(capfd: pytest
         signals.say = said.put
         os.kill(os.getpid(), signal.SIGTERM)
         assert said.get(timeout=10) == "SIGTERM: saving; a second SIGTERM stops without saving"
-        os.kill(os.getpid(), signal.SIGHUP)  # no second one
+        os.kill(os.getpid(), signal.SIGHUP)  # does not count as a second one
     assert said.empty()
     assert capfd.readouterr() == ("", "")
 
 
 def test_two_signals_that_come_as_one_are_two() -> None:
-    """The handler is called once for both, when the operation is over that the main thread was in."""
+    """Python calls the handler once for both, after the main thread's current operation."""
     with Signals() as signals:
-        os.write(signals.told, bytes([signal.SIGINT, signal.SIGINT]))  # as the system's handler does
+        os.write(signals.told, bytes([signal.SIGINT, signal.SIGINT]))  # as Python's C handler does
         signals.caught = signal.SIGINT
         while not signals.insisted:
             time.sleep(0.001)
         with pytest.raises(KeyboardInterrupt):
             signals.poll()
-        os.kill(os.getpid(), signal.SIGINT)  # a third one disturbs nothing
+        os.kill(os.getpid(), signal.SIGINT)  # a third one changes nothing
 
 
 def test_another_thread_may_enter_and_leaves_all_as_it_was() -> None:

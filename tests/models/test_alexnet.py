@@ -40,12 +40,12 @@ OTHERS: list[dict[str, Any]] = [
 
 
 def windows(x: Array, size: int, stride: int) -> Array:
-    """(maps, rows, columns, size, size): every window that lies inside."""
+    """Return every window that lies inside: (maps, rows, columns, size, size)."""
     return np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))[:, ::stride, ::stride]
 
 
 def convolve(x: Array, weight: Array, bias: Array, stride: int, before: int, after: int, groups: int) -> Array:
-    """Section 3.5: group i's kernels see group i's maps; `before` zeros left and top, `after` right and bottom."""
+    """Convolve in groups (section 3.5), with `before` zeros at the left and top, `after` at the right and bottom."""
     x = np.pad(x, ((0, 0), (before, after), (before, after)))
     seen = len(x) // groups
     out = []
@@ -56,14 +56,14 @@ def convolve(x: Array, weight: Array, bias: Array, stride: int, before: int, aft
 
 
 def pooled(x: Array, size: int) -> Array:
-    """Section 3.4: windows that move by 2; the last may hang over and takes the maximum of what is there."""
+    """Pool at stride 2 (section 3.4); the last window may hang over, and takes the maximum of the units inside."""
     side = math.ceil((x.shape[1] - size) / 2) + 1
     over = (side - 1) * 2 + size - x.shape[1]
     return windows(np.pad(x, ((0, 0), (0, over), (0, over)), constant_values=-np.inf), size, 2).max((3, 4))
 
 
 def across(x: Array, norm: LRN, towers: int) -> Array:
-    """Section 3.3, map by map; the neighbours of a map are of its tower."""
+    """Normalise map by map (section 3.3), with neighbours from the same tower."""
     each, out = len(x) // towers, np.empty_like(x)
     a = norm.alpha / norm.n if norm.divide_alpha_by_n else norm.alpha
     for i in range(len(x)):
@@ -73,7 +73,7 @@ def across(x: Array, norm: LRN, towers: int) -> Array:
 
 
 def within(x: Array, norm: SpatialLRN) -> Array:
-    """2012 code, cnorm2: squares over n x n units of one map, zeros outside, alpha over n * n."""
+    """Normalise by n x n units of one map, as cnorm2 of the 2012 code: zeros outside, alpha / (n * n)."""
     h = norm.n // 2
     s = windows(np.pad(x**2, ((0, 0), (h, h), (h, h))), norm.n, 1).sum((3, 4))
     return x / (norm.k + norm.alpha / norm.n**2 * s) ** norm.beta
@@ -82,7 +82,7 @@ def within(x: Array, norm: SpatialLRN) -> Array:
 def reference(
     net: Net, state: dict[str, Tensor], picture: Array, factors: tuple[Array, Array] | None = None
 ) -> dict[str, Array]:
-    """Every layer's output for one picture; `factors` multiply relu6 and relu7: 1 - p each in testing."""
+    """Compute every layer for one picture; `factors` multiply relu6 and relu7, and are 1 - p in testing."""
     w = {name: value.double().numpy() for name, value in state.items()}
     f, out = FORMS[net.activation], {}
     x = picture
@@ -135,16 +135,16 @@ def reference(
     return out
 
 
-# ---- what is held against it
+# ---- the tests
 
 
 def pictures(net: Net, n: int, seed: int = 0) -> Tensor:
-    """Raw pixels minus their mean: a std of about 60 grey levels."""
+    """Draw raw pixels minus their mean, with a standard deviation of about 60 grey levels."""
     return torch.from_numpy(np.random.default_rng(seed).normal(0, 60, (n, 3, net.image_size, net.image_size)))
 
 
 def build(net: Net, seed: int = 0) -> AlexNet:
-    """Float64, with biases that all differ."""
+    """Build a net in float64, with biases that all differ."""
     model = AlexNet(net, seed).double()
     random = np.random.default_rng(99)
     with torch.no_grad():
@@ -155,7 +155,7 @@ def build(net: Net, seed: int = 0) -> AlexNet:
 
 
 def assert_layers(model: AlexNet, x: Tensor, *given: Any) -> dict[str, Tensor]:
-    """Every layer for each picture is the reference's, but for float64's rounding in the one and in the other."""
+    """Check that every layer of each picture equals the reference, up to the float64 rounding of both."""
     place = model.step, model.position
 
     def layers() -> dict[str, Tensor]:
@@ -175,7 +175,7 @@ def assert_layers(model: AlexNet, x: Tensor, *given: Any) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def full() -> dict[str, AlexNet]:
-    """The two readings at their full size, as they begin."""
+    """Build both recipes at full size, untrained."""
     nets = {}
     for name in ("paper", "source"):
         net = RECIPES[name].net
@@ -186,7 +186,7 @@ def full() -> dict[str, AlexNet]:
 
 @pytest.mark.parametrize("name", ["paper", "source"])
 def test_the_full_net_computes_what_the_paper_prints(full: dict[str, AlexNet], name: str) -> None:
-    """Figure 2 at 224, float32 against float64: what is left is float32's sums, of up to 9,216 products."""
+    """Figure 2 at 224 pixels, float32 against float64: they differ by float32 sums of up to 9,216 products."""
     model = full[name]
     x = pictures(model.net, 1).float()
     expected = reference(model.net, model.state_dict(), x[0].double().numpy())
@@ -198,7 +198,8 @@ def test_the_full_net_computes_what_the_paper_prints(full: dict[str, AlexNet], n
     assert list(found) == list(expected)
     for (layer, value), room in zip(expected.items(), rooms, strict=True):
         assert np.abs(found[layer][0].double().numpy() - value).max() <= room, layer
-        assert room < 1e-3 * (np.ptp(value) if layer == "fc8" else np.abs(value).max()), layer  # not the common part
+        # The spread of fc8, since its units share a large common part.
+        assert room < 1e-3 * (np.ptp(value) if layer == "fc8" else np.abs(value).max()), layer
     assert torch.equal(logits, found["fc8"])
 
 
@@ -237,7 +238,7 @@ def test_training_computes_the_same_but_for_the_masks() -> None:
 @pytest.mark.parametrize("training", [False, True], ids=["testing", "training"])
 @pytest.mark.parametrize("source", [False, True], ids=["paper", "source"])
 def test_the_gradient_is_the_slope(source: bool, training: bool, activation: str) -> None:
-    """Backpropagation against finite steps along a random direction of every parameter and of the input."""
+    """Backpropagation against finite differences along a random direction of every parameter and of the input."""
     std = (0.03,) + (0.1,) * 7 if activation == "relu" else (0.001, 0.5, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0)  # not saturated
     net = (
         RECIPES["paper"]
@@ -258,7 +259,7 @@ def test_the_gradient_is_the_slope(source: bool, training: bool, activation: str
     gradients = torch.autograd.grad(objective(), list(tensors.values()))
     for (name, tensor), gradient in zip(tensors.items(), gradients, strict=True):
         direction = torch.from_numpy(random.normal(0, 1, tensor.shape))
-        # Steps so small that few maxima of a pool change hands: pixels are large, and conv1's kernels meet pixels.
+        # Small steps, so that few pools change their maximum: pixels are large, and conv1's kernels read pixels.
         h = {"input": 1e-5, "conv1.weight": 1e-9}.get(name, 1e-6)
         values, kept = [], tensor.detach().clone()
         with torch.no_grad():
@@ -267,13 +268,13 @@ def test_the_gradient_is_the_slope(source: bool, training: bool, activation: str
                 values.append(float(objective()))
             tensor.copy_(kept)
         numeric, exact = (values[0] - values[1]) / (2 * h), float((gradient * direction).sum())
-        rounding = room / h  # of both values, over the step between them
-        assert abs(numeric - exact) < 1e-5 * abs(exact) + rounding, name  # 1e-5: the curve between them
+        rounding = room / h  # of both values, divided by the step between them
+        assert abs(numeric - exact) < 1e-5 * abs(exact) + rounding, name  # 1e-5 allows for the curvature between them
         assert abs(exact) > 10 * rounding, name
 
 
 def test_single_weights_have_their_own_slopes() -> None:
-    """The same, weight by weight: three of each parameter, steps of 1e-6."""
+    """The same for single weights: three of each parameter, with steps of 1e-6."""
     model = build(SMALL).train()
     x = pictures(SMALL, 2)
     weigh = torch.from_numpy(np.random.default_rng(2).normal(0, 1, (2, 5)))
@@ -291,13 +292,13 @@ def test_single_weights_have_their_own_slopes() -> None:
                     sides.append(float((model.at(3)(x) * weigh).sum()))
                     flat[i] -= step
             numeric = (sides[0] - sides[1]) / 2e-6
-            # Float64 rounds the values by some 1e-14 (`reach` above), the slope by 1e-8; 1e-4 is left to the curve.
+            # Float64 rounds the values by some 1e-14 (`reach` above), the slope by 1e-8; 1e-4 allows for the curvature.
             assert numeric == pytest.approx(float(p.grad.view(-1)[i]), rel=1e-4, abs=1e-6), name
 
 
 @pytest.mark.parametrize("source", [False, True], ids=["paper", "source"])
 def test_the_towers_never_mix_before_conv3(source: bool) -> None:
-    """Section 3.2: tower 0's pool2 does not know tower 1's conv1 or conv2; conv3 sees both."""
+    """Section 3.2: tower 0's pool2 does not depend on tower 1's conv1 or conv2; conv3 reads both."""
     net = RECIPES["paper"].replace(net=SMALL).replace(net=SOURCE if source else {}).net
     assert isinstance(net, Net)
     model = build(net).eval()
@@ -318,7 +319,7 @@ def test_the_towers_never_mix_before_conv3(source: bool) -> None:
 
 @pytest.mark.parametrize("layer", ["conv3", "conv4", "conv5"])
 def test_the_towers_never_mix_between_conv3_and_fc6(layer: str) -> None:
-    """Section 3.2: conv4 and conv5 take their input from their own GPU alone; fc6 from both."""
+    """Section 3.2: conv4 and conv5 read only their own GPU's maps; fc6 reads both."""
     model = build(SMALL).eval()
     x = pictures(SMALL, 2)
     before, joined = model.features(x, "pool5"), model.features(x, "fc6")
@@ -346,7 +347,7 @@ def test_the_relu_after_the_pool_is_the_relu_before_it() -> None:
     assert torch.equal(*values)
     g = torch.from_numpy(np.random.default_rng(4).normal(0, 1, values[0].shape))
     slopes = [torch.autograd.grad(value, leaf, g)[0] for value, leaf in zip(values, leaves, strict=True)]
-    # A unit that wins several windows, four at most, adds their gradients in one order or another.
+    # A unit that is the maximum of up to four windows sums their gradients in any order.
     torch.testing.assert_close(slopes[0], slopes[1], rtol=0, atol=gamma(3) * 4 * float(g.abs().max()))
 
 
@@ -357,7 +358,7 @@ def test_initial_weights_are_normal_of_the_stated_deviation(full: dict[str, Alex
     stated = [0.01, 0.01, *[0.03 if name == "source" else 0.01] * 3, 0.01, 0.01, 0.01]
     for i, (layer, std) in enumerate(zip(model.children(), stated, strict=True), 1):
         weight, bias = layer.get_parameter("weight").detach().flatten(), layer.get_parameter("bias").detach()
-        weight = weight[: 2**22].double() / std  # of the first four million
+        weight = weight[: 2**22].double() / std  # the first four million
         n = len(weight)
         assert abs(float(weight.mean())) < 5 / math.sqrt(n)  # five deviations of each moment
         assert abs(float((weight**2).mean()) - 1) < 5 * math.sqrt(2 / n)
@@ -374,7 +375,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
 
 
 def test_a_layers_weights_do_not_depend_on_the_other_layers() -> None:
-    """So a study's arms that differ in one layer begin alike in the others."""
+    """So arms of a study that differ in one layer start equal in the others."""
     changes: list[tuple[dict[str, Any], set[str]]] = [
         ({"classes": 9}, {"fc8"}),
         ({"hidden": 30}, {"fc6", "fc7", "fc8"}),
@@ -392,7 +393,7 @@ def test_a_layers_weights_do_not_depend_on_the_other_layers() -> None:
 
 
 def test_no_two_layers_begin_alike() -> None:
-    """fc6 and fc7 of equal shape, conv3 and conv4 in their first numbers: all are drawn apart."""
+    """Every pair of layers has different weights, even fc6 and fc7 of equal shape."""
     weights = [(value / std).flatten()[:100] for value, std in zip(
         (p.detach() for name, p in AlexNet(SMALL).named_parameters() if name.endswith("weight")), SMALL.std, strict=True
     )]  # fmt: skip
@@ -446,7 +447,7 @@ def test_a_share_of_the_batch_drops_what_the_whole_batch_drops() -> None:
     whole = model.at(2)(x)
     parts = torch.cat([model.at(2, first)(x[first : first + 2]) for first in (0, 2, 4)])
     (room,) = reach(lambda: [model.at(2)(x).detach()], torch.float64)
-    torch.testing.assert_close(parts, whole, rtol=0, atol=2 * room)  # other batches, sums in other orders
+    torch.testing.assert_close(parts, whole, rtol=0, atol=2 * room)  # other batch sizes sum in another order
 
 
 @pytest.mark.parametrize("p", [0.5, 0.2, 0.0])
@@ -465,7 +466,7 @@ def test_testing_multiplies_fc6_and_fc7_by_one_minus_p(p: float) -> None:
 
 
 def test_dropout_in_training_has_the_mean_of_testing() -> None:
-    """Section 4.2: 0.5 in testing stands for the mean over the masks. 100 steps of 40 masks, five deviations."""
+    """Section 4.2: the 0.5 of testing is the mean over the masks; 100 steps of 40 masks, five standard deviations."""
     model = build(SMALL)
     x = pictures(SMALL, 1)
     relu = model.eval().features(x, "relu6").detach()
@@ -486,7 +487,7 @@ def test_other_nets_weigh_what_the_walk_says(shape: dict[str, Any]) -> None:
 
 
 def test_towers_that_do_not_talk_see_nothing_of_each_other() -> None:
-    """Net 150 of the 2012 log: what tower 1 begins with changes nothing in tower 0 before fc8."""
+    """Net 150 of the 2012 log: a change to tower 1's conv1 changes nothing in tower 0 before fc8."""
     net = RECIPES["paper"].replace(net=SMALL).replace(net={"cross_tower": False}).net
     assert isinstance(net, Net)
     model, x = build(net).eval(), pictures(net, 1)
@@ -502,7 +503,7 @@ def test_towers_that_do_not_talk_see_nothing_of_each_other() -> None:
 
 
 def test_a_layer_starts_alike_whichever_others_there_are() -> None:
-    """So a net without conv3 is paired with the whole one of the same seed."""
+    """So a study can pair a net without conv3 with the whole net of the same seed."""
     whole, less = AlexNet(SMALL, 5), AlexNet(Net(**{**vars(SMALL), "skip": (3,)}), 5)
     for name in ("conv1", "conv2", "conv5", "fc6", "fc8"):
         assert torch.equal(whole.get_submodule(name).weight, less.get_submodule(name).weight)  # type: ignore[arg-type]

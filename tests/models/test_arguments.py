@@ -1,4 +1,4 @@
-"""What a net is made with and called with, and what it says of a slip."""
+"""Arguments and inputs of nets, and the messages for common mistakes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -85,7 +85,7 @@ INPUTS: dict[str, Callable[[torch.Tensor], Any]] = {
 
 @pytest.mark.parametrize("words", INPUTS)
 def test_an_input_of_another_shape_or_type_is_refused_with_the_shape_that_is_taken(words: str) -> None:
-    """70 pixels make maps as large as 67 do from pool1 on: nothing else would see the difference."""
+    """From pool1 on, 70 pixels give maps as large as 67 do, so nothing else would notice."""
     net, x = alexnet.AlexNet(NARROW), torch.zeros(2, 3, 67, 67)
     for act in (net, lambda given: net.features(given, "fc7")):
         with pytest.raises(InputError) as caught:
@@ -127,7 +127,7 @@ def test_a_net_takes_inputs_of_its_own_type_and_any_type_where_autocast_casts(ki
 
 
 def test_a_first_layer_without_plain_weights_takes_any_floating_type() -> None:
-    """A module in its place, and a weight that is computed at each look, which checking must not change."""
+    """A module in its place, and a parametrised weight, which a check must not recompute."""
     net = Mlp(LITTLE).eval()
     nn.utils.parametrizations.spectral_norm(net.get_submodule("fc1"))
     net.train()

@@ -1,4 +1,4 @@
-"""Nets as modules: copied, pickled, exported, and with another layer in the place of one of theirs."""
+"""Nets as PyTorch modules: copied, pickled, exported, and with a replaced layer."""
 
 import copy
 import io
@@ -26,7 +26,7 @@ MLP = MlpNet(image_size=8, classes=3, hidden=(6, 5), std=(0.1, 0.1, 0.1))
 
 
 def narrow(name: str, **changes: Any) -> AnyModel:
-    """The net of a recipe, so narrow that it computes at once, in testing."""
+    """Build a recipe's net, narrow enough to be fast, in eval mode."""
     net = RECIPES[name].replace(net={"channels": (8,) * 5, "hidden": 16, "classes": 3, "std": (0.1,) * 8} | changes).net
     return build(net, seed=1).eval()
 
@@ -53,7 +53,7 @@ def net(request: pytest.FixtureRequest) -> AnyModel:
 
 @pytest.fixture(params=["native", "off"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """With the compiled forms, and on a machine without a compiler."""
+    """Use the compiled kernels, or none, as on a machine without a compiler."""
     for value in (request.param, ""):
         monkeypatch.setenv("ALEXNET_NATIVE", value)
         cpu.library.cache_clear()
@@ -63,7 +63,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_net_is_pickled_copied_and_saved_whole_before_it_is_used_and_after(net: AnyModel) -> None:
-    """As any torch.nn.Module is; one that is trained counts its steps for dropout, and the copy goes on with them."""
+    """Like any torch.nn.Module; the copy also continues the count of training steps, which dropout uses."""
     x = views(net)
     for _ in range(2):
         file = io.BytesIO()
@@ -78,7 +78,7 @@ def test_a_net_is_pickled_copied_and_saved_whole_before_it_is_used_and_after(net
 
 
 def test_a_trained_net_reaches_a_process_of_its_own_and_answers_there_the_same(run: Path) -> None:
-    """By multiprocessing's spawn, with its classes and its transform."""
+    """With multiprocessing's spawn, and with its classes and its transform."""
     net = load(run)
     x = views(net)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -97,7 +97,7 @@ def answer(net: AnyModel, x: Tensor) -> tuple[Any, Any, int]:
 @pytest.mark.filterwarnings("ignore")  # of tracing itself, deprecated
 @pytest.mark.parametrize(("traced", "given"), [(2, 100), (100, 2)])
 def test_a_traced_net_answers_for_another_number_of_pictures(traced: int, given: int) -> None:
-    """A hundred are more than the forms compute at a time."""
+    """The implementation computes fewer than a hundred pictures at a time."""
     net = narrow("tiny")
     x = views(net, given)
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_a_traced_net_answers_for_another_number_of_pictures(traced: int, given:
 def test_a_net_answers_after_an_export_what_it_answered_before_and_is_exported_again(
     kernels: str, dtype: torch.dtype, strict: bool
 ) -> None:
-    """Also where the export is the first that the process computes: nothing of it is kept."""
+    """Also if the export comes first in the process: it leaves nothing in a cache."""
     net = narrow("tiny").to(dtype)
     x = views(net).to(dtype)
     with torch.no_grad():
@@ -146,7 +146,7 @@ HEADS: dict[str, Callable[[int], nn.Module]] = {
 @pytest.mark.parametrize("pictures", [1, 2])
 @pytest.mark.parametrize("head", HEADS)
 def test_another_module_may_stand_in_the_place_of_the_last_layer(net: AnyModel, head: str, pictures: int) -> None:
-    """For features, or for other classes."""
+    """To read features, or for other classes."""
     name, x = net.net.layers[-1], views(net, pictures)
     seen = dict(net.walk(x))
     before = list(seen.values())[-2].flatten(1)
@@ -186,7 +186,7 @@ CASTS: dict[str, Callable[[AnyModel], Any]] = {
 
 @pytest.mark.parametrize("cast", CASTS)
 def test_a_net_that_is_cast_leaves_its_transform_as_it_is(net: AnyModel, cast: str) -> None:
-    """Its mean keeps its float32; on meta it would have no numbers, which no state_dict brings back."""
+    """Its mean stays float32. On meta it would lose its numbers, and no state_dict could restore them."""
     net.transform = transform(net)
     before = net.transform.mean.clone()
     CASTS[cast](net)
@@ -206,7 +206,7 @@ def test_a_transform_is_no_part_of_the_net_that_others_look_through(net: AnyMode
 
 
 def test_a_transform_goes_where_its_net_goes() -> None:
-    with FakeTensorMode():  # tensors without numbers, which may lie on a device that is not there
+    with FakeTensorMode():  # fake tensors may be on a device that does not exist
         given = Transform(Views(), 8, torch.zeros(9, 9, 3), torch.eye(3))
         found = moved(given, lambda t: t.to("cpu:1", torch.float16))
     assert {t.device.index for t in (found.mean, found.components)} == {1}
@@ -215,7 +215,7 @@ def test_a_transform_goes_where_its_net_goes() -> None:
 
 
 def test_any_callable_may_be_a_nets_transform(net: AnyModel) -> None:
-    """Also a module, as torchvision's."""
+    """Also a module, like those of torchvision."""
     for other in (abs, nn.Identity()):
         net.transform = other
         assert net.half().transform is other

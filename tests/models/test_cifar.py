@@ -20,7 +20,7 @@ from alexnet.ops.norm import response_norm, within_map_norm
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-# name: layers in order, and the sides of the maps that the pools put out
+# the layers in order, and the sides of the pools' outputs, by name
 ORDERS = {
     "cifar-18": "conv1 pool1 relu1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 pool3 fc",
     "cifar-13": "conv1 relu1 pool1 conv2 relu2 pool2 local3 relu3 local4 relu4 fc",
@@ -40,7 +40,7 @@ def raw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def pool_by_loops(x: Array, kind: str) -> Array:
-    """2012 code: ceil((side - 3) / 2) + 1 windows of 3 that move by 2; a clipped average divides by what is left."""
+    """Pool as the 2012 code: ceil((side - 3) / 2) + 1 windows of 3; a clipped average counts only the units inside."""
     side = math.ceil((x.shape[2] - 3) / 2) + 1
     out = np.empty((*x.shape[:2], side, side))
     for p, m, r, c in np.ndindex(*out.shape):
@@ -50,7 +50,7 @@ def pool_by_loops(x: Array, kind: str) -> Array:
 
 
 def local_by_loops(x: Array, weight: Array, bias: Array) -> Array:
-    """A 3 x 3 convolution, padding 1, with kernels of its own at every place."""
+    """Compute a 3 x 3 convolution, padding 1, with other kernels at each place."""
     pictures, seen, side, _ = x.shape
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     out = np.empty((pictures, weight.shape[2], side, side))
@@ -93,7 +93,7 @@ def test_the_widths_norms_pools_and_deviations_are_those_of_the_2012_files() -> 
 
 @pytest.mark.parametrize("name", list(ORDERS))
 def test_the_net_is_its_layers_one_after_the_other(name: str) -> None:
-    """Each layer by an operation chosen here by its name, float64; the sums may be in another order."""
+    """Each layer by an operation that the test chooses by name, in float64; the order of sums may differ."""
     net = net_of(name)
     model = Cifar(net).double().eval()
     w = model.state_dict()

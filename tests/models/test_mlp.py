@@ -1,4 +1,4 @@
-"""The net of fully connected layers alone, against loops in plain Python and NumPy."""
+"""The fully connected net against loops in plain Python and NumPy."""
 
 import math
 from pathlib import Path
@@ -41,13 +41,13 @@ def made(net: MlpNet = NET, seed: int = 0) -> Mlp:
 
 
 def stays(seed: int, layer: str, step: int, picture: int, unit: int, p: float) -> float:
-    """Section 4.2: each unit of each picture by a number of its own, a function of seed, layer, step and place."""
+    """Return 1.0 if a unit stays (section 4.2): each unit of each picture has its own word, a function of place."""
     word = rng.words(seed, f"dropout {layer}", unit // 4, picture, step, 0)[unit % 4]
     return float(int(word) >= round(p * 2**32))
 
 
 def reference(model: Mlp, x: Tensor, step: int | None, position: int = 0) -> dict[str, np.ndarray]:
-    """Every layer for each picture, unit by unit; in training at `step`, in testing without one."""
+    """Compute every layer for each picture, unit by unit; in training at `step`, in testing if it is None."""
     net, w = model.net, {name: value.numpy() for name, value in model.state_dict().items()}
     out: dict[str, list[list[float]]] = {name: [] for name in NAMES}
     for n, picture in enumerate(x.numpy()):
@@ -110,7 +110,7 @@ def test_training_moves_on_a_step_a_forward_and_testing_does_not() -> None:
 
 
 def test_a_step_has_its_masks_and_another_step_or_seed_others() -> None:
-    """So a run that resumes at a step drops what the uninterrupted one drops."""
+    """So a run resumed at a step drops the same units as an uninterrupted run."""
     model, x = made().train(), views(8)
     first, second = model.at(2)(x), model(x)
     assert torch.equal(model.at(2)(x), first)
@@ -127,7 +127,7 @@ def test_a_share_of_the_batch_drops_what_the_whole_batch_drops() -> None:
     whole = model.at(2)(x)
     parts = torch.cat([model.at(2, first)(x[first : first + 2]) for first in (0, 2, 4)])
     (room,) = reach(lambda: [model.at(2)(x).detach()], torch.float64)
-    torch.testing.assert_close(parts, whole, rtol=0, atol=2 * room)  # other batches, sums in other orders
+    torch.testing.assert_close(parts, whole, rtol=0, atol=2 * room)  # other batch sizes sum in another order
 
 
 def test_initial_weights_are_normal_of_the_stated_deviation_and_fc2_has_biases_of_one() -> None:
@@ -171,7 +171,7 @@ def test_only_replicas_are_for_it(strategy: str) -> None:
 
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
-    """Four steps an epoch, the last one smaller."""
+    """Make a recipe with four steps per epoch, the last one smaller."""
     net = MlpNet(image_size=56, classes=3, hidden=(8, 6), std=(0.002, 0.3, 0.3))
     return RECIPES["tiny"].replace(net=net, sgd={"batch": 8, "lr": 0.001}, views={"pictures_per_crop": 2}, epochs=2)
 
@@ -183,7 +183,7 @@ def weights(run: Path) -> dict[str, Tensor]:
 def test_a_run_stopped_and_resumed_or_spread_over_replicas_is_the_uninterrupted_run_of_one(
     ranks: Ranks, store: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """The order of sums over replicas is another: TOLERANCE for float64."""
+    """The order of sums over replicas differs, within TOLERANCE of float64."""
     for folder, processes, given in (("one", 1, {}), ("two", 2, {"accumulate": 2}), ("stopped", 1, {"stop_at": 3})):
         said = ranks(processes, trained, store, tmp_path / folder, recipe, precision="fp64", **given)
         assert said == ["done"] * processes or folder == "stopped"

@@ -1,4 +1,4 @@
-"""The compiled forms against the plain ones, for this machine's own instructions and for older ones."""
+"""The compiled kernels against reference.py, for this machine's instructions and for older ones."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ from alexnet.ops.norm import response_norm, within_map_norm
 
 OLDER = ["x86-64-v3", "x86-64"] if platform.machine() == "x86_64" else []  # AVX2 without AVX-512; SSE2
 SHAPES = [(2, 96, 7, 5), (3, 20, 3, 3), (2, 6, 5, 4), (2, 1, 3, 3), (1, 34, 1, 7), (1, 256, 4, 4), (0, 4, 3, 3)]
-ROOTS = 32  # roundings beside a window's sum: two roots with a Newton step each, powers of them, a gradient's two parts
+ROOTS = 32  # roundings after a window's sum: two roots with a Newton step each, their powers, a gradient's two parts
 
 
 def clear() -> None:
@@ -45,16 +45,16 @@ def raw(shape: tuple[int, ...], dtype: torch.dtype, seed: int, std: float = 60.0
 
 
 def part_of(terms: int, dtype: torch.dtype) -> float:
-    """How far apart two forms of a norm may be before they round their result, as a part of its terms' magnitudes.
+    """Return the tolerance between two implementations of a norm before rounding, relative to their terms.
 
-    Both compute in float32, with windows of so many terms in any order. For bfloat16 the compiled one takes roots as
-    the machine estimates them, to 2^-14 (Intel and AMD differ): s^-7/4 has 4.5 times that and one root's more.
+    Both compute in float32, with windows of `terms` terms in any order. For bfloat16, the compiled one uses the
+    processor's estimate of roots, to 2^-14 (Intel and AMD differ): s^-7/4 has 4.5 times that error, plus one root's.
     """
     return 2 * gamma(terms + ROOTS, torch.float32) + (5.5 * 2**-14 if dtype == torch.bfloat16 else 0)
 
 
 def assert_norms_alike(kind: str, x: Tensor, g: Tensor, *given: Any) -> None:
-    """The compiled norm and its gradient are the plain ones; a gradient cancels, so it is held to its terms' size."""
+    """Compare the compiled norm and gradient with the plain ones; the size of a gradient's terms sets its tolerance."""
     across = kind == "norm"
     *towers, n, k, a, beta = given[:5] if across else given
     wide, slope = x.double(), g.double().abs()
@@ -70,7 +70,7 @@ def assert_norms_alike(kind: str, x: Tensor, g: Tensor, *given: Any) -> None:
     for way, inputs, terms in (("forward", (x,), values), ("backward", (g, x), slopes)):
         found, expected = (getattr(form, f"{kind}_{way}")(*inputs, *given) for form in (cpu, reference))
         assert found.dtype == expected.dtype == x.dtype
-        # Two bfloat16 that were rounded from numbers so near are neighbours at most.
+        # Numbers that close round to the same bfloat16, or to neighbouring ones.
         unit = 2**-7 * expected.double().abs() if x.dtype == torch.bfloat16 else 0
         assert ((found.double() - expected.double()).abs() <= unit + room * terms).all()
 
@@ -79,7 +79,7 @@ def assert_norms_alike(kind: str, x: Tensor, g: Tensor, *given: Any) -> None:
 @pytest.mark.parametrize("relu", ["", "before", "after"])
 @pytest.mark.parametrize("n", [1, 3, 5, 9])
 def test_the_norm_across_maps_is_the_plain_one(architecture: str, n: int, relu: str, dtype: torch.dtype) -> None:
-    """Section 3.3, forward and backward, in one tower and in two, for maps that fill no vector and for none at all."""
+    """Section 3.3, forward and backward, in one or two towers, with partly filled vectors and with no pictures."""
     for shape in SHAPES:
         x, g = raw(shape, dtype, n), raw(shape, dtype, n + 1, 1.0)
         for towers in (1, 2) if shape[1] % 2 == 0 else (1,):
@@ -90,7 +90,7 @@ def test_the_norm_across_maps_is_the_plain_one(architecture: str, n: int, relu: 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("n", [1, 3, 5, 9])
 def test_the_norm_within_a_map_is_the_plain_one(architecture: str, n: int, dtype: torch.dtype) -> None:
-    """2012 code's kRNorm, forward and backward; windows of 9 hang over both borders of a map of 3."""
+    """kRNorm of the 2012 code, forward and backward; windows of 9 hang over both borders of a map of 3."""
     for shape in SHAPES:
         x, g = raw(shape, dtype, n), raw(shape, dtype, n + 1, 1.0)
         assert_norms_alike("within", x, g, n, 1.0, 0.01, 0.75)
@@ -99,12 +99,12 @@ def test_the_norm_within_a_map_is_the_plain_one(architecture: str, n: int, dtype
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), 1e30])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_what_is_no_number_comes_through(architecture: str, dtype: torch.dtype, bad: float) -> None:
-    """NaN where the formula gives NaN, 0 where a neighbour is infinite or its square is, and no further than that."""
+    """NaN where the formula gives NaN, 0 where a neighbour or its square is infinite, and no change elsewhere."""
     x = raw((2, 40, 3, 3), dtype, 0)
     x[0, 17, 1, 1] = bad
     a = (5, 2.0, 1e-4, 0.75)
     found = cpu.norm_forward(x, 1, *a, "")
-    s = 2.0 + 1e-4 * sum(x.float().square().roll(j, 1) for j in range(-2, 3))  # the ends are not looked at
+    s = 2.0 + 1e-4 * sum(x.float().square().roll(j, 1) for j in range(-2, 3))  # the ends are not compared
     expected = (x.float() / s**0.75)[:, 4:-4]
     rtol = part_of(5, dtype) + (2**-8 if dtype == torch.bfloat16 else 0)
     torch.testing.assert_close(found[:, 4:-4].float(), expected, rtol=rtol, atol=0, equal_nan=True)
@@ -118,7 +118,7 @@ def test_what_is_no_number_comes_through(architecture: str, dtype: torch.dtype, 
 
 @pytest.mark.parametrize("relu", ["before", "after"])
 def test_the_rectified_gradient_of_no_number_is_that_of_pytorch(architecture: str, relu: str) -> None:
-    """PyTorch's ReLU passes the gradient wherever its input is not <= 0, and so where it is NaN."""
+    """PyTorch's ReLU passes the gradient unless its input is <= 0, so also where it is NaN."""
     x = torch.tensor([-1.0, 0.0, 2.0, float("nan"), 3.0, -0.0]).view(1, 6, 1, 1)
     g = torch.ones(1, 6, 1, 1)
     numbers = (1, 1, 2.0, 0.0, 0.75, relu)  # a = 0: maps do not mix
@@ -145,7 +145,7 @@ def test_the_update_is_the_plain_one(architecture: str, dtype: torch.dtype, deca
         w2, v2, finite = w.clone(), v.clone(), torch.ones(3, dtype=torch.bool)
         cpu.momentum(w, v, g, copy, finite[1], 0.01, 0.9, decay)
         reference.momentum(w2, v2, g, None, finite[1], 0.01, 0.9, decay)
-        # Three products and their sum, fused or not: terms of at most 300, in w beside at most 300 more.
+        # Three products and their sum, fused or not: terms of at most 300, and w adds at most 300 more.
         torch.testing.assert_close(v, v2, rtol=0, atol=2 * gamma(6, torch.float32) * 300)
         torch.testing.assert_close(w, w2, rtol=0, atol=2 * gamma(7, torch.float32) * 600)
         assert torch.equal(copy, w.bfloat16())
@@ -158,7 +158,7 @@ def test_the_update_is_the_plain_one(architecture: str, dtype: torch.dtype, deca
 def test_an_update_says_where_one_number_of_any_is_not_finite(
     architecture: str, module: ModuleType, value: float, part: str
 ) -> None:
-    """The largest number there is counts as finite, and one that is lost stays so until it is asked anew."""
+    """The largest float counts as finite, and a flag that became False stays False."""
     for count, at in ((1, 0), (16, 15), (17, 16), (100003, 50000), (100003, 100002)):
         w, v, g = (torch.zeros(count) for _ in range(3))
         finite = torch.ones(3, dtype=torch.bool)
@@ -176,7 +176,7 @@ def test_an_update_says_where_one_number_of_any_is_not_finite(
 @pytest.mark.parametrize("place", [True, False])
 @pytest.mark.parametrize("shifted", [True, False])
 def test_views_are_the_plain_ones(architecture: str, shifted: bool, place: bool, dtype: torch.dtype) -> None:
-    """Crop, mirror, mean of the place or of the centre, colour, scale: to the bit, in rows that fill no vector."""
+    """Crop, mirror, mean of the place or the centre, colour, scale: the same bits, also in partly filled vectors."""
     random = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (9, 20, 20, 3), dtype=torch.uint8, generator=random)
     top, left = (torch.randint(0, 8, (9,), generator=random) for _ in range(2))
@@ -188,7 +188,7 @@ def test_views_are_the_plain_ones(architecture: str, shifted: bool, place: bool,
 
 
 def test_the_threads_change_nothing(architecture: str) -> None:
-    """Each number is computed alone, whoever computes it."""
+    """Each number is computed alone, by any thread."""
     x, g = raw((5, 48, 9, 9), torch.float32, 1), raw((5, 48, 9, 9), torch.float32, 2)
     results = []
     for threads in (1, 3):
@@ -200,7 +200,7 @@ def test_the_threads_change_nothing(architecture: str) -> None:
 
 
 def test_a_beta_or_a_window_that_is_not_compiled_is_computed_plainly() -> None:
-    """Only beta 0.75 and windows up to 9 are compiled; every other norm still has its value."""
+    """Only beta 0.75 and windows up to 9 are compiled; PyTorch computes all other norms."""
     x = raw((2, 24, 4, 4), torch.float32, 1)
     for norm in (LRN(beta=0.5), LRN(n=11), LRN()):
         a = (1, norm.n, norm.k, norm.alpha, norm.beta, "")
@@ -217,7 +217,7 @@ def test_the_library_is_made_once_and_found_again(tmp_path: Path, monkeypatch: p
     before = made.stat().st_mtime_ns
     assert cpu_build.built("native") == made
     assert made.stat().st_mtime_ns == before
-    assert [p.name for p in (tmp_path / "alexnet").iterdir()] == [made.name]  # nothing half made is left
+    assert [p.name for p in (tmp_path / "alexnet").iterdir()] == [made.name]  # no temporary file is left
 
 
 def test_a_home_that_cannot_be_written_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +271,7 @@ def test_a_library_that_was_cut_short_is_made_anew(tmp_path: Path, monkeypatch: 
     if cpu.library() is None:
         pytest.skip("no C++ compiler here")
     made = cpu_build.built("native")
-    made.unlink()  # another file of its name: this one may be loaded
+    made.unlink()  # make another file of its name: the old one may be loaded
     made.write_bytes(b"")
     cpu_build.library.cache_clear()
     assert cpu_build.library() is not None
@@ -302,7 +302,7 @@ def test_views_are_cut_from_pictures_of_the_right_size_and_type_alone(images: Te
 
 
 def test_a_narrow_mean_or_shift_is_widened_first() -> None:
-    """Under autocast the colour shift is a bfloat16 product."""
+    """Under autocast, the colour shift is a product in bfloat16."""
     images, place = torch.full((2, 20, 20, 3), 100, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
     mean, shift = torch.full((20, 20, 3), 50.0), torch.full((2, 3), 4.0)
     cut = [
@@ -315,7 +315,7 @@ def test_a_narrow_mean_or_shift_is_widened_first() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_memory_layout_changes_nothing(architecture: str, dtype: torch.dtype) -> None:
-    """Channels first, channels last, strided views, and a gradient that is one number expanded."""
+    """Channels first, channels last, strided views, and a gradient that expands one number."""
     whole = raw((4, 20, 6, 5), dtype, 1).contiguous()
     x = whole[::2, :, 1:, ::2]
     assert not x.is_contiguous()

@@ -1,6 +1,6 @@
-"""What is given to compiled code: addresses of plain memory alone. Else PyTorch's operations compute the same.
+"""Compiled code gets only addresses of plain memory; for any other tensor, PyTorch computes the same.
 
-And the fast forms can be switched off on every device.
+The fast kernels can be switched off on every device.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ needs_compiler = pytest.mark.skipif(cpu.library() is None, reason="no C++ compil
 
 
 class Eighth(Tensor):
-    """A weight that is kept as int8: numbers of its own, and an address of none, as torchao's."""
+    """A weight stored as int8, like torchao's: it computes its own numbers, and has no address."""
 
     @staticmethod
     def __new__(cls, kept: Tensor, scale: float) -> "Eighth":
@@ -60,7 +60,7 @@ class Eighth(Tensor):
 
 
 class Named(Tensor):
-    """A subclass in plain memory, whose functions are its own."""
+    """A subclass in plain memory with its own functions."""
 
     seen = 0
 
@@ -71,7 +71,7 @@ class Named(Tensor):
 
 
 class Watching(TorchDispatchMode):
-    """Counts the operations, as a profiler, a counter of FLOPs or a tracer does."""
+    """A mode that records the operations, as a profiler, a FLOP counter or a tracer does."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -86,7 +86,7 @@ x = torch.randn(1, 8)
 
 
 def emptied() -> Tensor:
-    """A tensor whose storage was taken away, as FSDP does with a layer that is not in use."""
+    """Make a tensor without storage, as FSDP does for a layer that is not in use."""
     t = torch.randn(1, 8)
     t.untyped_storage().resize_(0)
     return t
@@ -149,7 +149,7 @@ def test_where_something_watches_the_operations_it_sees_them_all() -> None:
 @needs_compiler
 @pytest.mark.parametrize("parameter", ["weight", "bias"])
 def test_one_picture_meets_quantised_weights_as_two_do(parameter: str) -> None:
-    """Its address is none: reading there ended the process."""
+    """It has no address; reading from one crashed the process."""
     net = Mlp(MlpNet(image_size=2, classes=3, hidden=(4,), std=(0.1, 0.1))).eval()
     layer = net.get_submodule("fc1")
     setattr(layer, parameter, nn.Parameter(Eighth.of(getattr(layer, parameter) + 0.1), requires_grad=False))
@@ -223,7 +223,7 @@ def test_a_transform_of_a_norm_is_right_or_refused(transform: Callable[..., Any]
 
 @pytest.fixture
 def elsewhere() -> Iterator[None]:
-    """A device on which new tensors are made unless told otherwise."""
+    """Set another default device for new tensors."""
     torch.set_default_device("meta")
     yield
     torch.set_default_device("cpu")
@@ -232,7 +232,7 @@ def elsewhere() -> Iterator[None]:
 
 @needs_compiler
 def test_another_default_device_changes_nothing(elsewhere: None) -> None:
-    """What compiled code writes into lies where what it reads does."""
+    """Compiled code writes to the device of its inputs."""
     pictures = torch.full((2, 4, 4, 3), 9, dtype=torch.uint8, device="cpu")
     place, mirrored = torch.zeros(2, dtype=torch.long, device="cpu"), torch.zeros(2, dtype=torch.bool, device="cpu")
     mean = torch.ones(4, 4, 3, device="cpu")
@@ -244,7 +244,7 @@ def test_another_default_device_changes_nothing(elsewhere: None) -> None:
 
 @pytest.fixture
 def asked_anew() -> Iterator[None]:
-    """The answer is kept for a process."""
+    """Clear the cached answer, before and after."""
     dispatch.gpu.cache_clear()
     yield
     dispatch.gpu.cache_clear()

@@ -1,4 +1,4 @@
-"""The paper's dropout (section 4.2; 2012 code, layer.cu:1126-1153): a mask that is a function of place, no rescale."""
+"""The paper's dropout (section 4.2; 2012 code, layer.cu:1126-1153): the mask depends on place, without rescaling."""
 
 import math
 
@@ -19,7 +19,7 @@ def kept(
     step: int = 3,
     position: int = 0,
 ) -> Tensor:
-    """Which units stay, at some place."""
+    """Return which units stay, at some place."""
     return dropout(torch.ones(rows, units), p, seed, layer, step, position) == 1
 
 
@@ -30,7 +30,7 @@ def test_the_fraction_of_zeros_is_p(p: float) -> None:
     dropped = (~kept(p, rows, units)).double()
     n = rows * units
     assert abs(dropped.mean().item() - p) < 5 * math.sqrt(p * (1 - p) / n)  # five binomial deviations
-    for axis, many in ((0, rows), (1, units)):  # no unit and no picture is favoured: of 1000, none past 5.5 deviations
+    for axis, many in ((0, rows), (1, units)):  # all units and pictures are alike: none of 1000 is past 5.5 deviations
         assert (dropped.mean(axis) - p).abs().max() < 5.5 * math.sqrt(p * (1 - p) / many)
 
 
@@ -78,7 +78,7 @@ def test_a_units_mask_does_not_depend_on_how_many_units_there_are(units: int) ->
 
 
 def test_another_seed_layer_step_or_position_is_another_mask() -> None:
-    """Two of 16,384 fair coins agree in about half: each pair within five deviations of it."""
+    """Two masks of 16,384 fair coins agree in half of them, within five standard deviations."""
     masks = [
         kept(), kept(seed=1), kept(seed=2**31), kept(layer="fc7"), kept(step=4), kept(step=2**32 + 3),
         kept(step=2**33 + 3), kept(position=64),

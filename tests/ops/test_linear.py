@@ -1,4 +1,4 @@
-"""A fully connected layer for one picture is the layer for many."""
+"""A fully connected layer computes the same for one picture as for many."""
 
 import warnings
 
@@ -45,7 +45,7 @@ def test_what_is_no_number_comes_through() -> None:
 
 @pytest.mark.parametrize("pictures", [1, 2])
 def test_an_input_of_another_size_is_refused(pictures: int) -> None:
-    """Never read past its end: one picture is treated as two are."""
+    """The kernel never reads past the input's end: one picture raises the same error as two."""
     with torch.inference_mode(), pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         linear(torch.ones(pictures, 10), nn.Linear(20, 5))
 
@@ -59,7 +59,7 @@ def test_hooks_are_called_for_one_picture_too() -> None:
 
 
 def test_a_net_can_be_traced() -> None:
-    """What traces or exports it sees PyTorch's own operations."""
+    """A tracer or exporter sees PyTorch's own operations."""
     net = AlexNet(small(), seed=1).eval()
     x = 60 * torch.randn(1, 3, 63, 63)
     with torch.inference_mode():

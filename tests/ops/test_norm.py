@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def lrn_by_loops(x: Array, n: int, k: float, a: float, beta: float, towers: int) -> Array:
-    """Section 3.3, index by index; j runs over max(first, i - n/2) .. min(last, i + n/2) of i's tower."""
+    """Compute section 3.3 by index; j runs over max(first, i - n/2) .. min(last, i + n/2) of i's tower."""
     pictures, maps, height, width = x.shape
     each = maps // towers
     out = np.empty_like(x)
@@ -35,7 +35,7 @@ def lrn_by_loops(x: Array, n: int, k: float, a: float, beta: float, towers: int)
 
 
 def within_by_loops(x: Array, n: int, k: float, alpha: float, beta: float) -> Array:
-    """2012 code, kRNorm: an n x n window around the unit, clipped; the divisor of alpha stays n * n at the border."""
+    """Compute kRNorm of the 2012 code: a clipped n x n window around the unit; alpha / (n * n) even at the border."""
     pictures, maps, height, width = x.shape
     out = np.empty_like(x)
     for p, m, r, c in np.ndindex(pictures, maps, height, width):
@@ -48,7 +48,7 @@ def within_by_loops(x: Array, n: int, k: float, alpha: float, beta: float) -> Ar
 
 
 def lrn_plain(x: Tensor, norm: LRN, towers: int) -> Tensor:
-    """The formula in differentiable tensor operations, for autograd: one slice of squares for each neighbour."""
+    """Compute the formula in differentiable operations, for autograd: one slice of squares for each neighbour."""
     a = norm.alpha / norm.n if norm.divide_alpha_by_n else norm.alpha
     parts = []
     for tower in x.chunk(towers, 1):
@@ -59,7 +59,7 @@ def lrn_plain(x: Tensor, norm: LRN, towers: int) -> Tensor:
 
 
 def within_plain(x: Tensor, norm: SpatialLRN) -> Tensor:
-    """The same for the window within a map."""
+    """Compute the norm within a map in differentiable operations."""
     h = norm.n // 2
     squares = F.pad(x**2, (h, h, h, h))
     s = torch.zeros_like(x)
@@ -76,20 +76,20 @@ FORMS: list[Callable[[Tensor], Tensor]] = [  # as the recipes have them, in two 
 
 
 def close(terms: int, dtype: torch.dtype = torch.float64) -> float:
-    """How far apart two forms of a norm may be, of windows of so many squares, in any order: their sum is of one sign.
+    """Return the relative tolerance between two norms with windows of `terms` squares, summed in any order.
 
-    32 roundings stand for the powers, of which two reciprocal roots take most.
+    32 roundings allow for the powers, mostly for two reciprocal roots. The squares have one sign, so nothing cancels.
     """
     return 2 * gamma(terms + 32, dtype)
 
 
-# A gradient's two terms cancel, and its rounding is theirs: g s^-beta, and 2 a beta b sum(g b s^-beta / s), in which
-# a b^2 < s. For g of deviation 1 neither is above 8 here.
+# A gradient's two terms cancel, but their rounding errors stay. They are g s^-beta and 2 a beta b sum(g b s^-beta / s),
+# with a b^2 < s. For g of standard deviation 1, neither is above 8 here.
 SLOPE = 16
 
 
 def raw(*shape: int, seed: int = 0, std: float = 60.0) -> Tensor:
-    """Numbers as large as raw pixels, so that the sum matters beside k."""
+    """Draw numbers as large as raw pixels, so that the sum matters next to k."""
     return torch.from_numpy(np.random.default_rng(seed).normal(0, std, shape))
 
 
@@ -102,7 +102,7 @@ def gradient(form: Callable[[Tensor], Tensor], x: Tensor, g: Tensor) -> Tensor:
 @pytest.mark.parametrize("towers", [1, 2])
 @pytest.mark.parametrize("n", [1, 3, 5, 9])
 def test_the_norm_across_maps_is_the_printed_formula(n: int, towers: int, share: bool) -> None:
-    """Section 3.3; alpha over n (CHM layer.py:1183) where shared. Alpha is 0.01 so that the sum weighs as much as k."""
+    """Section 3.3; `share` divides alpha by n (CHM layer.py:1183). With alpha 0.01, the sum is as large as k."""
     x = raw(2, 8, 3, 2, seed=n)
     norm = LRN(n=n, alpha=0.01, divide_alpha_by_n=share)
     a = 0.01 / n if share else 0.01
@@ -121,7 +121,7 @@ def test_any_beta_and_k_is_raised_as_printed(beta: float) -> None:
 @pytest.mark.parametrize("share", [False, True])
 @pytest.mark.parametrize(("n", "towers"), [(1, 1), (3, 2), (5, 1), (5, 2), (9, 2)])
 def test_its_gradient_is_that_of_the_plain_formula(n: int, towers: int, share: bool) -> None:
-    """Section 3.3, differentiated by autograd and by finite steps."""
+    """Section 3.3, differentiated by autograd and by finite differences."""
     x, norm = raw(2, 8, 3, 2, seed=n), LRN(n=n, alpha=0.01, divide_alpha_by_n=share)
     g = raw(2, 8, 3, 2, seed=n + 100, std=1.0)
     found = gradient(lambda t: response_norm(t, norm, towers), x, g)
@@ -134,7 +134,7 @@ def test_its_gradient_is_that_of_the_plain_formula(n: int, towers: int, share: b
 
 @pytest.mark.parametrize("n", [1, 3, 5, 7])
 def test_the_norm_within_a_map_is_the_2012_kernel(n: int) -> None:
-    """2012 code: rnorm, scale over n * n (CHM layer.py:1183), window clipped at the border."""
+    """2012 code: rnorm, scale divided by n * n (CHM layer.py:1183), window clipped at the border."""
     x, norm = raw(2, 3, 6, 5, seed=n), SpatialLRN(n=n, alpha=0.05)
     expected = within_by_loops(x.numpy(), n, 1.0, 0.05, 0.75)
     np.testing.assert_allclose(within_map_norm(x, norm).numpy(), expected, rtol=close(n * n))
@@ -175,10 +175,10 @@ def test_the_window_never_crosses_from_one_tower_to_the_other() -> None:
 
 
 def test_torch_local_response_norm_is_the_shared_reading() -> None:
-    """PyTorch divides alpha by n, as the 2012 code does; one tower is one of its groups."""
+    """PyTorch divides alpha by n, as the 2012 code does; each tower is a separate call."""
     x = raw(2, 96, 5, 5).float()
     parts = [F.local_response_norm(t, 5, 1e-4, 0.75, 2.0) for t in x.chunk(2, 1)]
-    rtol = close(5, torch.float32)  # powers by another route
+    rtol = close(5, torch.float32)  # PyTorch computes the powers differently
     torch.testing.assert_close(response_norm(x, LRN(divide_alpha_by_n=True), 2), torch.cat(parts, 1), rtol=rtol, atol=0)
     literal = [F.local_response_norm(t, 5, 5e-4, 0.75, 2.0) for t in x.chunk(2, 1)]
     torch.testing.assert_close(response_norm(x, LRN(), 2), torch.cat(literal, 1), rtol=rtol, atol=0)
@@ -186,7 +186,7 @@ def test_torch_local_response_norm_is_the_shared_reading() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_a_narrow_input_costs_the_rounding_of_the_output_alone(dtype: torch.dtype) -> None:
-    """Sums and powers in float32, then one rounding; the compiled roots of bfloat16 are right to 2^-14 (2.5 times)."""
+    """Sums and powers in float32, then one rounding; for bfloat16 the compiled roots are right to 2^-14 (2.5 times)."""
     rtol = close(25, torch.float32)
     if dtype != torch.float32:
         rtol += UNIT[dtype] + (2.5 * 2**-14 if dtype == torch.bfloat16 else 0)
@@ -250,17 +250,17 @@ def test_no_pictures_give_no_pictures() -> None:
 
 
 def test_a_large_batch_is_the_small_batches_in_a_row() -> None:
-    """What is worked on at a time is nobody's business: 300 pictures of 1,024 numbers, beyond one part's 131,072."""
+    """The size of a chunk changes nothing: 300 pictures of 1,024 numbers are more than a chunk of 131,072."""
     x = raw(300, 16, 8, 8).float()
     for form in FORMS:
         rows = torch.cat([form(t) for t in x.split(7)])
-        # A matrix product may sum in another order where the batch is longer.
+        # A matrix product may sum in another order for a longer batch.
         torch.testing.assert_close(form(x), rows, rtol=close(25, torch.float32), atol=0)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_comes_through(bad: float) -> None:
-    """Where the printed formula gives NaN the norm gives NaN, and other pictures are not touched."""
+    """Where the printed formula gives NaN, the norm gives NaN, and other pictures do not change."""
     x = raw(2, 8, 5, 5)
     x[0, 3, 2, 2] = bad
     with np.errstate(invalid="ignore"):
@@ -282,7 +282,7 @@ def test_large_finite_numbers_stay_finite() -> None:
 
 
 def test_testing_first_does_not_spoil_training_after() -> None:
-    """What inference mode has made and kept must serve a backward pass too."""
+    """A backward pass must not use tensors that inference mode has cached."""
     norm, x = LRN(alpha=0.013), raw(1, 22, 3, 3)
     with torch.inference_mode():
         response_norm(x, norm, 2)
@@ -293,7 +293,7 @@ def test_testing_first_does_not_spoil_training_after() -> None:
 
 
 def test_a_second_derivative_is_refused_rather_than_lost() -> None:
-    """The gradient is analytic; autograd cannot go through it again, and says so."""
+    """The gradient is analytic, so autograd cannot differentiate it, and raises an error."""
     for form in FORMS:
         for x in (raw(1, 8, 2, 2).requires_grad_(), raw(1, 8, 2, 2).float().requires_grad_()):
             with pytest.raises(RuntimeError, match="no second derivative, as their gradient is analytic"):

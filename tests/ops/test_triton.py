@@ -1,7 +1,7 @@
-"""Triton's forms against the printed formulas in float64 and against PyTorch's pools.
+"""The Triton kernels against the printed formulas in float64, and against PyTorch's pools.
 
-They run on a CUDA device if there is one, else in Triton's interpreter, which computes with numpy: it cuts off what a
-bfloat16 does not hold instead of rounding, and has no fused multiply-adds.
+They run on a CUDA device if there is one, else in Triton's interpreter. The interpreter computes with numpy: it
+truncates to bfloat16 instead of rounding, and has no fused multiply-adds.
 """
 
 import math
@@ -29,12 +29,12 @@ with pytest.MonkeyPatch.context() as patch:
 pytestmark = pytest.mark.gpu
 on_cuda = pytest.mark.skipif(not CUDA, reason="no CUDA device here")
 RELUS = ["", "before", "after"]
-K, A, BETA = 2.0, 0.01, 0.75  # a so large that the sum weighs as much as k
+K, A, BETA = 2.0, 0.01, 0.75  # with this a, the sum is as large as k
 
 
 @pytest.fixture(autouse=True)
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The interpreter asks for its variable again at the first launch; it computes with numpy, which warns of NaN."""
+    """Keep the interpreter's variable set for the first launch, and silence numpy's warnings of NaN."""
     if not CUDA:
         monkeypatch.setenv("TRITON_INTERPRET", "1")
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
@@ -42,13 +42,13 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def raw(*shape: int, seed: int = 0, std: float = 20.0, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Numbers as large as pixels."""
+    """Draw numbers as large as pixels."""
     numbers = torch.from_numpy(np.random.default_rng(seed).normal(0, std, shape))
     return numbers.to(DEVICE, dtype, memory_format=torch.channels_last if len(shape) == 4 else torch.contiguous_format)
 
 
 def window(t: Tensor, n: int, towers: int) -> Tensor:
-    """Section 3.3: sums over n maps of a tower, clipped at its first and last, a slice for each neighbour."""
+    """Sum over n maps of a tower, clipped at its first and last (section 3.3): one slice for each neighbour."""
     parts = []
     for tower in t.chunk(towers, 1):
         padded = F.pad(tower, (0, 0, 0, 0, n // 2, n // 2))
@@ -57,7 +57,7 @@ def window(t: Tensor, n: int, towers: int) -> Tensor:
 
 
 def around(t: Tensor, n: int) -> Tensor:
-    """2012 code, kRNorm: sums over n x n units of the same map, clipped at its border."""
+    """Sum over n x n units of the same map, clipped at its border, as kRNorm of the 2012 code does."""
     h, total = n // 2, torch.zeros_like(t)
     padded = F.pad(t, (h, h, h, h))
     for y in range(n):
@@ -67,7 +67,7 @@ def around(t: Tensor, n: int) -> Tensor:
 
 
 def norm(x: Tensor, towers: int, n: int, relu: str, beta: float = BETA, a: float = A) -> Tensor:
-    """Section 3.3 in float64, for autograd."""
+    """Compute section 3.3 in float64, for autograd."""
     b = x.double().relu() if relu == "before" else x.double()
     y = b / (K + a * window(b**2, n, towers)) ** beta
     return y.relu() if relu == "after" else y
@@ -82,19 +82,19 @@ def slope(y: Tensor, x: Tensor, g: Tensor) -> Tensor:
 
 
 def near(found: Tensor, expected: Tensor, rtol: float = 1e-5, atol: float = 1e-5) -> None:
-    """1e-5: gamma(84) of float32, for sums of 9 to 25, roots by approximation, and gradients' terms of about 1."""
+    """Compare; 1e-5 is gamma(84) of float32, for sums of 9 to 25, approximate roots, and gradient terms of about 1."""
     torch.testing.assert_close(found.double(), expected.detach().double(), rtol=rtol, atol=atol, equal_nan=True)
 
 
 def half_a_unit(dtype: torch.dtype) -> float:
-    """The largest relative error of one rounding; the interpreter cuts off what is beyond a bfloat16."""
+    """Return the largest relative error of one rounding; the interpreter truncates to bfloat16."""
     return {torch.float32: 3e-6, torch.float16: 2**-11, torch.bfloat16: 2**-8 if CUDA else 2**-7}[dtype] * 1.01
 
 
 @pytest.mark.parametrize("relu", RELUS)
 @pytest.mark.parametrize(("maps", "towers", "n"), [(8, 1, 1), (8, 2, 3), (16, 1, 5), (96, 2, 5), (12, 2, 9), (6, 2, 5)])
 def test_the_norm_is_the_printed_formula_and_its_gradient_autograds(maps: int, towers: int, n: int, relu: str) -> None:
-    """Section 3.3; towers of 48 maps too, and of 3, which are fewer than a row of registers holds."""
+    """Section 3.3, also with towers of 48 maps, and of 3, which do not fill a row of registers."""
     x, g = raw(2, maps, 3, 2, seed=n).requires_grad_(), raw(2, maps, 3, 2, seed=n + 1, std=1.0)
     expected = norm(x, towers, n, relu)
     near(triton.norm_forward(x.detach(), towers, n, K, A, BETA, relu), expected)
@@ -115,7 +115,7 @@ def test_any_beta_is_raised_as_printed(beta: float) -> None:
 @pytest.mark.parametrize("n", [1, 3, 5])
 @pytest.mark.parametrize("size", [(4, 5), (1, 3), (3, 1), (1, 1)], ids=str)
 def test_the_norm_within_a_map_is_the_2012_kernel(size: tuple[int, int], n: int) -> None:
-    """2012 code: the window is clipped at the border; maps smaller than it too."""
+    """2012 code: the window is clipped at the border, also in maps smaller than the window."""
     x, g = raw(2, 6, *size, seed=n).requires_grad_(), raw(2, 6, *size, seed=n + 1, std=1.0)
     expected = within(x, n)
     near(triton.within_forward(x.detach(), n, K, A, BETA), expected)
@@ -124,7 +124,7 @@ def test_the_norm_within_a_map_is_the_2012_kernel(size: tuple[int, int], n: int)
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_a_narrow_input_costs_the_rounding_of_the_output_alone(dtype: torch.dtype) -> None:
-    """Arithmetic in float32 whatever goes in: half a unit in the last place of what comes out."""
+    """Arithmetic is in float32 for any input, so the error is half a unit in the last place of the output."""
     x, g = raw(2, 16, 3, 3, dtype=dtype).requires_grad_(), raw(2, 16, 3, 3, seed=1, std=1.0, dtype=dtype)
     for relu in RELUS:
         expected, found = norm(x, 1, 5, relu), triton.norm_forward(x.detach(), 1, 5, K, A, BETA, relu)
@@ -137,7 +137,7 @@ def test_a_narrow_input_costs_the_rounding_of_the_output_alone(dtype: torch.dtyp
 
 
 def norm_gradient(g: Tensor, x: Tensor, towers: int, n: int, relu: str) -> Tensor:
-    """The analytic gradient in float64; ReLU lets through what is not at most zero, so NaN, as PyTorch's does."""
+    """Compute the analytic gradient in float64; ReLU passes it unless x <= 0, so also for NaN, as in PyTorch."""
     g, x, on = g.double(), x.double(), ~(x <= 0)
     b = x.clamp(min=0) if relu == "before" else x
     s = K + A * window(b**2, n, towers)
@@ -185,7 +185,7 @@ def test_awkward_shapes_are_only_shapes(shape: tuple[int, int, int, int]) -> Non
 
 
 def test_the_memory_layout_changes_nothing() -> None:
-    """Whatever comes in, channels-last memory goes out, and the numbers are the same."""
+    """For any layout of the input, the output is channels-last, with the same numbers."""
     x, g = raw(1, 8, 3, 4), raw(1, 8, 3, 4, seed=1)
     y, around_it = triton.norm_forward(x, 2, 5, K, A, BETA, ""), triton.within_forward(x, 3, K, A, BETA)
     for laid in (x.contiguous(), raw(1, 16, 3, 4)[:, ::2].copy_(x)):
@@ -207,7 +207,7 @@ def pool(x: Tensor, towers: int, n: int, relu: str, size: int = 3, stride: int =
 
 
 def pytorch_pool(y: Tensor, size: int, stride: int) -> tuple[Tensor, Tensor, Tensor]:
-    """max_pool2d, its choices as places in the map and as places in the window."""
+    """Compute max_pool2d, and its choices as places in the map and in the window."""
     p, flat = F.max_pool2d(y, size, stride, ceil_mode=True, return_indices=True)
     down = torch.arange(p.shape[2], device=y.device)[:, None] * stride
     across = torch.arange(p.shape[3], device=y.device) * stride
@@ -229,7 +229,7 @@ POOLS = [  # maps of a size under pools of a size that move by a stride, with on
 def test_norm_and_pool_in_one_are_one_after_the_other(
     height: int, width: int, size: int, stride: int, relu: str, dtype: torch.dtype
 ) -> None:
-    """Section 3.4, windows that hang over the border clipped; the same numbers, and the same of equal ones."""
+    """Section 3.4: windows are clipped at the border; the pools are the same, also which of equal units they choose."""
     x = raw(2, 8, height, width, seed=height, std=3.0, dtype=dtype).round_()
     x[:, :4] = 2  # all tied
     y = triton.norm_forward(x, 2, 5, K, A, BETA, relu)
@@ -256,7 +256,7 @@ def test_the_gradient_of_norm_and_pool_is_that_of_the_units_chosen(
 
 
 def test_pools_take_the_nan_that_pytorch_takes() -> None:
-    """NaN wins over numbers, and of several the last: the choice tells where to look."""
+    """A pool chooses NaN over numbers, and the last of several NaNs."""
     x = raw(2, 8, 7, 7)
     x[torch.rand(x.shape, generator=torch.Generator().manual_seed(3)).to(DEVICE) < 0.05] = math.nan
     y = triton.norm_forward(x, 2, 5, K, A, BETA, "before")
@@ -277,7 +277,7 @@ def test_no_pictures_have_no_pools() -> None:
 
 @pytest.mark.parametrize("side", range(1, 9))
 def test_there_are_as_many_pools_as_pytorch_makes(side: int) -> None:
-    """And where it refuses so do these."""
+    """Where PyTorch raises an error, so does pooled_side."""
     for size, stride in [(3, 2), (2, 2), (3, 1), (2, 3), (5, 2)]:
         try:
             expected = F.max_pool1d(torch.zeros(1, 1, side), size, stride, ceil_mode=True).shape[2]
@@ -325,7 +325,7 @@ def test_an_update_without_decay_does_not_look_at_the_weights() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("part", ["weight", "velocity", "gradient"])
 def test_an_update_says_where_one_number_of_any_is_not_finite(value: float, part: str) -> None:
-    """In whatever program it falls; the flags beside it stay."""
+    """In any program; the neighbouring flags do not change."""
     for count, at in ((1, 0), (3000, 1023), (3000, 2999)):
         w, v, g = (torch.zeros(count, device=DEVICE) for _ in range(3))
         finite = torch.ones(3, dtype=torch.bool, device=DEVICE)
@@ -337,7 +337,7 @@ def test_an_update_says_where_one_number_of_any_is_not_finite(value: float, part
 
 
 def test_tensors_that_lie_differently_are_no_update() -> None:
-    """Refused, rather than read in the wrong order; strides of a side of 1 mean nothing."""
+    """They raise an error instead of being read in the wrong order. The stride of a side of 1 has no meaning."""
     w, finite = raw(4, 6, 3, 3), torch.ones((), dtype=torch.bool, device=DEVICE)
     with pytest.raises(ValueError, match="layout"):
         triton.momentum(w, w.clone(), w.contiguous(), None, finite, 0.1, 0.9, 0.0)
@@ -353,7 +353,7 @@ def test_tensors_that_lie_differently_are_no_update() -> None:
 def test_a_view_is_its_slice_less_its_mean_shifted_and_scaled(
     side: int, size: int, place: bool, dtype: torch.dtype
 ) -> None:
-    """Sections 2 and 4.1, a slice for each picture; in 2012 the central crop's mean wherever a crop lay."""
+    """Sections 2 and 4.1, by one slice per picture; the 2012 code subtracts the central crop's mean from every crop."""
     random, n = np.random.default_rng(side), 5
     images = torch.from_numpy(random.integers(0, 256, (n, side, side, 3), np.uint8))
     mean = torch.from_numpy(random.normal(120, 20, (side, side, 3))).float()
@@ -385,7 +385,7 @@ def test_no_pictures_have_no_views() -> None:
 
 @on_cuda
 def test_a_batch_beyond_what_32_bits_count_is_computed_to_its_end() -> None:
-    """2^31 numbers and a few pictures: the last of them as if it were alone."""
+    """A batch of 2^31 numbers and a few pictures: the last picture gets the result that it gets alone."""
     pictures = 2**31 // (8 * 64 * 64) + 3
     x = torch.zeros(pictures, 64, 64, 8, dtype=torch.bfloat16, device=DEVICE).permute(0, 3, 1, 2)
     x[-1] = raw(1, 8, 64, 64, dtype=torch.bfloat16)[0]
@@ -446,7 +446,7 @@ for kernel, types, constants in [
 
 
 def test_every_form_compiles_where_there_is_no_device_and_keeps_a_row_in_a_thread(tmp_path: Path) -> None:
-    """The interpreter checks no types. The norms are fast only if windows are sums of a thread's own registers."""
+    """The interpreter does not check types. The norms are fast only if a window sums one thread's registers."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-W", "error", "-c", COMPILE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
