@@ -27,8 +27,9 @@ def cut(
         mirrored: bool (N,), whether to mirror each crop, left to right.
         mean: float (side, side, 3), the mean of the training pictures (section 2).
         size: Side of a view, in pixels.
-        place: Whether to subtract the mean at the crop's place, mirrored with it, as the paper says. Otherwise the
-            central crop's mean is subtracted from every crop, unmirrored, as in the 2012 code.
+        place: Whether a crop subtracts the mean at its own place, mirrored with it. That is the paper's order: it
+            subtracts the mean from whole pictures, then crops. False: every crop subtracts the central crop's mean,
+            unmirrored, as in the 2012 code.
         shift: float (N, 3), added to all pixels of a picture: the colour noise of section 4.1; or None.
         factor: Factor on the result; the paper has 1.
         dtype: Dtype of the views.
