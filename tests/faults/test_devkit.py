@@ -111,7 +111,7 @@ def test_scipy_that_cannot_be_loaded_is_said_and_not_blamed_on_the_file(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.delitem(sys.modules, "scipy", raising=False)
     importlib.invalidate_caches()
-    words = r"kit.tar needs scipy, which cannot be loaded \(a part of it is missing\); pip install 'alexnet\[ilsvrc\]'"
+    words = r"kit.tar needs scipy, which cannot be loaded \(a part of it is missing\); pip install scipy"
     with pytest.raises(InputError, match=words):
         ilsvrc_devkit.synsets(HEADER, Path("kit.tar"), "ILSVRC2012_ID")
 

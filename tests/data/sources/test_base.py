@@ -92,12 +92,12 @@ def test_builtin_classes_are_balanced_and_a_fifth_is_val(count: int, tmp_path: P
 
 
 def test_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not there"):
+    with pytest.raises(InputError, match="does not exist"):
         read_source(tmp_path / "nothing", tmp_path)
 
 
 def test_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match="has no pictures"):
         read_source(tmp_path, tmp_path)
 
 
@@ -115,7 +115,7 @@ def test_empty_class_folder_is_refused_by_name(tree: Tree, tmp_path: Path) -> No
 
 def test_val_class_that_train_lacks_is_refused_by_name(tree: Tree, tmp_path: Path) -> None:
     tree(inside="train")
-    with pytest.raises(InputError, match="'emu', which train/ has not"):
+    with pytest.raises(InputError, match="'emu', which train/ lacks"):
         read_source(tree(inside="val", classes="cat emu"), tmp_path)
 
 

@@ -189,20 +189,20 @@ def test_a_hostile_development_kit_is_refused_by_name(made: str, tmp_path: Path)
 
 def test_missing_training_picture_is_refused_with_both_numbers(tmp_path: Path) -> None:
     source = _lay_out(tmp_path / "source", "2012", {"n00000001": 3, "n00000002": 2, "n00000003": 3})
-    with pytest.raises(InputError, match=r"n00000003\.tar holds 3, the development kit says 4"):
+    with pytest.raises(InputError, match=r"n00000003\.tar holds 3, but the development kit says 4"):
         prepare(source, tmp_path / "store", jobs=1)
 
 
 def test_missing_class_is_refused(tmp_path: Path) -> None:
     source = _lay_out(tmp_path / "source", "2012", {"n00000001": 3, "n00000002": 2})
-    with pytest.raises(InputError, match="holds 2, the development kit says 3"):
+    with pytest.raises(InputError, match="holds 2, but the development kit says 3"):
         prepare(source, tmp_path / "store", jobs=1)
 
 
 def test_missing_validation_picture_is_refused(tmp_path: Path) -> None:
     source = _lay_out(tmp_path / "source", "2012")
     (source / "ILSVRC2012_img_val.tar").write_bytes(_flat("2012", "val", VAL_IDS[:5]))
-    with pytest.raises(InputError, match="holds 5, the development kit says 6"):
+    with pytest.raises(InputError, match="holds 5, but the development kit says 6"):
         prepare(source, tmp_path / "store", jobs=1)
 
 

@@ -1,4 +1,4 @@
-"""The files of a folder, a tar or a zip as one listing: names, and where their bytes lie; nothing is extracted."""
+"""One listing for the files of a folder, a tar or a zip: their names and where their bytes are, without extraction."""
 
 import errno
 import gzip
@@ -23,18 +23,18 @@ from alexnet.data.images.limits import MOST_BYTES, UnreadablePicture
 from alexnet.data.sources.clutter import Sieve, is_clutter
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
-PIECE = 1 << 20  # bytes that are unpacked together
-MOST_NAME, MOST_DEPTH = 4096, 32  # characters, and folders within each other
-MOST_HEADER = 1 << 16  # bytes of all that describes one member of a tar
-MOST_DIRECTORY = 1 << 29  # bytes of all that describes a zip's members, four million or so
-MOST_GROWTH, FREE_GROWTH = 100, 1 << 30  # a gzip file grows 100-fold at most, and to a gibibyte in any case
-NOWHERE = -1  # the offset of what a link to nothing leads to
+PIECE = 1 << 20  # bytes decompressed at a time
+MOST_NAME, MOST_DEPTH = 4096, 32  # characters of a name, and nested folders
+MOST_HEADER = 1 << 16  # bytes of all headers of one tar member
+MOST_DIRECTORY = 1 << 29  # bytes of a zip's central directory, enough for about four million members
+MOST_GROWTH, FREE_GROWTH = 100, 1 << 30  # a gzip file may grow 100-fold; growth to 1 GiB is always allowed
+NOWHERE = -1  # the offset of a broken link
 UNOPENABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP)
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """`size` bytes from `offset` of the file at `path`: a whole file, or one inside a plain tar."""
+    """`size` bytes of the file at `path`, from `offset`: a whole file, or a member of an uncompressed tar."""
 
     path: str
     offset: int
@@ -43,7 +43,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of the zip at `path`: its local header at `offset`, `packed` bytes that become `size`."""
+    """A member of the zip at `path`: local header at `offset`, `packed` bytes compressed, `size` bytes decompressed."""
 
     path: str
     offset: int
@@ -58,11 +58,11 @@ FilePart = Slice | Member
 
 @dataclass(frozen=True)
 class Listing:
-    """A listing: posix names, sorted, to the places of their bytes; and every folder's name, empty ones too.
+    """A map from each file's posix name (sorted) to where its bytes are, and the names of all folders, even empty ones.
 
-    `left_out` counts what is not listed, a folder as one: hidden files, what systems put there, what was to be ignored.
-    `astray` are the files that are links to nothing. `above` is where the listing begins, from the top of the source.
-    `given` is what the user called the source, in a listing without files that is asked for before any is looked at.
+    `left_out` counts what is not listed, by reason: hidden files, system files and ignored names; a folder counts as
+    one. `astray` has the files that are broken links. `above` is the path from the top of the source to this listing.
+    `given` is the source as the user wrote it; only the empty listing has it that is tried before any file is read.
     """
 
     places: Mapping[str, FilePart]
@@ -73,7 +73,7 @@ class Listing:
     given: str | Path = ""
 
     def below(self, folder: str) -> "Listing":
-        """Return the listing of one folder, with names from there."""
+        """Return the listing of one folder, with names relative to it."""
         start = folder + "/"
         return Listing(
             {name[len(start) :]: place for name, place in self.places.items() if name.startswith(start)},
@@ -84,27 +84,27 @@ class Listing:
         )
 
     def tops(self) -> list[str]:
-        """Return the folders at the top, sorted."""
+        """Return the names of the top folders, sorted."""
         return sorted(name for name in self.folders if "/" not in name)
 
 
 def read(place: FilePart) -> bytes:
     """Read the bytes at `place`.
 
-    Raises UnreadablePicture where this one file is at fault: it cannot be opened, has more than 256 MiB, or does not
-    match its archive.
+    Raises UnreadablePicture if only this file is at fault: it cannot be opened, has more than 256 MiB, or does not
+    match its archive. Other read errors stay OSError, since they concern the disk.
     """
     if place.size > MOST_BYTES:
-        raise UnreadablePicture(f"too large: {place.size} bytes, at most {MOST_BYTES} are taken")
+        raise UnreadablePicture(f"too large: {place.size} bytes; the limit is {MOST_BYTES}")
     try:
         with open(place.path, "rb") as file:
             file.seek(max(0, place.offset))
             if isinstance(place, Slice):
                 data = file.read(place.size)
                 if len(data) != place.size:
-                    raise UnreadablePicture("damaged: shorter than when it was listed")
+                    raise UnreadablePicture("damaged: the file is shorter than when it was listed")
                 return data
-            header = file.read(30)  # names and extra fields may differ in length from the central directory's
+            header = file.read(30)  # its name and extra field may have other lengths than in the central directory
             file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
             data = _unpacked(file, place)
     except OSError as error:
@@ -112,12 +112,12 @@ def read(place: FilePart) -> bytes:
             raise
         raise UnreadablePicture(f"cannot be opened: {error.strerror}") from None
     if len(data) != place.size or zlib.crc32(data) != place.crc32:
-        raise UnreadablePicture("damaged: its CRC-32 is not the archive's")
+        raise UnreadablePicture("damaged: its CRC-32 differs from the archive's")
     return data
 
 
 def _unpacked(file: BinaryIO, member: Member) -> bytes:
-    """The member's bytes, and no more than one beyond its size; the packed ones are never held whole."""
+    """Decompress a member in pieces, to at most one byte beyond its stated size."""
     if member.method == STORED:
         return file.read(member.size)
     unpacking, out, left = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO(), member.packed
@@ -125,23 +125,25 @@ def _unpacked(file: BinaryIO, member: Member) -> bytes:
         while left > 0 and out.tell() <= member.size and (block := file.read(min(left, 1 << 16))):
             left -= len(block)
             while out.tell() <= member.size:
-                # A full piece may leave some within, though all that was packed is taken.
+                # A full piece may leave output inside zlib, though it has taken all of its input.
                 out.write(piece := unpacking.decompress(block, PIECE))
                 block = unpacking.unconsumed_tail
                 if not block and len(piece) < PIECE:
                     break
     except zlib.error:
-        raise UnreadablePicture("damaged: it does not decompress") from None
+        raise UnreadablePicture("damaged: it cannot be decompressed") from None
     return out.getvalue()
 
 
 def list_files(source: Path, work: Path, ignore: Iterable[str] = ()) -> Listing:
-    """List a folder, a .tar, a .tar.gz or a .zip, judged by content, without clutter and what is to be ignored.
+    """List the files of a folder, a .tar, a .tar.gz or a .zip, without clutter and ignored names.
 
-    A compressed tar gives no random access, so it is decompressed once, as a stream, into the folder `work`.
+    The content decides the kind of archive, not the suffix. A compressed tar allows no random access, so it is
+    decompressed once into the folder `work`.
 
-    Raises InputError for what is none of these, for a damaged archive, and for an archive with a member that has
-    no place in one: an absolute name, "..", a link, a device, one name twice, two in the same bytes.
+    Raises:
+        InputError: the source is of another kind, the archive is damaged, or it has a member that is not safe to read:
+            an absolute name, "..", a link, a device, a repeated name, or bytes shared with another member.
     """
     sieve = Sieve(ignore)
     try:
@@ -156,21 +158,21 @@ def list_files(source: Path, work: Path, ignore: Iterable[str] = ()) -> Listing:
         if _is_tar(start):
             return _listing(tar_members(source, 0, None, source), sieve)
     except OSError as error:
-        raise InputError(f"{source} cannot be read: {error.strerror or error}; check its name and rights") from None
+        raise InputError(f"cannot read {source}: {error.strerror or error}; check its name and permissions") from None
     if start.startswith(b"PK\3\4"):
-        raise InputError(f"{source} is a zip that is cut short; fetch it again")
+        raise InputError(f"{source} is a zip that ends too early; fetch it again")
     raise InputError(f"{source} is not a folder, a .tar, a .tar.gz or a .zip; unpack it, or give one of these")
 
 
 def _is_zip(source: Path) -> bool:
     try:
         return zipfile.is_zipfile(source)
-    except zipfile.BadZipFile:  # one that goes on in another file, which is said where its members are asked for
+    except zipfile.BadZipFile:  # a zip in several files: _zip_members raises the message
         return True
 
 
 def _is_tar(start: bytes) -> bool:
-    """Judged by its first header, where tarfile's own question reads whatever length that claims."""
+    """Return whether the first header is a tar's; tarfile.is_tarfile would read any length that the header claims."""
     try:
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
     except tarfile.TarError:
@@ -179,9 +181,9 @@ def _is_tar(start: bytes) -> bool:
 
 
 def tar_members(path: Path, offset: int, size: int | None, shown: Path | str) -> Iterator[tuple[str, Slice | None]]:
-    """Give name and place of each member of the plain tar that begins at `offset` of `path`; a folder's place is None.
+    """Yield the name and place of each member of the uncompressed tar at `offset` of `path`; a folder's place is None.
 
-    `shown` is what messages call the archive.
+    `shown` is the archive's name in messages.
     """
     with path.open("rb") as file:
         end = path.stat().st_size if size is None else offset + size
@@ -192,13 +194,13 @@ def tar_members(path: Path, offset: int, size: int | None, shown: Path | str) ->
 def members_within(
     file: BinaryIO, offset: int, end: int, shown: Path | str
 ) -> Iterator[tuple[str, tuple[int, int] | None]]:
-    """Give name, and offset and size in `file`, of each member of the tar from `offset` to `end`; None for a folder."""
+    """Yield each member's name and (offset, size) in `file`, for the tar from `offset` to `end`; None for a folder."""
     last = offset
     try:
         headers = _Headers(file, offset, end)
         with tarfile.open(fileobj=headers, mode="r:") as tar:
             while info := tar.next():
-                tar.members = []  # type: ignore[attr-defined]  # it would keep half a kilobyte for each
+                tar.members = []  # type: ignore[attr-defined]  # tarfile would keep half a kilobyte for each member
                 headers.left = MOST_HEADER
                 name = _checked(shown, info.name)
                 if not info.isdir() and (not info.isreg() or info.issparse()):
@@ -206,7 +208,7 @@ def members_within(
                 last = info.offset_data + (-(-info.size // 512) * 512 if info.isreg() else 0)
                 if info.size < 0 or info.offset_data + info.size > end:
                     raise InputError(f"{shown} is cut short in its member {info.name!r}; fetch it again")
-                if len(tar.pax_headers) > 100:  # which are copied for every member
+                if len(tar.pax_headers) > 100:  # tarfile copies them for every member
                     raise _refusal(shown, info.name, "comes after more than 100 global headers")
                 yield name, None if info.isdir() else (info.offset_data, info.size)
         file.seek(last)
@@ -217,14 +219,14 @@ def members_within(
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{shown} is not a whole tar, after byte {last} ({' '.join(str(error).split())[:120]}); fetch it again"
+            f"{shown} is not a whole tar: after byte {last}, {' '.join(str(error).split())[:120]}; fetch it again"
         ) from None
 
 
 class _Headers(io.RawIOBase):
-    """The part of a file from `offset` to `end`, for a tarfile that believes every length.
+    """The part of a file from `offset` to `end`, with limits on headers, because tarfile trusts every length in them.
 
-    A header that claims gigabytes of name would be read whole, one of digits alone is searched for minutes.
+    tarfile would read gigabytes for a long name, and search for minutes through a header of digits.
     """
 
     def __init__(self, file: BinaryIO, offset: int, end: int) -> None:
@@ -248,7 +250,7 @@ class _Headers(io.RawIOBase):
 
 
 def decompressed(source: Path, work: Path) -> Path:
-    """Decompress the gzip file `source` into the folder `work`, unless an earlier run has already done so."""
+    """Decompress the gzip file `source` into the folder `work`, unless an earlier run has done so."""
     status = source.stat()
     mark = hashlib.sha256(f"{source.resolve()}\n{status.st_size}\n{status.st_mtime_ns}".encode()).hexdigest()[:16]
     plain = work / f"source-{mark}.tar"
@@ -261,11 +263,13 @@ def decompressed(source: Path, work: Path) -> Path:
                 while block := _block(packed, source):
                     if out.tell() + len(block) > most:
                         raise InputError(
-                            f"{source} is refused: {status.st_size} bytes grow to more than {most}; pack it again"
+                            f"{source} is refused: its {status.st_size} bytes grow to more than {most}; pack it again"
                         )
                     out.write(block)
         except OSError as error:
-            raise WorkFailed(f"cannot write {plain}: {error.strerror}; make room and run the same again") from None
+            raise WorkFailed(
+                f"cannot write {plain}: {error.strerror}; make room and run the same command again"
+            ) from None
     return plain
 
 
@@ -300,24 +304,24 @@ def _walk(
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if len(above) > MOST_DEPTH:
-        raise InputError(f"{str(folder)!r} lies deeper than {MOST_DEPTH} folders; move it further up")
+        raise InputError(f"{str(folder)!r} is nested deeper than {MOST_DEPTH} folders; move it further up")
     if here in above:
-        raise InputError(f"{str(folder)!r} links back to a folder that holds it; remove that link")
+        raise InputError(f"{str(folder)!r} links back to a folder that contains it; remove the link")
     with os.scandir(folder) as entries:
         found = list(entries)
     for entry in found:
         inner = f"{name}/{entry.name}" if name else entry.name
-        if is_clutter(entry.name):  # it is not looked into: it may be large, or closed to us
+        if is_clutter(entry.name):  # never opened: it may be large, or unreadable for us
             yield inner, None
             continue
         try:
             status = entry.stat()
-        except OSError:  # a link that leads nowhere: listed, so that it is refused by name and not passed over
+        except OSError:  # a broken link: listed, so that a message names it
             yield inner, Slice(entry.path, NOWHERE, 0)
             continue
         if stat.S_ISDIR(status.st_mode):
             yield inner, None
-            # What is ignored is looked into for other names that are to be ignored, as far as that can be.
+            # An ignored folder may contain other ignored names, which must count as found.
             with suppress(*((OSError, InputError) if sieve.drops(inner, folder=True) else ())):
                 yield from _walk(Path(entry.path), inner, (*above, here), sieve)
         elif stat.S_ISREG(status.st_mode):
@@ -335,7 +339,7 @@ def _zip_members(path: Path) -> Iterator[tuple[str, Member | None]]:
     del archive
     _check_spans(path, infos)
     infos.reverse()
-    while infos:  # each let go, for it takes a kilobyte
+    while infos:  # pop each one, since it takes a kilobyte
         info = infos.pop()
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _refusal(path, info.filename, "is a link or a device")
@@ -353,7 +357,7 @@ def _zip_members(path: Path) -> Iterator[tuple[str, Member | None]]:
 
 
 def _written(info: zipfile.ZipInfo) -> str:
-    """The name as its writer meant it: macOS does not mark UTF-8, and some programs of Windows write backslashes."""
+    """Decode a name as its writer meant it: macOS does not mark UTF-8, and some Windows programs write backslashes."""
     name = info.filename
     if not info.flag_bits & 0x800:
         with suppress(UnicodeError):
@@ -362,7 +366,7 @@ def _written(info: zipfile.ZipInfo) -> str:
 
 
 class _Directory(io.BufferedReader):
-    """A zip, for a zipfile that believes how long its list of members claims to be."""
+    """A zip file with a limit on the size of its central directory, because zipfile trusts the size stated there."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MOST_DIRECTORY:
@@ -371,20 +375,20 @@ class _Directory(io.BufferedReader):
 
 
 def _check_spans(path: Path, infos: list[zipfile.ZipInfo]) -> None:
-    """Members that share bytes make a small zip of terabytes: quoted, overlapping or the same one under many names."""
+    """Raise InputError for members that share bytes: with overlaps a small zip can hold terabytes."""
     if not infos:
         return
     order = sorted(infos, key=lambda info: info.header_offset)
     for info, after in pairwise(order):
         if info.header_offset + 30 + info.compress_size > after.header_offset:
-            raise _refusal(path, after.filename, f"lies in the same bytes as {info.filename!r}")
+            raise _refusal(path, after.filename, f"shares bytes with {info.filename!r}")
     for info in (order[0], order[-1]):
         if info.header_offset < 0 or info.header_offset + 30 + info.compress_size > path.stat().st_size:
             raise _refusal(path, info.filename, "lies beyond the end of the file")
 
 
 def _checked(archive: Path | str, name: str) -> str:
-    """The name without empty parts and ".", if it stays within the archive."""
+    """Return the name without empty parts and "."; raise InputError if it points outside the archive."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts:
         raise _refusal(archive, name, "points outside the archive")

@@ -1,4 +1,4 @@
-"""What every kind of source gives: classes, and pictures with labels in splits."""
+"""The types that every kind of source returns: classes, and labelled pictures in splits."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Opener = Callable[[FilePart], tuple[Image.Image, list[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A candidate: its name in the source, the index of its class, where its bytes lie."""
+    """A picture to prepare: its name in the source, the index of its class, and where its bytes are."""
 
     name: str
     label: int
@@ -24,13 +24,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Source:
-    """Everything that preparing needs to know of a source.
+    """Everything that `prepare` needs from a source.
 
-    `kind` is its name in the store: lower case, with dashes. `splits` has "train", and "val" and "test" where the
-    source has them. `open` is a function at the top of a module, so that it travels to other processes: it takes a
-    place, and returns the RGB image and a word on each thing that was done to it. `side` (pixels) and `format` are
-    used unless the user gives others. Without "val" a part of the training pictures is held out. `ignored` counts the
-    files that belong to no split or class, `left_out` what was not listed, by reason.
+    `kind` is the name of the kind in the store: lower case, with dashes. `splits` has "train", and "val" and "test" if
+    the source has them; without either, `prepare` holds out some training pictures as "val". `open` takes a place and
+    returns the RGB image and a word for each conversion; it must be a top-level function, so that it can be pickled
+    for other processes. `side` (pixels) and `format` are defaults that the user can override. `ignored` counts the
+    files outside every split and class. `left_out` counts the files that were not listed, by reason.
     """
 
     kind: str
@@ -44,10 +44,10 @@ class Source:
 
 
 def open_upright(place: FilePart) -> tuple[Image.Image, list[str]]:
-    """Open a picture file, turned as its EXIF orientation says."""
+    """Decode a picture file and apply its EXIF orientation."""
     return decode(read(place))
 
 
 def open_as_stored(place: FilePart) -> tuple[Image.Image, list[str]]:
-    """Open a picture file of an ILSVRC archive, whose EXIF orientation was not looked at in 2012."""
+    """Decode a picture file of an ILSVRC archive; as in 2012, its EXIF orientation is ignored."""
     return decode(read(place), exif=False)

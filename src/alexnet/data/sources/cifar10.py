@@ -1,4 +1,4 @@
-"""CIFAR-10 as distributed, in its binary and its Python form; the test batch is the val split."""
+"""The CIFAR-10 source, as distributed, in its binary or Python form; the test batch becomes the val split."""
 
 import io
 import pickle
@@ -17,11 +17,11 @@ from alexnet.data.store import Class
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE = 32
-RECORD = 1 + 3 * SIDE * SIDE  # the label's byte, then the red, green and blue planes
+RECORD = 1 + 3 * SIDE * SIDE  # bytes: the label, then the red, green and blue planes
 BATCHES = {"train": tuple(f"data_batch_{n}" for n in range(1, 6)), "val": ("test_batch",)}
 ALL_BATCHES = BATCHES["train"] + BATCHES["val"]
 
-# The only globals that the distributed pickles name; `_reconstruct` has moved between numpy's versions.
+# The only globals in the distributed pickles; `_reconstruct` has moved between versions of NumPy.
 _RECONSTRUCT = np.zeros(1).__reduce__()[0]
 ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
@@ -33,18 +33,18 @@ ALLOWED: dict[tuple[str, str], Any] = {
 
 
 def recognises(files: Listing) -> bool:
-    """Whether the first batch is there, in either form."""
+    """Return whether the first batch is there, in either form."""
     return "data_batch_1.bin" in files.places or "data_batch_1" in files.places
 
 
 def read(files: Listing, work: Path) -> Source:
-    """Read the six batches, the binary ones where both forms are there."""
+    """Read the six batches; prefer the binary form if both are there."""
     work.mkdir(parents=True, exist_ok=True)
     return (_binary if "data_batch_1.bin" in files.places else _python)(files, work)
 
 
 def _binary(files: Listing, work: Path) -> Source:
-    """The .bin batches, read where they lie, or from the folder `work` where a zip holds them."""
+    """Read the .bin batches in place, or copy them to the folder `work` if they are in a zip."""
     places = {}
     for name in ALL_BATCHES:
         place = _batch(files, name + ".bin")
@@ -53,9 +53,9 @@ def _binary(files: Listing, work: Path) -> Source:
 
 
 def _python(files: Listing, work: Path) -> Source:
-    """The pickled batches, laid out as binary ones in the folder `work`.
+    """Convert the pickled batches to binary ones in the folder `work`.
 
-    Only arrays are unpickled: any global but numpy's own is refused, and nothing that a pickle holds is run.
+    Only arrays are unpickled: any global not in ALLOWED is refused, so no code in a pickle runs.
     """
     places = {}
     for name in ALL_BATCHES:
@@ -65,7 +65,7 @@ def _python(files: Listing, work: Path) -> Source:
 
 
 def open_planes(place: FilePart) -> tuple[Image.Image, list[str]]:
-    """Return the 3,072 bytes at `place`, three planes of 32 x 32, as an RGB image."""
+    """Read the 3,072 bytes at `place`, three planes of 32 x 32, as an RGB image."""
     planes = np.frombuffer(read_bytes(place), np.uint8).reshape(3, SIDE, SIDE)
     return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0))), []
 
@@ -75,7 +75,7 @@ def _laid_out(work: Path, name: str, batch: bytes) -> Slice:
     try:
         plain.write_bytes(batch)
     except OSError as error:
-        raise WorkFailed(f"cannot write {plain}: {error.strerror}; make room and run the same again") from None
+        raise WorkFailed(f"cannot write {plain}: {error.strerror}; make room and run the same command again") from None
     return Slice(str(plain), 0, len(batch))
 
 
@@ -90,7 +90,7 @@ def _source(batches: dict[str, Slice], files: int) -> Source:
                 raise InputError(f"{name} has {place.size} bytes, not a multiple of {RECORD}; fetch it again")
             labels = records[::RECORD]
             if labels.max() >= len(CLASSES):
-                raise InputError(f"{name} has the label {labels.max()}; CIFAR-10's are 0 to 9; fetch it again")
+                raise InputError(f"{name} has the label {labels.max()}, but CIFAR-10's are 0 to 9; fetch it again")
             splits[split] += [
                 Picture(f"{name}/{n:05d}", int(label), Slice(place.path, place.offset + n * RECORD + 1, RECORD - 1))
                 for n, label in enumerate(labels)
@@ -100,7 +100,7 @@ def _source(batches: dict[str, Slice], files: int) -> Source:
 
 def _batch(files: Listing, name: str) -> FilePart:
     if name not in files.places:
-        raise InputError(f"CIFAR-10's {name} is not there; fetch the archive again")
+        raise InputError(f"CIFAR-10's {name} is missing; fetch the archive again")
     return files.places[name]
 
 
@@ -117,22 +117,22 @@ def _unpickled(name: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
         batch = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
         labels, planes = np.array([int(label) for label in batch[b"labels"]]), batch[b"data"]
         if planes.shape != (len(labels), RECORD - 1) or planes.dtype != np.uint8 or labels.min() < 0:
-            raise ValueError("its arrays have other shapes")
+            raise ValueError("its arrays have the wrong shape or type")
     except InputError as error:
         raise InputError(f"{name} {error}") from None
-    except Exception as error:  # a damaged pickle may fail in any way
+    except Exception as error:  # a damaged pickle can raise anything
         raise InputError(f"{name} is not a CIFAR-10 batch ({' '.join(str(error).split())}); fetch it again") from None
     if labels.max() >= len(CLASSES):
-        raise InputError(f"{name} has the label {labels.max()}; CIFAR-10's are 0 to 9; fetch it again")
+        raise InputError(f"{name} has the label {labels.max()}, but CIFAR-10's are 0 to 9; fetch it again")
     return labels.astype(np.uint8), planes
 
 
 def _check_memo(data: bytes) -> None:
-    """Unpickling makes room for as many things to remember as the highest number says."""
+    """Raise ValueError for a huge memo index: the unpickler would allocate a memo of that size."""
     for opcode, argument, _ in pickletools.genops(data):
         if "PUT" in opcode.name and int(argument or 0) > len(data):
-            raise ValueError(f"it remembers thing number {argument} in {len(data)} bytes")
+            raise ValueError(f"it has the memo index {argument} in {len(data)} bytes")
 
 
 def _no(coding: str) -> bytes:
-    raise InputError(f"asks for the coding {coding!r}, which no CIFAR-10 batch needs; do not trust this file")
+    raise InputError(f"uses the encoding {coding!r}, which no CIFAR-10 batch needs; do not trust this file")

@@ -1,4 +1,4 @@
-"""Class folders: which folders are splits, which are classes, and what has to be put right before any is decoded."""
+"""Pictures sorted into class folders: which folders are splits, which are classes, and which layouts are refused."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ from alexnet.data.sources.clutter import option
 from alexnet.data.store import Class
 
 WNID = re.compile(r"n\d{8}")
-SPLITS = {  # by every usual name, in lower case
+SPLITS = {  # a folder's usual name, in lower case -> its split
     "train": "train",
     "training": "train",
     "val": "val",
@@ -28,10 +28,10 @@ SPLITS = {  # by every usual name, in lower case
     "testing": "test",
     "eval": "test",
 }
-# Words in the names of folders that may be splits, though they are not called so.
+# A folder whose name contains one of these words may be a split, though its whole name is not in SPLITS.
 TRAIN_WORDS = {"train", "training", "trn", "trainset"}
 HELD_WORDS = {"val", "valid", "validation", "valset", "dev", "test", "testing", "testset", "tst", "eval", "holdout"}
-# Folders of pictures, and of what says something of the pictures beside them: together they are no two classes.
+# Names of folders of pictures, and of folders of annotations. One of each side by side are not two classes.
 PICTURES = {"image", "images", "img", "imgs", "jpeg", "jpegimages", "jpg", "photo", "photos", "picture", "pictures"}
 NOTES = {
     "annotation",
@@ -55,20 +55,23 @@ PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
 def recognises(files: Listing) -> bool:
-    """Whether there are folders at all: each may be a class."""
+    """Return whether there are any folders, since each may be a class."""
     return bool(files.folders)
 
 
 def read(files: Listing, work: Path) -> Source:
-    """Read CLASS/..., or train/CLASS/... with val/CLASS/... and test/CLASS/...; a nested folder counts to its class.
+    """Read CLASS/..., or train/CLASS/... with val/CLASS/... and test/CLASS/....
 
-    Raises InputError, naming the folder and what to do, where folders can be read in two ways, where a split has no
-    class folders or a class that train lacks, and for a class without a picture.
+    A folder nested in a class belongs to that class.
+
+    Raises:
+        InputError: the layout can be read in two ways, a split has no class folders or has a class that train lacks,
+            or a class has no picture. The message names the folder and says what to do.
     """
     parts = splits_of(files) or {"train": files}
     divided = parts["train"] is not files
     _check_lost(files, divided)
-    below: dict[str, list[str]] = {}  # the folders in each folder
+    below: dict[str, list[str]] = {}  # a folder -> the names of the folders in it
     for name in sorted(files.folders):
         above, _, last = name.rpartition("/")
         below.setdefault(above, []).append(last)
@@ -99,9 +102,9 @@ def read(files: Listing, work: Path) -> Source:
 
 
 def splits_of(files: Listing) -> dict[str, Listing]:
-    """Return the listing of each split, train first; empty where the folders at the top are the classes.
+    """Find the splits and return the listing of each, train first; empty if the top folders are the classes.
 
-    A folder called "train" beside folders of pictures is a class: it shows trains.
+    A folder called "train" beside other folders of pictures is a class: it shows trains.
     """
     tops = files.tops()
     found: dict[str, str] = {}
@@ -109,7 +112,7 @@ def splits_of(files: Listing) -> dict[str, Listing]:
         if split := SPLITS.get(top.lower()):
             if split in found:
                 raise InputError(
-                    f"{found[split]!r} and {top!r} are both names of the {split} split; "
+                    f"{found[split]!r} and {top!r} both name the {split} split; "
                     f"leave one out: {option(files.above + top)}"
                 )
             found[split] = top
@@ -132,20 +135,20 @@ def splits_of(files: Listing) -> dict[str, Listing]:
     if found and "train" not in found:
         first = min(found.values())
         raise InputError(
-            f"{', '.join(f'{top}/' for top in found.values())} holds pictures to test on, and there is no train/; name "
-            f"the training pictures' folder so, or give {files.above}{first}/ itself as the source to divide it"
+            f"found {', '.join(f'{top}/' for top in found.values())} but no train/; rename the folder of training "
+            f"pictures to train/, or give {files.above}{first}/ as the source, to split it"
             + (f", or leave it out: {option(files.above + first)}" if others else "")
         )
     if found and others:
         raise InputError(
-            f"{others[0]!r} lies beside {found['train']}/ and is no split (train, val, test); "
+            f"{others[0]!r} is beside {found['train']}/ but is not a split (train, val or test); "
             f"rename it if it is one, or leave it out: {option(files.above + others[0])}"
         )
     return {split: _unwrapped(files.below(found[split]), split) for split in ("train", "val", "test") if split in found}
 
 
 def _unwrapped(listing: Listing, split: str) -> Listing:
-    """A split inside a folder of its own name, as some archives unpack: train/train/CLASS."""
+    """Unwrap a split from a folder of the same name: some archives unpack to train/train/CLASS."""
     tops = listing.tops()
     if len(tops) == 1 and SPLITS.get(tops[0].lower()) == split and listing.below(tops[0]).folders:
         return _unwrapped(listing.below(tops[0]), split)
@@ -153,42 +156,43 @@ def _unwrapped(listing: Listing, split: str) -> Listing:
 
 
 def _check_lost(files: Listing, divided: bool) -> None:
-    """Raise InputError for what stands where a split or a class is looked for, and cannot be looked into."""
+    """Raise InputError for a broken link or a packed file in the place of a split or a class."""
     for name in sorted(files.astray):
         if name.count("/") <= divided and not name.lower().endswith((".jpg", ".jpeg", ".png")):
             raise InputError(
-                f"{files.above}{name} is a link to nothing; mend it, or leave it out: {option(files.above + name)}"
+                f"{files.above}{name} is a broken link; fix it, or leave it out: {option(files.above + name)}"
             )
     for name in files.places:
         split = SPLITS.get(name.split(".")[0].lower())
         if split and "/" not in name and name.lower().endswith(PACKED):
             raise InputError(
-                f"{files.above}{name} lies beside the folders, and may be the {split} split; unpack it, "
+                f"{files.above}{name} is beside the folders and may be the {split} split; unpack it, "
                 f"or leave it out: {option(files.above + name)}"
             )
 
 
 def _check_pairs(files: Listing, below: dict[str, list[str]]) -> None:
-    """Raise InputError for folders of which one has notes on the other's pictures, or the other's classes again."""
+    """Raise InputError for a folder of annotations beside its pictures, and for a copy of the folders beside it."""
     for above, names in below.items():
         start = f"{above}/" if above else ""
         if pair := _pictures_and_notes(names):
             shown, notes = (files.above + start + name for name in pair)
             raise InputError(
-                f"{shown}/ and {notes}/ are not classes: one holds pictures, the other notes on them; give {shown}/ as "
-                f"the source if it has class folders, or rename one, or leave the notes out: {option(notes)}"
+                f"{shown}/ and {notes}/ do not look like two classes, but like pictures and their annotations; "
+                f"give {shown}/ as the source if it has class folders, rename one if both are classes, "
+                f"or leave the annotations out: {option(notes)}"
             )
         for name in names:
             again = set(below.get(start + name, ())) & (set(names) - {name})
             if len(again) > 1 and not SPLITS.keys() & {n.lower() for n in again}:
                 raise InputError(
-                    f"{files.above}{start}{name}/ holds {min(again)!r} and others once more, which lie beside it: it "
-                    f"is a copy; leave it out: {option(files.above + start + name)}"
+                    f"{files.above}{start}{name}/ looks like a copy: it has {min(again)!r} and other folders that are "
+                    f"also beside it; leave it out: {option(files.above + start + name)}"
                 )
 
 
 def _pictures_and_notes(names: list[str]) -> tuple[str, str] | None:
-    """Two folders side by side, of which one has notes on the other's pictures: images and masks, a and a_masks."""
+    """Find a folder of pictures and one of their annotations among siblings: images and masks, or a and a_masks."""
     lower = {name.lower(): name for name in names}
     words = {name: _words(name) for name in names}
     shown = [name for name in names if set(words[name]) & PICTURES and not set(words[name]) & NOTES]
@@ -202,12 +206,14 @@ def _pictures_and_notes(names: list[str]) -> tuple[str, str] | None:
 
 
 def _check_depth(files: Listing, below: dict[str, list[str]], divided: bool) -> None:
-    """Raise InputError for splits that lie elsewhere than above all classes."""
+    """Raise InputError for splits that are not directly at the top, above all classes."""
     for above, names in {} if divided else below.items():
         splits = {SPLITS.get(name.lower()) for name in names}
         train = next((n for n in names if SPLITS.get(n.lower()) == "train" and f"{above}/{n}" in below), "")
         if above and train and splits & {"val", "test"}:
-            raise InputError(f"the splits lie deeper: give {files.above}{above}/, which holds {train}/, as the source")
+            raise InputError(
+                f"the splits are further down; give {files.above}{above}/, which holds {train}/, as the source"
+            )
     for name in sorted(files.folders):
         *outer, last = name.split("/")
         split = SPLITS.get(last.lower(), "train")
@@ -221,26 +227,26 @@ def _check_depth(files: Listing, below: dict[str, list[str]], divided: bool) -> 
 
 
 def _check_classes(listing: Listing, split: str, divided: bool) -> None:
-    """Raise InputError for a split, or a source, without class folders, and for two that look alike."""
+    """Raise InputError for a split, or a source, without class folders, and for two with nearly the same name."""
     classes, inside = listing.tops(), listing.above if divided else "the source"
     leave = f"leave it out: {option(listing.above.rstrip('/'))}" if split != "train" else ""
     if not listing.places and not classes:
-        raise InputError(f"{inside} holds no picture; {leave or 'fill it'}")
+        raise InputError(f"{inside} has no pictures; {leave or 'add some'}")
     if not classes or (split == "train" and len(classes) == 1 and listing.places):
-        has = f"one class folder, {classes[0]!r}," if classes else "no class folder"
+        has = f"one class folder, {classes[0]!r}, and" if classes else "no class folder, only"
         raise InputError(
-            f"{inside} has {has} and {_described(listing)}; labels come from two class folders or more: "
+            f"{inside} has {has} {_described(listing)}; labels come from the names of two or more class folders: "
             f"sort the pictures into {listing.above if divided else ''}CLASS/{leave and ', or ' + leave}"
         )
     seen: dict[str, str] = {}
     for name in classes:
         twin = seen.setdefault(_alike(name), name)
         if twin != name:
-            raise InputError(f"{inside} holds {_apart(twin, name)}; merge them, or rename one")
+            raise InputError(f"{inside} has {_apart(twin, name)}; merge them, or rename one")
 
 
 def _described(listing: Listing) -> str:
-    """What a listing without classes has, so that its owner sees which layout it is read as."""
+    """Describe a listing without classes, so that its owner sees how it was read."""
     kinds = Counter(PurePosixPath(name).suffix.lower() for name in listing.places)
     last = {name.rpartition("/")[2] for name in listing.places}
     example = next(iter(listing.places))
@@ -256,12 +262,12 @@ def _described(listing: Listing) -> str:
         if ".cls" in kinds
         else f"a table of labels, {min(tables)!r}"
         if tables
-        else "archives in an archive; unpack them"
+        else "a collection of archives"
         if kinds.keys() & set(PACKED)
         else ""
     )
     number = f"{len(listing.places)} file{'s' * (len(listing.places) > 1)}, such as {example!r}"
-    return f"{number} (it looks like {known}, which is not taken yet)" if known else number
+    return f"{number} (this looks like {known}, which alexnet does not read yet)" if known else number
 
 
 def _check_known(listing: Listing, train: Listing) -> None:
@@ -272,15 +278,15 @@ def _check_known(listing: Listing, train: Listing) -> None:
         if name in trained:
             continue
         if twin := alike.get(_alike(name)):
-            raise InputError(f"{train.above} and {listing.above} hold {_apart(twin, name)}; give both one name")
+            raise InputError(f"{train.above} and {listing.above} have {_apart(twin, name)}; give both the same name")
         raise InputError(
-            f"{listing.above} has the class {name!r}, which {train.above} has not; "
-            f"give {train.above} that folder too, or leave it out: {option(listing.above + name)}"
+            f"{listing.above} has the class {name!r}, which {train.above} lacks; "
+            f"add that folder to {train.above}, or leave it out: {option(listing.above + name)}"
         )
 
 
 def _check_pictures(splits: dict[str, list[Picture]], parts: dict[str, Listing]) -> None:
-    """Raise InputError for a split without pictures, and a class without one to train on, before any is decoded."""
+    """Raise InputError for a split without pictures and a class without training pictures, before decoding any."""
     names = parts["train"].tops()
     trained: dict[int, list[Picture]] = {label: [] for label in range(len(names))}
     for picture in splits["train"]:
@@ -289,24 +295,24 @@ def _check_pictures(splits: dict[str, list[Picture]], parts: dict[str, Listing])
         if why := _lacking(pictures):
             raise InputError(
                 f"class {names[label]!r} has no picture to train on{why}; "
-                f"fill its folder, or leave it out: {option(parts['train'].above + names[label])}"
+                f"add some, or leave the class out: {option(parts['train'].above + names[label])}"
             )
     for split, pictures in splits.items():
         if why := _lacking(pictures):
             raise InputError(
-                f"{parts[split].above} has class folders that hold no picture{why}; "
-                f"fill them, or leave it out: {option(parts[split].above.rstrip('/'))}"
+                f"{parts[split].above} has class folders but no picture{why}; "
+                f"add some, or leave it out: {option(parts[split].above.rstrip('/'))}"
             )
 
 
 def _lacking(pictures: list[Picture]) -> str:
-    """Why none of the files begins like a picture, with the first as an example; empty where one does."""
+    """Say why no file begins like a picture, with the first as an example; return "" if one does."""
     taken, reason = first_taken(picture.place for picture in pictures)
     return "" if taken else f" ({pictures[0].name!r}: {reason})" if pictures else " at all"
 
 
 def first_taken(places: Iterable[FilePart]) -> tuple[FilePart | None, str]:
-    """Return the first of some files that begins like a picture; None, and why not the first, if none does."""
+    """Find the first file that begins like a picture; if none does, return None and the first refusal."""
     reason = ""
     for place in places:
         try:
@@ -323,17 +329,17 @@ def first_taken(places: Iterable[FilePart]) -> tuple[FilePart | None, str]:
 
 
 def _words(name: str) -> list[str]:
-    """The words in a name, in lower case: PedMasks, ped_masks and "ped masks2" have the same two."""
+    """Split a name into lower-case words: PedMasks, ped_masks and "ped masks2" all give ped and masks."""
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
 
 
 def _alike(name: str) -> str:
-    """Equal for names that differ in their Unicode form or in case alone."""
+    """Return a key that is equal for names which differ only in case or in Unicode form."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _apart(one: str, other: str) -> str:
-    """Two names so that a person can tell them apart, though a terminal may show them alike."""
+    """Write two names so that a person can tell them apart, though a terminal may show them as the same."""
     if unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other):
         return f"{one!r} in two Unicode forms, {one!a} and {other!a}"
-    return f"{one!r} and {other!r}, which differ in case"
+    return f"{one!r} and {other!r}, which differ only in case"

@@ -1,4 +1,4 @@
-"""What a listing of pictures leaves out: hidden files, what systems put beside them, and what the caller names."""
+"""Files that a listing leaves out: hidden ones, those that operating systems create, and those the caller ignores."""
 
 import re
 import shlex
@@ -35,25 +35,25 @@ CLUTTER = {  # folders and files, in lower case
 
 
 class Sieve:
-    """Tell which names a listing leaves out, and count them.
+    """A filter for the names in a listing, which counts what it leaves out.
 
     Args:
-        ignore: names of folders and files to leave out wherever they lie, or paths from the top of the source. A `*`
-            stands for any characters within a name. A name matches in either Unicode form.
+        ignore: names of folders and files to leave out at any depth, or paths from the top of the source. A `*` matches
+            any characters within one name. Names match in either Unicode form.
     """
 
     def __init__(self, ignore: Iterable[str] = ()) -> None:
         self.ignore = {wanted: _pattern(wanted) for wanted in ignore}
         self.unmatched = dict(self.ignore)
         self.counted: Counter[str] = Counter()
-        self.folders: dict[str, bool] = {"": False}  # whether each is left out
+        self.folders: dict[str, bool] = {"": False}  # a folder's name -> whether it is left out
 
     def drops(self, name: str, folder: bool = False) -> bool:
-        """Whether a posix name is left out, itself or by a folder that holds it; asked once for each file."""
+        """Return whether a posix name is left out, or a folder above it is; call this once for each file."""
         if name in self.folders:
             return self.folders[name]
         dropped = self.drops(name.rpartition("/")[0], folder=True)
-        if self.unmatched:  # a name below a folder that is left out is there too
+        if self.unmatched:  # a match inside a folder that is left out counts as found
             self.unmatched = {w: p for w, p in self.unmatched.items() if not _matches(p, name)}
         if not dropped and (reason := self.reason(name)):
             self.counted[reason] += 1
@@ -63,29 +63,29 @@ class Sieve:
         return dropped
 
     def reason(self, path: str) -> str:
-        """Why the last part of a path is left out; empty where it is not."""
+        """Return why the last part of a path is left out, or "" if it is not."""
         last = path.rpartition("/")[2]
         if is_clutter(last):
             return "hidden" if last.startswith(".") else last
         return next((wanted for wanted, pattern in self.ignore.items() if _matches(pattern, path)), "")
 
     def counts(self) -> dict[str, int]:
-        """How many files and folders were left out for each reason; what lies in such a folder is not counted.
+        """Count the files and folders left out for each reason; a folder counts once, whatever it contains.
 
-        Raises InputError for an ignored name that no folder and no file has: it may be misspelt.
+        Raises InputError for an ignored name that matched nothing: it may be misspelt.
         """
         for wanted in self.unmatched:
-            raise InputError(f"--ignore {wanted}: the source has no folder or file of that name; check it")
+            raise InputError(f"--ignore {wanted} matches no file or folder of the source; check the name")
         return dict(sorted(self.counted.items()))
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder of that name is hidden, or put there by a system."""
+    """Return whether a file or folder of that name is hidden, or created by an operating system."""
     return name.startswith(".") or name.lower() in CLUTTER
 
 
 def option(path: str) -> str:
-    """The option that leaves out this path alone, as a shell takes it."""
+    """Write the --ignore option that leaves out only this path, quoted for a shell."""
     shown = re.sub(r"[^\w./ @#%+,:=~{}()\[\]&!^$;'-]", "*", path.encode("utf-8", "replace").decode())
     return f"--ignore{'=' if shown.startswith('-') else ' '}{shlex.quote(shown)}"
 

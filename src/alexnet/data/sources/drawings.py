@@ -1,4 +1,4 @@
-"""Ten classes of pictures drawn by program, so that every verb works before any data set is at hand."""
+"""Ten classes of drawn pictures, so that every command works without a downloaded dataset."""
 
 import colorsys
 import math
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SIDE = 256  # pixels a side, as in section 2
-FINE = 3  # shapes are drawn this many times larger, then averaged down for smooth edges
+FINE = 3  # shapes are drawn three times larger, then averaged down for smooth edges
 
 Points = np.ndarray  # complex128: x + iy, y downwards; an object fills the unit disc
 Shape = tuple[Points, int]  # an outline and the ink that fills it: BODY or DETAIL
@@ -35,7 +35,7 @@ def _box(left: float, top: float, right: float, bottom: float) -> Points:
 
 
 def _spokes(count: int) -> list[complex]:
-    """`count` directions evenly around the circle, the first one upwards."""
+    """Return `count` unit directions evenly around the circle, the first one upwards."""
     return [-1j * complex(math.cos(t), math.sin(t)) for t in (2 * math.pi * n / count for n in range(count))]
 
 
@@ -149,13 +149,13 @@ CLASSES: tuple[str, ...] = tuple(_DRAWN)
 
 
 def _colour(rng: np.random.Generator, darkest: float, lightest: float) -> np.ndarray:
-    """A colour of any hue, as three numbers in 0..255; colour never tells the class."""
+    """Draw a colour of any hue, as three numbers in 0..255; it says nothing about the class."""
     rgb = colorsys.hls_to_rgb(rng.random(), rng.uniform(darkest, lightest), rng.uniform(0.3, 0.95))
     return np.array([round(255 * part) for part in rgb], dtype=np.float32)
 
 
 def _ramp(rng: np.random.Generator) -> np.ndarray:
-    """A slope from 0 to 1 across the picture in a random direction, SIDE x SIDE float32."""
+    """Draw a slope from 0 to 1 across the picture in a random direction: SIDE x SIDE float32."""
     angle = rng.uniform(0, 2 * math.pi)
     along, down = math.cos(angle), math.sin(angle)
     place = np.linspace(-0.5, 0.5, SIDE, dtype=np.float32)
@@ -173,7 +173,7 @@ def _stripes(rng: np.random.Generator) -> np.ndarray:
 
 
 def _background(rng: np.random.Generator) -> np.ndarray:
-    """How much of the second of two colours stands at each place: SIDE x SIDE float32 in 0..1."""
+    """Draw the share of the second of two colours at each pixel: SIDE x SIDE float32 in 0..1."""
     kinds: tuple[Callable[[], np.ndarray], ...] = (
         lambda: np.zeros((SIDE, SIDE), np.float32),
         lambda: _ramp(rng),
@@ -185,7 +185,7 @@ def _background(rng: np.random.Generator) -> np.ndarray:
 
 
 def _clutter(rng: np.random.Generator) -> Iterable[Points]:
-    """A few small things that mean nothing, in the unit square."""
+    """Yield a few small shapes in the unit square, unrelated to the class."""
     for _ in range(int(rng.integers(2, 7))):
         centre, turned = complex(rng.random(), rng.random()), complex(*rng.uniform(-1, 1, 2))
         size = rng.uniform(0.015, 0.05)
@@ -199,15 +199,15 @@ def _clutter(rng: np.random.Generator) -> Iterable[Points]:
 
 
 def _things(rng: np.random.Generator, shapes: Iterable[Shape]) -> np.ndarray:
-    """Clutter, and over it one object at some place, size, tilt and slant.
+    """Draw clutter, and over it one object at a random place, size, tilt and slant.
 
-    SIDE x SIDE x 4 float32 in 0..255: RGB times cover, and the cover.
+    The result is SIDE x SIDE x 4 float32 in 0..255: RGB times the coverage, and the coverage.
     """
     canvas = Image.new("RGBa", (SIDE * FINE, SIDE * FINE))
     pen = ImageDraw.Draw(canvas)
 
     def fill(outline: Points, colour: np.ndarray) -> None:
-        # Whole numbers, since the last bit of a sine differs between machines.
+        # Round to whole numbers, since the last bit of a sine differs between machines.
         corners = np.round(outline * (SIDE * FINE))
         pen.polygon([(int(z.real), int(z.imag)) for z in corners], fill=(*(int(part) for part in colour), 255))
 
@@ -224,10 +224,10 @@ def _things(rng: np.random.Generator, shapes: Iterable[Shape]) -> np.ndarray:
 
 
 def draw(index: int) -> np.ndarray:
-    """Picture number `index` of an endless set: SIDE x SIDE x 3 uint8 RGB, of class `CLASSES[index % 10]`.
+    """Draw picture `index` (0 or more): SIDE x SIDE x 3 uint8 RGB, of class `CLASSES[index % 10]`.
 
-    A pure function of `index`, which is any number from 0 on: the same bytes on every machine. Place, size, tilt,
-    colours, light, background and clutter vary; the shape alone tells the class, and a mirror leaves the class alone.
+    The bytes depend only on `index` and are the same on every machine. Place, size, tilt, colours, light, background
+    and clutter vary. Only the shape tells the class, and a mirrored shape is of the same class.
     """
     rng = np.random.Generator(np.random.Philox(key=index))
     paper, pattern = _colour(rng, 0.72, 0.95), _colour(rng, 0.72, 0.95)

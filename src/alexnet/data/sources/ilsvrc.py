@@ -1,4 +1,4 @@
-"""ILSVRC-2010 and ILSVRC-2012 as distributed: a folder with the tar of tars, the flat tars and the development kit."""
+"""The ILSVRC-2010 and ILSVRC-2012 sources: a folder with the tar of tars, the flat tars and the development kit."""
 
 import gzip
 import io
@@ -26,7 +26,7 @@ NAMES = {
 
 
 def recognises(files: Listing) -> bool:
-    """Whether a tar of training pictures is there, or is itself what was given."""
+    """Return whether a tar of training pictures is there, or is the source itself."""
     return _is_lone_tar(files.given) or any(name in files.places for name in TRAIN_TARS)
 
 
@@ -35,14 +35,14 @@ def _is_lone_tar(given: str | Path) -> bool:
 
 
 def read(files: Listing, work: Path) -> Source:
-    """Read all pictures with their labels inside the tars; the 2010 test split too where its labels are there.
+    """Find all pictures and labels inside the tars, and the 2010 test split if its labels are there.
 
-    A label is the position of the class's wnid in sorted order. The ground truth files count by ILSVRC id instead, so
-    each class keeps both. Every number of pictures is held against the development kit's.
+    A label is the position of the class's wnid in sorted order. The ground truth files use the ILSVRC id instead, so
+    each class keeps both. The number of pictures in each class and split must match the development kit.
     """
     if _is_lone_tar(files.given):
         raise InputError(
-            f"{Path(files.given)} needs its labels; give the folder that holds it, the other tars and the devkit"
+            f"{Path(files.given)} has no labels; give the folder that holds it, the other tars and the development kit"
         )
     train_tar = next(name for name in TRAIN_TARS if name in files.places)
     year = TRAIN_TARS[train_tar]
@@ -56,7 +56,7 @@ def read(files: Listing, work: Path) -> Source:
     for name, place in _members(_place(files, train_tar), train_tar):
         wnid = PurePosixPath(name).stem
         if wnid not in index or not name.endswith(".tar"):
-            raise InputError(f"{train_tar} holds {name!r}, which is no class of the development kit; fetch it again")
+            raise InputError(f"{train_tar} holds {name!r}, which is not a class in the development kit; fetch it again")
         inner = [
             Picture(f"train/{wnid}/{PurePosixPath(member).name}", index[wnid], spot)
             for member, spot in _members(place, f"{train_tar}/{name}")
@@ -81,7 +81,7 @@ def _flat(files: Listing, tar: str, split: str, ids: list[int], label_of_id: dic
     members = sorted((PurePosixPath(name).name, place) for name, place in _members(_place(files, tar), tar))
     _count(tar, len(members), len(ids))
     if unknown := set(ids) - set(label_of_id):
-        raise InputError(f"the labels of {tar} hold the ILSVRC id {min(unknown)}, which is no class; fetch them again")
+        raise InputError(f"the labels of {tar} have the unknown ILSVRC id {min(unknown)}; fetch them again")
     return [
         Picture(f"{split}/{name}", label_of_id[number], place)
         for (name, place), number in zip(members, ids, strict=True)
@@ -89,18 +89,22 @@ def _flat(files: Listing, tar: str, split: str, ids: list[int], label_of_id: dic
 
 
 def _devkit(place: Slice, year: str) -> tuple[tuple[Class, ...], dict[str, int], list[int]]:
-    """The classes in wnid order, the number of training pictures of each, and the val split's ILSVRC ids."""
+    """Read the classes in wnid order, the number of training pictures of each, and the ILSVRC ids of the val split."""
     path = Path(place.path)
     truth = f"ILSVRC{year}_validation_ground_truth.txt"
     if place.size > MOST_DEVKIT:
-        raise InputError(f"{path} has {place.size} bytes, the development kit at most {MOST_DEVKIT}; fetch it again")
+        raise InputError(
+            f"{path} has {place.size} bytes, but a development kit has at most {MOST_DEVKIT}; fetch it again"
+        )
     try:
         with gzip.open(path) as packed:
             tar = packed.read(MOST_DEVKIT + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path} is not a whole .tar.gz ({error}); fetch it again") from None
     if len(tar) > MOST_DEVKIT:
-        raise InputError(f"{path} grows to more than {MOST_DEVKIT} bytes, the development kit does not; fetch it again")
+        raise InputError(
+            f"{path} grows to more than {MOST_DEVKIT} bytes, which no development kit does; fetch it again"
+        )
     found = {}
     for name, spot in members_within(io.BytesIO(tar), 0, len(tar), path):
         at, size = spot or (0, 0)
@@ -108,7 +112,7 @@ def _devkit(place: Slice, year: str) -> tuple[tuple[Class, ...], dict[str, int],
             found[PurePosixPath(name).name] = tar[at : at + size]
     for name in ("meta.mat", truth):
         if name not in found:
-            raise InputError(f"{path} holds no data/{name}; fetch it again")
+            raise InputError(f"{path} has no data/{name}; fetch it again")
     classes, expected = synsets(found["meta.mat"], path, f"ILSVRC{year}_ID")
     return classes, expected, _numbers(found[truth], truth)
 
@@ -121,7 +125,7 @@ def _members(place: Slice, shown: str) -> list[tuple[str, Slice]]:
 def _place(files: Listing, name: str) -> Slice:
     place = files.places.get(name)
     if not isinstance(place, Slice):
-        raise InputError(f"{name} is not there; put it into the folder beside the training tar")
+        raise InputError(f"{name} is missing; put it into the folder of the training tar")
     return place
 
 
@@ -129,9 +133,9 @@ def _numbers(data: bytes, shown: str) -> list[int]:
     try:
         return [int(line) for line in data.split()]
     except ValueError:
-        raise InputError(f"{shown} holds more than one ILSVRC id a line; fetch it again") from None
+        raise InputError(f"{shown} must have one ILSVRC id per line, and nothing else; fetch it again") from None
 
 
 def _count(shown: str, found: int, expected: int) -> None:
     if found != expected:
-        raise InputError(f"{shown} holds {found}, the development kit says {expected}; fetch it again")
+        raise InputError(f"{shown} holds {found}, but the development kit says {expected}; fetch it again")

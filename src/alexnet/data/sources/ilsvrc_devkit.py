@@ -1,6 +1,6 @@
-"""ILSVRC's synsets from the development kit's meta.mat, which is read in a process of its own.
+"""The synsets of ILSVRC, read from the development kit's meta.mat in a separate process.
 
-scipy's reader believes the sizes in the file: in there it may take so much memory and time, and no more.
+scipy's reader trusts the sizes in the file. In a separate process its memory and time can be limited.
 """
 
 import importlib.util
@@ -17,23 +17,23 @@ from alexnet.core.errors import InputError
 from alexnet.core.process_pool import python_command
 from alexnet.data.store import Class
 
-# An imitation of ILSVRC2012's 1,860 synsets takes 142 MB and 0.3 s.
+# Reading an imitation of ILSVRC2012's 1,860 synsets takes 142 MB and 0.3 s.
 MEMORY = 1 << 30  # bytes of address space that reading may take
-SECONDS = 60  # of CPU time
-MOST = 1 << 24  # bytes of what is found, as JSON
-NO_SCIPY = 3  # the exit status where it cannot be loaded
+SECONDS = 60  # of CPU time that reading may take
+MOST = 1 << 24  # bytes of the answer, as JSON
+NO_SCIPY = 3  # the exit status if scipy cannot be imported
 
 
 def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], dict[str, int]]:
-    """Return the classes in wnid order, and the number of training pictures of each by its wnid.
+    """Read the classes in wnid order, and a map from each wnid to its number of training pictures.
 
     Args:
         mat: the bytes of meta.mat.
-        path: the archive that they come from, for the lines that are raised.
+        path: the archive that they come from, for messages.
         id_field: the name of the field with the ILSVRC id, such as "ILSVRC2012_ID".
 
     Raises:
-        InputError: the bytes are not the development kit's, or scipy cannot be loaded.
+        InputError: the bytes are not a development kit's meta.mat, or scipy cannot be imported.
     """
     needs = f"{path} needs scipy, which is not installed; pip install scipy"
     if importlib.util.find_spec("scipy") is None:
@@ -43,17 +43,17 @@ def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], d
         input=mat,
         capture_output=True,
         check=False,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # each thread would take address space
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # each thread takes address space, which is limited
     )
     why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
     if done.returncode == NO_SCIPY:
         raise InputError(needs.replace("is not installed", f"cannot be loaded ({why})"))
     if done.returncode < 0:
-        why = f"reading it ended by {signal.Signals(-done.returncode).name}"
+        why = f"{signal.Signals(-done.returncode).name} ended the process that read it"
     try:
         if done.returncode:
             raise ValueError(why)
-        found = json.loads(done.stdout.splitlines()[-1])  # what comes before are others' words
+        found = json.loads(done.stdout.splitlines()[-1])  # libraries may have printed lines before
     except (ValueError, IndexError) as error:
         raise InputError(f"{path}: meta.mat is not the development kit's ({error}); fetch it again") from None
     classes = [Class(wnid, wnid=wnid, ilsvrc_id=number, words=words) for wnid, number, words, _ in found]
@@ -79,13 +79,13 @@ def answer(id_field: str) -> None:
         found = json.dumps(leaves)
         if len(found) > MOST:
             raise ValueError(f"{len(found)} bytes of synsets")
-    except Exception as error:  # whatever a damaged or foreign .mat makes of itself
+    except Exception as error:  # a damaged .mat can raise anything
         sys.exit(repr(error))
     print(found)
 
 
 def _limit_this_process() -> None:
-    """Let this process take so much memory and time, where the system can: Windows cannot."""
+    """Limit this process's memory and CPU time, except on Windows, which has no such limits."""
     with suppress(ImportError):
         import resource
 

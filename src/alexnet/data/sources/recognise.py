@@ -1,16 +1,17 @@
-"""Which kind of source lies at a path. To add a kind, write one file here and put one line into SOURCES.
+"""Recognition of a source's kind. To add a kind, write one file here and add one line to SOURCES.
 
-A source is a module of this package with two plain functions:
+A source is a module of this package with two functions:
 
-    recognises(files: Listing) -> bool             whether these files are of its kind; looks at names, reads nothing
-    read(files: Listing, work: Path) -> Source     their pictures, labels and splits (base.py has the types)
+    recognises(files: Listing) -> bool             tell from the names alone whether the files are of this kind
+    read(files: Listing, work: Path) -> Source     return their pictures, labels and splits (base.py has the types)
 
-`Listing` (archives.py) has the names of all files, in a folder or inside an archive, without hidden files, and where
-their bytes lie. `work` is a folder for what has to be unpacked; make it before you write there. `read` checks the
-files before any picture is decoded, and raises InputError with one line: what is wrong, and what would do.
-tests/data/sources/test_recognise.py has a whole one in fifteen lines (`archives.read` gives the bytes of a file), and
-tiny_imagenet.py is a real one; synthetic.py has no files, and users call it by a name. A folder that wraps all others
-is looked into unless a kind recognises it from outside. Then name the kind in docs/data.md and in the help of
+`Listing` (archives.py) maps the name of each file, in a folder or an archive, to the place of its bytes; hidden files
+are left out. `archives.read` returns the bytes at a place. `work` is a folder for anything you unpack; create it before
+you write to it. Check the files in `read`, before any picture is decoded, and raise InputError with one line that says
+what is wrong and what to do. If one folder wraps all others and no kind recognises it, the folder inside is tried.
+
+tests/data/sources/test_recognise.py has a complete source in fifteen lines. tiny_imagenet.py is a real one.
+synthetic.py has no files; users give its name. When yours works, add it to docs/data.md and to the help of
 `alexnet prepare` (cli/data.py), and write tests/data/sources/test_YOURS.py.
 """
 
@@ -27,14 +28,14 @@ from alexnet.data.sources.base import Source
 
 
 class SourceModule(Protocol):
-    """What a module of this package offers."""
+    """A module of this package that reads one kind of source."""
 
     def recognises(self, files: Listing, /) -> bool: ...
 
     def read(self, files: Listing, work: Path, /) -> Source: ...
 
 
-# ADD YOURS above class_folders, which recognises any folders: the first that recognises the files reads them.
+# ADD YOURS above class_folders, which recognises any folders: the first module that recognises the files reads them.
 SOURCES: tuple[SourceModule, ...] = (
     synthetic,
     ilsvrc,
@@ -48,32 +49,32 @@ def read_source(source: str | Path, work: Path, ignore: Iterable[str] = ()) -> S
     """Read the pictures, labels and splits of a source of any kind.
 
     Args:
-        source: a folder, a .tar, a .tar.gz or a .zip, or the name of a source that is drawn, such as "builtin:1000".
-        work: a folder for what has to be unpacked.
+        source: a folder, a .tar, a .tar.gz or a .zip, or the name of a drawn source, such as "builtin:1000".
+        work: a folder for anything that must be unpacked.
         ignore: names, patterns or paths of folders and files to leave out.
 
     Raises:
-        InputError: the source is missing or damaged, can be read in two ways, or has no pictures of at least two
+        InputError: the source is missing or damaged, can be read in two ways, or has pictures of fewer than two
             classes.
     """
     given = Listing({}, frozenset(), given=source)
     if module := _recognised(given):
         found = module.read(given, work)
         if ignored := [*ignore]:
-            raise InputError(f"--ignore {ignored[0]}: {source} is drawn and has no files; leave the option out")
+            raise InputError(f"--ignore {ignored[0]}: {source} is drawn and has no files; omit the option")
         return found
     path = Path(source)
     if not path.exists():
-        raise InputError(f"source {str(path)!r} is not there; give a folder, a .tar, a .tar.gz, a .zip or 'builtin'")
+        raise InputError(f"source {str(path)!r} does not exist; give a folder, a .tar, a .tar.gz, a .zip or 'builtin'")
     try:
         files = list_files(path, work, ignore)
         inner = _unwrapped(files)
-        # class_folders says what is missing where nothing is recognised.
+        # If no kind recognises the files, class_folders raises the message that says what is missing.
         found = (_recognised(inner) or class_folders).read(inner, work)
     except UnreadablePicture as error:
         raise InputError(f"{path} has a file that cannot be read ({error}); fetch it again") from None
     if len(found.classes) < 2:
-        raise InputError(f"{path} has {len(found.classes)} classes, and at least two are needed; see docs/data.md")
+        raise InputError(f"{path} has {len(found.classes)} class(es) but needs at least two; see docs/data.md")
     beside = len(files.places) - len(inner.places)
     return replace(found, ignored=found.ignored + beside, left_out=files.left_out)
 
@@ -83,7 +84,7 @@ def _recognised(files: Listing) -> SourceModule | None:
 
 
 def _unwrapped(files: Listing) -> Listing:
-    """The listing inside a top folder that wraps all others, as archives tend to have one; files may lie beside it."""
+    """Enter a single top folder that wraps all others, as in many archives; there may be files beside it."""
     tops = files.tops()
     if _recognised(files) not in (None, class_folders):
         return files

@@ -1,4 +1,4 @@
-"""Pictures drawn by program: builtin, and builtin:N."""
+"""The source of drawn pictures: builtin, or builtin:N."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from alexnet.data.store import Class
 
 NAME = "builtin"
 LEAST_DRAWN = 20
-USUAL = 1000  # pictures, where no number is given
+USUAL = 1000  # pictures, if no number is given
 
 
 def recognises(files: Listing) -> bool:
-    """Whether the source is called builtin or builtin:N; a Path of that name is a folder."""
+    """Return whether the source is the string builtin or builtin:N; a Path of that name is a folder."""
     return isinstance(files.given, str) and files.given.partition(":")[0] == NAME
 
 
@@ -24,10 +24,10 @@ def read(files: Listing, work: Path) -> Source:
     """Plan N built-in pictures in ten balanced classes, the last fifth of them for validation."""
     number = str(files.given).partition(":")[2]
     if number and not number.isdecimal():
-        raise InputError(f"source {files.given!r} is no number of pictures; write builtin:N, such as builtin:1000")
+        raise InputError(f"source {files.given!r} needs a number after the colon, such as builtin:1000")
     count = int(number) if number else USUAL
     if count < LEAST_DRAWN:
-        raise InputError(f"builtin:{count} is too few pictures; at least {LEAST_DRAWN} are needed")
+        raise InputError(f"builtin:{count} gives too few pictures; use builtin:{LEAST_DRAWN} or more")
     pictures = [Picture(f"{n:06d}", n % len(CLASSES), Slice(NAME, n, 0)) for n in range(count)]
     train = count - count // 5
     return Source(NAME, tuple(map(Class, CLASSES)), {"train": pictures[:train], "val": pictures[train:]}, open_drawing)

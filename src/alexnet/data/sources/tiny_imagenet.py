@@ -1,4 +1,4 @@
-"""Tiny ImageNet as it is distributed."""
+"""The Tiny ImageNet source, as distributed."""
 
 import re
 from pathlib import Path
@@ -11,17 +11,17 @@ from alexnet.data.store import Class
 
 
 def recognises(files: Listing) -> bool:
-    """Whether the labels of its val split are there, which no other source keeps in such a file."""
+    """Return whether the file of val labels is there, which no other kind of source has."""
     return "val/val_annotations.txt" in files.places
 
 
 def read(files: Listing, work: Path) -> Source:
-    """Read train and val; the test pictures have no labels and are left out."""
+    """Read train and val; leave out the test pictures, which have no labels."""
     wnids = sorted(_lines(files, "wnids.txt"))
     words = dict(_pairs(_lines(files, "words.txt"), "words.txt")) if "words.txt" in files.places else {}
     index = {wnid: label for label, wnid in enumerate(wnids)}
     if files.below("train").tops() != wnids:
-        raise InputError(f"wnids.txt names {len(wnids)} classes, and train/ holds others; unpack the archive again")
+        raise InputError(f"the {len(wnids)} classes in wnids.txt differ from those in train/; unpack the archive again")
     shapes = re.compile(r"train/([^/]+)/images/[^/]+")
     train = [
         Picture(name, index[found[1]], place)
@@ -33,7 +33,8 @@ def read(files: Listing, work: Path) -> Source:
         full, wnid = f"val/images/{name}", wnid.split("\t")[0]
         if full not in files.places or wnid not in index:
             raise InputError(
-                f"val_annotations.txt says {name!r} is {wnid!r}: one of the two is not there; unpack again"
+                f"val_annotations.txt labels {name!r} as {wnid!r}, but one of the two is missing; "
+                "unpack the archive again"
             )
         val.append(Picture(full, index[wnid], files.places[full]))
     return Source(
@@ -48,12 +49,12 @@ def read(files: Listing, work: Path) -> Source:
 
 def _lines(files: Listing, name: str) -> list[str]:
     if name not in files.places:
-        raise InputError(f"Tiny ImageNet's {name} is not there; unpack the archive again")
+        raise InputError(f"Tiny ImageNet's {name} is missing; unpack the archive again")
     return read_bytes(files.places[name]).decode("utf-8", "replace").splitlines()
 
 
 def _pairs(lines: list[str], name: str) -> list[tuple[str, str]]:
     for number, line in enumerate(lines, 1):
         if "\t" not in line:
-            raise InputError(f"{name} line {number} is {line[:60]!r}; it must be two columns with a tab between")
+            raise InputError(f"{name} line {number} is {line[:60]!r}; it must be two columns separated by a tab")
     return [(first, rest) for first, rest in (line.split("\t", 1) for line in lines)]
