@@ -216,7 +216,7 @@ def test_an_unusable_source_is_one_line(pictures: Path, tmp_path: Path, capsys: 
         (tmp_path / "bad" / name / "x.jpg").write_bytes(b"not a picture")
     refusal(capsys, 2, "prepare", tmp_path / "bad", store)
     assert not store.exists()
-    assert "is there already" in refusal(capsys, 2, "prepare", pictures, tmp_path / "one")
+    assert "already exists" in refusal(capsys, 2, "prepare", pictures, tmp_path / "one")
 
 
 def test_a_damaged_store_is_one_line(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,13 +110,13 @@ def test_pictures_larger_than_the_memory_are_read_from_the_store_or_refused_in_o
     huge = Counted(10**9, "jpeg", side=256)
     assert choose_cache(huge, CPU, "auto") == "none"
     for cache in ("ram", "device"):
-        with pytest.raises(InputError, match=rf"--cache {cache}: .* 196608\.0 GB.*take auto or none$") as caught:
+        with pytest.raises(InputError, match=rf"--cache {cache}: .* 196608\.0 GB.*use auto or none$") as caught:
             CachedPictures(huge, CPU, cache)
         assert len(str(caught.value).splitlines()) == 1
 
 
 def test_another_word_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InputError, match="--cache disk; it must be auto, device, ram, none"):
+    with pytest.raises(InputError, match="--cache disk is not known; use one of auto, device, ram, none"):
         CachedPictures(Counted(5), CPU, "disk")
 
 

@@ -166,7 +166,7 @@ def test_pictures_are_read_by_any_sequence_of_numbers(made: Path) -> None:
     for ids in ([3, -1, 3], range(2, 6), np.array([1, 0], np.uint8), torch.tensor([-1, 5]), (0,), [], range(0)):
         np.testing.assert_array_equal(split.read(ids), whole[np.asarray(ids, dtype=np.int64)])
     for wrong in (3, [[0, 1]], [0.5], [True, False], ["0"]):
-        with pytest.raises(InputError, match=r"numbers are of shape .*; give a list of whole numbers"):
+        with pytest.raises(InputError, match=r"numbers are of shape .*; give a list of integers"):
             split.read(wrong)
 
 
@@ -207,7 +207,7 @@ def test_pictures_are_the_same_on_a_system_that_cannot_read_at_a_place(
 def test_a_store_in_the_place_of_a_split_is_refused_with_the_split_to_take(made: Path) -> None:
     store = Store(made)
     for use in (len, list, lambda given: list(torch.utils.data.DataLoader(given))):
-        with pytest.raises(InputError, match=r"is a store of splits \(train, val\); take one: store\['val'\]"):
+        with pytest.raises(InputError, match=r"is a store of splits \(train, val\); use one: store\['val'\]"):
             use(store)
     assert store
 
@@ -252,10 +252,10 @@ def test_pictures_labels_and_names_of_a_subset_are_those_of_the_whole(store: Pat
 @pytest.mark.parametrize(
     ("train", "held_out", "words"),
     [
-        (7, None, "--pictures 7; give a multiple of the 3 classes"),
-        (0, None, "--pictures 0"),
-        (None, 2, "--held-out 2;"),
-        (3000, None, "--pictures 3000 is 1000 of each class, and a class of train has 10 .* give 30 or fewer"),
+        (7, None, "--pictures is 7; give a multiple of the 3 classes"),
+        (0, None, "--pictures is 0"),
+        (None, 2, "--held-out is 2;"),
+        (3000, None, "--pictures 3000 needs 1000 pictures of each class, but .* train has only 10 .* give 30 or fewer"),
     ],
 )
 def test_a_subset_that_cannot_be_drawn_is_refused(

@@ -167,7 +167,7 @@ def test_a_bit_that_flips_in_unfinished_work_is_found_and_that_part_made_again(
                 assert "remove" in words
                 shutil.rmtree(tmp_path / f"{n}.part")
             else:
-                assert f"{path} is no longer what was written there" in words
+                assert f"{path} has changed since it was written" in words
             assert attempt(source, store) == ""
         assert fingerprint(store) == undisturbed
         shutil.rmtree(store)
@@ -256,7 +256,7 @@ def test_a_disk_that_is_really_full_is_said_and_room_is_all_it_needs(
     assert end(begin(given, shell=shell)) == (0, [])
     (line,) = full.read_text().splitlines()
     assert line.endswith(
-        "No space left on device; what is done is kept: mend that and run the same command again to go on"
+        "No space left on device; finished shards are kept: fix the cause and run the same command again to resume"
     )
     assert end(begin([*given[:2], tmp_path / "whole", *given[3:]])) == (0, [])
     assert fingerprint(saved) == fingerprint(tmp_path / "whole")

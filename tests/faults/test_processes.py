@@ -526,7 +526,7 @@ def test_a_rank_that_reads_a_damaged_store_says_so_and_the_others_end(
     assert lost == f"rank 0 of 2: {GONE}"
     shard = damaged / "train" / "00000.bin"
     expected = (
-        rf"rank 1: {shard} is missing or damaged at picture \d+ \('.*'\); 'alexnet verify {damaged}' lists what is, .*"
+        rf"rank 1: {shard} is missing or damaged at picture \d+ \('.*'\); 'alexnet verify {damaged}' lists all .*"
     )
     assert re.fullmatch(expected, words), words
 

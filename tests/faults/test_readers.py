@@ -78,7 +78,7 @@ def test_a_reader_that_is_stuck_is_given_up_in_time(store: Path, monkeypatch: py
     batches = batches_in_order(
         CachedPictures(split, torch.device("cpu"), "none"), 4, device=torch.device("cpu"), workers=2
     )
-    with pytest.raises(WorkFailed, match=r"no picture has come for 0\.2 s: see whether the store's disk answers") as e:
+    with pytest.raises(WorkFailed, match=r"no picture has arrived for 0\.2 s; check that the store's disk resp") as e:
         next(batches)
     assert e.value.stuck
     assert time.monotonic() - begun < 60
@@ -106,7 +106,7 @@ def test_a_training_whose_disk_never_answers_ends_with_a_line_and_keeps_what_it_
     words = [sys.executable, "-c", STUCK, *map(str, training(store, run, whole.recipe(9))), "--cache", "none"]
     done = subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("alexnet: no picture has come for 2 s: see whether the store's disk")
+    assert done.stderr.splitlines()[-1].startswith("alexnet: no picture has arrived for 2 s; check that the store's")
     assert "Traceback" not in done.stderr
     assert step(run) >= 1
     assert all(tensor.isfinite().all() for tensor in weights(run).values())

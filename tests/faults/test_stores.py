@@ -194,7 +194,7 @@ def test_a_store_of_a_newer_version_says_so(
         with pytest.raises(SystemExit) as end:
             main.main(["verify", str(store)])
         assert end.value.code == 2
-        words = f"format {str(number)[:20]}, made by a newer alexnet; this one reads format 1: upgrade it"
+        words = f"format {str(number)[:20]}, made by a newer alexnet; this one reads format 1: upgrade alexnet"
         assert capsys.readouterr().err == f"alexnet: {store} is a store of {words}\n"
     count("store: from a newer version", injected=len(numbers), survived=len(numbers))
 

@@ -1,1 +1,1 @@
-"""From pictures as they come to batches: sources, preparation, the store, its statistics, views, the loader."""
+"""Data, from picture files to batches: sources, preparation, the store, its statistics, transforms and the loader."""

@@ -1,4 +1,4 @@
-"""Where a split's pictures lie while they are used: in the store, in memory, or on the device."""
+"""Caching of a split's pictures: in memory, on the device, or not at all."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -16,24 +16,24 @@ from alexnet.core.process_pool import available_cores
 from alexnet.data.split import Split
 
 CACHES = ("auto", "device", "ram", "none")
-CHUNK_BYTES = 64 << 20  # read at once, in loading a device
+CHUNK_BYTES = 64 << 20  # bytes per read when loading pictures onto a device
 
 
 class CachedPictures:
-    """Keep a split's pictures for a device: `take` brings some there, and `labels` (int64) lie there.
+    """A split's pictures, cached for a device. `take` returns pictures on the device; `labels` (int64) are there too.
 
-    `kept` says where they are kept, of the three that `cache` may name. The pictures are the same in each.
+    `kept` is the place that was chosen: "device", "ram" or "none". The pictures are the same in each.
 
     Args:
-        split: the pictures.
-        device: where they are used.
-        cache: "device" keeps all decoded on the device, loaded here ("ram" for a CPU). "ram" keeps each in memory
-            from when it is first taken. "none" reads them from the store each time. "auto" is the device if that
-            leaves more than half of its free memory, else "none" for raw pictures, which the system keeps in memory
-            anyway, and "ram" for JPEGs if they take less than a third of it.
+        split: The pictures.
+        device: The device that uses them.
+        cache: "device" loads all decoded pictures onto the device now (a CPU uses "ram"). "ram" keeps each picture in
+            memory from its first use. "none" reads the store each time. "auto" means "device" if the pictures take
+            less than half of its free memory. Otherwise it means "none" for raw pictures, which the operating system
+            caches anyway, and "ram" for JPEGs if they take less than a third of the available memory.
 
     Raises:
-        InputError: `cache` is another word, or the pictures do not fit where it says.
+        InputError: `cache` is another word, or the pictures do not fit.
     """
 
     def __init__(self, split: Split, device: torch.device, cache: str = "none") -> None:
@@ -50,9 +50,9 @@ class CachedPictures:
         return len(self.split)
 
     def take(self, ids: np.ndarray) -> Tensor:
-        """Return the pictures numbered `ids`: uint8 (len(ids), side, side, 3) on the device; raises as Split.read does.
+        """Return the pictures `ids` on the device: uint8 (len(ids), side, side, 3); raise what Split.read raises.
 
-        Threads may take at once.
+        Several threads may call this at once.
         """
         if self.kept == "device":
             return self.images.index_select(0, self.send(ids))
@@ -63,12 +63,12 @@ class CachedPictures:
             missing = ids[~self.there[ids]]
             if len(missing):
                 self.ram[missing] = self.split.read(missing)
-                self.there[missing] = True  # after the pixels: two threads may both write them, and write the same
-            np.take(self.ram, ids, axis=0, out=images.numpy(), mode="clip")  # "raise" would buffer the output
+                self.there[missing] = True  # after the pixels; if two threads write them, they write the same
+            np.take(self.ram, ids, axis=0, out=images.numpy(), mode="clip")  # mode "raise" would buffer the output
         return images.to(self.device, non_blocking=True)
 
     def send(self, ids: np.ndarray) -> Tensor:
-        """Send numbers (int64) to the device."""
+        """Copy numbers (int64) to the device."""
         numbers = torch.from_numpy(ids)
         return numbers.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else numbers
 
@@ -88,9 +88,12 @@ class CachedPictures:
 
 
 def choose_cache(split: Split, device: torch.device, cache: str) -> str:
-    """Decide where to keep a split's pictures: "device" (never a CPU), "ram" or "none"; raises as Pictures does."""
+    """Choose where to keep a split's pictures: "device" (never a CPU), "ram" or "none".
+
+    Raises InputError as CachedPictures does.
+    """
     if cache not in CACHES:
-        raise InputError(f"--cache {cache}; it must be {', '.join(CACHES)}")
+        raise InputError(f"--cache {cache} is not known; use one of {', '.join(CACHES)}")
     need, free = len(split) * split.side**2 * 3, available()
     if device.type == "cuda" and cache in ("auto", "device"):
         there = torch.cuda.mem_get_info(device)[0]
@@ -108,10 +111,10 @@ def choose_cache(split: Split, device: torch.device, cache: str) -> str:
 
 
 def available() -> int | None:
-    """Return how many bytes can still be taken without swapping, at most the container's limit; else the machine's.
+    """Return the bytes of memory that this process can use without swapping, or None if the system does not tell.
 
-    Of what is there each process that a launcher has started on the machine has its share. None on a system that says
-    nothing of its memory, such as Windows.
+    The limit of a container counts too. Processes that a launcher started on the same machine share the memory evenly.
+    Windows does not tell.
     """
     found = []
     with suppress(AttributeError, OSError, ValueError):
@@ -119,7 +122,7 @@ def available() -> int | None:
     with suppress(OSError, KeyError, ValueError):
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         found.append(int(lines["MemAvailable"].split()[0]) << 10)
-    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups version 2, 1
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups version 2 and version 1
         with suppress(OSError, ValueError):  # "max"
             found.append(int((Path("/sys/fs/cgroup") / limit).read_text()))
     return min(found) // launch().beside if found else None
@@ -127,5 +130,5 @@ def available() -> int | None:
 
 def _too_large(cache: str, need: int, where: str, free: int, instead: str) -> InputError:
     return InputError(
-        f"--cache {cache}: the pictures need {need / 1e9:.1f} GB, and {where} {free / 1e9:.1f} GB free; take {instead}"
+        f"--cache {cache}: the pictures need {need / 1e9:.1f} GB, but {where} {free / 1e9:.1f} GB free; use {instead}"
     )

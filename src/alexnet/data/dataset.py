@@ -1,4 +1,4 @@
-"""A split as PyTorch's loaders take it. It is apart from split.py because processes that prepare never need torch."""
+"""A split as a PyTorch dataset, apart from split.py so that `prepare` need not import torch."""
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -7,4 +7,4 @@ from alexnet.data.split import Split
 
 
 class SplitDataset(Split, Dataset[tuple[np.ndarray, int]]):
-    """A split that a torch.utils.data.DataLoader takes: an item is a picture (uint8, H x W x 3) and its label (int)."""
+    """A split for torch.utils.data.DataLoader; an item is a picture (uint8, side x side x 3) and its label (int)."""

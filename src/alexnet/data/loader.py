@@ -1,4 +1,4 @@
-"""Batches of stored pictures in the order of training or of the store, read ahead by threads."""
+"""Batches of stored pictures, in training order or in the store's order, read ahead by threads."""
 
 import time
 from collections import deque
@@ -18,42 +18,42 @@ from alexnet.core.launch import Share, bounds
 from alexnet.data.cache import CachedPictures
 from alexnet.data.split import Split
 
-STALLED = 600.0  # seconds without a batch after which the readers are given up: a network disk, say, that is gone
-LOOKS = 100  # in that time
-GRACE = 10.0  # seconds for the readers to end what they are in, where no more is wanted of them
+STALLED = 600.0  # seconds without a batch before giving up, for example because a network disk is gone
+LOOKS = 100  # checks in that time
+GRACE = 10.0  # seconds for the readers to finish their current batch at the end
 
-Planned = tuple[int, int, int, np.ndarray, int, int]  # what a Batch has, with the pictures' numbers alone
+Planned = tuple[int, int, int, np.ndarray, int, int]  # the fields of a Batch, with the pictures' numbers only
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures on the device: images uint8 (N, side, side, 3), labels and ids (N,) int64."""
+    """Pictures on the device, or this process's share: images uint8 (N, side, side, 3); labels and ids int64 (N,)."""
 
-    step: int  # since the start of training
+    step: int  # counted from the start of training
     epoch: int
-    first: int  # place of the first picture in the epoch
+    first: int  # position of the first picture in the epoch
     ids: Tensor
     images: Tensor
     labels: Tensor
-    position: int = 0  # of the first picture in the batch, of which another process may have the rest,
-    total: int | None = None  # and the pictures of the whole batch
+    position: int = 0  # of the first picture in the whole batch, which several processes may share
+    total: int | None = None  # pictures in the whole batch; None if it is all here
 
     @property
     def whole(self) -> int:
-        """Pictures in the whole batch."""
+        """The number of pictures in the whole batch, over all processes."""
         return len(self.ids) if self.total is None else self.total
 
 
 def steps(pictures: int, batch: int) -> int:
-    """Return the steps of an epoch: every picture once, so the last batch may be smaller."""
+    """Count the steps of an epoch: every picture once, so the last batch may be smaller."""
     return -(-pictures // batch)
 
 
 class Batches(Iterator[Batch]):
-    """Batches, one after the other; `waited` is how many seconds their user has waited for them so far.
+    """An iterator over batches. `waited` is the number of seconds that its user has waited so far.
 
-    `next` raises what the readers raise, and WorkFailed if nothing has come from them for STALLED seconds. Closing it
-    stops the readers, and so does letting go of it.
+    `next` raises what the readers raise, and WorkFailed if no batch arrives for STALLED seconds. `close` stops the
+    readers; so does deleting the iterator.
     """
 
     def __init__(self, batches: Generator[Batch]) -> None:
@@ -87,18 +87,18 @@ def training_batches(
     workers: int,
     share: Share = (0, 1),
 ) -> Batches:
-    """Give the batches of training from `first_step` on; their order is a function of (seed, epoch).
+    """Iterate over the training batches from `first_step` on; their order depends only on seed and epoch.
 
     Args:
-        split: the pictures; a split that is not kept as Pictures is read from the store each time.
-        batch: pictures in a batch, of all processes together.
-        epochs: how many epochs training has in all.
-        seed: the run's seed.
-        reshuffle: whether each epoch has an order of its own.
-        first_step: the step to begin with, counted from the start of training.
-        device: where the batches go.
-        workers: threads that read ahead.
-        share: (i, n), this process's number and how many share each batch.
+        split: The pictures. A plain split is read from the store each time, without a cache.
+        batch: Pictures in a batch, over all processes.
+        epochs: Number of epochs in the whole training.
+        seed: Seed of the run.
+        reshuffle: Whether each epoch has a new order.
+        first_step: Step to begin with, counted from the start of training.
+        device: Device for the batches.
+        workers: Number of threads that read ahead.
+        share: (i, n): this is process i of the n that share each batch.
     """
     per_epoch = steps(len(split), batch)
 
@@ -117,7 +117,7 @@ def training_batches(
 def batches_in_order(
     split: Split | CachedPictures, batch: int, *, device: torch.device, workers: int, share: Share = (0, 1)
 ) -> Batches:
-    """Give every picture once, in the store's order; of `share` (i, n) every n-th batch, from number i on."""
+    """Iterate over every picture once, in the store's order; with `share` (i, n), over batches i, i + n, i + 2n, ..."""
 
     def plan() -> Iterator[Planned]:
         for i in range(share[0], steps(len(split), batch), share[1]):
@@ -135,7 +135,7 @@ def _read_ahead(split: Split | CachedPictures, plan: Iterator[Planned], device: 
         return Batch(step, epoch, first, numbers, pictures.take(ids), pictures.labels[numbers], position, total)
 
     def ahead() -> Generator[Batch]:
-        # Threads do: copying, checksums and decoding leave Python's lock alone.
+        # Threads are enough: copying, checksums and decoding release Python's global lock.
         pool = ThreadPoolExecutor(max(1, workers), "loader", enter, (device,))
         waiting, stuck = deque[Future[Batch]](), False
         try:
@@ -148,22 +148,22 @@ def _read_ahead(split: Split | CachedPictures, plan: Iterator[Planned], device: 
         except WorkFailed as error:
             stuck = error.stuck
             raise
-        except KeyboardInterrupt:  # while it waits for a reader, which may be stuck
+        except KeyboardInterrupt:  # it came while waiting for a reader, which may be stuck
             stuck = True
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             reading = [future for future in waiting if not future.cancelled()]
-            # The disk may have stopped to answer for others, whose error closes these.
+            # If these close because of another reader's error, the disk may hang here too: do not wait forever.
             pool.shutdown(wait=not stuck and not wait(reading, min(STALLED, GRACE)).not_done)
 
     return Batches((read(*place) for place in plan) if pictures.kept == "device" else ahead())
 
 
 def _result(future: Future[Batch]) -> Batch:
-    for _ in range(LOOKS):  # a process that was stopped (Ctrl-Z) and goes on has waited through one of them at most
+    for _ in range(LOOKS):  # short waits, since a process that Ctrl-Z has stopped sleeps through at most one
         if wait([future], STALLED / LOOKS).done:
             return future.result()
-    error = WorkFailed(f"no picture has come for {STALLED:g} s: see whether the store's disk answers, then go on")
+    error = WorkFailed(f"no picture has arrived for {STALLED:g} s; check that the store's disk responds, then resume")
     error.stuck = True
     raise error

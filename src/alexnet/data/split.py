@@ -1,4 +1,4 @@
-"""One split of a store: its labels and names, and its pictures by number, each under a checksum."""
+"""One split of a store: its labels, names and pictures. A checksum protects each picture."""
 
 import copy
 import operator
@@ -19,16 +19,17 @@ from alexnet.core.errors import InputError
 from alexnet.core.files import parse_json
 from alexnet.data.store_files import Format, damage, read_trusted, unpack, unreadable
 
-MOST_OPEN = 128  # files; ILSVRC has thousands of shards
+MOST_OPEN = 128  # open files; ILSVRC has thousands of shards
 
 
 class Split:
-    """The pictures of one split, numbered from 0 in the order of label and name.
+    """The pictures of one split, numbered from 0 and sorted by label, then by name.
 
-    `split[i]` is a picture (uint8, side x side x 3) and its label (int); `read` takes many at once. `side` (pixels)
-    and `format` are the store's; `labels` is int64, one a picture. Threads may share a split, and a pickled one opens
-    its files again. A Store makes it as a torch.utils.data.Dataset (dataset.py), which here would import torch in
-    every process that prepares.
+    `split[i]` is a picture (uint8, side x side x 3, RGB) and its label (int). `read` returns many pictures at once.
+    A split of a Store is also a torch.utils.data.Dataset, so a DataLoader takes it.
+
+    `name` is "train", "val" or "test". `labels` is int64 (N,), `side` is in pixels, and `format` is "raw" or "jpeg".
+    Threads may share a split. A split can be pickled; the copy opens its files again.
     """
 
     def __init__(self, folder: Path, name: str, side: int, format: Format, classes: int, meta: dict[str, Any]) -> None:
@@ -42,7 +43,7 @@ class Split:
         self._shards = [folder / shard["file"] for shard in meta["shards"]]
         counts = [shard["count"] for shard in meta["shards"]]
         starts = np.cumsum([0, *counts])
-        self._ids: np.ndarray | None = None  # the pictures' numbers in the whole split, where this is a part of one
+        self._ids: np.ndarray | None = None  # for a part of a split: the pictures' numbers in the whole split
         for values in (self.labels, self._crc32, self._sizes):
             if values.dtype != np.int64 or values.shape != (meta["count"],) or values.min(initial=0) < 0:
                 raise ValueError("the index is not one of pictures")
@@ -53,7 +54,7 @@ class Split:
             if not path.is_file() or path.stat().st_size != shard["bytes"]:
                 raise damage(folder, shard["file"])
         ends = np.cumsum(self._sizes)
-        self._begins = ends - self._sizes  # in its shard, in bytes
+        self._begins = ends - self._sizes  # made relative to the shard below, in bytes
         for first, last, shard in zip(starts[:-1], starts[1:], meta["shards"], strict=True):
             self._begins[first:last] -= self._begins[first]
             if (
@@ -70,7 +71,7 @@ class Split:
         self._file = lru_cache(_most_open())(_File)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out open files, and what is read again when it is needed."""
+        """Leave out open files and the cached names, which the copy reads again."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_file", "names")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -85,11 +86,17 @@ class Split:
         return f"<split {self.name!r} of {self._folder}: {len(self):,} pictures, {side}, {self.format}>"
 
     def __getitem__(self, index: SupportsIndex) -> tuple[np.ndarray, int]:
-        """Return picture `index` (uint8, side x side x 3) and its label; negative numbers count from the end.
+        """Read one picture and its label.
+
+        Args:
+            index: Number of the picture; a negative one counts from the end.
+
+        Returns:
+            The picture, uint8 (side, side, 3), RGB, and its label, an int.
 
         Raises:
-            IndexError: there is no such picture.
-            InputError: see `read`.
+            IndexError: The split has no picture of that number.
+            InputError: The stored picture is damaged or cannot be read.
         """
         number = operator.index(index)
         return self.read([number])[0], int(self.labels[number])
@@ -99,7 +106,7 @@ class Split:
 
     @cached_property
     def names(self) -> list[str]:
-        """Each picture's name in its source."""
+        """The pictures' names in the source, in order."""
         data = read_trusted(self._folder, self._names)
         try:
             names: list[str] = parse_json(b"[" + b",".join(data.splitlines()) + b"]")
@@ -110,7 +117,15 @@ class Split:
         return names if self._ids is None else [names[i] for i in self._ids]
 
     def take(self, ids: ArrayLike) -> Self:
-        """Return a split of some of these pictures, by number, in the order given."""
+        """Return a split with some of these pictures, in the given order.
+
+        Args:
+            ids: Numbers of the pictures, as for `read`.
+
+        Raises:
+            IndexError: The split has no picture of such a number.
+            InputError: The numbers are not whole.
+        """
         numbers = self._numbers(ids)
         part = copy.copy(self)
         for name in ("labels", "_crc32", "_sizes", "_begins", "_shard_of", "_checked"):
@@ -119,19 +134,19 @@ class Split:
         return part
 
     def read(self, ids: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
-        """Read pictures by number; each one's CRC-32 is checked the first time that it is read here.
+        """Read pictures by number, and check the CRC-32 of each on its first read.
 
         Args:
-            ids: N whole numbers, in any order and more than once: a list, range, array or CPU tensor. Negative
-                numbers count from the end.
-            out: uint8 array (N, side, side, 3) to read into; a new one unless given.
+            ids: N integers: a list, range, array or CPU tensor. They may repeat and be in any order. Negative numbers
+                count from the end.
+            out: Array to read into, uint8 (N, side, side, 3); a new one if omitted.
 
         Returns:
-            The pictures: uint8, (N, side, side, 3), RGB.
+            The pictures, uint8 (N, side, side, 3), RGB, 0 to 255.
 
         Raises:
-            IndexError: there is no picture of such a number.
-            InputError: the numbers are not whole, or a picture's bytes are no longer those that were stored.
+            IndexError: The split has no picture of such a number.
+            InputError: The numbers are not integers, or a stored picture is damaged or cannot be read.
         """
         numbers = self._numbers(ids)
         if out is None:
@@ -144,7 +159,7 @@ class Split:
             strict=True,
         )
         for row, (shard, begin, size, checked) in enumerate(places):
-            # Raw pixels are read to where they are wanted.
+            # Raw pixels are read straight into `out`.
             straight = self.format == "raw" and out[row].flags.c_contiguous
             record = out[row].reshape(-1) if straight else np.empty(size, np.uint8)
             self._read(int(numbers[row]), shard, begin, record)
@@ -156,30 +171,31 @@ class Split:
                 unpack(record, self.format, out[row])
             except MemoryError:
                 raise
-            except Exception:  # the checksum is right, so that someone made it so; for what Pillow raises see decode
+            except Exception:  # a bad JPEG with a right checksum was made so on purpose; Pillow can raise anything
                 raise self._damaged(int(numbers[row]), shard) from None
         return out
 
     def _numbers(self, ids: ArrayLike) -> np.ndarray:
-        """The pictures' numbers, from 0 on."""
+        """Check the numbers of pictures and count negative ones from the end."""
         numbers = np.asarray(ids)
         if not numbers.size:
             return np.zeros(0, np.int64)
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
             given = f"of shape {numbers.shape} and type {numbers.dtype}"
-            raise InputError(f"the pictures' numbers are {given}; give a list of whole numbers")
+            raise InputError(f"the pictures' numbers are {given}; give a list of integers")
         if numbers.min() < -len(self) or numbers.max() >= len(self):
             wrong = numbers.min() if numbers.min() < -len(self) else numbers.max()
             raise IndexError(f"split {self.name!r} has no picture {wrong}; it has {len(self)}, numbered from 0")
         return np.where(numbers < 0, numbers + len(self), numbers) if numbers.min() < 0 else numbers
 
     def _read(self, number: int, shard: int, begin: int, record: np.ndarray) -> None:
-        """One record's bytes; read, not mapped, for a map of a file that fails or shrinks is the process's death."""
+        """Read one record's bytes."""
+        # Read, not memory-mapped: if a mapped file shrinks or its disk fails, the process dies.
         path = self._shards[shard]
         try:
-            file = self._file(path)  # held here, for another thread may put it out of the cache
+            file = self._file(path)  # this name keeps it open if another thread drops it from the cache
             taken = 0
-            while more := file.read_into(record.data[taken:], begin + taken):  # a network disk may give less
+            while more := file.read_into(record.data[taken:], begin + taken):  # a network disk may return less
                 taken += more
         except OSError as error:
             raise unreadable(path, error) from None
@@ -197,10 +213,10 @@ class Split:
 
 
 class _File:
-    """A file that is open as long as this is in use."""
+    """A file that stays open as long as this object exists."""
 
     def __init__(self, path: Path) -> None:
-        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # Windows would end it at a Ctrl-Z
+        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # in text mode Windows stops at Ctrl-Z
         self.seeking = threading.Lock()
 
     def __del__(self) -> None:
@@ -208,7 +224,7 @@ class _File:
             os.close(self.number)
 
     def read_into(self, buffer: memoryview, begin: int) -> int:
-        """Read from byte `begin` on what `buffer` takes, or less; threads may do so at once."""
+        """Fill `buffer` from byte `begin` on, or part of it, and return the number of bytes; safe for threads."""
         if hasattr(os, "preadv"):
             return os.preadv(self.number, [buffer], begin)
         if hasattr(os, "pread"):  # macOS before 11
@@ -222,7 +238,7 @@ class _File:
 
 
 def _most_open() -> int:
-    """How many files a split keeps open: no more than an eighth of those that this process may have."""
+    """Return how many files a split may keep open: at most an eighth of this process's limit."""
     with suppress(ImportError):  # Windows has no such limit
         import resource
 

@@ -1,4 +1,4 @@
-"""A prepared store, read only: its classes, statistics and splits, every byte under a checksum."""
+"""A prepared dataset, opened read-only: its classes, statistics and splits. Checksums protect every byte."""
 
 import copy
 import errno
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SIDES = range(8, 4097)
-MOST_META = 1 << 28  # bytes; ILSVRC's take a few hundred thousand
+MOST_META = 1 << 28  # bytes of meta.json; ILSVRC's has a few hundred thousand
 KEYS = {"format", "kind", "side", "form", "classes", "splits", "statistics", "notes", "pillow", "digest", "checksum"}
 SHA256 = re.compile(r"[0-9a-f]{64}")
-INSIDE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)  # a file of the store, never one beside it
+INSIDE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)  # a file inside the store, never outside it
 
 
 @dataclass(frozen=True)
 class Class:
-    """One class: its name in the source, and where they are known its WordNet id, ILSVRC id and words."""
+    """One class: its name in the source and, if known, its WordNet id, ILSVRC id and description in words."""
 
     name: str
     wnid: str | None = None
@@ -40,29 +40,36 @@ class Class:
 
 
 def labels(classes: Sequence[Class]) -> list[str]:
-    """Return what to show for each class: its words where no other has them (ILSVRC has two cranes), or its name."""
+    """Return the text to show for each class: its words if they are unique (ILSVRC has two cranes), else its name."""
     shared = Counter(c.words for c in classes)
     return [c.words if c.words and shared[c.words] == 1 else c.name for c in classes]
 
 
 class Store:
-    """A prepared store, opened to read: `store["val"]` is one split of it, a torch.utils.data.Dataset.
-
-    `classes` has a Class for each label. `mean` is the mean training picture: float32, side x side x 3, RGB in 0..255
-    (section 2). `covariance` (3 x 3), `eigenvalues` (3) and `eigenvectors` (3 x 3, as columns), all float64, are of
-    the training pictures' colours (section 4.1), largest first. `side` (pixels) and `format` are those of every
-    picture, `kind` says from which kind of source they came. `digest` identifies the content, wherever it lies.
+    """A prepared dataset. `store["train"]` is one of its splits, a torch.utils.data.Dataset.
 
     Args:
-        path: the folder that `prepare` made. Opening it reads no picture.
+        path: The folder that `prepare` made. Opening it reads no pictures.
+
+    Attributes:
+        classes: One Class for each label, in the order of the labels.
+        splits: The splits by name: "train", and "val" or "test" or both if the store has them.
+        side: Side of every picture, in pixels.
+        format: "raw" or "jpeg".
+        kind: Kind of source that the pictures came from, such as "folders".
+        mean: Mean training picture: float32 (side, side, 3), RGB, 0 to 255 (section 2).
+        covariance: Covariance of the training pictures' RGB values: float64 (3, 3) (section 4.1).
+        eigenvalues: Its eigenvalues, largest first: float64 (3,).
+        eigenvectors: Its eigenvectors, one per column: float64 (3, 3).
+        digest: Hash of the content; equal for equal stores, wherever they are.
 
     Raises:
-        InputError: a file is missing, of another size or, but for the shards, of other content; `verify` looks at
-            the shards' content too.
+        InputError: A file is missing, or its size or content has changed. The content of the shards is not checked
+            here: `alexnet verify` does that, and each picture is checked on its first read.
     """
 
     def __init__(self, path: str | Path) -> None:
-        from alexnet.data.dataset import SplitDataset  # and with it torch, which preparing does without
+        from alexnet.data.dataset import SplitDataset  # imports torch, which `prepare` does without
 
         self.path = Path(path)
         meta = _meta(self.path)
@@ -71,7 +78,7 @@ class Store:
             self.format: Format = meta["form"]
             self.kind: str = meta["kind"]
             self.digest: str = meta["digest"]
-            self.drawn: dict[str, int | None] = {}  # how many pictures `subset` has left, if it has
+            self.drawn: dict[str, int | None] = {}  # the arguments of `subset`, if this is a subset
             self.classes = tuple(Class(**record) for record in meta["classes"])
             self.splits = {
                 name: SplitDataset(self.path, name, self.side, self.format, len(self.classes), part)
@@ -98,27 +105,30 @@ class Store:
 
     @property
     def held_out(self) -> str:
-        """The split that a net is watched and shown on: val, or test where there is no val."""
+        """The name of the split to evaluate on: val, or test if there is no val."""
         return "val" if "val" in self.splits else "test"
 
     def __getitem__(self, split: str) -> "SplitDataset":
-        """Return a split by its name; raises InputError for one that is not there."""
+        """Return a split by its name; raise InputError if the store has no such split."""
         if split not in self.splits:
             raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}")
         return self.splits[split]
 
     def subset(self, pictures: int | None = None, held_out: int | None = None) -> "Store":
-        """Return this store with fewer pictures to train on, and fewer held out: as many of each class.
+        """Draw a balanced subset of this store: equally many pictures of each class.
 
-        Which they are is drawn by chance, class by class, and the same in every place; the first of N are the first of
-        any more. The mean picture and the colours' statistics stay those of all training pictures. `digest` is another.
+        The draw is random but the same on every machine, and a smaller subset is part of every larger one. The mean
+        picture and the colour statistics stay those of all training pictures. The subset has another `digest`.
 
         Args:
-            pictures: of split train, a multiple of the number of classes; all unless given.
-            held_out: of the split `held_out`, likewise.
+            pictures: Number of training pictures, a multiple of the number of classes; all if omitted.
+            held_out: Number of pictures in the split `held_out`, likewise.
+
+        Returns:
+            A store that reads the same files.
 
         Raises:
-            InputError: it is no multiple of the classes, or a class has fewer.
+            InputError: A number is not a multiple of the number of classes, or a class has too few pictures.
         """
         part, wanted = copy.copy(self), {"train": pictures, self.held_out: held_out}
         part.splits = dict(self.splits)
@@ -131,18 +141,18 @@ class Store:
         return part
 
     def _drawn(self, name: str, what: str, count: int) -> np.ndarray:
-        """The numbers of so many pictures of a split, as many of each class, in the order of the split."""
+        """Draw `count` pictures of a split, equally many of each class, and return their numbers in ascending order."""
         from alexnet.core import rng
 
         labels, classes = self[name].labels, len(self.classes)
         each = count // classes
         if count < classes or count % classes:
-            raise InputError(f"{what} {count}; give a multiple of the {classes} classes of store {self.path}")
+            raise InputError(f"{what} is {count}; give a multiple of the {classes} classes of store {self.path}")
         fewest = int(np.bincount(labels, minlength=classes).min())
         if each > fewest:
             raise InputError(
-                f"{what} {count} is {each} of each class, and a class of {name} has {fewest} in store {self.path}; "
-                f"give {fewest * classes} or fewer"
+                f"{what} {count} needs {each} pictures of each class, but a class of {name} has only {fewest} in store "
+                f"{self.path}; give {fewest * classes} or fewer"
             )
         order = rng.permutation(len(labels), 0, f"subset {name}").numpy()
         return np.sort(np.concatenate([order[labels[order] == label][:each] for label in range(classes)]))
@@ -153,7 +163,7 @@ class Store:
         return f"<store {self.path} from {self.kind}: {content}; {counts}>"
 
     def __bool__(self) -> bool:
-        return True  # else it would be asked for its length
+        return True  # without this, bool() would call __len__, which raises
 
     def __len__(self) -> int:
         raise self._take_a_split()
@@ -163,17 +173,17 @@ class Store:
 
     def _take_a_split(self) -> InputError:
         name = self.held_out if {"val", "test"} & self.splits.keys() else "train"
-        return InputError(f"{self.path} is a store of splits ({', '.join(self.splits)}); take one: store[{name!r}]")
+        return InputError(f"{self.path} is a store of splits ({', '.join(self.splits)}); use one: store[{name!r}]")
 
 
 def verify(path: str | Path) -> list[str]:
-    """Read every byte of a store, and compare it with the checksums that were taken when it was made.
+    """Read every byte of a store and compare each file with its stored checksum.
 
     Args:
-        path: the folder that `prepare` made.
+        path: The folder that `prepare` made.
 
     Returns:
-        The files that are missing or altered, by their name in the store; empty for a whole store.
+        The names of missing or altered files, relative to the store; an empty list if the store is intact.
 
     Raises:
         InputError: meta.json itself is damaged, or a file cannot be read.
@@ -183,16 +193,17 @@ def verify(path: str | Path) -> list[str]:
 
 
 def content_digest(meta: dict[str, Any]) -> str:
-    """Return what identifies a store: side, form, classes and the hashes of its pictures and labels.
+    """Compute the digest of a store from its side, form, classes and the hashes of its pictures and labels.
 
-    The statistics follow from these up to the last bit of an eigenvector, which differs between machines.
+    The statistics are left out: they follow from these, except the last bit of an eigenvector, which differs between
+    machines.
     """
     content = {key: meta[key] for key in ("format", "side", "form", "classes", "splits")}
     return checksum(content)
 
 
 def own_checksum(meta: dict[str, Any]) -> str:
-    """Return the SHA-256 over all else that meta.json says."""
+    """Compute the SHA-256 over everything else in meta.json."""
     return checksum({key: value for key, value in meta.items() if key != "checksum"})
 
 
@@ -202,14 +213,14 @@ def class_records(classes: tuple[Class, ...]) -> list[dict[str, Any]]:
 
 
 def _meta(path: Path) -> dict[str, Any]:
-    """What meta.json says, if it can be believed: its checksum, where it has one, and each value that is used."""
+    """Read meta.json and check its checksum, if it has one, and every value that is used."""
     file = path / "meta.json"
     try:
         if file.exists() and not (file.is_file() and file.stat().st_size <= MOST_META):
             raise damage(path, "meta.json")
         meta: dict[str, Any] = parse_json(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path} is not a store: it holds no meta.json; make one with 'alexnet prepare'") from None
+        raise InputError(f"{path} is not a store: it has no meta.json; make one with 'alexnet prepare'") from None
     except OSError as error:
         raise unreadable(file, error) from None
     except InputError:
@@ -220,7 +231,7 @@ def _meta(path: Path) -> dict[str, Any]:
         if type(meta["format"]) is int and meta["format"] > FORMAT:
             raise InputError(
                 f"{path} is a store of format {str(meta['format'])[:20]}, made by a newer alexnet; this one reads "
-                f"format {FORMAT}: upgrade it"
+                f"format {FORMAT}: upgrade alexnet"
             )
         if not _sound(meta):
             raise damage(path, "meta.json")
@@ -251,7 +262,7 @@ def _sound(meta: dict[str, Any]) -> bool:
 
 
 def _files(meta: dict[str, Any]) -> list[dict[str, Any]]:
-    """What meta.json says of each file beside it."""
+    """List the entries of meta.json for the other files of the store."""
     splits = meta["splits"].values()
     inside = [part for split in splits for part in (split["index"], split["names"], *split["shards"])]
     return [*inside, meta["statistics"], meta["notes"]]

@@ -1,4 +1,4 @@
-"""The files of a store: how a picture becomes a record, how the small files are read, and what damage is called."""
+"""The file format of a store: encoding and decoding of pictures, reading of small files, and errors for damage."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ Format = Literal["raw", "jpeg"]
 
 
 def pack(picture: np.ndarray, format: Format) -> bytes:
-    """Return a picture (uint8, side x side x 3) as a store's record: its bytes, or a JPEG of quality 90, 4:2:0."""
+    """Encode a picture (uint8, side x side x 3) as a store's record: its raw bytes, or a JPEG of quality 90, 4:2:0."""
     if format == "raw":
         return picture.tobytes()
     out = io.BytesIO()
@@ -24,22 +24,22 @@ def pack(picture: np.ndarray, format: Format) -> bytes:
 
 
 def unpack(record: np.ndarray, format: Format, out: np.ndarray, fast: bool = FAST) -> np.ndarray:
-    """Write a store's record (uint8) as its picture into `out` (uint8, side x side x 3); `fast`: as decode's."""
+    """Decode a store's record (uint8) into `out` (uint8, side x side x 3); `fast` may use simplejpeg for JPEGs."""
     if format == "raw":
         out[...] = record.reshape(out.shape)
     elif not (fast and unpack_jpeg(record, "RGB", out)):
         with Image.open(io.BytesIO(record.data), formats=("JPEG",)) as image:
-            if image.size != out.shape[1::-1]:  # before any pixel is decoded
+            if image.size != out.shape[1::-1]:  # checked before decoding, which may take much memory
                 raise ValueError(f"{image.size} pixels")
             out[...] = np.asarray(image)
     return out
 
 
 def read_trusted(folder: Path, part: dict[str, Any]) -> bytes:
-    """Return the bytes of one of the small files, if they are those that were stored; raises InputError."""
+    """Read one of the small files; raise InputError if it is missing or its SHA-256 differs."""
     path = folder / part["file"]
     try:
-        data = path.read_bytes() if path.is_file() else None  # a pipe would be waited for
+        data = path.read_bytes() if path.is_file() else None  # reading a pipe would wait forever
     except OSError as error:
         raise unreadable(path, error) from None
     if data is None or hashlib.sha256(data).hexdigest() != part["sha256"]:
@@ -48,12 +48,13 @@ def read_trusted(folder: Path, part: dict[str, Any]) -> bytes:
 
 
 def damage(folder: Path, file: str, place: str = "") -> InputError:
-    """Return what to raise for a file whose content is not what was stored."""
+    """Make the error for a file whose content has changed since it was stored."""
     return InputError(
-        f"{folder / file} is missing or damaged{place}; 'alexnet verify {folder}' lists what is, then prepare it again"
+        f"{folder / file} is missing or damaged{place}; 'alexnet verify {folder}' lists all such files; "
+        "prepare the store again"
     )
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
-    """Return what to raise for a file that cannot be read now, which says nothing about its content."""
-    return InputError(f"{path} cannot be read: {error.strerror or error}; mend that, its content may be whole")
+    """Make the error for a file that cannot be read now; its content may be intact."""
+    return InputError(f"cannot read {path}: {error.strerror or error}; fix that and try again: the file may be intact")

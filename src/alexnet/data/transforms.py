@@ -1,4 +1,7 @@
-"""Views: how stored pictures become a net's input, as tensor operations on the device (sections 2 and 4.1)."""
+"""Transforms from stored pictures to a net's input: crop, mirror, mean and colour noise (sections 2 and 4.1).
+
+A view is one crop of a picture, mirrored or not. All work is done on whole batches, on the device.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -15,18 +18,20 @@ from alexnet.ops import crop
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Transform:
-    """Makes a net's input of pictures: cuts views, subtracts the mean image, adds colour noise (sections 2 and 4.1).
+    """The transform from uint8 pictures to a net's input (sections 2 and 4.1).
 
-    `net(net.transform(pictures))` gives logits of the central views. A net that is moved takes its transform along; a
-    net that is cast does not, so the mean keeps its float32; ask for views of another type with `dtype`. It is no
-    module and in no state_dict.
+    `net(net.transform(pictures))` returns the logits of the central views. Use `augment` for training and `ten_crop`
+    for the paper's ten-view test.
+
+    Moving a net to a device moves its transform too. Casting a net does not cast the transform: the mean stays
+    float32, and `dtype` sets the type of the views. A transform is not an nn.Module and is not in the state_dict.
 
     Args:
-        views: the recipe's.
-        size: pixels a side of a view.
-        mean: (side, side, 3) float32, the mean of the training pictures.
-        components: (3, 3), a column for each principal component of the training pictures' RGB values, as long as its
-            standard deviation (or, as printed, its eigenvalue).
+        views: The recipe's settings for views.
+        size: Side of a view in pixels, 224 in the paper.
+        mean: Mean of the training pictures: float32 (side, side, 3), RGB, 0 to 255.
+        components: float32 (3, 3), one column for each principal component of the training pictures' RGB values. The
+            length of a column is the standard deviation along it, or the eigenvalue, as section 4.1 prints.
     """
 
     views: Views
@@ -36,25 +41,24 @@ class Transform:
 
     @property
     def side(self) -> int:
-        """Pixels a side of the pictures that go in."""
+        """The side in pixels of the pictures that the transform takes."""
         return self.mean.shape[0]
 
     @property
     def margin(self) -> int:
-        """How far a view can move in a picture: 32 for 224 in 256."""
+        """The number of pixels by which a view can move: 32 for views of 224 in pictures of 256."""
         return self.side - self.size
 
     @property
     def device(self) -> torch.device:
-        """Where the views are made."""
+        """The device that computes the views."""
         return self.mean.device
 
     def to(self, device: torch.device | str | int) -> "Transform":
-        """The same on another device."""
+        """Return this transform on another device."""
         return replace(self, mean=self.mean.to(device), components=self.components.to(device))
 
     def __repr__(self) -> str:
-        """One line, without the mean image."""
         side, size = self.side, self.size
         scale = "" if self.views.scale == 1 else f", times {self.views.scale:g}"
         return (
@@ -63,7 +67,7 @@ class Transform:
         )
 
     def __call__(self, images: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
-        """As `center_crop`."""
+        """Cut the central view of each picture, as `center_crop` does."""
         return self.center_crop(images, dtype)
 
     def augment(
@@ -77,12 +81,25 @@ class Transform:
         colour: bool = True,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Random crops, mirrors and colour noise: uint8 (N, side, side, 3) -> `dtype` (N, 3, input, input).
+        """Cut a random view of each picture and add colour noise, for training (section 4.1).
 
-        All is drawn from (seed, purpose, epoch, picture): ids (N,) are the pictures' numbers in the store. Where
-        pictures share a crop, as in 2012, they are consecutive in the epoch, and `first` is the place of the first.
+        The random numbers depend only on the seed, the epoch and the picture, so batch size, device and number of
+        processes do not change a view.
+
+        Args:
+            images: Pictures, uint8 (N, side, side, 3), RGB, on this transform's device.
+            ids: Their numbers in the split, int64 (N,), on the same device.
+            seed: Seed of the run.
+            epoch: Epoch, from 0; an int or an integer tensor on the device.
+            first: Position in the epoch of the first picture. It matters only if consecutive pictures share a crop.
+            colour: Whether to add the recipe's colour noise.
+            dtype: Type of the views.
+
+        Returns:
+            `dtype` (N, 3, size, size), minus the mean, on this transform's device: the net's input.
         """
         n, views = len(images), self.views
+        # The 2012 code cuts consecutive pictures at the same place; the paper draws a crop for each picture.
         who = (
             (torch.arange(n, device=images.device) + first) // views.pictures_per_crop
             if views.pictures_per_crop > 1
@@ -97,6 +114,7 @@ class Transform:
             mirrored = four[:, 2] >= 1 << 31
         shift, factor = None, views.scale
         if colour and views.colour:
+            # One alpha per component and picture, equal for all its pixels: it changes the colour of the light.
             alpha = views.colour * rng.normals(rng.words(seed, "colour", ids, epoch))[:, :3]
             shift = colour_shift(alpha, self.components)
             if views.colour_shrink:
@@ -107,37 +125,42 @@ class Transform:
         """Cut the central view of each picture.
 
         Args:
-            images: uint8 (N, side, side, 3), a tensor or an array, RGB, 0 to 255; (side, side, 3) counts as one of one.
-            dtype: of the views.
+            images: Pictures, uint8 (N, side, side, 3), RGB, 0 to 255, as a tensor or an array. One picture may be
+                (side, side, 3).
+            dtype: Type of the views.
 
         Returns:
             `dtype` (N, 3, size, size), minus the mean, on this transform's device: the net's input.
 
         Raises:
-            InputError: for pictures of another shape or type.
+            InputError: The pictures have another shape or type.
         """
         return self.crops_at(self.batch(images), [(self.margin // 2, self.margin // 2, False)], dtype)[0]
 
     def ten_crop(self, images: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Cut the corners and the centre of each picture, and their mirrors (section 4.1).
+        """Cut the four corners and the centre of each picture, and mirror them: the ten views of section 4.1.
 
-        Where a view is the whole picture there are two: it and its mirror.
+        If a view covers the whole picture, there are only two: the picture and its mirror image.
 
         Args:
-            images: uint8 (N, side, side, 3), a tensor or an array, RGB, 0 to 255; (side, side, 3) counts as one of one.
-            dtype: of the views.
+            images: Pictures, uint8 (N, side, side, 3), RGB, 0 to 255, as a tensor or an array. One picture may be
+                (side, side, 3).
+            dtype: Type of the views.
 
         Returns:
-            `dtype` (10, N, 3, size, size), minus the mean, on this transform's device; `flatten(0, 1)` makes it the
-            net's input.
+            `dtype` (10, N, 3, size, size), or (2, N, 3, size, size), minus the mean, on this transform's device. Call
+            `flatten(0, 1)` on it for the net's input.
 
         Raises:
-            InputError: for pictures of another shape or type.
+            InputError: The pictures have another shape or type.
         """
         return self.crops_at(self.batch(images), self.places(), dtype)
 
     def batch(self, images: Tensor | np.ndarray) -> Tensor:
-        """Pictures as a tensor (N, side, side, 3) on this transform's device; raises InputError for others."""
+        """Check pictures and move them to this transform's device, as a uint8 tensor (N, side, side, 3).
+
+        Raises InputError for pictures of another shape or type.
+        """
         if isinstance(images, np.ndarray) and images.dtype == np.uint8:
             taken = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         else:
@@ -151,7 +174,7 @@ class Transform:
         return (taken if taken.ndim == 4 else taken[None]).to(self.device)
 
     def places(self) -> list[tuple[int, int, bool]]:
-        """(top, left, mirrored) of the ten views."""
+        """List (top, left, mirrored) of the ten views, or of the two if a view covers the whole picture."""
         d = self.margin
         five = [(0, 0), (0, d), (d // 2, d // 2), (d, 0), (d, d)] if d else [(0, 0)]
         return [(top, left, mirrored) for mirrored in (False, True) for top, left in five]
@@ -159,7 +182,7 @@ class Transform:
     def crops_at(
         self, images: Tensor, places: list[tuple[int, int, bool]], dtype: torch.dtype = torch.float32
     ) -> Tensor:
-        """Views at given places of all pictures: `dtype` (places, N, 3, input, input)."""
+        """Cut views of all pictures at the given places: `dtype` (places, N, 3, size, size)."""
         n, device = len(images), images.device
         stack = []
         for top, left, mirrored in places:
@@ -179,19 +202,16 @@ class Transform:
         factor: float,
         dtype: torch.dtype,
     ) -> Tensor:
-        """Crops minus their mean, plus a shift of colour (N, 3), times a factor: `dtype` (N, 3, input, input).
-
-        The mean is each pixel's own, or that of the central crop wherever the crop lies and unmirrored, as in 2012.
-        """
+        """Crop, subtract the mean, add a colour shift (N, 3) and multiply by a factor: `dtype` (N, 3, size, size)."""
+        # Section 2 subtracts each pixel's mean, so the mean is cropped and mirrored with the picture. The 2012 code
+        # subtracts the central crop of the mean from every crop.
         place = self.views.mean == "place"
         return crop.cut(images, top, left, mirrored, self.mean, self.size, place, shift, factor, dtype)
 
 
 def colour_shift(alpha: Tensor, components: Tensor) -> Tensor:
-    """The colours alpha (N, 3) along components (3, 3), one a column: float64 (N, 3).
-
-    A sum per picture: the bits of a matrix product's row may depend on how many rows there are.
-    """
+    """Compute the colour shift of each picture, the sum of alpha times component (section 4.1): float64 (N, 3)."""
+    # Not a matrix product: the bits of one of its rows may depend on the number of rows.
     a, c = alpha.double(), components.double()
     return a[:, :1] * c[:, 0] + a[:, 1:2] * c[:, 1] + a[:, 2:] * c[:, 2]
 
@@ -199,8 +219,16 @@ def colour_shift(alpha: Tensor, components: Tensor) -> Tensor:
 def make_transform(
     recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenvectors: torch.Tensor
 ) -> Transform:
-    """A transform with the recipe's reading of the colour components (section 4.1)."""
+    """Build the transform of a recipe from a store's statistics.
+
+    Args:
+        recipe: The recipe, for its views and image size.
+        mean: Mean training picture, (side, side, 3), RGB, 0 to 255.
+        eigenvalues: (3,), the eigenvalues of the RGB covariance.
+        eigenvectors: (3, 3), the eigenvectors, one per column.
+    """
     length = eigenvalues.clamp(min=0)
+    # Section 4.1 multiplies by the eigenvalue, a variance of thousands. The 2012 code takes its root, the deviation.
     if recipe.views.colour_scale == "deviation":
         length = length.sqrt()
     return Transform(recipe.views, recipe.net.image_size, mean.float(), (eigenvectors * length).float())

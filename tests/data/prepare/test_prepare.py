@@ -248,7 +248,7 @@ def test_class_whose_every_picture_is_refused_is_refused_by_name(tree: Tree, tmp
 
 def test_store_that_is_there_is_never_written_to(tree: Tree, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         prepare(tree(), tmp_path / "store", jobs=1)
     assert not list((tmp_path / "store").iterdir())
 
@@ -256,13 +256,13 @@ def test_store_that_is_there_is_never_written_to(tree: Tree, tmp_path: Path) -> 
 @pytest.mark.parametrize("length", [251, 300])
 def test_store_whose_name_is_too_long_is_refused(length: int, tree: Tree, tmp_path: Path) -> None:
     """The folder for the work has a longer one."""
-    with pytest.raises(InputError, match="too long a name for this disk; give a shorter one"):
+    with pytest.raises(InputError, match="is too long for this disk; use a shorter one"):
         prepare(tree(), tmp_path / ("a" * length), jobs=1)
 
 
 def test_store_inside_its_source_is_refused(tree: Tree) -> None:
     source = tree()
-    with pytest.raises(InputError, match="lies inside its source"):
+    with pytest.raises(InputError, match="is inside its source"):
         prepare(source, source / "store", jobs=1)
 
 

@@ -1,1 +1,1 @@
-"""From a source to a store."""
+"""Preparation of a store from a source of pictures."""

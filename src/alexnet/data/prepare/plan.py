@@ -1,4 +1,4 @@
-"""What preparing will do, settled before it begins: which pictures become which shards, and a digest of all that."""
+"""The plan of a preparation: which pictures go into which shards, and a digest of all choices."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ SHARD_BYTES = 64 << 20  # of raw pixels
 
 @dataclass(frozen=True)
 class Shard:
-    """One piece of the work: the pictures to try, and what the file they go into is called."""
+    """One piece of the work: the pictures to try, and the name of the file for them."""
 
     split: str
     file: str
@@ -29,7 +29,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class PreparePlan:
-    """All of the work. Equal digests mean equal stores."""
+    """The whole work. Plans with equal digests make equal stores."""
 
     kind: str
     classes: tuple[Class, ...]
@@ -48,17 +48,18 @@ class PreparePlan:
 def plan_shards(
     source: Source, *, side: int | None, format: Format | None, val_fraction: float | None, seed: int
 ) -> PreparePlan:
-    """Settle the work for `source`; None stands for its own side and form, and a val fraction of 0.1.
+    """Plan the shards for `source`.
 
-    Where the source has a test split, None holds out nothing.
+    With `side` or `format` None, the source decides. With `val_fraction` None, 0.1 of each class is held out, or
+    nothing if the source has a test split.
 
-    Raises InputError for a val fraction where the source has its own val split.
+    Raises InputError for a val fraction if the source has its own val split.
     """
     if "val" in source.splits and val_fraction is not None:
-        raise InputError(f"val fraction {val_fraction} is not for a source with its own val split; leave it out")
+        raise InputError(f"val fraction {val_fraction} has no use: the source has its own val split; omit it")
     splits = source.splits
     if "val" not in splits:
-        usual = 0.0 if "test" in splits else VAL_FRACTION  # pictures to watch training on are there
+        usual = 0.0 if "test" in splits else VAL_FRACTION  # the test pictures can serve to watch training
         fraction = usual if val_fraction is None else val_fraction
         if fraction > 0:
             splits = splits | held_out(splits["train"], fraction, seed)
@@ -83,7 +84,7 @@ def plan_shards(
 
 
 def _digest(source: Source, shards: list[Shard]) -> str:
-    """Over the listing and every choice; Pillow's version too, for another one may resize by another rounding."""
+    """Hash the listing and every choice, and Pillow's version too, since another one may round differently."""
     total = hashlib.sha256(json.dumps([FORMAT, PIL.__version__, source.kind, class_records(source.classes)]).encode())
     for shard in shards:
         total.update(json.dumps([shard.file, shard.side, shard.format]).encode())
@@ -96,9 +97,9 @@ VAL_FRACTION = 0.1
 
 
 def held_out(pictures: Iterable[Picture], fraction: float, seed: int) -> dict[str, list[Picture]]:
-    """Train and val, taking `fraction` of each class for val, at least one and never all.
+    """Split pictures into train and val: `fraction` of each class goes to val, at least one picture and never all.
 
-    Which ones depends on `seed` and the names alone, so neither file order nor another class changes it.
+    The choice depends only on `seed` and the names, so neither the file order nor another class changes it.
     """
     classes: dict[int, list[Picture]] = {}
     for picture in pictures:

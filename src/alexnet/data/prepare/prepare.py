@@ -1,4 +1,4 @@
-"""From a source to a store: shard by shard, on every core, and able to go on after any interruption."""
+"""Preparation of a store, shard by shard, on all cores; it resumes after any interruption."""
 
 import json
 import os
@@ -32,12 +32,23 @@ from alexnet.data.store_files import Format, pack, unpack
 
 @dataclass(frozen=True)
 class Summary:
-    """What preparing did.
+    """The result of `prepare`. The file prepare.jsonl in the store names each picture that was refused or converted.
 
-    `pictures` counts by split, `per_class` by class and split, `refused` and `converted` by reason. `ignored` counts
-    the files that belong to no split or class; `left_out` the hidden files, system folders and what was to be
-    ignored, by reason. `bytes` is the size of all shards. prepare.jsonl in the store names each picture that was
-    refused or converted.
+    Attributes:
+        store: Folder of the store.
+        kind: Kind of the source, such as "folders".
+        side: Side of every picture, in pixels.
+        format: "raw" or "jpeg".
+        classes: Number of classes.
+        pictures: Number of stored pictures by split.
+        refused: Number of refused pictures by reason.
+        converted: Number of converted pictures by reason; a picture may count for several.
+        ignored: Number of files outside every split and class.
+        left_out: Number of hidden files, system folders and ignored names, by reason.
+        per_class: Number of stored pictures by class, then by split.
+        bytes: Size of all shards.
+        digest: Hash of the store's content.
+        seconds: Time that the call took.
     """
 
     store: Path
@@ -68,38 +79,38 @@ def prepare(
     ignore: str | Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Prepare a source of pictures into a store, as the paper's section 2 does: resized, and the middle cut out.
+    """Prepare a store from a source of pictures: resize each picture and cut out its centre (section 2).
 
-    The work is done in STORE.part and renamed at the end. After an interruption the same call goes on from there; the
-    store has the same bytes however often that was, and whatever `jobs` is.
+    The work happens in the folder STORE.part, which becomes STORE at the end. After an interruption, call again with
+    the same arguments to resume. Neither interruptions nor `jobs` change a byte of the store.
 
     Args:
-        source: a folder, a .tar, a .tar.gz, a .zip, "builtin" or "builtin:N"; docs/data.md says what it may hold.
-        store: the folder to make.
-        side: pixels a side, 8 to 4096; None for 256, or 32 for CIFAR-10 and 64 for Tiny ImageNet.
-        format: "raw", or "jpeg" of quality 90; None for raw, or jpeg for ILSVRC.
-        val_fraction: the part of each class to hold out, 0 or more and less than 1, where the source has no val
-            split; None for 0.1, or for 0 where it has a test split.
-        jobs: worker processes, 1 or more; None for one a core. With 1 the work is done in this process, where a
-            picture has no limit of time.
-        seed: 0 or more; decides which pictures are held out.
-        ignore: names of folders and files to leave out, patterns ("*.xml"), or paths from the source's top; one or
-            more.
-        progress: called with the pictures done and all of them, after each shard.
+        source: A folder, a .tar, a .tar.gz, a .zip, "builtin" or "builtin:N"; docs/data.md describes the layouts.
+        store: Folder to create.
+        side: Side of the stored pictures in pixels, 8 to 4096. None means 256, but 32 for CIFAR-10 and 64 for Tiny
+            ImageNet.
+        format: "raw", or "jpeg" for JPEGs of quality 90. None means "raw", but "jpeg" for ILSVRC.
+        val_fraction: Fraction of each class to hold out as "val", 0 <= fraction < 1, for a source without a val split.
+            None means 0.1, but 0 if the source has a test split.
+        jobs: Number of worker processes, 1 or more; None means one per core. With 1, this process does the work, and
+            there is no time limit per picture.
+        seed: Seed for the choice of held-out pictures, 0 or more.
+        ignore: A name, pattern ("*.xml") or path from the top of the source to leave out, or several of them.
+        progress: Function to call after each shard, with the number of finished pictures and the total.
 
     Returns:
-        What was done: counts by split and class, and what was refused, converted or left out.
+        A Summary: counts by split and class, and of refused, converted and left-out files.
 
     Raises:
-        InputError: an argument or the source cannot be used.
-        WorkFailed: the store cannot be written, or a worker process died; what is done is kept.
+        InputError: An argument or the source cannot be used.
+        WorkFailed: The store cannot be written, or a worker process died. Finished shards are kept.
     """
     started = time.monotonic()
     store = Path(store)
     _check(source, store, side, format, val_fraction, jobs, seed)
     part = store.with_name(store.name + ".part")
     with workdir.held_by_this_process(part, f"store {str(store)!r}"):
-        if os.path.lexists(store):  # by now: who held the folder has made it
+        if os.path.lexists(store):  # the process that held the lock has just made it
             workdir.clear(part)
             raise _there(store)
         workdir.claim(part)
@@ -148,7 +159,7 @@ def _prepared(
     try:
         sync(store.parent)
     except OSError as error:
-        raise WorkFailed(f"{store} is whole, but a power cut may lose it: {error.strerror or error}") from None
+        raise WorkFailed(f"{store} is complete, but a power cut may lose it: {error.strerror or error}") from None
     finally:
         workdir.clear(part)
     return Summary(
@@ -180,7 +191,7 @@ def _per_class(part: Path, work: PreparePlan) -> dict[str, dict[str, int]]:
 
 
 def _there(store: Path) -> InputError:
-    return InputError(f"store {str(store)!r} is there already; give another name or remove it")
+    return InputError(f"store {str(store)!r} already exists; choose another name or remove it")
 
 
 def _check(
@@ -193,30 +204,30 @@ def _check(
     seed: int,
 ) -> None:
     if side is not None and side not in SIDES:
-        raise InputError(f"side {side} is not usable; give {SIDES.start} to {SIDES.stop - 1} pixels")
+        raise InputError(f"side {side} is out of range; use {SIDES.start} to {SIDES.stop - 1} pixels")
     if format is not None and format not in get_args(Format):
-        raise InputError(f"--format {format!r} is not known; give {' or '.join(get_args(Format))}")
+        raise InputError(f"--format {format!r} is not known; use {' or '.join(get_args(Format))}")
     if val_fraction is not None and not 0 <= val_fraction < 1:
-        raise InputError(f"val fraction {val_fraction} is not usable; give 0 or more and less than 1")
+        raise InputError(f"val fraction {val_fraction} is out of range; use 0 or more and less than 1")
     if jobs is not None and jobs < 1:
-        raise InputError(f"jobs {jobs} is not usable; give 1 or more")
+        raise InputError(f"jobs {jobs} is out of range; use 1 or more")
     if seed < 0:
-        raise InputError(f"seed {seed} is not usable; give 0 or more")
+        raise InputError(f"seed {seed} is out of range; use 0 or more")
     if os.path.lexists(store):
         raise _there(store)
     if Path(source).is_dir() and store.resolve().is_relative_to(Path(source).resolve()):
-        raise InputError(f"store {str(store)!r} lies inside its source {str(source)!r}; give a place outside it")
+        raise InputError(f"store {str(store)!r} is inside its source {str(source)!r}; put it outside")
 
 
 def _check_room(part: Path, work: PreparePlan, done: set[str]) -> None:
-    """Before hours of work, not after: raw pixels take a known room."""
+    """Raise WorkFailed before hours of work if the disk is too small for raw pixels, whose size is known."""
     if work.format == "raw":
         need = (work.pictures - _tried(work, done)) * work.side**2 * 3
         free = shutil.disk_usage(part).free
         if need > free:
             raise WorkFailed(
-                f"{part} needs {need / 1e9:.1f} GB more and its disk has {free / 1e9:.1f} GB free; "
-                "make room, or remove it and take --format jpeg"
+                f"{part} needs {need / 1e9:.1f} GB more, but its disk has only {free / 1e9:.1f} GB free; "
+                "make room, or remove that folder and use --format jpeg"
             )
 
 
@@ -225,12 +236,12 @@ def _tried(work: PreparePlan, done: set[str]) -> int:
 
 
 def _make_shard(task: tuple[Path, Shard]) -> str:
-    """Make one shard and the note of what became of its pictures; the shard's file."""
+    """Write one shard and its record; return the shard's file name."""
     part, shard = task
     data: list[bytes] = []
     kept = []
     notes: list[dict[str, Any]] = []
-    compiled_form()  # before any picture is in hand: what a compiler takes is not that picture's time
+    compiled_form()  # compile now, so that it does not count in the first picture's time limit
     for picture in shard.pictures:
         set_current_task(f"picture {picture.name!r}")
         try:
@@ -247,7 +258,7 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
             continue
         except OSError as error:
             raise WorkFailed(
-                f"cannot read {picture.name!r}: {error.strerror or error}; run the same command again to go on"
+                f"cannot read {picture.name!r}: {error.strerror or error}; run the same command again to resume"
             ) from None
         if reasons:
             notes.append({"name": picture.name, "split": shard.split, "outcome": "converted", "reasons": reasons})
@@ -290,7 +301,7 @@ def _sum_shard(task: tuple[Path, str, int, Format]) -> Sums:
         return sums(pictures() if record.sizes else (), side)
     except OSError as error:
         raise WorkFailed(
-            f"cannot read {path}: {error.strerror or error}; run the same command again to go on"
+            f"cannot read {path}: {error.strerror or error}; run the same command again to resume"
         ) from None
 
 
@@ -307,15 +318,15 @@ def _check_classes(part: Path, work: PreparePlan) -> None:
                 example = example or f" ({note['name']!r}: {note['reasons'][0]})"
     for label, known in enumerate(work.classes):
         if label not in trained:
-            workdir.clear(part)  # no run can ever finish it
+            workdir.clear(part)  # no later run could finish it
             raise InputError(
-                f"class {known.name!r} has no readable picture to train on; {refused} were refused{example}; "
-                "mend them or remove the class"
+                f"class {known.name!r} has no readable picture to train on; {refused} files were refused{example}; "
+                "repair them or leave the class out"
             )
 
 
 def _finish(part: Path, work: PreparePlan, total: Sums) -> tuple[dict[str, Any], dict[str, Counter[str]]]:
-    """Write all but the shards, meta.json last; it, and how often each reason was given for each outcome."""
+    """Write the other files of the store, meta.json last; return its content and the count of reasons by outcome."""
     folder = part / "store"
     outcomes: dict[str, Counter[str]] = {"refused": Counter(), "converted": Counter()}
     splits: dict[str, Any] = {}
@@ -329,7 +340,7 @@ def _finish(part: Path, work: PreparePlan, total: Sums) -> tuple[dict[str, Any],
                 continue
             record = workdir.record(part, shard.file)
             lines += [json.dumps(note) + "\n" for note in record.notes]
-            for note in record.notes:  # without the detail after a reason's colon
+            for note in record.notes:  # count reasons without the detail after the colon
                 outcomes[note["outcome"]].update(reason.split(":")[0] for reason in note["reasons"])
             if record.sizes:
                 for name, parts in index.items():
@@ -372,5 +383,5 @@ def _explaining_memory_errors() -> Iterator[None]:
         yield
     except MemoryError:
         raise WorkFailed(
-            "there is not enough memory; what is done is kept: run the same command again with fewer jobs to go on"
+            "there is not enough memory; finished shards are kept: run the same command with fewer jobs to resume"
         ) from None

@@ -1,4 +1,4 @@
-"""The mean image (section 2) and the colour components (section 4.1) of the training pictures, in exact arithmetic."""
+"""The mean image (section 2) and the colour components (section 4.1) of the training pictures, in exact integers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Sums:
-    """What adds up over pictures: their number, each pixel's sum (S x S x 3) and the colour products (3 x 3), int64.
+    """Sums over pictures, in int64: their number, each pixel's sum (S x S x 3) and the products of colours (3 x 3).
 
-    Whole numbers, so that no order and no division of the work changes them.
+    Integer sums do not depend on the order of the pictures or on how the work is divided.
     """
 
     count: int
@@ -23,10 +23,10 @@ class Sums:
 
 @dataclass(frozen=True)
 class Statistics:
-    """`mean` S x S x 3 float32; `covariance` 3 x 3, `eigenvalues` 3, `eigenvectors` 3 x 3, float64.
+    """The mean image, float32 (S, S, 3), and the colour statistics, float64: (3, 3), (3,) and (3, 3).
 
-    The colours are RGB in 0..255; the covariance is over all pixels of all pictures, divided by their number. The
-    eigenvalues descend; the eigenvectors are columns, of two signs the one whose largest component is positive.
+    Colours are RGB in 0..255. The covariance is over all pixels of all pictures, divided by their number. Eigenvalues
+    are in descending order. Eigenvectors are columns; the largest component of each is positive, which fixes its sign.
     """
 
     mean: np.ndarray
@@ -36,9 +36,9 @@ class Statistics:
 
 
 def sums(pictures: Iterable[np.ndarray], side: int) -> Sums:
-    """Return the sums over `pictures`, each uint8 of side x side x 3."""
+    """Add up `pictures`, each uint8 (side, side, 3)."""
     count, pixels = 0, np.zeros((side, side, 3), np.int64)
-    # Eight pixels a row, which suits BLAS; 256 rows a block, since 256 * 255 ** 2 < 2 ** 24: exact in float32.
+    # Eight pixels a row make BLAS fast. 256 rows a block stay exact in float32, since 256 * 255 ** 2 < 2 ** 24.
     blocks = np.zeros((-(-side * side // 2048), 256, 24), np.float32)
     samples = blocks.reshape(-1)[: pixels.size]
     products = np.zeros((24, 24))  # float64 stays exact for 10 ** 11 pixels
@@ -51,10 +51,10 @@ def sums(pictures: Iterable[np.ndarray], side: int) -> Sums:
 
 
 def statistics(total: Sums) -> Statistics:
-    """Return the mean image and the colour components from the sums over at least one picture."""
+    """Compute the mean image and the colour components from the sums over at least one picture."""
     n = total.count * total.pixels.shape[0] * total.pixels.shape[1]
     colour = [int(channel) for channel in total.pixels.sum(axis=(0, 1))]
-    # Python's integers: n * products passes 2 ** 63 at ILSVRC's size.
+    # Python integers, since n * products exceeds 2 ** 63 at ILSVRC's size.
     covariance = np.array(
         [[(n * int(total.products[i, j]) - colour[i] * colour[j]) / n**2 for j in range(3)] for i in range(3)]
     )

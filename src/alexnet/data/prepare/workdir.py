@@ -1,4 +1,4 @@
-"""The folder STORE.part, where a store is made: whose it is, which shards are done, and what became of them."""
+"""The work folder STORE.part: its lock, its plan, and the records of finished shards."""
 
 import errno
 import hashlib
@@ -15,13 +15,13 @@ from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import digest, lock_file, read_signed, sign, write, write_json
 from alexnet.data.prepare.plan import PreparePlan
 
-LOCK = ".lock"  # in the work folder: held by the process that works there
-CLAIM = "work.json"  # and what makes it a work folder, of which plan
+LOCK = ".lock"  # in the work folder; the process that works there holds it
+CLAIM = "work.json"  # in the work folder; marks it as one and holds the digest of its plan
 
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one shard: each stored picture's label, size, CRC-32 and name, and notes on the others."""
+    """The outcome of one shard: label, size, CRC-32 and name of each stored picture, and notes on other pictures."""
 
     split: str
     file: str
@@ -36,37 +36,37 @@ class Record:
 
 @contextmanager
 def held_by_this_process(part: Path, what: str) -> Iterator[None]:
-    """Hold the work folder of `what`, made where it is missing, against every other process.
+    """Lock the work folder of `what` against other processes, and create it if needed.
 
-    Raises InputError while another one holds it, and where it is no work folder.
+    Raises InputError if another process holds the lock, or if the folder is not a work folder.
     """
     with writing(part):
         if _is_foreign(part):
-            raise InputError(f"{str(part)!r} is needed for the work and holds something else; move it away")
+            raise InputError(f"{str(part)!r} is needed for the work but has other files in it; move it away")
         lock = lock_file(part / LOCK, f"{what} is being prepared by another process; wait for it, or stop it")
     with lock:
         yield
 
 
 def _is_foreign(part: Path) -> bool:
-    """Whether the work folder holds what no run of `prepare` has put there."""
+    """Return whether the folder has files but is not a work folder of `prepare`."""
     return part.exists() and not {LOCK, CLAIM} & (names := set(os.listdir(part))) and bool(names)
 
 
 def claim(part: Path) -> None:
-    """Mark the folder as one of work, or take up that of an interrupted run and clear what was cut short there."""
+    """Mark the folder as a work folder, or take over that of an interrupted run and remove its unfinished files."""
     with writing(part):
         if not (part / CLAIM).exists():
-            _empty(part)  # of what a run was about to remove
+            _empty(part)  # an earlier run was removing these files
             write_json(part / CLAIM, sign({"plan": None}))
         for folder in (part / "store", part / "records"):
             folder.mkdir(exist_ok=True)
         for left in part.rglob("*.tmp"):
-            left.unlink(missing_ok=True)  # a worker of a killed run may be about to leave
+            left.unlink(missing_ok=True)  # a worker of a killed run may still be ending and remove it first
 
 
 def clear(part: Path) -> None:
-    """Remove the work folder, as far as that can be; killed here, it leaves nothing that would count as work done."""
+    """Remove the work folder if possible; killed in the middle, this leaves nothing that counts as finished work."""
     with suppress(OSError):
         _empty(part)
         (part / CLAIM).unlink(missing_ok=True)
@@ -75,7 +75,7 @@ def clear(part: Path) -> None:
 
 
 def _empty(part: Path) -> None:
-    """Remove all but what says whose the folder is."""
+    """Remove everything except the lock and the claim."""
     for path in part.iterdir():
         if path.name in (CLAIM, LOCK):
             continue
@@ -87,7 +87,7 @@ def _empty(part: Path) -> None:
 
 
 def planned(part: Path) -> bool:
-    """Return whether the work there was begun."""
+    """Return whether work has begun there."""
     return _plan(part) is not None
 
 
@@ -97,15 +97,15 @@ def _plan(part: Path) -> Any:
     except InputError:
         raise
     except ValueError:
-        raise InputError(f"{part / CLAIM} is damaged; remove {str(part)!r} to begin anew") from None
+        raise InputError(f"{part / CLAIM} is damaged; remove {str(part)!r} to start over") from None
 
 
 def resumed(part: Path, work: PreparePlan) -> set[str]:
-    """Return the files of the shards that are done already; raise InputError for another plan's."""
+    """Return the files of the finished shards; raise InputError if the folder belongs to another plan."""
     if _plan(part) not in (None, work.digest):
         raise InputError(
-            f"{str(part)!r} was begun from another source, with other options or another Pillow; "
-            "repeat that command to go on, or remove the folder to begin anew"
+            f"{str(part)!r} was begun from another source, with other options or another version of Pillow; "
+            "repeat that command to resume, or remove the folder to start over"
         )
     write_json(part / CLAIM, sign({"plan": work.digest}))
     for split in {shard.split for shard in work.shards}:
@@ -119,19 +119,20 @@ def resumed(part: Path, work: PreparePlan) -> set[str]:
 
 
 def _is_whole(path: Path, record: Record) -> bool:
-    if path.stat().st_size != record.bytes or record.split == "train":  # whose every record the sums read, and check
+    # Only the size of a train shard is checked here: the sums read it later and check every record.
+    if path.stat().st_size != record.bytes or record.split == "train":
         return path.stat().st_size == record.bytes
     return digest(path) == record.sha256
 
 
 def note(part: Path, record: Record) -> None:
-    """Keep what became of a shard, whose file is written."""
+    """Write the record of a shard, after the shard itself."""
     data = json.dumps(vars(record)).encode()
     write(note_of(part, record.file), [data, b"\n", hashlib.sha256(data).hexdigest().encode()])
 
 
 def _noted(part: Path, file: str) -> Record | None:
-    """What became of a shard, unless it is not done, or its note no longer the one that was written."""
+    """Read the record of a shard, or return None if it is not finished or its record is damaged."""
     with suppress(FileNotFoundError):
         data, _, total = note_of(part, file).read_bytes().rpartition(b"\n")
         if hashlib.sha256(data).hexdigest().encode() == total:
@@ -140,34 +141,34 @@ def _noted(part: Path, file: str) -> Record | None:
 
 
 def record(part: Path, file: str) -> Record:
-    """Return what became of a shard; raise WorkFailed if its note is no longer the one that was written."""
+    """Read the record of a finished shard; raise WorkFailed if it is damaged."""
     if found := _noted(part, file):
         return found
     raise altered(note_of(part, file))
 
 
 def note_of(part: Path, file: str) -> Path:
-    """Return where the note of a shard lies."""
+    """Return the path of a shard's record."""
     return part / "records" / (file.replace("/", "-") + ".json")
 
 
 def altered(path: Path) -> WorkFailed:
-    """Return what to raise for a file there that has changed."""
+    """Make the error for a file there that has changed since it was written."""
     return WorkFailed(
-        f"{path} is no longer what was written there, so its disk may be failing; "
-        "run the same command again to make that part anew"
+        f"{path} has changed since it was written, so its disk may be failing; "
+        "run the same command again to redo that part"
     )
 
 
 @contextmanager
 def writing(part: Path) -> Iterator[None]:
-    """Raise WorkFailed in the place of an OSError: the work can go on when that is mended."""
+    """Turn an OSError into WorkFailed: the work can resume when the cause is fixed."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise InputError(f"{part.name[:60]!r}... is too long a name for this disk; give a shorter one") from None
+            raise InputError(f"the name {part.name[:60]!r}... is too long for this disk; use a shorter one") from None
         raise WorkFailed(
-            f"cannot write {error.filename or part}: {error.strerror or error}; what is done is kept: "
-            "mend that and run the same command again to go on"
+            f"cannot write {error.filename or part}: {error.strerror or error}; finished shards are kept: "
+            "fix the cause and run the same command again to resume"
         ) from None
