@@ -116,7 +116,7 @@ def test_pictures_larger_than_the_memory_are_read_from_the_store_or_refused_in_o
 
 
 def test_another_word_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InputError, match="--cache disk is not known; use one of auto, device, ram, none"):
+    with pytest.raises(InputError, match="--cache disk; it must be auto, device, ram, none"):
         CachedPictures(Counted(5), CPU, "disk")
 
 

@@ -93,7 +93,7 @@ def choose_cache(split: Split, device: torch.device, cache: str) -> str:
     Raises InputError as CachedPictures does.
     """
     if cache not in CACHES:
-        raise InputError(f"--cache {cache} is not known; use one of {', '.join(CACHES)}")
+        raise InputError(f"--cache {cache}; it must be {', '.join(CACHES)}")
     need, free = len(split) * split.side**2 * 3, available()
     if device.type == "cuda" and cache in ("auto", "device"):
         there = torch.cuda.mem_get_info(device)[0]

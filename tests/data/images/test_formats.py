@@ -83,9 +83,9 @@ def test_formats_that_pillow_does_not_write_are_named_too(data: bytes, name: str
         (b"PK\3\4" + bytes(40), "a zip archive"),
         (b"PAR1" + bytes(40), "Parquet"),
         (b"caf\xc3\xa9, 12\n" * 60, "not a picture: text"),
-        (b"\r\n\xff\xd8\xff\xe0" + bytes(40), "other bytes stand before one"),
-        (b"\x01\x02\x03\x04" * 50, "its bytes begin like none of JPEG, PNG"),
-        (b"\x01", "its bytes begin like none of JPEG, PNG"),
+        (b"\r\n\xff\xd8\xff\xe0" + bytes(40), "other bytes come before one"),
+        (b"\x01\x02\x03\x04" * 50, "its bytes do not begin like JPEG, PNG"),
+        (b"\x01", "its bytes do not begin like JPEG, PNG"),
     ],
 )
 def test_what_is_not_a_picture_is_called_what_it_is(data: bytes, words: str) -> None:

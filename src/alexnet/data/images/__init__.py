@@ -1,1 +1,1 @@
-"""One picture: which formats are taken, decoding, limits, resizing."""
+"""Single pictures: supported formats, decoding, limits and resizing."""

@@ -1,4 +1,4 @@
-"""One picture's bytes as upright 8-bit RGB, and its central square; whatever was changed on the way is told."""
+"""Decoding of one picture's bytes to upright 8-bit RGB, with a list of the conversions that were needed."""
 
 import functools
 import logging
@@ -24,18 +24,19 @@ from alexnet.data.images.limits import (
 
 try:
     import simplejpeg
-except ImportError:  # the extra "fast": the same pixels sooner
+except ImportError:  # the optional extra "fast": the same pixels in less time
     simplejpeg = None
 
-# Another libjpeg than simplejpeg's libjpeg-turbo rounds otherwise, and pixels must not depend on what is installed.
+# Use simplejpeg only if Pillow has libjpeg-turbo too. Another libjpeg rounds differently, and the pixels must not
+# depend on what is installed.
 FAST = simplejpeg is not None and bool(features.check_feature("libjpeg_turbo"))
 
-LARGE = 1 << 23  # pixels from which the form that takes less memory is chosen, and not the faster one
-BAND = 1 << 19  # pixels of a large picture that are converted together
+LARGE = 1 << 23  # pixels; from this size on, save memory rather than time
+BAND = 1 << 19  # pixels of a large picture to convert at a time
 
 GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
-UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
+UPRIGHT = {  # EXIF orientation -> the operation that turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -47,33 +48,41 @@ UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
 
 
 def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.Image, list[str]]:
-    """The picture in `data` as RGB, and what had to be done to it.
+    """Decode a picture to RGB and list the conversions.
 
-    The format is judged by content. What was done is named, in this order: "no end marker" (a JPEG that lacks it
-    alone), "animated" (of several pictures the first is taken), "16-bit" (the high byte kept), "palette", "grayscale"
-    (replicated to three channels), "CMYK", "alpha" (composed over white), "rotated" (turned as its EXIF orientation
-    says, unless `exif` is false). `fast` takes the pixels of plain JPEGs from simplejpeg; it changes nothing else.
+    The conversions are, in this order: "no end marker" (a JPEG that lacks only its end marker), "animated" (the first
+    of several pictures), "16-bit" (the high byte of each sample), "palette", "grayscale" (replicated to three
+    channels), "CMYK", "alpha" (composed over white) and "rotated" (by the EXIF orientation).
 
-    Raises UnreadablePicture for bytes that are not a whole picture, and, before any pixel is decoded, for a picture
-    that would take more than 450 MB of memory: about 110 million pixels of a plain JPEG, 26 million of a WebP.
+    Args:
+        data: The bytes of the file. Their content decides the format.
+        exif: Whether to apply the EXIF orientation.
+        fast: Whether to decode plain JPEGs with simplejpeg. The pixels are the same.
+
+    Returns:
+        The picture, in mode RGB, and the names of the conversions.
+
+    Raises:
+        UnreadablePicture: The bytes are not a complete picture, or it would take more than 450 MB of memory: about 110
+            million pixels of a plain JPEG, 26 million of a WebP. No pixel is decoded in that case.
     """
     if len(data) > MOST_BYTES:
-        raise UnreadablePicture(f"too large: {len(data)} bytes, at most {MOST_BYTES} are taken")
+        raise UnreadablePicture(f"too large: {len(data)} bytes; the limit is {MOST_BYTES}")
     try:
         with _quiet():
             return _as_rgb(*_opened(data), exif, data if fast else b"")
-    except (UnreadablePicture, MemoryError):  # the machine's memory is short, and the picture perhaps a good one
+    except (UnreadablePicture, MemoryError):  # a MemoryError says nothing about the picture, which may be good
         raise
-    except UnidentifiedImageError:  # its own message holds a memory address
+    except UnidentifiedImageError:  # Pillow's message contains a memory address
         message = refusal(data)
         if not message.startswith("damaged: "):
             raise UnreadablePicture(message) from None
         message = message.removeprefix("damaged: ")
     except Image.DecompressionBombError:
         raise UnreadablePicture("too large: more than 178 million pixels") from None
-    except Exception as error:  # for bad bytes Pillow raises OSError, SyntaxError, struct.error, and a dozen more
+    except Exception as error:  # for bad bytes Pillow raises OSError, SyntaxError, struct.error and a dozen more
         message = " ".join(str(error).split())[:120] or type(error).__name__
-    # Out here the error, and with it the image, is let go.
+    # Continue outside the except block, where the error no longer holds the image in memory.
     if message.startswith("image file is truncated") and data.startswith(b"\xff\xd8"):
         with _quiet():
             whole = completed(data)
@@ -86,10 +95,10 @@ def decode(data: bytes, *, exif: bool = True, fast: bool = FAST) -> tuple[Image.
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """An image that Pillow has opened, as upright RGB with the pixels that `decode` takes from its file.
+    """Convert an open Pillow image to upright RGB, with the pixels that `decode` gives for its file.
 
-    The image itself stays as it is, but that its pixels are loaded. Raises UnreadablePicture where they cannot be, and
-    for a colour mode that `decode` does not take.
+    The image is not modified, except that its pixels are loaded. Raises UnreadablePicture if they cannot be loaded, or
+    if `decode` does not support the colour mode.
     """
     if image.mode not in GRAY_MODES + COLOUR_MODES:
         raise UnreadablePicture(f"colour mode not taken: {image.mode}")
@@ -97,38 +106,38 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         with _quiet():
             if image.format == "TIFF":
                 _check_tiff(image, b"")
-            deep = image.mode.startswith("I") or _rawmode_is_deep(image)  # a loaded image does not tell any more
+            deep = image.mode.startswith("I") or _rawmode_is_deep(image)  # before loading, which loses this information
             image.load()
-            turned = _orientation(image)  # Pillow turns TIFFs itself while loading
+            turned = _orientation(image)  # after loading, in which Pillow itself turns TIFFs
             rgb = _converted(image._new(image.im), deep)
             return rgb if turned is None else rgb.transpose(UPRIGHT[turned])
     except (UnreadablePicture, MemoryError):
         raise
-    except Exception as error:  # as for `decode`
+    except Exception as error:  # as in `decode`
         words = " ".join(str(error).split())[:120] or type(error).__name__
     raise UnreadablePicture(f"damaged: {words}")
 
 
 def unpack_jpeg(data: bytes | np.ndarray, colours: str, out: np.ndarray) -> bool:
-    """Decode a JPEG into `out`, uint8 H x W x (3 for colours "RGB", 4 for "RGBX"), if simplejpeg takes it as it is.
+    """Decode a JPEG with simplejpeg into `out`, uint8 H x W x C: C is 3 for colours "RGB", 4 for "RGBX".
 
-    False, with anything in `out`, for another size and for what makes simplejpeg raise or warn: then Pillow is to
-    judge, whose pixels are otherwise the same.
+    Return False if the size differs, or if simplejpeg raises or warns; then `out` is undefined and Pillow must decode
+    the JPEG. Otherwise the pixels equal Pillow's.
     """
     try:
         return simplejpeg.decode_jpeg(data, colours, buffer=out, strict=True).shape == out.shape
-    except Exception:  # it too raises more than it says
+    except Exception:  # it raises other types than it documents
         return False
 
 
 def _opened(data: bytes) -> tuple[Image.Image, Metered]:
-    """The image alone holds its memory from here on, so that each form of it goes as the next is made."""
+    """Open a picture; no other reference keeps the image's memory, so each conversion frees the one before."""
     file = Metered(data)
     return Image.open(file, formats=TAKEN), file
 
 
 def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple[Image.Image, list[str]]:
-    """`jpeg`: the file's bytes, to be tried with simplejpeg, or none."""
+    """Convert an open image to RGB; `jpeg` has the file's bytes if simplejpeg may decode them, else it is empty."""
     if image.mode not in GRAY_MODES + COLOUR_MODES:
         raise UnreadablePicture(f"colour mode not taken: {image.mode}")
     if image.format == "TIFF":
@@ -138,10 +147,10 @@ def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple
     if getattr(image, "is_animated", False):
         reasons.append("animated")
     deep = image.mode.startswith("I") or _rawmode_is_deep(image)
-    # Pillow turns TIFFs itself while loading, and would load a PNG to look for what may follow its pixels.
+    # Pillow turns TIFFs itself while loading. A PNG is left for later: its EXIF may follow the pixels.
     turned = _orientation(image) if image.format != "PNG" and (exif or image.format == "TIFF") else None
     check_memory(image, file, turned is not None)
-    if image.format == "JPEG" and not has_end(file.getvalue()):  # Pillow may fill up what is missing without a word
+    if image.format == "JPEG" and not has_end(file.getvalue()):  # Pillow may silently fill missing pixels with gray
         raise OSError("image file is truncated: it has no end marker")
     limit_load(image, file)
     small = image.width * image.height < LARGE
@@ -172,12 +181,12 @@ def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple
         reasons.append("rotated")
         if not by_pillow:
             image = image.transpose(UPRIGHT[turned])
-    image.info.clear()  # no profile, comment or position travels on
+    image.info.clear()  # drop colour profiles, comments and GPS positions
     return image, reasons
 
 
 def _converted(image: Image.Image, deep: bool) -> Image.Image:
-    """A loaded image as RGB, transparency over white; `deep`: its file holds 16-bit samples."""
+    """Convert a loaded image to RGB, with transparency over white; `deep` means 16-bit samples in the file."""
     if image.has_transparency_data:
         return _in_bands(image, functools.partial(_over_white, deep=deep))
     if image.mode.startswith("I"):
@@ -188,9 +197,9 @@ def _converted(image: Image.Image, deep: bool) -> Image.Image:
 
 
 def _check_tiff(image: Any, data: bytes) -> None:
-    """Raise UnreadablePicture for a TIFF whose pixels Pillow would give otherwise than they are meant (TIFF 6.0)."""
+    """Raise UnreadablePicture for a TIFF whose pixels Pillow would interpret wrongly (TIFF 6.0)."""
     tags = image.tag_v2
-    # The first picture of a camera's raw file is a thumbnail beside the others, or has Canon's mark.
+    # In a camera's raw file the first picture is a thumbnail with sub-images, or has Canon's mark.
     if (tags.get(254, 0) == 1 and 330 in tags) or data[8:10] == b"CR":
         raise UnreadablePicture("format not taken: a camera's raw file (DNG, NEF, CR2); convert it to JPEG or PNG")
     bits, planes, white_is_zero = max(tags.get(258, (1,))), tags.get(284, 1) == 2, tags.get(262) == 0
@@ -200,7 +209,7 @@ def _check_tiff(image: Any, data: bytes) -> None:
 
 
 def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """`convert` of an image, which makes it RGB pixel by pixel: piece by piece where it is large."""
+    """Apply `convert`, which makes RGB of each pixel, to a whole image, or in pieces if the image is large."""
     if image.width * image.height < LARGE:
         return convert(image)
     whole = Image.new("RGB", image.size)
@@ -213,14 +222,14 @@ def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image])
 
 
 def _unpacked(image: Image.Image, jpeg: bytes) -> Image.Image | None:
-    pixels = np.empty((image.height, image.width, 4), np.uint8)  # four bytes a pixel, as Pillow has them
+    pixels = np.empty((image.height, image.width, 4), np.uint8)  # four bytes a pixel, as in Pillow's own memory
     if not unpack_jpeg(jpeg, "RGBX", pixels):
         return None
     return Image.frombytes("RGB", image.size, pixels, "raw", "RGBX")
 
 
 def _rawmode_is_deep(image: Image.Image) -> bool:
-    """Whether the file holds 16-bit samples that Pillow hands over as the 8-bit high bytes."""
+    """Return whether the file has 16-bit samples that Pillow reduces to their high bytes."""
     tiles: list[Any] = getattr(image, "tile", [])
     return bool(tiles) and ";16" in str(tiles[0][3])
 
@@ -230,13 +239,13 @@ def _orientation(image: Image.Image) -> int | None:
         return None
     try:
         orientation = image.getexif().get(0x0112)
-    except Exception:  # unreadable EXIF says nothing about the pixels, which stand as they are
+    except Exception:  # unreadable EXIF says nothing about the pixels, which are left as they are
         return None
     return orientation if orientation in UPRIGHT else None
 
 
 def _high_byte(image: Image.Image) -> np.ndarray:
-    """16-bit gray as 8-bit: scaled, where Pillow's own conversion would clip almost everything to white."""
+    """Scale 16-bit gray to 8 bits; Pillow's own conversion would clip almost everything to white."""
     samples = np.asarray(image)
     if samples.min() < 0 or samples.max() > 0xFFFF:
         raise UnreadablePicture("colour mode not taken: 32-bit samples")
@@ -244,12 +253,12 @@ def _high_byte(image: Image.Image) -> np.ndarray:
 
 
 def _over_white(image: Image.Image, deep: bool) -> Image.Image:
-    if image.mode.startswith("I"):  # the transparent value is a 16-bit one
+    if image.mode.startswith("I"):  # the transparent value has 16 bits
         gray = _high_byte(image)
         gray[np.asarray(image) == image.info["transparency"]] = 255
         return Image.fromarray(gray).convert("RGB")
     key = image.info.get("transparency")
-    if deep and isinstance(key, tuple):  # so it is here, but the pixels have lost their low byte
+    if deep and isinstance(key, tuple):  # the key has 16 bits, but the pixels have lost their low byte
         image.info["transparency"] = tuple(sample >> 8 for sample in key)
     rgba = image.convert("RGBA")
     white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -261,7 +270,7 @@ _silent = logging.NullHandler()
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Pillow warns of odd metadata by the thousand, and a warning may quote it; the reasons say what matters."""
+    """Silence Pillow, which may warn thousands of times about odd metadata and quote it."""
     logging.getLogger("PIL").addHandler(_silent)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Which picture formats are taken, and what other bytes are, so that a refusal can call them by their name."""
+"""Supported picture formats, and recognition of other files, so that a message can name what a file is."""
 
 import re
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from PIL import Image
 
 TAKEN = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # MPO opens as JPEG
-START = 512  # bytes that a file is judged by
-BRANDS = {  # of ISO base media files
+START = 512  # bytes at the start of a file that decide its kind
+BRANDS = {  # brands of ISO base media files
     b"avif": "AVIF",
     b"avis": "AVIF",
     b"heic": "HEIC",
@@ -25,7 +25,7 @@ BRANDS = {  # of ISO base media files
     b"crx ": "Canon raw (CR3)",
     b"jxl ": "JPEG XL",
 }
-PICTURES = (  # that Pillow does not know by their first bytes, or knows by another name
+PICTURES = (  # formats that Pillow does not recognise by their first bytes, or calls by another name
     (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "JPEG2000 (JP2)"),
     (rb"v/1\x01", "OpenEXR"),
@@ -38,7 +38,7 @@ PICTURES = (  # that Pillow does not know by their first bytes, or knows by anot
     (rb"gimp xcf", "XCF"),
     (rb"P7\n", "PAM"),
     (rb".{128}DICM", "DICOM"),
-    # TGA has no mark. Its type, colour map and depth stand at fixed places; CUR, which Pillow knows, begins alike.
+    # TGA has no signature, but its type, colour map and depth are at fixed places. CUR files begin in a similar way.
     (rb".\x00[\x02\x03\x0a\x0b]\x00{5}.{8}[\x08\x0f\x10\x18\x20]", "TGA"),
     (rb".\x01[\x01\x09]\x00\x00..[\x0f\x10\x18\x20].{8}\x08", "TGA"),
     (rb"(?i)\s*(<\?xml.*?)?(<!--.*?-->\s*)*(<!doctype svg.*?)?<svg[\s>]", "SVG"),
@@ -60,12 +60,12 @@ OTHERS = (
 
 
 def is_taken(start: bytes) -> bool:
-    """Whether a file that starts so is of a format that is taken; it may be damaged all the same."""
+    """Return whether a file that starts with these bytes has a supported format; it may still be damaged."""
     return bool(_known(start, TAKEN))
 
 
 def refusal(data: bytes) -> str:
-    """Say why bytes that Pillow does not open are refused: one line, the kind of reason before its colon."""
+    """Say in one line why bytes that Pillow cannot open are refused: the kind of reason, a colon and the detail."""
     start = data[:START].removeprefix(b"\xef\xbb\xbf")
     if not data:
         return "empty: the file has no bytes"
@@ -76,14 +76,14 @@ def refusal(data: bytes) -> str:
     if name := _format(start):
         return f"format not taken: {name}; convert it to JPEG or PNG"
     if any(mark in start[:64] for mark in (b"\xff\xd8\xff", b"\x89PNG\r\n")):
-        return "not a picture: other bytes stand before one; remove them"
+        return "not a picture: other bytes come before one; remove them"
     if name := _first(OTHERS, start) or ("text" if _is_text(start) else ""):
         return f"not a picture: {name}"
-    return f"not a picture: its bytes begin like none of {', '.join(TAKEN)}"
+    return f"not a picture: its bytes do not begin like {', '.join(TAKEN)}"
 
 
 def _format(start: bytes) -> str:
-    """The name of a picture's or a video's format that is known and not taken."""
+    """Name the picture or video format that starts so and is not supported, or return ""."""
     if start[4:8] == b"ftyp":
         brands = [start[at : at + 4] for at in (8, *range(16, min(len(start), int.from_bytes(start[:4], "big")), 4))]
         found = [BRANDS[brand] for brand in brands if brand in BRANDS]
@@ -96,15 +96,15 @@ def _first(table: Iterable[tuple[bytes, str]], start: bytes) -> str:
 
 
 def _known(start: bytes, formats: Iterable[str]) -> str:
-    """The first of Pillow's formats whose plugin accepts the first bytes; none of them parses more than these."""
+    """Return the first of Pillow's formats whose plugin accepts the first bytes, or ""; nothing else is parsed."""
     Image.init()
-    start = start[:16].ljust(16, b"\x7f")  # so many bytes are taken for granted
+    start = start[:16].ljust(16, b"\x7f")  # the plugins expect at least 16 bytes
     return next((f for f in formats if f in Image.OPEN and (a := Image.OPEN[f][1]) and a(start) is True), "")
 
 
 def _is_text(start: bytes) -> bool:
     try:
         words = start.decode()
-    except UnicodeDecodeError as error:  # the last character may be cut
+    except UnicodeDecodeError as error:  # the last character may be incomplete
         words = start[: error.start].decode() if error.start > START - 4 else "\0"
     return all(letter.isprintable() or letter.isspace() for letter in words)

@@ -1,4 +1,4 @@
-"""JPEGs that lack their end marker, and whether anything else of them is missing."""
+"""JPEGs without an end marker: finding out whether anything else is missing."""
 
 import hashlib
 import io
@@ -9,24 +9,24 @@ from PIL import Image
 from alexnet.data.images.limits import MARKER
 
 END, SCAN = b"\xff\xd9", b"\xff\xda"
-MOST_BYTES = 1 << 24  # of a file without its end: it is held twice
+MOST_BYTES = 1 << 24  # bytes of a file without an end marker, which is held in memory twice
 MOST_WORK = 300_000_000  # pixels times scans of such a file, which is decoded up to 18 times
-# What may stand in the place of missing bits, but for 0xff, which would begin a marker.
+# Bytes to try in the place of missing bits. 0xff is left out, since it would begin a marker.
 PADDINGS = [bytes([n, (7 * n + 85) % 255, (31 * n) % 255]) * 32 for n in range(0, 255, 21)]
 
 
 def has_end(data: bytes) -> bool:
-    """Whether an end marker stands behind the beginning of the last scan."""
+    """Return whether an end marker follows the start of the last scan."""
     return data.endswith(END) or data.rfind(END) > data.rfind(SCAN)
 
 
 def completed(data: bytes) -> bytes | None:
-    """The JPEG with its end marker, where that alone is missing; None where pixels are missing too, or may be.
+    """Add the end marker to a JPEG if only that is missing; return None if pixels are or may be missing too.
 
-    If a bit of the last block is gone, the decoder reads what follows in its place, and from the next restart marker
-    on if there are such. So the pixels are the same whatever stands there only if all their bits are there. Zeros at
-    the end are what was never written: a decoder would take them for bits.
+    If bits of the last block are missing, the decoder reads the bytes that follow, and so the pixels depend on those
+    bytes. The function decodes the file with several paddings: if the pixels never differ, all their bits are there.
     """
+    # Zeros at the end were never written as data, but a decoder would read them as bits.
     kept = data.rstrip(b"\0").rstrip(b"\xff")
     kept += data[len(kept) : len(kept) + 2] if data.startswith(b"\xff\0", len(kept)) else b""  # a byte of ones
     try:
@@ -34,12 +34,12 @@ def completed(data: bytes) -> bytes | None:
             return None
         pixels = _digest(kept + END)
         return kept + END if all(_digest(kept + p + END) == pixels for p in _paddings(kept)) else None
-    except Exception:  # whatever Pillow raises for bad bytes: then more is wrong than the end
+    except Exception:  # Pillow can raise anything for bad bytes; then more is wrong than the end
         return None
 
 
 def unusual(data: bytes) -> str:
-    """The name of a kind of JPEG that Pillow does not decode; empty for others."""
+    """Name a kind of JPEG that Pillow does not decode, or return "" for other kinds."""
     for found in MARKER.finditer(data, 2, 1 << 16):
         marker, depth = found[1][0], data[found.end() + 2 : found.end() + 3]
         if marker == 0xF7:
@@ -52,13 +52,14 @@ def unusual(data: bytes) -> str:
 
 def _paddings(data: bytes) -> Iterator[bytes]:
     yield from PADDINGS
-    number = max(data.rfind(b"\xff" + bytes([0xD0 + n])) * 8 + n for n in range(8)) % 8 + 1  # of the next marker
+    # The number of the next restart marker, from which the decoder may read on after damage.
+    number = max(data.rfind(b"\xff" + bytes([0xD0 + n])) * 8 + n for n in range(8)) % 8 + 1
     for padding in PADDINGS[:4]:
         yield b"".join(b"\xff" + bytes([0xD0 + (number + n) % 8]) + padding for n in range(8))
 
 
 def _has_all_scans(data: bytes) -> bool:
-    """Whether the last scan has begun, and no end marker stands anywhere: each coefficient to its lowest bit."""
+    """Return whether the scans cover each coefficient to its lowest bit, and the file has no end marker."""
     missing: set[tuple[int, int]] | None = None
     at = 2
     while found := MARKER.search(data, at):

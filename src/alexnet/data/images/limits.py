@@ -1,4 +1,4 @@
-"""What one picture may take: bytes, memory and work, held to before any pixel is decoded."""
+"""Limits on the bytes, memory and work of one picture, checked before any pixel is decoded."""
 
 import io
 import re
@@ -8,32 +8,33 @@ from PIL import Image
 
 from alexnet.data.images.png import SIGNATURE, unread
 
-MOST_BYTES = 1 << 28  # of a file
-MOST_MEMORY = 450_000_000  # bytes, of a file and all that is made of it
-MOST_EXIF = 70_000  # bytes; a JPEG's one segment holds 65,527
-MOST_SCANS, MOST_WORK = 1000, 2_000_000_000  # and scans times pixels
-# Of memory, a pixel: as it is and as RGB (others: 8); libwebp's canvases; Pillow's decoders in Python, for their time.
+MOST_BYTES = 1 << 28  # bytes of a file
+MOST_MEMORY = 450_000_000  # bytes of memory for a file and everything decoded from it
+MOST_EXIF = 70_000  # bytes; the one EXIF segment of a JPEG has at most 65,527
+MOST_SCANS, MOST_WORK = 1000, 2_000_000_000  # scans of a JPEG, and scans times pixels
+# Bytes of memory per pixel, as decoded plus as RGB, by mode; other modes take 8. WEBP counts libwebp's canvases.
+# BY_PYTHON is for Pillow's decoders in Python; it is high because they are slow.
 BYTES = {"RGB": 4, "1": 5, "L": 5, "P": 5, "I;16": 6, "I;16L": 6, "I;16B": 6, "I;16N": 6}
 WEBP, BY_PYTHON = 17, 30
-ROW = 24  # bytes a row, of Pillow's own: it counts in a picture of 1 x 10,000,000
-MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)  # with a length: no RST, TEM or stuffed byte
+ROW = 24  # bytes that Pillow adds per row, which matter in a picture of 1 x 10,000,000
+MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)  # a marker with a length, so not RST or TEM
 
 
 class UnreadablePicture(ValueError):
-    """These bytes are no picture that can be taken; the reason is one line, its kind before the colon."""
+    """The error for bytes that are not a usable picture; one line with the kind of reason, a colon and the detail."""
 
 
 class Metered(io.BytesIO):
-    """A file's bytes, for a Pillow that follows every length and count which the file claims.
+    """A file's bytes with limits on reading, because Pillow trusts every length and count in a file.
 
-    Reading the same bytes for a thousand tags, or a header in a million pieces, ends as UnreadablePicture.
+    It raises UnreadablePicture when, say, a thousand tags refer to the same bytes, or a header has a million pieces.
     """
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
-        jpeg = data.startswith(b"\xff\xd8")  # whose header is read alone, and gathered piece by piece
+        jpeg = data.startswith(b"\xff\xd8")  # Pillow reads only its header before loading, in pieces
         self.taken = self.exif = self.reads = 0
-        # What is read may be kept, and is held twice while it is put together.
+        # Pillow may keep all that it reads, and holds it twice while joining the pieces.
         self.most = 1 << 25 if jpeg else min(2 * len(data) + (1 << 20), (MOST_MEMORY - len(data)) // 2)
         self.most_reads = 20_000 if jpeg else 20_000 + len(data) // 32
         self.limited, self.pixels = True, False
@@ -53,11 +54,11 @@ class Metered(io.BytesIO):
 
 
 def limit_load(image: Any, file: Metered) -> None:
-    """Limit what a PNG, once its header was read, is to read while it is loaded: its pixels' bytes are not kept."""
+    """Keep the limits while a PNG is loaded, except for its pixels, whose bytes Pillow does not keep."""
 
     def end() -> None:
         file.pixels = False
-        del image.load_end  # which is its class's again
+        del image.load_end  # restore the method of the class
         image.load_end()
 
     file.limited = file.pixels = image.format == "PNG"
@@ -66,14 +67,14 @@ def limit_load(image: Any, file: Metered) -> None:
 
 
 def check_work(image: Image.Image, file: Metered) -> None:
-    """Raise UnreadablePicture for a JPEG of too many scans: each goes over all its pixels."""
+    """Raise UnreadablePicture for a JPEG with too many scans, since each scan visits all pixels."""
     most = min(MOST_SCANS, MOST_WORK // (image.width * image.height))
     if image.format in ("JPEG", "MPO") and not _has_scans(image, file, most):
         raise UnreadablePicture(f"too large: {image.width} x {image.height} pixels in more than {most} scans")
 
 
 def _has_scans(image: Image.Image, file: Metered, most: int) -> bool:
-    """Whether the JPEG whose header was just read has at most so many scans; an MPO is gone through from its start."""
+    """Return whether a JPEG has at most `most` scans, from the end of its header on; an MPO is read from its start."""
     data, mpo = file.getvalue(), image.format == "MPO"
     at, scans, markers = (2, 0, 0) if mpo else (file.tell(), 1, 0)
     if data.count(b"\xff\xda", at) < most:
@@ -87,9 +88,9 @@ def _has_scans(image: Image.Image, file: Metered, most: int) -> bool:
 
 
 def _in_one_scan(image: Any, file: Metered) -> bool:
-    """Whether a JPEG's first scan, whose header was just read, holds all its colours whole: then none is kept.
+    """Return whether a JPEG's first scan has all colours complete; then the decoder keeps no coefficients.
 
-    Of an MPO this is not known, for more was read than that header.
+    The header of that scan must have been read just now. For an MPO, where more was read, return False.
     """
     layers, at = len(image.layer), file.tell()
     start = bytes([0, 6 + 2 * layers, layers])
@@ -101,16 +102,16 @@ def _in_one_scan(image: Any, file: Metered) -> bool:
 
 
 def _strip(image: Any) -> int:
-    """Bytes of what libtiff decodes at once: a strip, or a tile, which may be larger than the image."""
+    """Compute the bytes that libtiff decodes at once: a strip, or a tile, which may be larger than the image."""
     tags = image.tag_v2
     area = max(image.width * min(tags.get(278, image.height), image.height), tags.get(322, 0) * tags.get(323, 0))
     return area * (tags.get(277, 1) * max(tags.get(258, (1,))) // 8 + 4)
 
 
 def check_memory(image: Any, file: Metered, turned: bool) -> None:
-    """Raise UnreadablePicture where decoding would take too much memory; `turned`: whether it is to be turned upright.
+    """Raise UnreadablePicture if decoding, and turning upright if `turned`, would take too much memory.
 
-    What it takes was measured, kind by kind (tests/faults/test_pictures.py).
+    The numbers were measured for each kind of picture (tests/faults/test_pictures.py).
     """
     pixels = image.width * image.height
     codec = image.tile[0][0] if getattr(image, "tile", None) else ""
@@ -120,13 +121,13 @@ def check_memory(image: Any, file: Metered, turned: bool) -> None:
     elif codec in ("ppm", "ppm_plain", "bmp_rle"):
         each = BY_PYTHON
     total = len(file.getvalue()) + file.taken + pixels * each + ROW * max(image.size)
-    total += min(len(image.info.get("exif", b"")), MOST_EXIF) ** 2 // 48  # every entry of half may hold the other half
+    total += min(len(image.info.get("exif", b"")), MOST_EXIF) ** 2 // 48  # each entry in one half may copy the other
     if image.format in ("JPEG", "MPO") and not _in_one_scan(image, file):
         total += 2 * pixels * sum(h * v for _, h, v, _ in image.layer) // max(h * v for _, h, v, _ in image.layer)
     if codec == "libtiff":
         total += _strip(image)
     if total > MOST_MEMORY:
         raise UnreadablePicture(
-            f"too large: {image.width} x {image.height} pixels would take {total / 1e6:.0f} MB of memory, "
-            f"at most {MOST_MEMORY / 1e6:.0f} are"
+            f"too large: {image.width} x {image.height} pixels would take {total / 1e6:.0f} MB of memory; "
+            f"the limit is {MOST_MEMORY / 1e6:.0f}"
         )

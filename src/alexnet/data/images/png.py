@@ -1,4 +1,4 @@
-"""What of a PNG is left unread: text and colour profiles too large for Pillow, which say nothing about the pixels."""
+"""PNG text and colour profiles that are too large for Pillow; they do not affect the pixels, so they are skipped."""
 
 import zlib
 
@@ -6,14 +6,15 @@ from PIL.PngImagePlugin import MAX_TEXT_CHUNK
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-MOST_TEXT = 1 << 25  # bytes of all text, unpacked, after which no more is looked at
+MOST_TEXT = 1 << 25  # bytes of decompressed text after which every further chunk is skipped
 MOST_CHUNKS = 100_000
 
 
 def unread(data: bytes) -> dict[int, int]:
-    """Where each chunk begins and ends that Pillow would refuse the whole file for: it unpacks to over a megabyte.
+    """Map the start of each chunk to skip to its end: chunks that decompress to over a megabyte.
 
-    Render farms and editors of pictures write such text. What is smaller stays, for it may say how to turn a picture.
+    Pillow would refuse the whole file because of one. Render farms and image editors write such text. Smaller chunks
+    are kept, since they may contain the orientation.
     """
     found: dict[int, int] = {}
     at, text = len(SIGNATURE), 0
@@ -32,7 +33,7 @@ def unread(data: bytes) -> dict[int, int]:
 
 
 def _unpacked(name: bytes, chunk: bytes) -> int:
-    """The bytes of a chunk of text, or at most a megabyte of what it unpacks to; 0 where it does not unpack."""
+    """Count the bytes of a text chunk after decompression, up to a megabyte; 0 if it cannot be decompressed."""
     if name == b"iTXt":
         rest = chunk.partition(b"\0")[2]
         packed = rest[2:].split(b"\0", 2)[-1] if rest[:1] == b"\1" else b""
@@ -40,5 +41,5 @@ def _unpacked(name: bytes, chunk: bytes) -> int:
         packed = b"" if name == b"tEXt" else chunk.partition(b"\0")[2][1:]
     try:
         return len(zlib.decompressobj().decompress(packed, MAX_TEXT_CHUNK)) if packed else len(chunk)
-    except zlib.error:  # as Pillow will say
+    except zlib.error:  # Pillow will report it
         return 0

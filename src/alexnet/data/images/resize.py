@@ -1,4 +1,4 @@
-"""The central square of a picture, resized by Pillow's bilinear filter, or to the bit as it does but sooner."""
+"""The central square of a picture, resized with Pillow's bilinear filter or a faster one that gives the same bits."""
 
 import functools
 from collections.abc import Callable
@@ -8,17 +8,17 @@ from PIL import Image
 
 from alexnet.ops import cpu_build
 
-BITS = 22  # of Pillow's weights for 8-bit pictures
-LARGE, WIDE = 1 << 23, 1 << 16  # pixels, and those of a row, for which the compiled form would take too much memory
+BITS = 22  # fraction bits of Pillow's weights for 8-bit pictures
+LARGE, WIDE = 1 << 23, 1 << 16  # pixels, in all and in a row; from here on the compiled form takes too much memory
 
 
 def square(image: Image.Image, side: int) -> np.ndarray:
-    """The central square of an RGB image, as the paper's section 2 takes it: shorter side to `side`, centre cropped.
+    """Resize an RGB image so that its shorter side is `side`, and crop the centre (section 2): uint8 side x side x 3.
 
-    One antialiased bilinear resize does both, so any aspect ratio costs the same. Returns uint8, side x side x 3.
+    One antialiased bilinear resize does both, so every aspect ratio costs the same.
     """
     shorter = min(image.size)
-    # Whole pixels: half a pixel would blur a picture that already fits.
+    # Crop at whole pixels: an offset of half a pixel would blur a picture that already has the right size.
     left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
     fast = compiled_form() if image.width * image.height < LARGE and image.width < WIDE else None
     if fast is None:
@@ -33,13 +33,15 @@ def square(image: Image.Image, side: int) -> np.ndarray:
 
 
 def _by_pillow(image: Image.Image, left: int, top: int, shorter: int, side: int) -> np.ndarray:
-    """Two calls: in one, which pass comes first depends on Pillow's version and on the picture's shape."""
+    """Resize with Pillow, rows first, then columns."""
+    # Two calls, since in a single one the order of the passes depends on Pillow's version and the picture's shape.
     bilinear, margin = Image.Resampling.BILINEAR, max(1, -(-shorter // side)) + 1
     above, below = max(0, top - margin), min(image.height, top + shorter + margin)
     if image.height <= 2 * (below - above):
         rows = image.resize((side, image.height), bilinear, box=(left, 0, left + shorter, image.height))
         return np.array(rows.resize((side, side), bilinear, box=(0, top, side, top + shorter)))
-    # Of a tall picture the rows that count, in Pillow's own numbers: all of a strip 1 x 1,000,000 would be 1 GB.
+    # A tall picture: resize only the rows that count, with Pillow's arithmetic. A strip of 1 x 1,000,000 would take
+    # 1 GB otherwise.
     some = np.array(image.resize((side, below - above), bilinear, box=(left, above, left + shorter, below)))
     first, weights = taps(image.height, top, shorter, side)
     total = np.full((side, side, 3), 1 << BITS - 1, np.int64)
@@ -50,10 +52,10 @@ def _by_pillow(image: Image.Image, left: int, top: int, shorter: int, side: int)
 
 @functools.lru_cache(maxsize=256)
 def taps(length: int, start: int, extent: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each of `side` outputs the first of the inputs it is made of, and their weights: int32 (side, most).
+    """Compute the first input and the weights, int32 (side, most), for each of `side` outputs of a 1-D resize.
 
-    The inputs are `length` numbers, of which the outputs cover `extent` from `start` on. A triangle as wide as two
-    outputs, at least two inputs; weights sum to 1 and are rounded to BITS bits.
+    There are `length` inputs; the outputs cover `extent` of them, from `start` on. The filter is a triangle, as wide
+    as two outputs but at least two inputs. The weights sum to 1, scaled by 2 ** BITS and rounded.
     """
     scale = extent / side
     support = max(scale, 1.0)
@@ -65,15 +67,15 @@ def taps(length: int, start: int, extent: int, side: int) -> tuple[np.ndarray, n
     places = (at + first[:, None] - centres[:, None] + 0.5) * (1.0 / support)
     weights = np.where(at < (last - first)[:, None], np.clip(1.0 - np.abs(places), 0.0, None), 0.0)
     total = np.zeros(side)
-    for t in at:  # in Pillow's order: a sum in another may differ in its last bit
+    for t in at:  # in Pillow's order, since another order may change the last bit
         total += weights[:, t]
     return first.astype(np.int32), np.floor(weights / total[:, None] * 2**BITS + 0.5).astype(np.int32)
 
 
 @functools.cache
 def compiled_form() -> Callable[..., None] | None:
-    """The compiled resize, made at the first call on a machine; None where there can be none."""
+    """Return the compiled resize, built on the first call on a machine, or None if it cannot be built."""
     try:
         return getattr(cpu_build.library(), "alexnet_resize", None)
     except OSError:
-        return None  # Pillow is as right
+        return None  # Pillow gives the same bits, more slowly
