@@ -12,7 +12,7 @@ Tree = Callable[..., Path]
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    """Makes folder/<inside>/<class>/0.jpg ... of small pictures that all differ."""
+    """A function that writes small distinct pictures to folder/<inside>/<class>/0.jpg ...."""
 
     def make(name: str = "source", inside: str = "", classes: str = "cat dog", each: int = 5, size: int = 40) -> Path:
         for label, kind in enumerate(classes.split()):
@@ -33,7 +33,7 @@ def fingerprint() -> Callable[[Path], dict[str, str]]:
 
 @pytest.fixture
 def shared() -> Path:
-    """The real pictures."""
+    """The folder of real pictures."""
     folder = Path(os.environ.get("ALEXNET_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
     if not folder.is_dir():
         pytest.skip(f"the real pictures are not at {folder}; set ALEXNET_DATA")

@@ -1,4 +1,4 @@
-"""Where pictures are kept changes how often they are read, and nothing else."""
+"""A cache changes how often pictures are read, and nothing else."""
 
 import threading
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def split(request: pytest.FixtureRequest, tree: Callable[..., Path], tmp_path: P
 
 
 class Counted(Split):
-    """A split of pictures all of value i, which counts how often each is read; of any length."""
+    """A split of any length, whose picture i has every byte i; it counts how often each is read."""
 
     def __init__(self, n: int, form: Any = "raw", side: int = 16) -> None:
         self.side, self.format, self.n = side, form, n

@@ -1,4 +1,4 @@
-"""Batches: every picture once an epoch, in an order that is a function of (seed, epoch), whoever reads them."""
+"""Batches: every picture once an epoch, in an order that depends only on (seed, epoch), however they are read."""
 
 import gc
 import threading
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 class Tiny(Split):
-    """A split in memory: picture i is all of value i, its label is i % 3."""
+    """A split in memory: every byte of picture i is i, and its label is i % 3."""
 
     def __init__(self, n: int, broken: int = -1, seconds: float = 0) -> None:
         self.side, self.format = 2, "raw"
@@ -48,7 +48,7 @@ def ids(found: list[Batch]) -> list[list[int]]:
 
 
 def orders(found: list[Batch]) -> list[list[int]]:
-    """The pictures of each epoch in order."""
+    """The numbers of the pictures in each epoch, in order."""
     return [[i for b in found if b.epoch == e for i in b.ids.tolist()] for e in sorted({b.epoch for b in found})]
 
 
@@ -81,7 +81,7 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     assert one[0] != list(range(23))
     other = orders(batches(seed=1))
     assert all(a != b for a, b in zip(one, other, strict=True))
-    assert orders(batches(batch=7)) == one  # the batch does not enter
+    assert orders(batches(batch=7)) == one  # the batch size does not matter
     assert orders(batches(epochs=1)) == one[:1]
 
 
@@ -154,11 +154,11 @@ def test_the_time_spent_waiting_is_that_of_reading_what_is_not_there_yet() -> No
     while split.reads < 3:
         time.sleep(0.01)
     next(found)
-    assert found.waited < first + 1.0  # it lay ready
+    assert found.waited < first + 1.0  # it was ready
 
 
 def test_each_reader_makes_the_batches_device_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread begins on the first device: of several processes each would pin its pictures there."""
+    """By default a thread uses the first device, so each of several processes would pin its pictures there."""
     taken: list[tuple[torch.device, str]] = []
     monkeypatch.setattr(torch.cuda, "set_device", lambda at: taken.append((at, threading.current_thread().name)))
     second = torch.device("cuda", 1)

@@ -157,7 +157,7 @@ def test_a_split_is_a_dataset_whose_items_are_a_picture_and_its_label(made: Path
         for past in (len(split), -len(split) - 1):
             with pytest.raises(IndexError, match=f"has no picture {past}; it has {len(split)}"):
                 split[past]
-        assert [label for _, label in split] == split.labels.tolist()  # a loop ends
+        assert [label for _, label in split] == split.labels.tolist()  # iteration ends
 
 
 def test_pictures_are_read_by_any_sequence_of_numbers(made: Path) -> None:
@@ -173,7 +173,7 @@ def test_pictures_are_read_by_any_sequence_of_numbers(made: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_of_pytorch_gives_the_stores_pictures(workers: int, made: Path) -> None:
     split = Store(made)["train"]
-    whole = split.read(range(len(split)))  # so that files are open where processes fork
+    whole = split.read(range(len(split)))  # so that files are open before processes fork
     loader = torch.utils.data.DataLoader(split, 4, num_workers=workers)
     images, labels = (torch.cat(parts) for parts in zip(*loader, strict=True))
     np.testing.assert_array_equal(images.numpy(), whole)
@@ -220,7 +220,7 @@ def test_a_store_and_a_split_say_in_a_line_what_they_are(made: Path) -> None:
 
 
 def test_preparing_does_not_import_torch() -> None:
-    """A process of its own for each core would take a second and 200 MB for it."""
+    """Importing it would cost each worker process a second and 200 MB."""
     code = "import sys, alexnet.data.prepare.prepare, alexnet.data.store; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -1,4 +1,4 @@
-"""Views of sections 2 and 4.1, against slices and loops; the 2012 reading after convdata_jpeg.py."""
+"""The views of sections 2 and 4.1, compared with slices and loops; the 2012 variant follows convdata_jpeg.py."""
 
 import copy
 import io
@@ -17,12 +17,12 @@ from alexnet.core.errors import InputError
 from alexnet.data.transforms import Transform, colour_shift, make_transform
 from alexnet.ops import cpu
 
-SIDE, INPUT = 40, 8  # a margin of 32, as 224 has in 256
+SIDE, INPUT = 40, 8  # a margin of 32, as for 224 in 256
 COMPONENTS = torch.tensor([[0.6, -0.7, 0.4], [0.6, 0.1, -0.8], [0.5, 0.7, 0.5]]) * torch.tensor([60.0, 20.0, 8.0])
 
 
 def rulers(n: int, side: int = SIDE) -> Tensor:
-    """Pictures whose pixels say where they are: (row, column, number of the picture)."""
+    """Pictures whose pixels encode their position: (row, column, number of the picture)."""
     out = np.empty((n, side, side, 3), np.uint8)
     out[..., 0] = np.arange(side)[:, None]
     out[..., 1] = np.arange(side)
@@ -35,13 +35,13 @@ def noise(n: int, side: int = SIDE, seed: int = 0) -> Tensor:
 
 
 def viewing(image: Tensor | None = None, side: int = SIDE, input: int = INPUT, **settings: Any) -> Transform:
-    """A transform without colour noise, and with a mean of zero, unless told."""
+    """A transform that by default has no colour noise and a mean of zero."""
     settings = {"colour": 0.0} | settings
     return Transform(Views(**settings), input, torch.zeros(side, side, 3) if image is None else image, COMPONENTS)
 
 
 def places(x: Tensor) -> list[tuple[int, int, bool]]:
-    """(top, left, mirrored) of views of rulers."""
+    """Read (top, left, mirrored) from views of rulers."""
     top, first, last = x[:, 0, 0, 0].long(), x[:, 1, 0, 0].long(), x[:, 1, 0, -1].long()
     return [(int(t), int(min(f, e)), bool(f > e)) for t, f, e in zip(top, first, last, strict=True)]
 
@@ -73,7 +73,7 @@ def test_the_central_view_is_the_middle_of_the_picture() -> None:
 
 
 def test_a_net_that_sees_the_whole_picture_has_two_views() -> None:
-    """cifar-18 takes 32 of 32: the picture and its mirror."""
+    """cifar-18 uses views of 32 in pictures of 32: the picture and its mirror image."""
     v, images = viewing(side=INPUT), noise(2, INPUT)
     found = v.ten_crop(images)
     whole = images.permute(0, 3, 1, 2).float()
@@ -152,7 +152,7 @@ def test_the_mean_is_subtracted_as_the_reading_has_it(reading: str) -> None:
 
 
 def added(v: Transform, n: int, epochs: int = 1, **more: Any) -> np.ndarray:
-    """What the colour noise adds to each of n pictures in each epoch: (n * epochs, 3)."""
+    """Collect the colour noise added to each of n pictures in each epoch: (n * epochs, 3)."""
     images = torch.zeros(n, SIDE, SIDE, 3, dtype=torch.uint8)
     rows = []
     for epoch in range(epochs):
@@ -164,7 +164,7 @@ def added(v: Transform, n: int, epochs: int = 1, **more: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("scale", ["deviation", "eigenvalue"])
 def test_colour_noise_has_a_hundredth_of_the_pictures_colour_covariance(scale: str) -> None:
-    """Section 4.1: p_i alpha_i lambda_i with alpha of deviation 0.1; lambda's square root in the code of 2012, so that
+    """Section 4.1: p_i alpha_i lambda_i with alpha of deviation 0.1; the 2012 code has lambda's square root, so that
     the noise's covariance is 0.01 of the RGB covariance; as printed, 0.01 of its square."""
     random = np.random.default_rng(2)
     colours = random.normal(0, 1, (5000, 3)) @ random.normal(0, 30, (3, 3))
@@ -211,7 +211,7 @@ def test_the_2012_code_divides_by_1_1_after_the_noise_and_only_with_it() -> None
 
 @pytest.mark.parametrize("name", ["paper", "tiny"])
 def test_a_picture_has_its_view_whatever_batch_it_is_in(name: str) -> None:
-    """A function of (seed, epoch, picture) in the paper's reading: split, reordered or alone."""
+    """In the paper's variant a view depends only on (seed, epoch, picture), in any batch and order."""
     settings = RECIPES[name].replace(views={"pictures_per_crop": 1}).views
     v = Transform(settings, INPUT, torch.zeros(SIDE, SIDE, 3), COMPONENTS)
     images, ids = noise(12), torch.arange(100, 112)
@@ -234,7 +234,7 @@ def test_a_picture_has_its_view_whatever_batch_it_is_in(name: str) -> None:
 def test_a_view_has_the_same_bits_in_a_batch_of_any_size(
     name: str, dtype: torch.dtype, switch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing computed of a picture before the net may depend on its company: not noise, mean, crop or rounding."""
+    """A picture's input may not depend on the rest of its batch: neither noise, mean and crop, nor rounding."""
     if switch == "off":
         monkeypatch.setattr(cpu, "library", lambda: None)
     settings = RECIPES[name].replace(views={"pictures_per_crop": 1, "colour": 0.1}).views
@@ -280,7 +280,7 @@ def test_pictures_are_left_as_they_were() -> None:
 
 
 def test_tensors_and_arrays_one_picture_and_several_give_the_same_views() -> None:
-    """Arrays as they come: read-only, as of a PIL image; with steps backwards, as OpenCV's BGR turned to RGB."""
+    """Arrays of users: read-only, as from a PIL image; with negative strides, as from OpenCV's BGR turned to RGB."""
     v, images = viewing(noise(1, seed=3)[0].float()), noise(3)
     array = images.numpy()
     frozen, backwards = array.copy(), np.ascontiguousarray(array[..., ::-1])[..., ::-1]

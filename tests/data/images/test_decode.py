@@ -137,7 +137,7 @@ def test_any_bytes_are_a_picture_or_unreadable(data: bytes, start: bytes) -> Non
 
 
 def told(data: bytes, fast: bool) -> tuple[Any, ...]:
-    """All that decode says of `data`."""
+    """The full result of decode for `data`."""
     try:
         image, reasons = decode(data, fast=fast)
     except UnreadablePicture as error:
@@ -146,12 +146,12 @@ def told(data: bytes, fast: bool) -> tuple[Any, ...]:
 
 
 def photograph(width: int, height: int) -> Image.Image:
-    """Colours with edges and slopes, as a JPEG sees them."""
+    """A picture of coloured edges and slopes, for JPEGs."""
     return Image.effect_mandelbrot((width, height), (-2, -1.2, 1, 1.2), 60).convert("RGB").quantize(24).convert("RGB")
 
 
 def every_mode() -> dict[str, bytes]:
-    """One picture in each form that is converted on its way."""
+    """One picture in each form that decode converts."""
     rgb = Image.fromarray(np.random.default_rng(3).integers(0, 256, (61, 47, 3), np.uint8))
     deep = Image.fromarray(np.random.default_rng(4).integers(0, 65536, (61, 47), np.uint16))
     see_through = rgb.convert("RGBA")
@@ -245,8 +245,8 @@ def test_simplejpeg_is_what_decodes_a_plain_jpeg() -> None:
     out = np.zeros((61, 83, 3), np.uint8)
     assert unpack_jpeg(jpeg("4:2:0"), "RGB", out)
     assert out.any()
-    assert not unpack_jpeg(jpeg("4:2:0"), "RGB", np.zeros((83, 61, 3), np.uint8))  # of another shape
-    assert not unpack_jpeg(jpeg("4:2:0")[:-2], "RGB", out)  # Pillow's to judge
+    assert not unpack_jpeg(jpeg("4:2:0"), "RGB", np.zeros((83, 61, 3), np.uint8))  # another shape
+    assert not unpack_jpeg(jpeg("4:2:0")[:-2], "RGB", out)  # left to Pillow
 
 
 @pytest.mark.data
@@ -256,9 +256,9 @@ def test_simplejpeg_changes_nothing_of_real_and_awkward_files(shared: Path) -> N
         assert told(data, fast=True) == told(data, fast=False), path.name
 
 
-WHOLE = {  # which the index has refused, and whose every pixel is there
-    "pillow_png_decompression_dos.png": "accept",  # its text alone is a bomb, and is not read
-    "pillow_truncated_jpeg.jpg": "accept",  # it lacks the last byte of its end marker
+WHOLE = {  # the index says "refuse", but every pixel is there
+    "pillow_png_decompression_dos.png": "accept",  # only its text is a bomb, and it is skipped
+    "pillow_truncated_jpeg.jpg": "accept",  # it lacks only the last byte of its end marker
 }
 
 
@@ -298,7 +298,7 @@ def test_cmyk_photograph_is_no_negative(shared: Path) -> None:
 
 
 def test_what_follows_the_pictures_of_a_telephone_counts_for_no_scan() -> None:
-    """A film after the pictures of an MPO: its bytes look like the beginnings of scans."""
+    """A video follows the pictures of an MPO, and its bytes look like the starts of scans."""
     out = io.BytesIO()
     Image.new("RGB", (8, 8), 9).save(out, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
     image, _ = decode(out.getvalue() + b"\xff\xda" * 2000)
@@ -306,6 +306,6 @@ def test_what_follows_the_pictures_of_a_telephone_counts_for_no_scan() -> None:
 
 
 def test_a_large_png_is_taken_within_the_memory_it_needs() -> None:
-    """160 MB that hardly shrink are read over once and not kept: they are no metadata."""
+    """160 MB of incompressible pixels are read once and not kept, so they do not count as metadata."""
     image, reasons = decode(_bytes(Image.new("RGB", (7300, 7300), 9), compress_level=0))
     assert (image.size, reasons) == ((7300, 7300), [])

@@ -1,4 +1,4 @@
-"""What is not taken is called by its name, and never decoded."""
+"""Unsupported files are named by kind and never decoded."""
 
 import io
 import struct
@@ -37,7 +37,7 @@ def test_the_formats_that_are_taken_are_known_by_their_first_bytes(form: str) ->
 def test_a_good_picture_of_another_format_is_refused_by_the_name_of_its_format(form: str) -> None:
     try:
         data = packed(form)
-    except (KeyError, OSError):  # Pillow reads it alone, or was built without
+    except (KeyError, OSError):  # Pillow cannot write it, or was built without it
         data = {"PSD": b"8BPS\0\1" + bytes(20), "QOI": b"qoif" + bytes(20), "AVIF": box(b"avif")}[form]
     assert refused(data).startswith(f"format not taken: {form}")
     assert not is_taken(data[:16])
@@ -94,7 +94,7 @@ def test_what_is_not_a_picture_is_called_what_it_is(data: bytes, words: str) -> 
 
 
 def test_a_thumbnail_is_not_taken_for_a_cameras_raw_file() -> None:
-    """DNG, NEF and ARW are TIFFs whose first picture is a small one: tag 254, bit 0 (TIFF 6.0, page 36)."""
+    """DNG, NEF and ARW are TIFFs whose first picture is a thumbnail: tag 254, bit 0 (TIFF 6.0, page 36)."""
     for tags, raw in (({254: 1, 330: 8}, True), ({254: 0, 330: 8}, False), ({254: 1}, False)):
         out, info = io.BytesIO(), TiffImagePlugin.ImageFileDirectory_v2()
         for tag, value in tags.items():
@@ -107,10 +107,10 @@ def test_a_thumbnail_is_not_taken_for_a_cameras_raw_file() -> None:
 
 
 def tiff(pixels: bytes, bits: int, photometric: int, samples: int = 1, planes: int = 1) -> bytes:
-    """A TIFF of one row, by hand; its pixels stand at the end."""
+    """A handmade TIFF of one row, with its pixels at the end."""
     width = len(pixels) * 8 // bits // samples
     data = 8 + 2 + 10 * 12 + 4
-    where = data + 2 * samples  # of the pixels, behind the bits of each sample
+    where = data + 2 * samples  # offset of the pixels, after the bits of each sample
     strips = [where + n * len(pixels) // samples for n in range(samples)] if planes == 2 else [where]
     fields = [(256, 3, [width]), (257, 3, [1]), (258, 3, [bits] * samples), (259, 3, [1]), (262, 3, [photometric]),
               (273, 4, strips), (277, 3, [samples]), (278, 3, [1]),

@@ -1,4 +1,4 @@
-"""A JPEG that lacks its end marker alone is whole; one that lacks a bit of its pixels is not."""
+"""A JPEG that lacks only its end marker is whole; one that lacks any bit of its pixels is not."""
 
 import io
 import time
@@ -44,7 +44,7 @@ def test_a_jpeg_without_its_end_marker_has_the_pixels_of_the_whole_one_and_is_no
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_jpeg_that_is_cut_further_is_refused_or_has_every_pixel(form: str) -> None:
-    """Where it is taken, what was cut were the bits that fill the last byte."""
+    """If it is accepted, the cut removed only the bits that fill the last byte."""
     refused = 0
     for data in jpegs(form, "RGB") + jpegs(form, "L"):
         whole = np.asarray(decode(data)[0])
@@ -59,7 +59,7 @@ def test_a_jpeg_that_is_cut_further_is_refused_or_has_every_pixel(form: str) -> 
 
 
 def test_a_progressive_jpeg_that_lacks_its_last_scans_is_refused() -> None:
-    """Its pixels are all there, in fewer bits than were meant."""
+    """All its pixels are there, in fewer bits than intended."""
     data = jpegs("progressive", "RGB")[1]
     scans = [at for at in range(len(data)) if data.startswith((b"\xff\xda", b"\xff\xc4"), at)]
     assert completed(data[:-2]) == data
@@ -71,7 +71,7 @@ def test_a_progressive_jpeg_that_lacks_its_last_scans_is_refused() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_zeros_in_the_place_of_the_end_are_not_taken_for_pixels(form: str) -> None:
-    """A download into a file that had its size beforehand."""
+    """An interrupted download into a preallocated file."""
     refused = 0
     for data in jpegs(form, "RGB"):
         whole = np.asarray(decode(data)[0])
@@ -98,4 +98,4 @@ def test_a_jpeg_of_many_scans_without_its_end_is_refused_before_it_takes_minutes
 def test_a_jpeg_that_has_its_end_marker_is_not_completed() -> None:
     data = jpegs("4:2:0", "RGB")[0]
     assert completed(data) is None
-    assert decode(data + bytes(100))[1] == []  # what follows it does no harm
+    assert decode(data + bytes(100))[1] == []  # bytes after the end marker do no harm

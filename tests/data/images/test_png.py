@@ -1,4 +1,4 @@
-"""Text and profiles of any size do a PNG's pixels no harm."""
+"""Text and profiles of any size do not affect a PNG's pixels."""
 
 import io
 import struct
@@ -51,7 +51,7 @@ def test_a_whole_png_with_megabytes_of_text_or_profile_is_taken(what: str, where
 
 
 def test_small_text_is_read_and_may_turn_the_picture() -> None:
-    """Large text beside it is not, and changes nothing of that."""
+    """Large text in the same file is skipped, and does not affect it."""
     xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     turning = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
     assert unread(png(turning)) == {}

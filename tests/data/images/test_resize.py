@@ -1,4 +1,4 @@
-"""The central square: against a plain form in integers, against Pillow, and with and without the compiled form."""
+"""The central square, compared with a simple integer form, with Pillow, and with and without the compiled form."""
 
 import math
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def random_picture(width: int, height: int, seed: int = 0) -> Image.Image:
 
 
 def line_by_loops(line: list[int], start: int, extent: int, side: int) -> list[int]:
-    """A triangle as wide as two outputs over the inputs; weights of 22 bits, results of 8: number by number."""
+    """Resize number by number: a triangle two outputs wide over the inputs, weights of 22 bits, results of 8."""
     scale = extent / side
     support = max(scale, 1.0)
     out = []
@@ -47,7 +47,7 @@ def line_by_loops(line: list[int], start: int, extent: int, side: int) -> list[i
 
 
 def square_by_loops(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Along the rows first, then down the columns."""
+    """Resize rows first, then columns."""
     height, width, _ = pixels.shape
     shorter = min(width, height)
     left, top = (width - shorter) // 2, (height - shorter) // 2
@@ -70,7 +70,7 @@ def test_the_square_is_the_triangle_filter_by_loops(form: str, size: tuple[int, 
 
 @given(width=st.integers(1, 300), height=st.integers(1, 300), side=st.sampled_from([8, 31, 32, 64, 100, 256]))
 def test_the_compiled_square_is_pillows_to_the_bit(width: int, height: int, side: int) -> None:
-    """A store's bytes depend neither on a compiler nor on which pass this Pillow makes first."""
+    """A store's bytes do not depend on a compiler, nor on the order of passes in this version of Pillow."""
     image, shorter = random_picture(width, height, width), min(width, height)
     left, top = (width - shorter) // 2, (height - shorter) // 2
     rows = image.resize((side, height), Image.Resampling.BILINEAR, box=(left, 0, left + shorter, height))

@@ -32,14 +32,14 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _elsewhere(body: str, *arguments: str | Path) -> "subprocess.Popen[str]":
-    """A Python process that runs `body` with small shards."""
+    """Start a Python process that runs `body` with small shards."""
     script = f"""
         import os, resource, signal, sys
         from alexnet.data.prepare import plan
         from alexnet.data.prepare.prepare import prepare
         from alexnet.core.errors import WorkFailed
         plan.SHARD_BYTES = {FOUR_A_SHARD}
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes background processes ignore it
         source, store, *rest = sys.argv[1:]
         if __name__ == "__main__":
         """
@@ -109,7 +109,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert not store.exists()
     seen: list[int] = []
     prepare(source, store, side=SIDE, jobs=jobs, progress=lambda done, total: seen.append(done))
-    assert seen[0] >= 12  # shards that were done were kept
+    assert seen[0] >= 12  # finished shards were kept
     prepare(source, tmp_path / "whole", side=SIDE, jobs=1)
     assert fingerprint(store) == fingerprint(tmp_path / "whole")
     assert not (tmp_path / "store.part").exists()
@@ -160,7 +160,7 @@ def test_full_disk_harms_nothing_and_the_same_command_goes_on(
     tree: Tree, tmp_path: Path, fingerprint: Fingerprint
 ) -> None:
     source, store = tree(each=6), tmp_path / "store"
-    for n in range(6):  # plain cats make small JPEGs, so that a noisy dog shard is the first too large
+    for n in range(6):  # uniform cats make small JPEGs, so a noisy dog shard is the first that is too large
         Image.new("RGB", (40, 40), (n, 0, 0)).save(source / f"cat/{n}.jpg")
     body = f"""
         resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
@@ -255,7 +255,7 @@ def test_store_that_is_there_is_never_written_to(tree: Tree, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("length", [251, 300])
 def test_store_whose_name_is_too_long_is_refused(length: int, tree: Tree, tmp_path: Path) -> None:
-    """The folder for the work has a longer one."""
+    """The work folder has an even longer name."""
     with pytest.raises(InputError, match="is too long for this disk; use a shorter one"):
         prepare(tree(), tmp_path / ("a" * length), jobs=1)
 

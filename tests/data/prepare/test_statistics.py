@@ -32,7 +32,7 @@ def test_components_rebuild_the_covariance_and_descend() -> None:
     found = statistics(sums(PICTURES, 6))
     assert (np.diff(found.eigenvalues) <= 0).all()
     np.testing.assert_allclose(
-        # A backward stable solver is off by some u times the matrix (Golub and Van Loan, 8.3.1): 1e-16 of 6,000 here.
+        # A backward stable solver errs by about u times the matrix (Golub and Van Loan, 8.3.1): 1e-16 of 6,000 here.
         found.eigenvectors @ np.diag(found.eigenvalues) @ found.eigenvectors.T,
         found.covariance,
         atol=1e-9,

@@ -141,7 +141,7 @@ def test_archive_cut_short_is_refused_wherever_it_was_cut(tmp_path: Path) -> Non
     whole = {form: make(tmp_path / form).read_bytes() for form, make in (("tar", _tar), ("zip", _zip))}
     whole["gz"] = gzip.compress(whole["tar"])
     for form, data in whole.items():
-        end = 5 * 512 if form == "tar" else len(data)  # a tar's trailing zeros carry nothing
+        end = 5 * 512 if form == "tar" else len(data)  # the trailing zeros of a tar mean nothing
         for length in range(1, end, 61):
             cut = tmp_path / f"{form}-{length}"
             cut.write_bytes(data[:length])
@@ -172,7 +172,7 @@ def test_altered_zip_member_is_unreadable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("more", [0, 1, 20, 257, 258, 400])
 def test_member_of_a_zip_that_ends_just_after_a_piece_is_read_whole(more: int, tmp_path: Path) -> None:
-    data = bytes(PIECE + more)  # of which the last bits that are packed stand for hundreds
+    data = bytes(PIECE + more)  # the last compressed bits stand for hundreds of bytes
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/1.ppm", data)
     assert read(list_files(tmp_path / "x.zip", tmp_path).places["a/1.ppm"]) == data

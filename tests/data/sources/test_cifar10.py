@@ -15,7 +15,7 @@ PER_BATCH = 20
 
 
 def _batches() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Labels and planes of made-up batches, every class in each."""
+    """Labels and planes of made-up batches, each with every class."""
     made = {}
     for seed, name in enumerate(ALL_BATCHES):
         numbers = np.random.default_rng(seed)
@@ -79,14 +79,14 @@ def test_hostile_pickle_does_not_run(tmp_path: Path) -> None:
 
 
 def _laughing(depth: int) -> bytes:
-    """Lists of ten times the list before: 10 ** depth labels in a few hundred bytes."""
+    """Nested lists, each with ten times the list before: 10 ** depth labels in a few hundred bytes."""
     labels: list[object] = [0] * 10
     for _ in range(depth - 1):
         labels = [labels] * 10
     return pickle.dumps({b"labels": labels, b"data": np.zeros((10**9, 0), np.uint8)}, protocol=2)
 
 
-MEMO = b"\x80\x02}r\xff\xff\xff\x1f."  # to be remembered as number 536,870,911: 8 GB of room
+MEMO = b"\x80\x02}r\xff\xff\xff\x1f."  # memo index 536,870,911, which needs 8 GB
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Class folders as people hold them: read rightly, or refused by a line that names the folder and what to do."""
+"""Class folders as people have them: read correctly, or refused with the name of the folder and what to do."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ Tree = Callable[..., Path]
 
 
 def counts(source: Path, *ignore: str) -> dict[str, dict[str, int]]:
-    """Pictures by split and class, as they would be prepared."""
+    """Count the pictures that would be prepared, by split and class."""
     work = plan_shards(read_source(source, source, ignore), side=32, format=None, val_fraction=None, seed=0)
     found: dict[str, dict[str, int]] = {}
     for shard in work.shards:
@@ -89,7 +89,7 @@ def test_a_folder_beside_the_splits_that_is_no_split_is_refused_by_name(name: st
     source = tree(inside=name)
     assert f"{name!r} is beside train/" in refusal(source)
     assert f"--ignore {name}" in refusal(source)
-    if name != "cat":  # which would leave the class out too
+    if name != "cat":  # --ignore cat would leave the class out too
         assert set(counts(source, name)) == {"train", "val"}
 
 
@@ -154,7 +154,7 @@ def test_pictures_and_the_notes_on_them_are_no_two_classes(inside: str, pictures
 
 
 def test_pictures_beside_their_notes_are_read_without_them(tree: Tree) -> None:
-    """Pets: images/CLASS/*.jpg with annotations/*.xml beside."""
+    """Pets: images/CLASS/*.jpg beside annotations/*.xml."""
     source = tree(inside="images", each=10)
     (source / "annotations").mkdir()
     (source / "annotations/0.xml").write_text("<annotation/>")
@@ -180,7 +180,7 @@ def test_splits_that_lie_deeper_are_named(tree: Tree) -> None:
     (source / "ILSVRC/Annotations/CLS-LOC/a.xml").write_text("<annotation/>")
     (source / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n")
     assert "give ILSVRC/Data/CLS-LOC/, which holds train/, as the source" in refusal(source)
-    assert set(counts(source, "Annotations")) == {"train", "val"}  # what is left is unwrapped
+    assert set(counts(source, "Annotations")) == {"train", "val"}  # the remaining folder is unwrapped
 
 
 @pytest.mark.parametrize("beside", ["README.txt", "LICENSE", "labels.csv", ".DS_Store"])
@@ -277,7 +277,7 @@ def test_ignored_names_are_names_patterns_or_paths_and_must_be_there(tree: Tree)
 
 @pytest.mark.parametrize("name", ["[old]", "x[1]", "what?", "-old", "a\nb", "it's", "a b", "caf\udce9", "$HOME"])
 def test_the_option_that_a_refusal_names_leaves_out_that_folder_alone(name: str, tree: Tree) -> None:
-    """As a shell takes it: brackets and question marks stand for themselves."""
+    """It is quoted for a shell: brackets and question marks mean themselves."""
     tree(inside="train", classes="cat o x1 whats")
     source = tree(inside="val", classes="cat o")
     (source / "val" / name).mkdir()
@@ -289,7 +289,7 @@ def test_the_option_that_a_refusal_names_leaves_out_that_folder_alone(name: str,
 
 
 def test_what_a_refusal_would_leave_out_is_named_by_its_path(tree: Tree) -> None:
-    """A folder of the same name elsewhere stays: here the test split."""
+    """A folder of the same name elsewhere is kept: here the test split."""
     tree("wrap", inside="w/train", classes="cat dog test")
     source = tree("wrap", inside="w/test", each=2)
     assert "leave it out: --ignore w/train/test" in refusal(source)
@@ -340,7 +340,7 @@ def test_a_copy_of_the_classes_among_them_is_not_a_class(tree: Tree) -> None:
 
 @pytest.mark.parametrize("writer", ["macOS", "Windows"])
 def test_names_in_a_zip_are_read_as_their_writer_meant_them(writer: str, tree: Tree, tmp_path: Path) -> None:
-    """UTF-8 without its mark; backslashes."""
+    """They may be unmarked UTF-8, or contain backslashes."""
     source = tree(inside="pets", classes=f"dog {COMPOSED}", each=10)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for path in sorted(source.rglob("*.jpg")):
@@ -396,7 +396,7 @@ def test_the_summary_counts_each_class_and_what_was_left_out(tree: Tree, tmp_pat
     tree(inside="train", each=6)
     source = tree(inside="dev", each=2)
     (source / "desktop.ini").write_text("[.ShellClassInfo]")
-    (source / "train/dog/5.jpg").write_bytes(b"GIF89a")  # refused when it is decoded, and not counted
+    (source / "train/dog/5.jpg").write_bytes(b"GIF89a")  # refused when decoded, so not counted
     summary = prepare(source, tmp_path / "store", side=32, jobs=1)
     assert summary.per_class == {"cat": {"train": 6, "val": 2}, "dog": {"train": 5, "val": 2}}
     assert summary.left_out == {"desktop.ini": 1}

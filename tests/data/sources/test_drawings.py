@@ -23,7 +23,7 @@ def test_the_same_index_gives_the_same_bytes_in_another_process() -> None:
 
 def test_the_pictures_are_those_that_stores_were_made_of() -> None:
     pictures = b"".join(draw(index).tobytes() for index in range(10))
-    # Any change here, a new Pillow's too, changes the digest of every built-in store: say so where results are kept.
+    # A change here, even from a new Pillow, changes the digest of every built-in store: note it beside stored results.
     assert hashlib.sha256(pictures).hexdigest() == "9da856b5a8d549c2efa7d3effbb79a5c87fe8b87ddd52be3a98d78447ffbc1ba"
 
 
@@ -46,7 +46,7 @@ def test_large_indices_are_drawn_too() -> None:
 
 
 def nearest_middle_error(features: np.ndarray) -> float:
-    """The error on the second half of `features` of naming the class whose mean over the first half is nearest."""
+    """The error, on the second half of `features`, of choosing the class with the nearest mean in the first half."""
     first, second = np.split(features.reshape(-1, 10, features.shape[-1]), 2)
     nearest = np.linalg.norm(second[:, :, None] - first.mean(0), axis=-1).argmin(-1)
     return float((nearest != np.arange(10)).mean())

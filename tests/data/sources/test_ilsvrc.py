@@ -14,7 +14,7 @@ from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import Store
 
-# ILSVRC ids on purpose in another order than the wnids; n0009 is an inner node.
+# The ILSVRC ids have another order than the wnids on purpose; n0009 is an inner node.
 SYNSETS = [
     (2, "n00000001", "tench, Tinca tinca", 0, 3),
     (3, "n00000002", "crane", 0, 2),
@@ -122,7 +122,7 @@ def test_orientation_stays_as_in_2012_and_the_form_is_jpeg(tmp_path: Path) -> No
 
 
 def _odd(shade: int, kind: str) -> bytes:
-    """A picture as _jpeg makes it, of one of the kinds that ILSVRC holds under the name of a JPEG."""
+    """The picture of _jpeg in one of the formats that ILSVRC has under the name of a JPEG."""
     image, out = Image.open(io.BytesIO(_jpeg(shade, 6))), io.BytesIO()
     if kind == "PNG":
         image.convert("RGB").save(out, "PNG")
@@ -130,7 +130,7 @@ def _odd(shade: int, kind: str) -> bytes:
         image.convert(kind).save(out, "JPEG", quality=95)
     elif kind == "RGBA":
         image.convert("RGBA").save(out, "PNG")
-    else:  # EXIF whose table begins far beyond its end
+    else:  # EXIF with a table offset far beyond its end
         exif = b"Exif\0\0MM\0*\xff\xff\xff\x00" + bytes(20)
         image.save(out, "JPEG", quality=95, exif=exif)
     return out.getvalue()
@@ -156,7 +156,7 @@ def test_the_known_oddities_are_prepared_rightly_and_listed(tmp_path: Path) -> N
     for label, picture in zip(store["train"].labels, pictures, strict=True):
         shade = SHADES[store.classes[label].name]
         assert abs(float(picture[:, -2:].mean()) - shade) < 8
-        assert picture[:, :4].mean() > picture[:, -4:].mean() + 20  # not turned, nor a negative
+        assert picture[:, :4].mean() > picture[:, -4:].mean() + 20  # neither turned nor inverted
     notes = [json.loads(line) for line in (tmp_path / "store/prepare.jsonl").read_text().splitlines()]
     told = {note["name"]: (note["outcome"], note["reasons"]) for note in notes}
     assert told.pop("train/n00000003/n00000003_0.JPEG")[0] == "refused"

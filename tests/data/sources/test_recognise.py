@@ -1,4 +1,4 @@
-"""Which source is recognised, and what it takes to add one."""
+"""Recognition of sources, and how to add one."""
 
 import importlib.util
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from alexnet.data.sources.recognise import SOURCES, read_source
 from alexnet.data.store import Store
 
 Tree = Callable[..., Path]
-# A kind of source that is made up: rows of raw grey pictures, the labels in a list beside them.
+# A made-up kind of source: raw gray pictures in one file, and their labels in another.
 GREY = '''
-"""Grey pictures of 16 x 16: pixels.bin, and labels.txt with a class a line."""
+"""Gray pictures of 16 x 16: pixels.bin, and labels.txt with one class per line."""
 
 from pathlib import Path
 

@@ -308,7 +308,7 @@ def _check_pictures(splits: dict[str, list[Picture]], parts: dict[str, Listing])
 def _lacking(pictures: list[Picture]) -> str:
     """Say why no file begins like a picture, with the first as an example; return "" if one does."""
     taken, reason = first_taken(picture.place for picture in pictures)
-    return "" if taken else f" ({pictures[0].name!r}: {reason})" if pictures else " at all"
+    return "" if taken else f" ({pictures[0].name!r}: {reason})" if pictures else " (no files)"
 
 
 def first_taken(places: Iterable[FilePart]) -> tuple[FilePart | None, str]:
