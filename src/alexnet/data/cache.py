@@ -113,7 +113,7 @@ def choose_cache(split: Split, device: torch.device, cache: str) -> str:
 def available() -> int | None:
     """Return the bytes of memory that this process can use without swapping, or None if the system does not tell.
 
-    The limit of a container counts too. Processes that a launcher started on the same machine share the memory evenly.
+    A container's limit counts too. If a launcher started several processes on this machine, each gets an equal share.
     Windows does not tell.
     """
     found = []

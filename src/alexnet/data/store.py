@@ -115,14 +115,14 @@ class Store:
         return self.splits[split]
 
     def subset(self, pictures: int | None = None, held_out: int | None = None) -> "Store":
-        """Draw a balanced subset of this store: equally many pictures of each class.
+        """Draw a balanced subset of this store, with the same number of pictures of each class.
 
         The draw is random but the same on every machine, and a smaller subset is part of every larger one. The mean
         picture and the colour statistics stay those of all training pictures. The subset has another `digest`.
 
         Args:
             pictures: Number of training pictures, a multiple of the number of classes; all if omitted.
-            held_out: Number of pictures in the split `held_out`, likewise.
+            held_out: Number of pictures from the split named by `Store.held_out`, likewise a multiple.
 
         Returns:
             A store that reads the same files.
@@ -141,7 +141,7 @@ class Store:
         return part
 
     def _drawn(self, name: str, what: str, count: int) -> np.ndarray:
-        """Draw `count` pictures of a split, equally many of each class, and return their numbers in ascending order."""
+        """Draw `count` pictures of a split, balanced by class, and return their numbers in ascending order."""
         from alexnet.core import rng
 
         labels, classes = self[name].labels, len(self.classes)

@@ -1,6 +1,7 @@
 """Transforms from stored pictures to a net's input: crop, mirror, mean and colour noise (sections 2 and 4.1).
 
-A view is one crop of a picture, mirrored or not. All work is done on whole batches, on the device.
+A view is one crop of a picture, mirrored or not. In shapes, N counts pictures, `side` is the side of a picture and
+`size` the side of a view, in pixels. Each function handles a whole batch on the device.
 """
 
 from dataclasses import dataclass, replace
@@ -92,14 +93,14 @@ class Transform:
             seed: Seed of the run.
             epoch: Epoch, from 0; an int or an integer tensor on the device.
             first: Position in the epoch of the first picture. It matters only if consecutive pictures share a crop.
-            colour: Whether to add the recipe's colour noise.
+            colour: If True, add the recipe's colour noise.
             dtype: Type of the views.
 
         Returns:
             `dtype` (N, 3, size, size), minus the mean, on this transform's device: the net's input.
         """
         n, views = len(images), self.views
-        # The 2012 code cuts consecutive pictures at the same place; the paper draws a crop for each picture.
+        # The paper draws a crop for each picture; the 2012 code cuts 32 consecutive pictures at the same place.
         who = (
             (torch.arange(n, device=images.device) + first) // views.pictures_per_crop
             if views.pictures_per_crop > 1
@@ -111,7 +112,7 @@ class Transform:
         if views.crops:
             top, left = rng.below(four[:, 0], self.margin + 1), rng.below(four[:, 1], self.margin + 1)
         if views.mirror:
-            mirrored = four[:, 2] >= 1 << 31
+            mirrored = four[:, 2] >= 1 << 31  # true for half of all 32-bit words
         shift, factor = None, views.scale
         if colour and views.colour:
             # One alpha per component and picture, equal for all its pixels: it changes the colour of the light.
@@ -203,8 +204,8 @@ class Transform:
         dtype: torch.dtype,
     ) -> Tensor:
         """Crop, subtract the mean, add a colour shift (N, 3) and multiply by a factor: `dtype` (N, 3, size, size)."""
-        # Section 2 subtracts each pixel's mean, so the mean is cropped and mirrored with the picture. The 2012 code
-        # subtracts the central crop of the mean from every crop.
+        # Section 2 subtracts from each pixel of the stored picture its own mean, so the mean must be cropped and
+        # mirrored together with the picture. The 2012 code subtracts the mean's central crop from every view.
         place = self.views.mean == "place"
         return crop.cut(images, top, left, mirrored, self.mean, self.size, place, shift, factor, dtype)
 
@@ -228,7 +229,8 @@ def make_transform(
         eigenvectors: (3, 3), the eigenvectors, one per column.
     """
     length = eigenvalues.clamp(min=0)
-    # Section 4.1 multiplies by the eigenvalue, a variance of thousands. The 2012 code takes its root, the deviation.
+    # Section 4.1 multiplies by the eigenvalue, a variance in the thousands. The 2012 code multiplies by its square
+    # root, the standard deviation, which is the scale of real colours.
     if recipe.views.colour_scale == "deviation":
         length = length.sqrt()
     return Transform(recipe.views, recipe.net.image_size, mean.float(), (eigenvectors * length).float())

@@ -178,7 +178,7 @@ def _check_pairs(files: Listing, below: dict[str, list[str]]) -> None:
         if pair := _pictures_and_notes(names):
             shown, notes = (files.above + start + name for name in pair)
             raise InputError(
-                f"{shown}/ and {notes}/ do not look like two classes, but like pictures and their annotations; "
+                f"{shown}/ and {notes}/ look like pictures and their annotations, not like two classes; "
                 f"give {shown}/ as the source if it has class folders, rename one if both are classes, "
                 f"or leave the annotations out: {option(notes)}"
             )
@@ -295,13 +295,13 @@ def _check_pictures(splits: dict[str, list[Picture]], parts: dict[str, Listing])
         if why := _lacking(pictures):
             raise InputError(
                 f"class {names[label]!r} has no picture to train on{why}; "
-                f"add some, or leave the class out: {option(parts['train'].above + names[label])}"
+                f"add pictures, or leave the class out: {option(parts['train'].above + names[label])}"
             )
     for split, pictures in splits.items():
         if why := _lacking(pictures):
             raise InputError(
                 f"{parts[split].above} has class folders but no picture{why}; "
-                f"add some, or leave it out: {option(parts[split].above.rstrip('/'))}"
+                f"add pictures, or leave it out: {option(parts[split].above.rstrip('/'))}"
             )
 
 
