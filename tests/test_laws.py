@@ -235,7 +235,7 @@ def test_processes_that_would_evaluate_other_weights_are_refused(
         ranks(1, trained, store, tmp_path / str(seed) / "run", small.replace(seed=seed, epochs=1), precision="fp32")
     found = ranks(2, evaluated_apart, store, [tmp_path / str(seed) / "run" for seed in (0, 1)])
     assert found[0] == found[1]
-    assert re.match("rank 1: newest checkpoint of run, on a disk that all share, is", found[0])
+    assert re.match("rank 1: newest checkpoint of run on shared storage is", found[0])
 
 
 @pytest.mark.parametrize(("processes", "strategy"), [(strategy[0], strategy[1]) for strategy in WAYS])

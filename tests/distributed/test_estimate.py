@@ -1,4 +1,4 @@
-"""What a plan promises: bytes to the byte, a timeline that obeys its laws, and the paper's own figure."""
+"""The estimates: exact bytes, a timeline that obeys its laws, and the days that the paper reports."""
 
 import itertools
 import json
@@ -48,14 +48,14 @@ def gpu(name: str | None, rate: float | None = None, batch: int | None = None, p
 
 
 def test_the_bytes_of_two_replicas_are_those_worked_out_by_hand() -> None:
-    """The paper's net at batch 128 in bf16; 60,965,224 weights, of which 2,334,080 are in convolutions."""
+    """The paper's net at batch 128 in bf16 has 60,965,224 weights, 2,334,080 of them in convolutions."""
     assert traffic(NET, "data", 2, 128, 2) == {"gradients": 243_860_896}
     assert traffic(NET, "towers", 2, 128, 2) == {
-        "join conv3": 22_151_168,  # 128 pictures' 13 x 13 x 256 maps, there and back
+        "join conv3": 22_151_168,  # 13 x 13 x 256 maps of 128 pictures, forward and backward
         "join fc6": 4_718_592,
         "join fc7": 2_097_152,
-        "join fc8": 1_048_576,  # there alone
-        "gradients": 260_248_896,  # fc8 twice
+        "join fc8": 1_048_576,  # forward only
+        "gradients": 260_248_896,  # fc8 counts twice: each tower holds it
     }
     assert traffic(NET, "hybrid", 2, 128, 2) == {
         "join fc6": 4_718_592,
@@ -79,7 +79,7 @@ def test_the_papers_two_gpus_exchange_15_megabytes_each_at_four_bytes_a_step() -
 
 @pytest.mark.parametrize(("p", "weights"), [(1, 7), (2, 7), (3, 7), (4, 2), (5, 100)])
 def test_a_ring_sends_every_number_twice_to_all_but_one(p: int, weights: int) -> None:
-    """The ring itself, chunk by chunk: summed on the way round, then known on the way round."""
+    """Simulate the ring chunk by chunk: a reduce-scatter, then an all-gather."""
     bounds = [(r * weights // p, (r + 1) * weights // p) for r in range(p)]
     held = [[float(10**rank + i) for i in range(weights)] for rank in range(p)]
     whole = [sum(column) for column in zip(*held, strict=True)]
@@ -112,7 +112,7 @@ def test_logits_that_travel_are_those_made_elsewhere(p: int, more: int, classes:
 
 @pytest.mark.parametrize(("p", "n"), [(1, 5), (2, 5), (4, 10), (4, 128)])
 def test_pictures_gathered_before_fc6_travel_at_the_size_of_the_largest_share(p: int, n: int) -> None:
-    """Forward, each gives all others its pool5 padded to the largest; backward, each gets its own from all others."""
+    """Forward, each sends its padded pool5 to all others; backward, each receives its own part from all others."""
     shares = [(r + 1) * n // p - r * n // p for r in range(p)]
     forward = sum(max(shares) * 9216 for a in range(p) for b in range(p) if a != b)
     backward = sum(shares[b] * 9216 for a in range(p) for b in range(p) if a != b)
@@ -133,7 +133,7 @@ def test_hybrid_sums_the_gradients_of_convolutions_alone(p: int) -> None:
 
 
 def test_processes_together_do_the_products_of_one() -> None:
-    """2.07 billion multiply-adds a picture in training; towers do fc8 twice."""
+    """Training takes 2.07 billion multiply-adds a picture; with towers apart, fc8 is computed twice."""
     whole = 128 * (3 * 724_406_816 - 105_415_200)
     for strategy, processes in (("data", 4), ("towers", 8), ("hybrid", 4)):
         found = sum((1 + part.gradients) * part.products for part in parts(NET, strategy, 4, 128, 2)) * processes
@@ -186,16 +186,16 @@ def test_a_step_takes_at_least_its_compute_and_at_most_all_its_communication_mor
 
 
 def test_the_gradients_travel_while_backward_goes_on() -> None:
-    """By hand: fc8 to conv1 take 2 s each backward (conv1 1 s), and a sum of fc6's weights 5 s."""
+    """By hand: backward takes 2 s for each layer from fc8 to conv2, and 1 s for conv1."""
     device = DeviceModel("d", {"fp32": 1.0})
     layers = [replace(part, products=0.5, outputs=0, weights=0, reduced=0) for part in parts(NET, "data", 2, 2, 4)]
-    layers[5] = replace(layers[5], reduced=2)  # fc6: set out at 6 s of 15
+    layers[5] = replace(layers[5], reduced=2)  # fc6: starts at 6 s of 15
     network = Link("n", 0.1, 0.0)  # 1 byte each: 10 s
     taken = estimate.timeline(layers, device, network, "fp32", 2, 2)
     assert taken == pytest.approx({"compute": 8 + 15, "network": 1, "update": 0})
-    layers[7] = replace(layers[7], reduced=2)  # fc8: set out at 2 s; fc6's waits until it is there, at 12
+    layers[7] = replace(layers[7], reduced=2)  # fc8: starts at 2 s, done at 12; fc6 waits for it
     assert estimate.timeline(layers, device, network, "fp32", 2, 2)["network"] == pytest.approx(2 + 20 - 15)
-    # conv5: a join, which the next layer waits for, and which waits for the link
+    # conv5: a join that waits for the link, while the next layer waits for the join
     layers[4] = replace(layers[4], after=2)
     assert estimate.timeline(layers, device, network, "fp32", 2, 2)["network"] == pytest.approx(2 + 30 + 7 - 15)
 
@@ -216,7 +216,7 @@ def test_a_measured_rate_is_what_the_device_then_does_alone(rate: float, batch: 
 
 
 def test_fewer_pictures_cost_less_each_only_as_far_as_weights_and_launches_go() -> None:
-    """Without a known device a rate holds at every batch; with one, small batches are slower a picture."""
+    """Without a known device a rate holds at every batch size; with one, small batches are slower a picture."""
     unknown, known = (gpu(name, 20_000, 128) for name in (None, "H200"))
     assert 8 / seconds_alone(NET, unknown, "bf16", 8) == pytest.approx(20_000)
     assert 8 / seconds_alone(NET, known, "bf16", 8) < 15_000
@@ -226,7 +226,7 @@ def test_pictures_that_come_too_slowly_are_what_limits() -> None:
     found = estimate_step(PAPER, "data", 4, H200, FREE, "bf16", input=1000)
     assert found.rate == pytest.approx(4000)
     assert found.limit == "input"
-    assert found.efficiency == pytest.approx(1)  # one alone is fed no better
+    assert found.efficiency == pytest.approx(1)  # a single device gets no more pictures
 
 
 def test_hours_are_those_of_all_epochs_and_a_last_batch_counts_as_whole() -> None:
@@ -276,11 +276,11 @@ def test_where_the_network_costs_nothing_more_always_pays() -> None:
 
 
 def test_two_gtx_580_take_the_papers_five_to_six_days() -> None:
-    """Not fitted to it: the share of the peak is the one assumed for every device. PCIe 2 is taken as 6 GB/s."""
+    """Nothing is fitted to this: the share of the peak is that of every device, and PCIe 2 has 6 GB/s."""
     found = estimate_step(PAPER, "towers", 1, GTX, parse_link("6GB/s"), "fp32")
     days = found.hours / 24
     assert 6 / estimate.ERROR <= days <= 5 * estimate.ERROR
-    assert found.network < 0.05 * found.step  # few joins: the very reason for the paper's pattern
+    assert found.network < 0.05 * found.step  # few joins: the reason for the paper's pattern
 
 
 def test_an_outlook_has_every_way_that_the_net_can_go() -> None:
@@ -317,12 +317,12 @@ def test_networks_are_written_in_bits_or_bytes(text: str, rate: float) -> None:
 @pytest.mark.parametrize(
     ("act", "words"),
     [
-        (lambda: parse_link("fast"), "network 'fast' is not known; write it as 400Gb, 6GB/s or NVLink"),
-        (lambda: parse_link("0Gb"), "network '0Gb' is not known"),
-        (lambda: parse_link("1.2.3Gb"), "is not known"),
-        (lambda: gpu("h20"), "no GPU h20; did you mean H200? there are H200, H100, A100, GTX580, and --rate"),
+        (lambda: parse_link("fast"), "network 'fast' is unknown; write it as 400Gb, 6GB/s or NVLink"),
+        (lambda: parse_link("0Gb"), "network '0Gb' is unknown"),
+        (lambda: parse_link("1.2.3Gb"), "is unknown"),
+        (lambda: gpu("h20"), "no GPU h20; did you mean H200? there are H200, H100, A100, GTX580; give --rate"),
         (lambda: gpu("abacus"), "no GPU abacus; there are H200"),
-        (lambda: gpu("GTX580"), "GTX580 has no products in bf16; give --precision fp32"),
+        (lambda: gpu("GTX580"), "GTX580 does not compute in bf16; give --precision fp32"),
         (lambda: gpu(None, 100.0), "--at-batch is None; give both or neither"),
         (lambda: gpu("H200", 1e9, 128), "is 1e+09 pictures/s; it must be less than"),
         (lambda: gpu(None, -1.0, 128), "it must be more than 0"),

@@ -1,4 +1,4 @@
-"""What processes say to each other: each exchange against what plain lists would make of it."""
+"""The mesh's collectives, checked against the same operations on plain lists."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from alexnet.distributed.mesh import Axis, Mesh
 
 
 def numbers(rank: int, *shape: int) -> Tensor:
-    """Another tensor for each process, in channels-last memory where it has maps."""
+    """Draw a tensor that differs in each process; 4-d tensors are channels last."""
     x = torch.randn(*shape, generator=torch.Generator().manual_seed(rank), dtype=torch.float64)
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 
 def exchanges(mesh: Mesh, shape: tuple[int, ...], dim: int, sizes: list[int]) -> tuple[list[Any], int]:
-    """gather, scatter_sum and sum of this process's tensor, and the bytes it sent."""
+    """Run all_gather, reduce_scatter and all_reduce on this process's tensor; return results and bytes sent."""
     axis = mesh.replicas
     own = [*shape]
     if sizes:
@@ -61,7 +61,7 @@ def test_exchanges_are_what_lists_would_make_of_them(
     total = sum((numbers(r, *shape) for r in range(n)), torch.zeros(shape, dtype=torch.float64))
     for rank, ((everyones, part, all_of_it), _) in enumerate(found):
         assert torch.equal(everyones, gathered)
-        # n numbers in any order, each of a deviation of 1; 8 is more than the largest of some hundred.
+        # Sums of n numbers in any order, each with standard deviation 1; 8 exceeds the largest of a few hundred.
         torch.testing.assert_close(part, pieces[rank], rtol=0, atol=2 * gamma(n) * 8 * n)
         torch.testing.assert_close(all_of_it, total, rtol=0, atol=2 * gamma(n) * 8 * n)
     most = max(sizes, default=shape[dim])
@@ -93,7 +93,7 @@ def arrangement(mesh: Mesh) -> tuple[tuple[int, int], tuple[int, int], bool]:
 
 
 def test_the_towers_of_a_replica_are_neighbours(ranks: Ranks) -> None:
-    """So that they are on one machine, where a launcher fills one machine after the other."""
+    """Launchers fill one machine after another, so neighbours share a machine."""
     found = ranks(4, worked, arrangement, towers=2)
     assert found == [((0, 2), (0, 2), True), ((0, 2), (1, 2), False), ((1, 2), (0, 2), False), ((1, 2), (1, 2), False)]
 
@@ -145,7 +145,7 @@ def test_processes_with_other_facts_are_refused_with_rank_and_difference(ranks: 
     alike = {"way": "data", "recipe's net.lrn.n": "5"}
     assert ranks(2, worked, compared, [alike, dict(alike)]) == [("alike", False)] * 2
     found = ranks(3, worked, compared, [alike, alike, alike | {"recipe's net.lrn.n": "3"}])
-    words = "rank 2: recipe's net.lrn.n is '3', and '5' on rank 0; start all alike"
+    words = "rank 2: recipe's net.lrn.n is '3', but '5' on rank 0; all ranks must agree"
     assert found == [(words, False), (words, True), (words, True)]
 
 

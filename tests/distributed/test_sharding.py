@@ -1,4 +1,4 @@
-"""How a net and its gradient lie over processes: the parts against the whole."""
+"""The sharding of a net and its gradient over processes, checked against the whole net in one process."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from alexnet.models.build import build
 from alexnet.models.shard import ModelShard
 
 NET = Net(image_size=63, classes=5, channels=(8, 8, 8, 8, 8), hidden=12, kernel_sizes=(11, 5, 3, 3, 3), std=(0.1,) * 8)
-PICTURES = [2, 1]  # of each of two replicas
+PICTURES = [2, 1]  # for each of two replicas
 
 
 def views() -> Tensor:
@@ -26,7 +26,7 @@ def views() -> Tensor:
 
 
 def passed(mesh: Mesh, strategy: str) -> tuple[Tensor, dict[str, Tensor]]:
-    """The logits of this process's pictures, and the gradients of what it holds made whole."""
+    """Compute the logits of this process's pictures, and gather the gradients."""
     over = sharding(mesh, strategy, NET)
     net = AlexNet(NET, 3, over.model_shard).double().train()
     gradients = Gradients(dict(net.named_parameters()), over)
@@ -41,13 +41,13 @@ def passed(mesh: Mesh, strategy: str) -> tuple[Tensor, dict[str, Tensor]]:
 
 @pytest.mark.parametrize("strategy", ["data", "towers", "hybrid"])
 def test_a_spread_net_is_the_net_forwards_and_backwards(ranks: Ranks, strategy: str) -> None:
-    """Logits, and the gradient of every weight, in training mode: dropout falls on the same units of each picture."""
+    """Logits and all gradients agree in training mode: dropout drops the same units of each picture."""
     alone, expected = whole()
     rooms = reach(flat, torch.float64)
     found = ranks(2, worked, passed, strategy, towers=2 if strategy == "towers" else 1)
     for rank, (logits, gradients) in enumerate(found):
         own = alone if strategy == "towers" else alone.split(PICTURES)[rank]
-        # Both take their sums over maps and pictures in float64, in orders of their own.
+        # Both sum over maps and pictures in float64, but in different orders.
         torch.testing.assert_close(logits, own, rtol=0, atol=2 * rooms[0])
         for (name, gradient), room in zip(expected.items(), rooms[1:], strict=True):
             assert room < 1e-10 * gradient.abs().max()
@@ -68,7 +68,7 @@ def flat() -> list[Tensor]:
 
 @pytest.mark.parametrize("tower", [0, 1])
 def test_a_tower_draws_its_part_of_the_same_weights(tower: int) -> None:
-    """And holds half of each layer's outputs, with half the inputs where a layer sees its own tower (figure 2)."""
+    """It holds half of each layer's outputs; layers that read one tower have half the inputs (figure 2)."""
     net = RECIPES["paper"].net
     assert isinstance(net, Net)
     with torch.device("meta"):
@@ -104,17 +104,17 @@ def totals(mesh: Mesh, strategy: str) -> Tensor:
 
 @pytest.mark.parametrize(("strategy", "row"), [("data", [1, 1, 1]), ("towers", [2, 2, 1]), ("hybrid", [1, 2, 2])])
 def test_sums_over_a_layer_reach_over_the_processes_that_share_it(ranks: Ranks, strategy: str, row: list[int]) -> None:
-    """fc8 is whole on each tower, and the convolutions on each replica: they are not counted twice."""
+    """Each tower holds all of fc8, and each replica all convolutions: they are not counted twice."""
     for found in ranks(2, worked, totals, strategy, towers=2 if strategy == "towers" else 1):
         assert found.tolist() == [row, row]
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_gradients_of_parts_add_up_in_float32(parts: int) -> None:
-    """bfloat16 would lose most of what a late part adds to a large sum."""
+    """In bfloat16 a large sum would lose most of what a late part adds."""
     w = torch.ones(4, dtype=torch.bfloat16, requires_grad=True)
     gradients = Gradients({"w": w}, Sharding(), parts)
-    for _ in range(2):  # the second step begins anew
+    for _ in range(2):  # the second step starts from zero
         gradients.clear()
         for part in range(parts):
             gradients.backward((w * (256.0 if part == 0 else 0.75)).sum())
@@ -138,7 +138,7 @@ def test_a_way_that_is_not_for_the_net_is_refused(strategy: str, change: dict[st
     mesh = Mesh(Axis(0, 2), Axis(0, 2))
     with pytest.raises(InputError, match=words):
         sharding(mesh, strategy, RECIPES["paper"].replace(net=change).net)
-    with pytest.raises(InputError, match="is for AlexNet's layers, which a CifarNet lacks"):
+    with pytest.raises(InputError, match="is for AlexNet only; train a CifarNet with"):
         sharding(mesh, strategy, RECIPES["cifar-18"].net)
 
 
@@ -156,7 +156,7 @@ def test_one_process_spreads_nothing() -> None:
 
 
 def sent_before_conv1(mesh: Mesh) -> list[str]:
-    """What has set out for the replicas when backward comes to conv1's kernels."""
+    """List the gradients that are on their way to the replicas when backward reaches conv1's kernels."""
     over = sharding(mesh, "data", NET)
     net = AlexNet(NET, 3).double()
     gradients, found = Gradients(dict(net.named_parameters()), over), list[str]()
@@ -168,7 +168,7 @@ def sent_before_conv1(mesh: Mesh) -> list[str]:
 
 
 def test_gradients_travel_while_backward_goes_on(ranks: Ranks) -> None:
-    """Those of 58.6 of the paper's 61 million weights, first; the same order in every process."""
+    """The fully connected layers come first, with 58.6 of the paper's 61 million weights; the order is the same."""
     first, second = ranks(2, worked, sent_before_conv1)
     assert first == second
     assert {name.split(".")[0] for name in first[:6]} == {"fc8", "fc7", "fc6"}

@@ -1,4 +1,4 @@
-"""Which nets may lie over processes which way; all else gets one line that names the value and what would do."""
+"""The nets that each strategy supports; any other gets one line with the value and the values that work."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from alexnet.distributed.strategy import STRATEGIES, refusal
         ("tower", 2, "paper", "no strategy tower; did you mean towers?"),
         ("hybrid", 3, "paper", "--strategy hybrid: 3 replicas cannot share the 4096 units"),
         ("towers", 2, "one-gpu", "--strategy towers: the recipe's net.towers is 1; it must be 2"),
-        ("hybrid", 2, "cifar-18", "is for AlexNet's layers, which a CifarNet lacks"),
+        ("hybrid", 2, "cifar-18", "is for AlexNet only; train a CifarNet with"),
     ],
 )
 def test_a_strategy_that_a_net_cannot_go_is_refused_in_one_line(

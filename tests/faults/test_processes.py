@@ -43,10 +43,10 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="finds the processes of a launcher in /proc"),
 ]
 
-GONE = "a peer is gone; the last checkpoint stands: see what the others said, and go on with --resume"
+GONE = "a peer is gone; the last checkpoint is intact: read the messages of the other ranks, and continue with --resume"
 SILENT = (
-    "a peer has not answered within the time allowed (--timeout); "
-    "the last checkpoint stands: see what the others said, and go on with --resume"
+    "a peer did not answer within --timeout; "
+    "the last checkpoint is intact: read the messages of the other ranks, and continue with --resume"
 )
 LOST = (
     r"(the loss is (nan|inf)|\S+ .*holds? NaN or infinity) at step \d+ \(rate 1e\+06, batch 8\); "
@@ -338,10 +338,10 @@ def test_ranks_that_were_started_for_other_trainings_are_refused_by_rank_and_dif
     (words,), *others = job.said()
     digests = [alexnet.Store(path).digest for path in (tmp_path / "other", store)]
     expected = (
-        r"rank 1: recipe's sgd.momentum is '0.8', and '0.9' on rank 0; start all alike; "
-        rf"rank 2: store digest is '{digests[0]}', and '{digests[1]}' on rank 0; start all alike; "
-        rf"rank 3: code of alexnet is '[0-9a-f]{{12}}', and '{code()}' on rank 0; start all alike; "
-        r"rank 4: --accumulate is 2, and 1 on rank 0; start all alike"
+        r"rank 1: recipe's sgd.momentum is '0.8', but '0.9' on rank 0; all ranks must agree; "
+        rf"rank 2: store digest is '{digests[0]}', but '{digests[1]}' on rank 0; all ranks must agree; "
+        rf"rank 3: code of alexnet is '[0-9a-f]{{12}}', but '{code()}' on rank 0; all ranks must agree; "
+        r"rank 4: --accumulate is 2, but 1 on rank 0; all ranks must agree"
     )
     assert re.fullmatch(expected, words), words
     assert others == [[]] * 4
@@ -354,7 +354,7 @@ def test_towers_apart_on_one_rank_alone_is_refused(
     given = ["train", store, tmp_path / "run", *options]
     with by_hand(tmp_path / "said", given, [*given, "--towers-apart"]) as job:
         assert job.end() == [2, 2], job.words()
-    words = "rank 1: towers in processes of their own is 2, and 1 on rank 0; start all alike"
+    words = "rank 1: number of processes per replica is 2, but 1 on rank 0; all ranks must agree"
     assert job.said() == [[words], []]
     assert not (tmp_path / "run").exists()
 
@@ -365,7 +365,7 @@ def test_towers_apart_in_one_process_are_refused_with_what_would_do(
     with pytest.raises(SystemExit) as end:
         main.main(["train", str(store), str(tmp_path / "run"), *options, "--towers-apart"])
     assert end.value.code == 2
-    words = "there is one process, and each replica takes 2; start it with torchrun --nproc-per-node 2, or a multiple"
+    words = "there is one process, but each replica needs 2; start it with torchrun --nproc-per-node 2, or a multiple"
     assert capsys.readouterr().err == f"alexnet: --towers-apart: {words} of that\n"
     assert not (tmp_path / "run").exists()
 
@@ -376,14 +376,14 @@ def test_towers_apart_in_one_process_are_refused_with_what_would_do(
         (
             3,
             [],
-            "--towers-apart: there are 3 processes, and each replica takes 2; "
+            "--towers-apart: there are 3 processes, but each replica needs 2; "
             "start it with torchrun --nproc-per-node 2, or a multiple of that",
         ),
         (2, ["--set", "net.towers=1"], "--strategy towers: the recipe's net.towers is 1; it must be 2"),
         (
             2,
             ["--recipe", "cifar-18"],
-            "--strategy towers is for AlexNet's layers, which a CifarNet lacks; only data is for it",
+            "--strategy towers is for AlexNet only; train a CifarNet with --strategy data",
         ),
     ],
 )
@@ -420,9 +420,9 @@ def test_a_run_folder_that_a_rank_does_not_see_is_refused(
             assert job.end() == [2, 2], job.words()
         said.append(job.said())
     for told, there in zip(said, (r"20\d\d-.*", "there"), strict=True):
-        words = rf"rank 1: run folder run, on a disk that all share, is 'missing', and '{there}' on rank 0"
+        words = rf"rank 1: run folder run on shared storage is 'missing', but '{there}' on rank 0"
         assert told[1] == []
-        assert re.fullmatch(f"{words}; start all alike", told[0][0]), told
+        assert re.fullmatch(f"{words}; all ranks must agree", told[0][0]), told
 
 
 @pytest.mark.parametrize("lost", ["run folder", "checkpoints"])

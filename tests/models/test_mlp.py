@@ -163,8 +163,7 @@ def test_a_layer_that_is_not_there_is_refused_with_the_names_that_are(layer: str
 @pytest.mark.parametrize("strategy", ["towers", "hybrid"])
 def test_only_replicas_are_for_it(strategy: str) -> None:
     assert (
-        refusal(NET, strategy, 2)
-        == f"--strategy {strategy} is for AlexNet's layers, which a MlpNet lacks; only data is for it"
+        refusal(NET, strategy, 2) == f"--strategy {strategy} is for AlexNet only; train a MlpNet with --strategy data"
     )
     assert refusal(NET, "data", 2) == ""
 

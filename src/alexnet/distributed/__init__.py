@@ -1,1 +1,1 @@
-"""Many processes: how they exchange, what each holds of a net, and what that costs."""
+"""Distributed training: the mesh of processes, the sharding of a net over it, and estimates of the cost."""

@@ -1,9 +1,9 @@
-"""How long a step takes on how many devices, and what it sends: a stated model, worked out from the recipe alone.
+"""Estimate a step's time and the bytes that it sends on many devices, from the recipe and a model of the hardware.
 
-Bytes are exact. Time is a model. A device takes, for each layer, its products at a share of the peak, its passes over
-memory, and what a launch costs; a collective takes a latency for each hop, and its bytes at the link's rate (Hockney's
-model of a ring). Forward waits for the joins between processes; a layer's gradient is summed over the replicas while
-backward goes on; collectives follow each other on one link; the update comes last.
+Bytes are exact. Time is a model. A layer takes the time of its products at a share of the peak, its passes over memory,
+and a kernel launch. A collective takes a latency for each hop, and its bytes at the link's rate (Hockney's model of a
+ring). Forward waits for the joins between processes. The all-reduce of a layer's gradient overlaps with the rest of
+backward. Collectives follow each other on one link. The update comes last.
 """
 
 import difflib
@@ -20,34 +20,34 @@ from alexnet.core.launch import bounds
 from alexnet.distributed.strategy import STRATEGIES, refusal
 from alexnet.models import layer_table
 
-BYTES = {"bf16": 2, "tf32": 4, "fp32": 4}  # of a number on the wire and in activations
+BYTES = {"bf16": 2, "tf32": 4, "fp32": 4}  # of a number, as sent and in activations
 PICTURES = 1_281_167  # ILSVRC-2012's training set
-ERROR = 1.5  # time is within this factor of what is measured, where the device's own rate was measured
-SHARE, REACH = 0.4, 0.9  # of the vendor's products and bytes a second: assumed
-FORWARD, BACKWARD = 3, 6  # times that a layer's outputs go through memory: product, activation with norm, pool
-UPDATE = 20  # bytes a weight: weight and velocity read and written; the gradient read and, in bf16, the copy written
+ERROR = 1.5  # largest factor between estimated and measured time, if the device's own rate was measured
+SHARE, REACH = 0.4, 0.9  # assumed parts of the vendor's peak products and memory bandwidth
+FORWARD, BACKWARD = 3, 6  # passes of a layer's outputs through memory: product, activation with norm, pool
+UPDATE = 20  # bytes a weight: reads and writes weight and velocity, reads the gradient, writes the copy in bf16
 SUMS = 2  # all-reduces a layer: of its weights, and of its biases
-PAYS = 1.1  # what a doubling must bring
+PAYS = 1.1  # speed-up that a doubling of the processes must bring to pay
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one process has of a layer in a step, and the bytes that all processes together send for it."""
+    """One process's part of a layer in a step, and the bytes that all processes together send for the layer."""
 
     name: str
     products: float  # multiply-adds, forward
     outputs: float  # numbers
     weights: int
-    gradients: int  # that it works out: for its weights, and for its inputs unless they are pictures
+    gradients: int  # 2, for weights and inputs; 1 for the first layer, whose inputs are pictures
     hops: int = 0  # of a join
-    before: int = 0  # to join its inputs
-    after: int = 0  # to sum and share out their gradient
-    across: int = 0  # to bring each process its own pictures' outputs, and as many again backwards
-    reduced: int = 0  # to sum its weights' gradients over the replicas
+    before: int = 0  # bytes that join the layer's inputs
+    after: int = 0  # bytes that sum and scatter the gradient of the inputs
+    across: int = 0  # bytes that bring each process its own pictures' outputs; backward sends as many again
+    reduced: int = 0  # bytes that sum the weights' gradients over the replicas
 
 
 def parts(net: AnyNet, strategy: str, replicas: int, batch: int, bytes_: int) -> list[Part]:
-    """The layers that have weights, as they lie over the processes; raises InputError where they cannot."""
+    """List the layers with weights, as the strategy splits them; raise InputError if it cannot."""
     if words := refused(net, strategy, replicas, batch):
         raise InputError(words)
     p, n, e, share, layers = replicas, batch, bytes_, -(-batch // replicas), layer_table.layers_of(net)
@@ -58,7 +58,7 @@ def parts(net: AnyNet, strategy: str, replicas: int, batch: int, bytes_: int) ->
             continue
         inputs = seen.maps * seen.side**2 if seen else 0
         full = layer.name.startswith("fc")
-        owned = strategy == "hybrid" and full  # by units, and for the pictures of all
+        owned = strategy == "hybrid" and full  # split by units, each process for the pictures of all
         between = p if owned else towers if isinstance(net, Net) and layer.name in net.meet else 1
         split = p if owned else towers if layer.name != "fc8" else 1
         maps, pictures, joined = -(-layer.maps // split), n if owned else share, (between - 1) * n * inputs * e
@@ -71,9 +71,9 @@ def parts(net: AnyNet, strategy: str, replicas: int, batch: int, bytes_: int) ->
                 weights,
                 gradients=2 if seen else 1,
                 hops=between - 1,
-                # Pictures are gathered before fc6, and every replica's travel at the size of the largest share.
+                # The pictures are gathered before fc6; each replica sends its share padded to the largest one.
                 before=p * (p - 1) * share * inputs * e if owned and layer.name == "fc6" else joined,
-                # Towers that all hold fc8 all have the whole gradient of what goes in.
+                # Each tower holds all of fc8, so it computes the whole gradient of its input.
                 after=joined if split > 1 else 0,
                 across=logits_sent(layer.maps, p, n) * e if owned and layer.name == "fc8" else 0,
                 reduced=0 if owned else 2 * (p - 1) * towers * weights * e,
@@ -83,20 +83,20 @@ def parts(net: AnyNet, strategy: str, replicas: int, batch: int, bytes_: int) ->
 
 
 def refused(net: AnyNet, strategy: str, replicas: int, batch: int) -> str:
-    """Why a batch cannot be trained so on so many replicas; "" if it can."""
+    """Explain why a batch cannot be trained with this strategy and number of replicas; return "" if it can."""
     if not 1 <= replicas <= batch:
-        return f"replicas is {replicas}; it must be 1 to {batch}, a picture of the batch each"
+        return f"replicas is {replicas}; it must be 1 to {batch}, at least one picture of the batch for each"
     return refusal(net, strategy, replicas)
 
 
 def logits_sent(classes: int, replicas: int, batch: int) -> int:
-    """Numbers that travel where each replica has some classes of all pictures, and is to have all of its own."""
+    """Count the numbers sent to turn (all pictures, own classes) into (own pictures, all classes)."""
     pictures, own = ([end - first for first, end in bounds(n, replicas)] for n in (batch, classes))
     return sum((batch - n) * c for n, c in zip(pictures, own, strict=True))
 
 
 def traffic(net: AnyNet, strategy: str, replicas: int, batch: int, bytes_: int) -> dict[str, int]:
-    """Bytes that all processes together send in one training step, by what for."""
+    """Compute the bytes that all processes together send in one training step, by purpose."""
     held = parts(net, strategy, replicas, batch, bytes_)
     sent = {f"join {part.name}": part.before + part.after for part in held if part.before}
     if across := held[-1].across:
@@ -106,10 +106,11 @@ def traffic(net: AnyNet, strategy: str, replicas: int, batch: int, bytes_: int) 
 
 @dataclass(frozen=True)
 class DeviceModel:
-    """What a device does in a second: `products` by precision in FLOP/s, of which it reaches a `share`, and bytes.
+    """The speed of a device.
 
-    `launch`: seconds that a layer takes forward, and for each gradient, however few pictures there are. `pace`:
-    seconds that a picture takes over those that the rest would have it take; it comes from a measured rate.
+    `products` gives its peak in FLOP/s by precision, and `share` the part of it that a layer reaches. `memory` is its
+    bandwidth in bytes/s. `launch` is the fixed cost in seconds of a layer's forward pass and of each of its gradients.
+    `pace` is the ratio of a picture's measured time to the time that the other numbers predict.
     """
 
     name: str
@@ -121,7 +122,7 @@ class DeviceModel:
     pace: float = 1.0
 
     def seconds(self, part: Part, precision: str) -> tuple[float, float]:
-        """Of a layer, forward and backward. Products and passes over memory are added, as if none hid another."""
+        """Compute a layer's seconds, forward and backward. Products and memory passes do not overlap in this model."""
         products = 2 * part.products / (self.share * self.products[precision])
         read, passed = (n * BYTES[precision] / self.memory for n in (part.weights, part.outputs))
         forward = self.launch + read + self.pace * (products + FORWARD * passed)
@@ -129,16 +130,14 @@ class DeviceModel:
         return forward, part.gradients * self.launch + backward
 
     def update(self, held: list[Part]) -> float:
-        """Seconds of the weights' update."""
+        """Compute the seconds of the weights' update."""
         return sum(self.launch + UPDATE * part.weights / self.memory for part in held)
 
 
 def vendors(name: str, memory: float, **products: float) -> DeviceModel:
-    """A device that nobody measured, by what its maker says of it."""
-    origin = (
-        f"its maker's figures, products times {SHARE:g} and bytes times {REACH:g}, which is assumed and not measured: "
-    )
-    origin += "a factor of 3 is possible; --rate takes a measured rate"
+    """Describe a device by its vendor's peak figures."""
+    origin = f"vendor's peak figures, products times {SHARE:g} and bandwidth times {REACH:g}: assumed, not measured. "
+    origin += "Times may be off by a factor of 3; give a measured --rate for better ones"
     return DeviceModel(name, products, REACH * memory, SHARE, 1e-5, origin)
 
 
@@ -154,59 +153,63 @@ DEVICES = {
 
 
 def calibrated(net: AnyNet, precision: str, rate: float, batch: int, device: DeviceModel | None = None) -> DeviceModel:
-    """The device that takes a step on `batch` pictures at `rate` pictures/s, alone, as `alexnet bench step` prints it.
+    """Fit a device to a measured rate: `rate` pictures/s on one device at `batch`, as `alexnet bench step` prints it.
 
-    What does not grow with the batch stays as `device` has it; without one nothing is known to be so.
+    The costs that do not grow with the batch, such as launches, stay those of `device`. Without `device` there are
+    none.
     """
     known = device or DeviceModel("the measured device", dict.fromkeys(BYTES, 1e12))
     fixed, grown = (seconds_alone(net, replace(known, pace=pace), precision, batch) for pace in (0.0, 1.0))
     if not (rate > 0 and batch / rate > fixed):
-        least = f"less than {batch / fixed:,.0f}: weights and launches alone take the rest" if fixed else "more than 0"
+        least = f"less than {batch / fixed:,.0f}, the limit set by launches and weight reads" if fixed else "more than 0"
         raise InputError(f"--rate of {known.name} at batch {batch} is {rate:g} pictures/s; it must be {least}")
     origin = f"measured, {rate:g} pictures/s at batch {batch}"
     return replace(known, pace=(batch / rate - fixed) / (grown - fixed), origin=origin)
 
 
 def find_device(name: str | None, net: AnyNet, precision: str, rate: float | None, batch: int | None) -> DeviceModel:
-    """The device of that name (H200 if there is neither name nor rate), at the rate that was measured, if it was."""
+    """Find a device by name, and fit it to a measured rate if one is given; by default H200.
+
+    Raises InputError if the name is unknown, or rate and batch do not fit each other.
+    """
     if (rate is None) != (batch is None):
         raise InputError(f"--rate is {rate} and --at-batch is {batch}; give both or neither")
     name = name or ("H200" if rate is None else None)
     if name and name not in DEVICES:
         near = difflib.get_close_matches(name.upper(), DEVICES, 1, 0.5)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"no GPU {name}; {hint}there are {', '.join(DEVICES)}, and --rate alone is for any other")
+        raise InputError(f"no GPU {name}; {hint}there are {', '.join(DEVICES)}; give --rate alone for any other")
     known = DEVICES[name] if name else None
     if known and precision not in known.products:
-        raise InputError(f"{name} has no products in {precision}; give --precision {' or '.join(known.products)}")
+        raise InputError(f"{name} does not compute in {precision}; give --precision {' or '.join(known.products)}")
     return known if known and rate is None else calibrated(net, precision, rate or 0.0, batch or 1, known)
 
 
 @dataclass(frozen=True)
 class Link:
-    """What a process sends: `bandwidth` bytes/s, after `latency` seconds for each hop."""
+    """The network link of a process: `bandwidth` in bytes/s, and `latency` in seconds for each hop."""
 
     name: str
     bandwidth: float
     latency: float
 
     def seconds(self, bytes_: float, hops: int) -> float:
-        """Of a collective in which each process sends so much."""
+        """Compute the seconds of a collective in which each process sends `bytes_` in `hops` hops."""
         return hops * self.latency + bytes_ / self.bandwidth
 
 
 def parse_link(text: str, microseconds: float = 10.0) -> Link:
-    """The network that a text names: 400Gb in bits, 6GB/s in bytes, or NVLink (of H100 and H200, one direction)."""
+    """Parse a network's name: 400Gb in bits, 6GB/s in bytes, or NVLink (of H100 and H200, one direction)."""
     found = re.fullmatch(r"(\d+\.?\d*)(Gb|GB/s)", {"NVLink": "450GB/s"}.get(text, text))
     bandwidth = float(found[1]) * (1e9 if found[2] == "GB/s" else 1e9 / 8) if found else 0.0
     if not bandwidth:
-        raise InputError(f"network {overrides.show(text)} is not known; write it as 400Gb, 6GB/s or NVLink")
+        raise InputError(f"network {overrides.show(text)} is unknown; write it as 400Gb, 6GB/s or NVLink")
     return Link(text, bandwidth, microseconds * 1e-6)
 
 
 @dataclass(frozen=True)
 class StepEstimate:
-    """What a way of training comes to. `step` is the sum of the next four, in seconds."""
+    """The estimate for one strategy. `step` is the sum of compute, network, update and input, in seconds."""
 
     strategy: str
     replicas: int
@@ -214,15 +217,15 @@ class StepEstimate:
     batch: int
     step: float
     compute: float
-    network: float  # that compute waits for it
+    network: float  # seconds that compute waits for the network
     update: float
-    input: float  # that all wait for pictures
-    sent: dict[str, int]  # bytes a step by all processes, by what for
-    sent_each: float  # bytes a step by one
+    input: float  # seconds that all processes wait for pictures
+    sent: dict[str, int]  # bytes a step of all processes together, by purpose
+    sent_each: float  # bytes a step of one process
     rate: float  # pictures/s
-    efficiency: float  # beside as many devices that each trained alone on the recipe's batch
+    efficiency: float  # rate relative to the same number of devices, each training alone on the recipe's batch
     hours: float  # for the recipe's epochs
-    limit: str  # what takes most
+    limit: str  # the largest of compute, network, update and input
 
 
 def estimate_step(
@@ -237,7 +240,10 @@ def estimate_step(
     input: float | None = None,
     pictures: int = PICTURES,
 ) -> StepEstimate:
-    """One way of training. `batch` is of all replicas together; `input`: pictures/s that a process can be fed."""
+    """Estimate a step of one strategy.
+
+    `batch` counts the pictures of all replicas together. `input` is the most pictures/s that a process can load.
+    """
     net, lone, batch = recipe.net, recipe.sgd.batch, batch or recipe.sgd.batch
     sent = traffic(net, strategy, replicas, batch, BYTES[precision])
     held = parts(net, strategy, replicas, batch, BYTES[precision])
@@ -265,14 +271,14 @@ def estimate_step(
 def timeline(
     held: list[Part], device: DeviceModel, network: Link, precision: str, replicas: int, processes: int
 ) -> dict[str, float]:
-    """Seconds of a step: compute, what compute waits for the network, and the update."""
+    """Compute the seconds of a step: compute, waits for the network, and update."""
 
     def cost(bytes_: int, hops: int) -> float:
         return network.seconds(bytes_ / processes, hops) if bytes_ else 0.0
 
     times = [device.seconds(part, precision) for part in held]
     waited = sum(cost(part.before, part.hops) + 2 * cost(part.across, part.hops) for part in held)
-    now = free = 0.0  # since backward began; `free` is when the link is
+    now = free = 0.0  # seconds since backward began; the link is busy until `free`
     for part, (_, backward) in zip(reversed(held), reversed(times), strict=True):
         now += backward
         free = max(now, free) + cost(part.reduced, 2 * SUMS * (replicas - 1))
@@ -283,14 +289,14 @@ def timeline(
 
 
 def seconds_alone(net: AnyNet, device: DeviceModel, precision: str, batch: int) -> float:
-    """Seconds of a step of one device on its own."""
+    """Compute the seconds of a step of one device that trains alone."""
     whole = parts(net, "data", 1, batch, BYTES[precision])
     return sum(sum(device.seconds(part, precision)) for part in whole) + device.update(whole)
 
 
 @dataclass(frozen=True)
 class ScalingLimit:
-    """Where a way stops paying: twice as many processes as `pays` are less than PAYS times as fast."""
+    """The largest number of processes that pays: twice as many as `pays` are less than PAYS times as fast."""
 
     strategy: str
     pays: int
@@ -298,19 +304,22 @@ class ScalingLimit:
     fastest: StepEstimate
 
     def __str__(self) -> str:
-        end = f"a doubling makes it less than {PAYS} times as fast" if self.pays < self.tried else "no more were tried"
+        end = f"twice as many are less than {PAYS} times as fast" if self.pays < self.tried else "no more were tried"
         many, best = f"{self.pays} process{'es' * (self.pays > 1)}", self.fastest
         fastest = f"fastest with {best.processes}, {best.rate:,.0f} pictures/s and {best.hours:.3g} hours"
         return f"{self.strategy} pays up to {many} ({end}); {fastest}"
 
 
 def scaling_limit(strategy: str, plan: Callable[[str, int], StepEstimate], most: int = 1024) -> ScalingLimit:
-    """Doublings from one device alone up to `most` replicas; `plan` predicts a way with so many."""
+    """Double the replicas from one device alone up to `most`, and find where that stops paying.
+
+    `plan(strategy, replicas)` makes the estimates.
+    """
     plans, replicas = [plan("data", 1)], 1 if strategy == "towers" else 2
     while replicas <= most:
         try:
             plans.append(plan(strategy, replicas))
-        except InputError:  # no batch, or layer, to be split further
+        except InputError:  # the batch or a layer cannot be split further
             break
         replicas *= 2
     last = next((few for few, many in pairwise(plans) if many.rate < PAYS * few.rate), plans[-1])
@@ -319,7 +328,7 @@ def scaling_limit(strategy: str, plan: Callable[[str, int], StepEstimate], most:
 
 @dataclass(frozen=True)
 class Forecast:
-    """All ways beside each other; `refused` says why the net cannot be trained in the others."""
+    """The estimates of all strategies; `refused` gives the reason for each one that the net does not support."""
 
     plans: list[StepEstimate]
     stops: list[ScalingLimit]
@@ -338,9 +347,10 @@ def forecast(
     input: float | None = None,
     pictures: int = PICTURES,
 ) -> Forecast:
-    """Every way that the recipe's net can be trained. `weak`: the recipe's batch is one replica's, not that of all.
+    """Estimate every strategy that the recipe's net supports.
 
-    Raises InputError if there is none.
+    With `weak`, each replica takes the recipe's whole batch, so that the global batch grows. Raises InputError if no
+    strategy fits.
     """
 
     def batch(replicas: int) -> int:
@@ -372,16 +382,16 @@ def forecast(
 
 
 def notes(device: DeviceModel, network: Link, weak: bool) -> list[str]:
-    """What the figures rest on, and what they leave out."""
+    """List the assumptions behind the estimates."""
     words = [
-        "Bytes are exact: gradients and joins of a step, without the protocol's own and a few numbers of agreement.",
-        f"Time is a model: within a factor of {ERROR} if the device's own rate was measured and no core is shared.",
+        "Bytes are exact for a step's gradients and joins. They leave out protocol headers and a few control values.",
+        f"Times are modelled: within a factor of {ERROR} if the device's rate was measured and no core is shared.",
         f"{device.name}: {device.origin}.",
         f"{network.name}: {network.bandwidth / 1e9:g} GB/s a process, {1e6 * network.latency:g} microseconds a hop "
-        "of a ring; towers of one replica are no nearer than replicas.",
-        "Left out: stragglers, congestion, kernels that do worse on few pictures (but for their launch), the size of "
-        "memory, validation, saving.",
+        "of a ring, between towers as between replicas.",
+        "Not modelled: stragglers, congestion, slower kernels at small batches (except launches), the size of memory, "
+        "validation, saving.",
     ]
     if weak:
-        words.append("The batch grows with the replicas: another recipe, whose error this one does not tell.")
+        words.append("The batch grows with the replicas. That is another recipe, and its error may differ.")
     return words

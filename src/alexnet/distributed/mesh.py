@@ -1,6 +1,6 @@
-"""The processes of a training, replicas x towers, and what they say to each other; one process is the mesh 1 x 1.
+"""The mesh of processes that train one net, replicas x towers, and its collectives. One process is a 1 x 1 mesh.
 
-Exchanges go through an `Axis`, which counts the bytes. All processes make the same calls in the same order.
+Collectives go through an `Axis`, which counts the bytes. All processes make the same calls in the same order.
 """
 
 import itertools
@@ -27,14 +27,17 @@ from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import Share, bounds, launch
 
 T = TypeVar("T")
-TIMEOUT = 300.0  # seconds that a process waits for its peers before it calls them lost
-STORES: dict[tuple[str | None, str | None], tuple[Store, Iterator[int]]] = {}  # where this process has met others
-SHARED_DISK = 10.0  # seconds within which a shared disk shows one machine what another has written,
-LOOKS = 20  # and how often one looks
+TIMEOUT = 300.0  # seconds that a process waits for its peers before it gives them up
+STORES: dict[tuple[str | None, str | None], tuple[Store, Iterator[int]]] = {}  # rendezvous stores opened so far
+SHARED_DISK = 10.0  # seconds to wait until a file written on one machine is visible on the others
+LOOKS = 20  # number of attempts within SHARED_DISK
 
 
 class Axis:
-    """Processes in a row, of which this is number `index`; `sent` counts the bytes it sends them, by what for."""
+    """One dimension of the mesh: `size` processes, with this one at `index`.
+
+    `sent` counts the bytes that this process sends, by purpose.
+    """
 
     def __init__(self, index: int = 0, size: int = 1, group: dist.ProcessGroup | None = None) -> None:
         self.index, self.size, self.group = index, size, group
@@ -42,29 +45,29 @@ class Axis:
 
     @property
     def share(self) -> Share:
-        """Which share of what they divide is this process's."""
+        """The share of the work that this process takes: (index, size)."""
         return self.index, self.size
 
     def all_reduce(self, x: Tensor, what: str) -> dist.Work | None:
-        """Begin to replace x by the sum of everyone's; done when what is returned has been waited for.
+        """Start to replace x by its sum over the processes; wait for the returned work before using x.
 
-        x lies in memory in the same order everywhere, maps last or not.
+        Returns None if there is nothing to wait for. x needs the same memory format in every process.
         """
         if self.size == 1:
             return None
         begin, end = bounds(x.numel(), self.size)[self.index]
-        # A ring: each share travels once round to be summed, and once more to be known, and is not sent by its last.
+        # Ring all-reduce: a reduce-scatter, then an all-gather; each sends all but one of the shares.
         self.sent[what] += 2 * x.element_size() * (x.numel() - (end - begin))
         dense = x if x.is_contiguous() else x.permute(0, 2, 3, 1)
         return dist.all_reduce(dense, group=self.group, async_op=True)
 
     def all_gather(self, x: Tensor, dim: int, what: str, sizes: Sequence[int] = ()) -> Tensor:
-        """Everyone's x side by side along `dim`; where they differ in size there, `sizes` says how."""
+        """Concatenate the processes' x along `dim`; `sizes` gives their sizes there if they differ."""
         if self.size == 1:
             return x
         x, dim, back = _channels_last(x, dim)
         most = max(sizes, default=x.shape[dim])
-        if x.shape[dim] < most:  # one size for all: sent as zeros, and left out at the end
+        if x.shape[dim] < most:  # all_gather needs equal shapes: pad with zeros, and cut them off below
             shape = [*x.shape]
             shape[dim] = most - x.shape[dim]
             x = torch.cat((x, x.new_zeros(shape)), dim)
@@ -76,17 +79,17 @@ class Axis:
         return back(torch.cat(parts, dim))
 
     def reduce_scatter(self, x: Tensor, dim: int, what: str, sizes: Sequence[int] = ()) -> Tensor:
-        """This process's part along `dim` of the sum of everyone's x: what `gather` is backwards."""
+        """Sum the processes' x, and return this process's part along `dim`: the backward of `all_gather`."""
         if self.size == 1:
             return x
         x, dim, back = _channels_last(x, dim)
         pieces = x.split(list(sizes) or x.shape[dim] // self.size, dim)
         own = pieces[self.index].shape
-        # Summed in the order of the processes, whoever holds the part.
+        # Sum in the order of the ranks, so that the bits do not depend on which process holds the part.
         return back(torch.stack(self.all_to_all(pieces, [own] * self.size, what)).sum(0))
 
     def all_to_all(self, pieces: Sequence[Tensor], shapes: Sequence[Sequence[int]], what: str) -> list[Tensor]:
-        """Give each process its piece, and get one of the given shape from each."""
+        """Send each process its piece, and receive a piece of the given shape from each."""
         sent = torch.cat([piece.reshape(-1) for piece in pieces])
         counts = [math.prod(shape) for shape in shapes]
         got = sent.new_empty(sum(counts))
@@ -96,22 +99,22 @@ class Axis:
 
 
 class Mesh:
-    """replicas x towers; `everyone` is all of them in one row, for numbers in the CPU's memory."""
+    """The processes as replicas x towers. `everyone` holds all of them, for small values on the CPU."""
 
     def __init__(self, replicas: Axis | None = None, towers: Axis | None = None, everyone: Axis | None = None) -> None:
         self.replicas, self.towers, self.everyone = replicas or Axis(), towers or Axis(), everyone or Axis()
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """True in rank 0, the process that prints and writes files."""
         return self.everyone.index == 0
 
     def sent(self) -> Counter[str]:
-        """Bytes that this process has sent for the net's sake, by what for."""
+        """Count the bytes that this process has sent for the net, by purpose."""
         return self.replicas.sent + self.towers.sent
 
     def all_gather_json(self, value: Any) -> list[Any]:
-        """Everyone's value, which is JSON."""
+        """Gather a JSON value from each process, in the order of the ranks."""
         if self.everyone.size == 1:
             return [value]
         said = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
@@ -120,9 +123,10 @@ class Mesh:
         return [json.loads(bytes(w.tolist())) for w in words]
 
     def run_on_all(self, act: Callable[[], T]) -> T:
-        """What `act` gives here, once it has succeeded in every process; else all raise, and rank 0 says whose reasons.
+        """Call `act` in every process; return its result, or raise in all of them if it fails in any.
 
-        Raises InputError or WorkFailed as `act` did, the former where both happened.
+        The message names the ranks that failed, and only rank 0 prints it. Raises InputError if any rank raised
+        InputError, else WorkFailed.
         """
         if self.everyone.size == 1:
             return act()
@@ -140,7 +144,7 @@ class Mesh:
 
     @contextmanager
     def raise_once(self) -> Iterator[None]:
-        """What fails in here fails in every process alike, which they need not tell each other: rank 0 says it."""
+        """Mark an error that all processes raise at the same point, so that only rank 0 prints it."""
         try:
             yield
         except (InputError, WorkFailed) as error:
@@ -148,7 +152,7 @@ class Mesh:
             raise
 
     def refuse(self, failures: dict[int, list[Any]]) -> None:
-        """Raise what some processes have met, in all."""
+        """Raise one error in every process for the failures of some: {rank: [is an InputError, message]}."""
         reasons = {text for _, text in failures.values()}
         if len(failures) == self.everyone.size and len(reasons) == 1:
             words = reasons.pop()
@@ -159,10 +163,10 @@ class Mesh:
         raise error
 
     def check_equal(self, facts: dict[str, Any]) -> None:
-        """Raise InputError, naming rank and difference, unless all processes have the same facts."""
+        """Raise InputError unless all processes have the same facts; the message names a rank and the difference."""
         first, *others = self.all_gather_json(facts)
         different = {
-            rank: [True, f"{name} is {told.get(name)!r}, and {first.get(name)!r} on rank 0; start all alike"]
+            rank: [True, f"{name} is {told.get(name)!r}, but {first.get(name)!r} on rank 0; all ranks must agree"]
             for rank, told in enumerate(others, 1)
             for name in overrides.differing_names(first, told)[:1]
         }
@@ -170,10 +174,10 @@ class Mesh:
             self.refuse(different)
 
     def wait_until_equal(self, what: str, see: Callable[[], Any]) -> Any:
-        """What all see alike on a disk that they share, which may show one machine later what another has written.
+        """Wait until all ranks read the same value from shared storage, and return it.
 
-        Raises what `see` does, in all of them, and InputError, with rank and difference, where they do not within
-        `SHARED_DISK` seconds.
+        A network disk may show a new file to one machine later than to another. Raises InputError if the ranks still
+        differ after `SHARED_DISK` seconds, and the errors of `see` in all of them.
         """
         for _ in range(LOOKS):
             seen, *others = self.all_gather_json(self.run_on_all(see))
@@ -181,19 +185,18 @@ class Mesh:
                 return seen
             time.sleep(SHARED_DISK / LOOKS)
         seen = self.run_on_all(see)
-        self.check_equal({f"{what}, on a disk that all share,": seen})
+        self.check_equal({f"{what} on shared storage": seen})
         return seen
 
     def max_async(self) -> "LaggedMax":
-        """Start asking for the largest of the processes' numbers, again and again."""
+        """Create a `LaggedMax` over all processes."""
         return LaggedMax(self.everyone)
 
 
 class LaggedMax:
-    """The largest of the numbers that all processes give in one call.
+    """A maximum over all processes that is one call late, so that no process waits for another.
 
-    Each call returns the largest of the call before, so that no process waits for another. One process alone gets its
-    own number back at once.
+    A single process gets its number back at once.
     """
 
     def __init__(self, axis: Axis) -> None:
@@ -201,7 +204,7 @@ class LaggedMax:
         self.pending: tuple[dist.Work, Tensor] | None = None
 
     def __call__(self, number: int) -> int:
-        """Give a number; return the largest of those given in the call before."""
+        """Pass in a number; return the largest of those that the processes passed in the previous call."""
         if self.axis.size == 1:
             return number
         heard = 0
@@ -218,9 +221,9 @@ class LaggedMax:
 
 @contextmanager
 def open_mesh(device: torch.device, towers: int = 1, timeout: float = TIMEOUT) -> Iterator[Mesh]:
-    """The mesh of all processes that the launcher has started, world / towers x towers; one process is a mesh too.
+    """Join all processes of the launcher in a mesh of world / towers x towers; without a launcher it is 1 x 1.
 
-    Raises WorkFailed where a peer is lost, or is not heard of for `timeout` seconds.
+    Raises WorkFailed if a peer ends, or does not answer for `timeout` seconds.
     """
     facts = launch()
     if facts.world == 1:
@@ -235,9 +238,9 @@ def open_mesh(device: torch.device, towers: int = 1, timeout: float = TIMEOUT) -
         try:
             mesh = build_mesh(device, towers, timeout)
             yield mesh
-            mesh.all_gather_json("done")  # nobody leaves before all have what they need of him
+            mesh.all_gather_json("done")  # a peer may still be receiving from this process
         except BaseException:
-            if device.type == "cpu":  # NCCL would wait here for peers that may be no more
+            if device.type == "cpu":  # NCCL would wait here for peers that may have ended
                 dist.destroy_process_group()
             raise
         dist.destroy_process_group()
@@ -250,17 +253,18 @@ def open_mesh(device: torch.device, towers: int = 1, timeout: float = TIMEOUT) -
 
 
 def rendezvous_store(wait: timedelta) -> Store:
-    """Where the processes of this start of the job find each other."""
+    """Open the rendezvous store under a prefix for this start of the job and this mesh."""
     found, meetings = rendezvous_once(os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT"), wait)
     found.set_timeout(wait)
-    # The store outlives a meeting, and a launcher's a start, and with it the addresses of processes that are no more.
+    # The store outlives a mesh, and a launcher's store outlives a restart: without a prefix, a new mesh would find the
+    # addresses of processes that have ended.
     facts = launch()
     start = f"start {facts.restarts}, " if facts.store_stays else ""
     return PrefixStore(f"{start}meeting {next(meetings)}", found)
 
 
 def rendezvous_once(address: str | None, port: str | None, wait: timedelta) -> tuple[Store, Iterator[int]]:
-    """The store at an address, and the numbers of the meetings there: the first process serves it to all of them."""
+    """Open the store at an address, once a process, with a counter of the meshes made there. Rank 0 hosts it."""
     if (address, port) not in STORES:
         try:
             found, *_ = next(rendezvous("env://", timeout=wait))
@@ -271,17 +275,17 @@ def rendezvous_once(address: str | None, port: str | None, wait: timedelta) -> t
 
 
 def build_mesh(device: torch.device, towers: int, timeout: float = TIMEOUT) -> Mesh:
-    """The processes that are there as world / towers x towers."""
+    """Build the mesh of world / towers x towers from the processes of the default group."""
     everyone = Axis(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
     everyones = Mesh(everyone=everyone)
-    everyones.check_equal({"towers in processes of their own": towers})
+    everyones.check_equal({"number of processes per replica": towers})
     with everyones.raise_once():
         check_towers(towers, everyone.size)
         if device.type == "cuda":
             check_devices(everyones.all_gather_json([socket.gethostname(), str(device)]))
     ranks = torch.arange(everyone.size).view(-1, towers)
     names = ("replicas", "towers")
-    # Made here, and not by the mesh, which would have each group wait for half an hour whatever the timeout.
+    # DeviceMesh would create the groups with a timeout of half an hour; create them here with ours.
     rows = {"replicas": ranks.T.tolist(), "towers": ranks.tolist()}
     wait = timedelta(seconds=timeout)
     groups = [dist.new_subgroups_by_enumeration(rows[name], timeout=wait)[0] for name in names]
@@ -291,26 +295,26 @@ def build_mesh(device: torch.device, towers: int, timeout: float = TIMEOUT) -> M
 
 
 def check_towers(towers: int, world: int) -> None:
-    """Raise InputError unless so many processes make whole replicas."""
+    """Raise InputError unless `world` processes make whole replicas of `towers` processes each."""
     if world % towers:
         there = "there is one process" if world == 1 else f"there are {world} processes"
         advice = f"start it with torchrun --nproc-per-node {towers}, or a multiple of that"
-        raise InputError(f"--towers-apart: {there}, and each replica takes {towers}; {advice}")
+        raise InputError(f"--towers-apart: {there}, but each replica needs {towers}; {advice}")
 
 
 def check_devices(places: list[list[str]]) -> None:
-    """Raise InputError where two processes are to share a device, which NCCL cannot."""
+    """Raise InputError if two processes would share a device, which NCCL does not support."""
     for rank, (host, device) in enumerate(places):
         if (first := places.index([host, device])) < rank:
-            raise InputError(f"ranks {first} and {rank} both take {device} of {host}; leave --device out, or say cuda")
+            raise InputError(f"ranks {first} and {rank} both use {device} on {host}; leave --device out, or give cuda")
 
 
 def lost_peer(error: RuntimeError) -> str:
-    """In words, if this is how torch.distributed says that a peer does not answer; else nothing."""
+    """Explain an error of torch.distributed about a peer that is gone or silent; return "" for other errors."""
     text = str(error)
-    advice = "the last checkpoint stands: see what the others said, and go on with --resume"
+    advice = "the last checkpoint is intact: read the messages of the other ranks, and continue with --resume"
     if "imed out" in text or "timeout" in text.lower():
-        return f"a peer has not answered within the time allowed (--timeout); {advice}"
+        return f"a peer did not answer within --timeout; {advice}"
     if isinstance(error, dist.DistError) or "gloo" in text or "NCCL" in text or "onnection" in text:
         gone = "closed by peer" in text or "reset by peer" in text or "refused" in text
         return f"a peer is gone{'' if gone else f' ({text.splitlines()[0][:200]})'}; {advice}"
@@ -318,7 +322,7 @@ def lost_peer(error: RuntimeError) -> str:
 
 
 def _channels_last(x: Tensor, dim: int) -> tuple[Tensor, int, Callable[[Tensor], Tensor]]:
-    """x as it lies in memory, maps last, the dimension there, and the way back."""
+    """Permute maps to channels last; return the tensor, the place of `dim` in it, and the inverse permutation."""
     if x.dim() != 4:
         return x.contiguous(), dim, lambda y: y
     return x.permute(0, 2, 3, 1).contiguous(), {0: 0, 1: 3}[dim], lambda y: y.permute(0, 3, 1, 2)

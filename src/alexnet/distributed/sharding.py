@@ -1,7 +1,8 @@
-"""How a net and its gradient lie over the processes of a mesh.
+"""Shard a net and its gradient over the processes of a mesh.
 
-Three ways: replicas of the whole net ("data"); towers apart (section 3.2); and the convolutions in replicas with the
-fully connected layers shared out to them ("hybrid": Krizhevsky 2014, "One weird trick").
+There are three strategies. "data" gives each process a replica of the whole net. "towers" gives each process one tower
+(section 3.2). "hybrid" gives each process all convolutions and a part of the fully connected layers (Krizhevsky 2014,
+"One weird trick").
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,9 +25,9 @@ from alexnet.models.shard import ModelShard, own, unchanged
 
 @dataclass(frozen=True)
 class Sharding:
-    """A way for a net to lie over a mesh.
+    """The distribution of a net over a mesh.
 
-    `split`: for each layer of which no process has all, the outputs of the whole and the processes that share it.
+    `split` lists the layers that no process holds whole, each with its number of outputs and the axis that shares it.
     """
 
     strategy: str = "data"
@@ -36,7 +37,7 @@ class Sharding:
 
     @property
     def description(self) -> str:
-        """Which processes there are."""
+        """The number and arrangement of the processes, as the console and environment.json show it."""
         replicas, towers = self.mesh.replicas.size, self.mesh.towers.size
         if self.strategy == "data":
             return f"{replicas} process{'es' * (replicas > 1)}"
@@ -45,11 +46,11 @@ class Sharding:
         return f"{replicas} process{'es' * (replicas > 1)}, fully connected layers shared out"
 
     def gather(self, tensors: Mapping[str, Tensor], what: str = "whole") -> dict[str, Tensor]:
-        """Tensors named as in a state_dict, with what the other processes hold of them: all take part in it."""
+        """Gather whole tensors, named as in a state_dict, from the parts; every process must call it."""
         return {name: self._gathered(name, tensor, what) for name, tensor in tensors.items()}
 
     def shard(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What of whole tensors this process holds."""
+        """Cut from whole tensors the parts that this process holds."""
         parts = {}
         for name, tensor in tensors.items():
             first, end = self.model_shard.bounds_of(layer_of(name), len(tensor))
@@ -57,7 +58,7 @@ class Sharding:
         return parts
 
     def sum_over_parts(self, squares: Tensor, names: Sequence[str]) -> Tensor:
-        """Sums over the units of layers, a column for each layer named, with those that other processes hold."""
+        """Add the other processes' parts to sums over a layer's units; `squares` has a column for each name."""
         if not self.split:
             return squares
         _, axis = next(iter(self.split.values()))
@@ -75,7 +76,7 @@ class Sharding:
 
 
 def sharding(mesh: Mesh, strategy: str, net: AnyNet) -> Sharding:
-    """How the net lies over the mesh; raises InputError where the strategy is not for it."""
+    """Choose the sharding of a net; raise InputError if the net does not support the strategy."""
     if words := refusal(net, strategy, mesh.replicas.size):
         raise InputError(words)
     if strategy == "data" or not isinstance(net, Net):
@@ -86,8 +87,9 @@ def sharding(mesh: Mesh, strategy: str, net: AnyNet) -> Sharding:
 
 
 def towers_apart(axis: Axis, net: Net) -> tuple[ModelShard, dict[str, tuple[int, Axis]]]:
-    """Each process holds one tower, and all of fc8 (section 3.2)."""
-    first = net.layers[2]  # where the towers first meet, if they do before fc8
+    """Give each process one tower, and all of fc8 (section 3.2)."""
+    # Only some layers read both towers, so that communication stays a small part of a step (section 3.2).
+    first = net.layers[2]
     shard = ModelShard(
         axis.size,
         axis.index,
@@ -97,14 +99,14 @@ def towers_apart(axis: Axis, net: Net) -> tuple[ModelShard, dict[str, tuple[int,
         conv6=partial(join, axis, "join conv6") if net.cross_tower else unchanged,
         fc6=(lambda x, _: join(axis, "join fc6", x)) if net.cross_tower else own,
         fc7=partial(join, axis, "join fc7") if net.cross_tower else unchanged,
-        # Every process has all of fc8, and with it all of the gradient for what goes in.
+        # Every process holds all of fc8, so each computes the whole gradient of its input.
         fc8=partial(join, axis, "join fc8", alike=True),
     )
     return shard, {name: (n, axis) for name, n in outputs(net).items() if name != "fc8"}
 
 
 def units_shared(axis: Axis, net: Net) -> tuple[ModelShard, dict[str, tuple[int, Axis]]]:
-    """Each process holds all convolutions, and its units of the fully connected layers (Krizhevsky 2014)."""
+    """Give each process all convolutions, and its units of the fully connected layers (Krizhevsky 2014)."""
     shard = ModelShard(
         units=axis.size,
         unit=axis.index,
@@ -119,25 +121,25 @@ def units_shared(axis: Axis, net: Net) -> tuple[ModelShard, dict[str, tuple[int,
 
 
 def layer_of(name: str) -> str:
-    """The layer that a parameter such as "conv1.bias" is of."""
+    """Return the layer of a parameter: "conv1" for "conv1.bias"."""
     return name.split(".")[0]
 
 
 def join(axis: Axis, what: str, x: Tensor, dim: int = 1, sizes: Sequence[int] = (), *, alike: bool = False) -> Tensor:
-    """The maps (or units) of all towers, of which this process has x; or the pictures of all replicas (section 3.2)."""
+    """Gather the maps or units of all towers (section 3.2), or with `dim` 0 the pictures of all replicas."""
     return Join.apply(x, axis, dim, what, sizes, alike)  # type: ignore[no-untyped-call]
 
 
 def logits(axis: Axis, x: Tensor, pictures: Sequence[int], classes: int) -> Tensor:
-    """All logits of this process's pictures, where x is its classes' logits of everyone's `pictures`."""
+    """Exchange logits: from this process's classes for all `pictures` to all classes for its own pictures."""
     return Logits.apply(x, axis, pictures, classes)  # type: ignore[no-untyped-call]
 
 
 class Join(torch.autograd.Function):
-    """Everyone's x side by side along a dimension.
+    """An all-gather along a dimension, with its backward.
 
-    Backwards each process has a gradient for all of it, from the units that it holds: the sum of them is right. Where
-    all compute the same from it (`alike`), each has that sum already.
+    In backward each process has a gradient for the whole tensor, from the units that it holds. The gradient is their
+    sum. If all processes compute the same from the whole (`alike`), each already has that sum.
     """
 
     @staticmethod
@@ -156,7 +158,7 @@ class Join(torch.autograd.Function):
 
 
 class Logits(torch.autograd.Function):
-    """From everyone's pictures and own classes to own pictures and everyone's classes."""
+    """An all-to-all from (all pictures, own classes) to (own pictures, all classes), with its backward."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, axis: Axis, pictures: Sequence[int], classes: int) -> Tensor:
@@ -177,10 +179,11 @@ class Logits(torch.autograd.Function):
 
 
 class Gradients(Mapping[str, Tensor]):
-    """The gradient of a step by parameter: over its parts, and over the replicas while backward goes on.
+    """The gradients of a step, by parameter, summed over its parts and over the replicas.
 
-    A parameter's sum sets out when backward has made it in the last part, in the same order in every process; `wait`
-    ends it. Parts are added up in float32 at least; the sum travels in the type of the gradient.
+    The all-reduce of a parameter starts as soon as backward has its gradient in the last part, so it overlaps with the
+    rest of backward. The order is the same in every process. `wait` waits for all of them. Parts are summed in float32
+    or wider, and sent in the dtype of the gradient.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], sharding: Sharding, parts: int = 1) -> None:
@@ -189,26 +192,26 @@ class Gradients(Mapping[str, Tensor]):
         self.sent: dict[str, Tensor] = {}
         self.works: list[dist.Work | None] = []
         for name, w in weights.items():
-            # A layer that the replicas share out has seen all pictures already.
+            # A layer that is split over the replicas sees the pictures of all of them: its gradient is complete.
             shared = sharding.model_shard.gathers and layer_of(name) in sharding.split
             axis = Axis() if shared else sharding.mesh.replicas
             if parts > 1 or axis.size > 1:
                 w.register_post_accumulate_grad_hook(partial(self._made, name, axis))
 
     def clear(self) -> None:
-        """Begin a step."""
+        """Forget the gradients of the last step."""
         self.to_come = self.parts
         self.parts_sum, self.sent, self.works = {}, {}, []
         for w in self.seen.values():
             w.grad = None
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of one part's loss."""
+        """Run backward on the loss of one part, and add its gradient."""
         self.to_come -= 1
         loss.backward()
 
     def wait(self) -> None:
-        """Until every sum is there."""
+        """Wait until every all-reduce is done."""
         for work in self.works:
             if work:
                 work.wait()
@@ -216,7 +219,7 @@ class Gradients(Mapping[str, Tensor]):
     def _made(self, name: str, axis: Axis, w: Tensor) -> None:
         gradient = w.grad
         assert gradient is not None
-        if gradient.stride() != w.stride():  # it depends on the batch; on the wire it must not
+        if gradient.stride() != w.stride():  # strides depend on the batch size, the order sent must not
             gradient = torch.empty_like(w).copy_(gradient)
         if self.parts > 1:
             w.grad = None
