@@ -133,7 +133,7 @@ def test_hybrid_sums_the_gradients_of_convolutions_alone(p: int) -> None:
 
 
 def test_processes_together_do_the_products_of_one() -> None:
-    """Training takes 2.07 billion multiply-adds a picture; with towers apart, fc8 is computed twice."""
+    """Training takes 2.07 billion multiply-adds per picture; with towers apart, fc8 is computed twice."""
     whole = 128 * (3 * 724_406_816 - 105_415_200)
     for strategy, processes in (("data", 4), ("towers", 8), ("hybrid", 4)):
         found = sum((1 + part.gradients) * part.products for part in parts(NET, strategy, 4, 128, 2)) * processes
@@ -216,7 +216,7 @@ def test_a_measured_rate_is_what_the_device_then_does_alone(rate: float, batch: 
 
 
 def test_fewer_pictures_cost_less_each_only_as_far_as_weights_and_launches_go() -> None:
-    """Without a known device a rate holds at every batch size; with one, small batches are slower a picture."""
+    """Without a known device a rate holds at every batch size; with one, small batches are slower per picture."""
     unknown, known = (gpu(name, 20_000, 128) for name in (None, "H200"))
     assert 8 / seconds_alone(NET, unknown, "bf16", 8) == pytest.approx(20_000)
     assert 8 / seconds_alone(NET, known, "bf16", 8) < 15_000

@@ -151,7 +151,7 @@ def test_an_epoch_whose_validation_is_no_number_is_no_checkpoint_and_none_of_its
     assert (ended.status, ended.line.partition(":")[0]) == (1, f"{run} gives NaN or infinity for 12 of 12 pictures")
     picture = next(iter(sorted((store.parent / "folders").rglob("*.png"))))
     ended = lives("predict", run, picture, "--precision", "fp32", "--json")
-    assert (ended.status, ended.line) == (1, f"{picture}: the run's net gives NaN for it; its training went astray")
+    assert (ended.status, ended.line) == (1, f"{picture}: the run's net gives NaN for it; its training diverged")
     count("an epoch that goes astray", injected=1, survived=1, figure="stopped at its validation")
 
 

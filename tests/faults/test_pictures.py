@@ -146,5 +146,5 @@ def test_a_picture_that_the_memory_is_too_short_for_is_an_error_in_its_place(tmp
         Image.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
     command = [sys.executable, "-c", SHORT, *(str(tmp_path / name) for name in ("large.png", "small.png"))]
     done = subprocess.run(command, env=environment({}), capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("['there is not enough memory for it here', (32, 32, 3)]\n", "")
+    assert (done.stdout, done.stderr) == ("['not enough memory to read it', (32, 32, 3)]\n", "")
     count("picture: the memory is too short for it", injected=1, survived=1)

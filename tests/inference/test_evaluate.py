@@ -1,4 +1,4 @@
-"""Errors as in 2012 (layer_kernels.cu:96-119 for ties), their intervals, and the average over ten views."""
+"""Error rates as in the 2012 code (layer_kernels.cu:96-119 for ties), intervals, and the average over ten views."""
 
 import copy
 import math
@@ -20,7 +20,7 @@ from alexnet.inference.evaluate import errors, probabilities, shares_of, wilson
 
 
 def errors_by_loops(rows: list[list[float]], labels: list[int]) -> tuple[float, float]:
-    """1 / ties at the maximum for the first, slots left / ties for the first five; picture by picture."""
+    """Compute top-1 credit as 1 / ties at the maximum, and top-5 credit as slots left / ties, for each picture."""
     credits = [0.0, 0.0]
     for row, label in zip(rows, labels, strict=True):
         better = len([p for p in row if p > row[label]])
@@ -38,7 +38,7 @@ def errors_by_loops(rows: list[list[float]], labels: list[int]) -> tuple[float, 
     st.tuples(st.lists(st.integers(0, 4), min_size=n, max_size=n), st.integers(0, n - 1)), min_size=1, max_size=8
 )))  # fmt: skip
 def test_tied_classes_share_the_credit(cases: list[tuple[list[int], int]]) -> None:
-    """2012 code: top-1 = 1 / ties at the maximum, top-5 = slots left / ties. Few values, so that ties abound."""
+    """2012 code: top-1 = 1 / ties at the maximum, top-5 = slots left / ties. Few values make many ties."""
     rows, labels = [[p / 4 for p in row] for row, _ in cases], [label for _, label in cases]
     found = errors(np.array(rows, np.float32), np.array(labels), 10)
     assert (found.top1, found.top5) == pytest.approx(errors_by_loops(rows, labels), abs=gamma(16))
@@ -46,7 +46,7 @@ def test_tied_classes_share_the_credit(cases: list[tuple[list[int], int]]) -> No
 
 
 def test_a_net_that_gives_every_class_the_same_earns_chance() -> None:
-    """2012 code: 1 / 10 and 5 / 10 of ten equal classes, whichever the label is."""
+    """2012 code: ten equal classes give 1 / 10 and 5 / 10, whatever the label is."""
     found = errors(np.full((7, 10), 0.1, np.float32), np.arange(7), 1)
     assert (found.top1, found.top5) == pytest.approx((0.9, 0.5))
 
@@ -57,16 +57,18 @@ def test_the_first_five_of_fewer_than_five_classes_are_never_wrong() -> None:
 
 
 def test_nats_are_the_mean_of_minus_the_logarithm_of_the_true_class() -> None:
-    """2012 code: the cost that convnet prints first."""
+    """2012 code: the first cost that convnet prints."""
     rows = np.array([[0.5, 0.25, 0.25], [0.125, 0.8, 0.075], [1.0, 0.0, 0.0]], np.float32)
     found = errors(rows[:2], np.array([1, 0]), 1)
-    assert found.nats == pytest.approx((math.log(4) + math.log(8)) / 2, rel=gamma(8, torch.float32))  # logs, their mean
-    assert 80 < errors(rows[2:], np.array([1]), 1).nats < math.inf  # a probability of 0 stays a finite number
+    assert found.nats == pytest.approx(
+        (math.log(4) + math.log(8)) / 2, rel=gamma(8, torch.float32)
+    )  # two logs and their mean
+    assert 80 < errors(rows[2:], np.array([1]), 1).nats < math.inf  # a probability of 0 gives a finite loss
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
 def test_a_net_that_says_nan_earns_nothing() -> None:
-    """2012 code compares with the maximum, and NaN equals nothing: no credit."""
+    """2012 code: compares with the maximum, and NaN equals nothing, so it gets no credit."""
     rows = np.full((4, 10), np.nan, np.float32)
     found = errors(rows, np.arange(4), 1)
     assert (found.top1, found.top5) == (1.0, 1.0)
@@ -83,8 +85,8 @@ def test_a_net_that_says_nan_earns_nothing() -> None:
     ],
 )
 def test_the_interval_is_wilsons(rate: float, n: int, low: float, high: float) -> None:
-    """Wilson 1927: tables of the score interval at 95 %."""
-    assert wilson(rate, n) == pytest.approx((low, high), abs=1e-5)  # five digits are printed
+    """Tables of the 95 % score interval (Wilson 1927)."""
+    assert wilson(rate, n) == pytest.approx((low, high), abs=1e-5)  # the tables have five digits
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -96,7 +98,9 @@ def test_the_intervals_ends_are_the_rates_that_lie_1_96_deviations_away(case: tu
     for end in (low, high):
         if 1e-9 < end < 1 - 1e-9:
             z = abs(wrong / n - end) / math.sqrt(end * (1 - end) / n)
-            assert z == pytest.approx(1.959964, rel=1e-6)  # of seven digits; rate - end keeps seven of float64's
+            assert z == pytest.approx(
+                1.959964, rel=1e-6
+            )  # z has seven digits; rate - end keeps seven digits of float64
 
 
 @pytest.mark.parametrize(
@@ -147,7 +151,7 @@ def test_ten_views_average_probabilities_and_not_logits(mean: Any) -> None:
     wide = copy.deepcopy(net).double()
 
     def averages() -> list[torch.Tensor]:
-        """Those of the ten views and of the central one, by the formula in float64; and that of the logits."""
+        """Compute the means of the ten views and the central view in float64, and the mean of the logits."""
         logits = torch.stack([wide(view) for view in transform.ten_crop(images, torch.float64)])
         each = logits.exp() / logits.exp().sum(2, keepdim=True)
         mean = logits.mean(0)
@@ -155,8 +159,8 @@ def test_ten_views_average_probabilities_and_not_logits(mean: Any) -> None:
 
     with torch.no_grad():
         ten, central, plain = averages()
-        of_ten, of_central, _ = reach(averages)  # float32: two views' logits differ by one, and pass on its roundings
-    assert (plain - ten).abs().max() > 100 * of_ten  # what is to be told apart
+        of_ten, of_central, _ = reach(averages)  # float32; logits of two views differ by about one
+    assert (plain - ten).abs().max() > 100 * of_ten  # the test can tell the two averages apart
     centre, found = probabilities(net, transform, images, choose_compute("cpu", "fp32"), 10)
     np.testing.assert_allclose(found, ten, rtol=0, atol=of_ten)
     for one in (centre, *probabilities(net, transform, images, choose_compute("cpu", "fp32"), 1)):

@@ -21,7 +21,7 @@ FP32: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
 
 @pytest.fixture
 def damaged(pictures: Path, tmp_path: Path) -> list[Path]:
-    """Five files, of which the second and the fourth are no pictures."""
+    """Write five files; the second and the fourth are not pictures."""
     files = [pictures / "blue/00.png", tmp_path / "a.png", pictures / "red/00.png", tmp_path / "b.png"]
     for path in (files[1], files[3]):
         path.write_bytes(b"no picture")
@@ -29,7 +29,7 @@ def damaged(pictures: Path, tmp_path: Path) -> list[Path]:
 
 
 def exactly(run: Path, split: Any, layer: str) -> tuple[np.ndarray, float]:
-    """A layer's output for each picture of a split, in float64, and how far float32 may be from it in any batch."""
+    """Compute a layer's output for each picture of a split in float64, and the rounding error that float32 may add."""
     net = load(run).double()
     views = net.transform.center_crop(torch.from_numpy(split.read(np.arange(len(split)))), torch.float64)
 
@@ -39,7 +39,9 @@ def exactly(run: Path, split: Any, layer: str) -> tuple[np.ndarray, float]:
     with torch.inference_mode():
         (values,), (room,) = put_out(), reach(put_out)
     apart = np.abs(values.numpy()[:, None] - values.numpy()).reshape(len(split), len(split), -1).max(2)
-    assert 2 * room < apart[~np.eye(len(split), dtype=bool)].min()  # no picture is taken for another
+    assert (
+        2 * room < apart[~np.eye(len(split), dtype=bool)].min()
+    )  # far enough apart to tell all pictures from each other
     return values.numpy(), room
 
 
@@ -82,7 +84,7 @@ def test_files_that_cannot_be_read_have_a_reason_and_no_row(store: Path, run: Pa
 def test_a_loaded_net_and_pictures_of_any_kind_have_the_same_features(
     store: Path, run: Path, pictures: Path, damaged: list[Path]
 ) -> None:
-    """And the same neighbours; the reasons are by the pictures' names."""
+    """The neighbours are the same too, and errors are listed by the pictures' names."""
     net, paths = load(run), [pictures / "red/02.png", pictures / "blue/01.png"]
     opened: list[Any] = [Image.open(paths[0]), paths[1].read_bytes(), b"no picture"]
     found = features.features(net, opened)
@@ -138,7 +140,7 @@ def test_nearest_pictures_are_those_of_a_plain_search(
         best = sorted(range(len(rows)), key=lambda i: (apart[i], i))[:4]
         assert [n["number"] for n in answer["neighbours"]] == best
         assert [n["name"] for n in answer["neighbours"]] == [split.names[i] for i in best]
-        far, rtol = [apart[i] for i in best], gamma(len(query) + 4)  # squares of one sign, in float64
+        far, rtol = [apart[i] for i in best], gamma(len(query) + 4)  # sums of squares in float64: no cancellation
         np.testing.assert_allclose([n["distance"] for n in answer["neighbours"]], far, rtol=rtol)
         assert [n["class"] for n in answer["neighbours"]] == [
             ["blue", "green", "red"][split.labels[i]] for i in best
@@ -149,7 +151,7 @@ def test_nearest_pictures_are_those_of_a_plain_search(
 def test_of_pictures_equally_far_the_first_in_the_store_comes_first(
     store: Path, run: Path, monkeypatch: Any, batch: int
 ) -> None:
-    """Whatever the batches: features that take few values make ties."""
+    """This holds for any batch size. Features with few values make ties."""
     monkeypatch.setattr(features, "BATCH", batch)
     split = Store(store)["train"]
     monkeypatch.setattr(features, "extract", lambda net, layer, images, compute: coarse(images))
@@ -174,7 +176,7 @@ def test_a_stored_picture_is_its_own_nearest(store: Path, run: Path, pictures: P
     (answer,) = features.similar(run, store, path, 1, **FP32)
     assert answer["neighbours"][0]["number"] == 7
     values, room = exactly(run, split, "relu7")
-    # Two batches may leave two roundings in each unit.
+    # Two batch sizes may round each unit differently.
     assert answer["neighbours"][0]["distance"] <= 2 * room * math.sqrt(values.shape[1])
 
 
@@ -199,7 +201,7 @@ def test_what_cannot_be_compared_is_refused(run: Path, store: Path, pictures: Pa
     prepare(pictures, tmp_path / "small", side=32, val_fraction=0.29, jobs=1)
     with pytest.raises(InputError, match=r"takes 64-pixel pictures.*has 32"):
         features.similar(run, tmp_path / "small", pictures / "red/00.png", **FP32)
-    with pytest.raises(InputError, match="--split train; only a store"):
+    with pytest.raises(InputError, match="--split train: only a store"):
         features.features(run, pictures, split="train", **FP32)
     with pytest.raises(InputError, match="no split 'test'"):
         features.features(run, store, split="test", **FP32)

@@ -1,4 +1,4 @@
-"""Which pictures are meant: files that preparing would look at, and those that are no files, each read as its file."""
+"""Pictures as `predict` takes them: folders list the files that `prepare` reads; arrays and images match files."""
 
 import io
 import shutil
@@ -17,7 +17,7 @@ from alexnet.inference.pictures import list_pictures, read_picture
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
-    """Two classes of pictures, as they lie about: every suffix and none, links, clutter, other formats."""
+    """Two class folders as people keep them: all suffixes and none, links, hidden files, other formats."""
     folder, real = tmp_path / "photographs", tmp_path / "real"
     for kind in ("cat", "dog"):
         (real / kind).mkdir(parents=True)
@@ -60,7 +60,7 @@ def test_what_is_in_a_folder_and_cannot_be_read_is_named_with_the_reason(photogr
 def test_a_folder_without_a_picture_is_refused(inside: str | None, tmp_path: Path) -> None:
     if inside:
         (tmp_path / inside).write_bytes(b"\0\0\0\x18ftypheic" if inside == "a.heic" else b"words")
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match="holds no pictures"):
         list_pictures(tmp_path)
 
 
@@ -106,12 +106,12 @@ FILES: dict[str, bytes] = {
 @pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("loaded", [True, False])
 def test_a_picture_that_pillow_has_opened_is_read_as_its_file(kind: str, loaded: bool, tmp_path: Path) -> None:
-    """Upright, over white, in RGB; and the image is left as it was."""
+    """Images become upright RGB over white, and the original is unchanged."""
     (tmp_path / "file").write_bytes(FILES[kind])
     opened, before = (Image.open(io.BytesIO(FILES[kind])) for _ in range(2))
     if loaded:
         opened.load()
-    before.load()  # which turns a TIFF
+    before.load()  # loading rotates a TIFF
     expected = read_picture(tmp_path / "file", 32)
     assert isinstance(expected, np.ndarray)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What a trained net says of pictures, whatever they and it are given as."""
+"""Predictions, for every form in which a net and pictures can be given."""
 
 import copy
 import io
@@ -50,7 +50,7 @@ def test_a_loaded_net_says_what_its_run_says_and_is_left_as_it_is(run: Path, net
         for a, b in zip(ours, theirs, strict=True):
             assert a["image"] == b["image"]
             probabilities = [{p["class"]: p["probability"] for p in answer["predictions"]} for answer in (a, b)]
-            assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-4)  # another order of memory
+            assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-4)  # the memory format differs
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not net.training
 
@@ -82,21 +82,21 @@ def without(net: AnyModel, **change: Any) -> AnyModel:
 def test_what_is_no_net_and_a_net_that_cannot_answer_are_refused(net: AnyModel, pictures: Path, tmp_path: Path) -> None:
     path = pictures / "red/00.png"
     cases: list[tuple[Any, str]] = [
-        (None, "expected a run folder or a net that alexnet.load gave, not None"),
+        (None, "expected a run folder or a net from alexnet.load, not None"),
         (np.zeros((4, 4, 3), np.uint8), r"expected a run folder or a net .*, not uint8 ndarray \(4, 4, 3\)"),
         (tmp_path, "is not a run"),
         (nn.Linear(2, 2), "this Linear has no .classes or no .transform"),
         (without(net, classes=()), "this AlexNet has no .classes or no .transform, .*alexnet.load"),
         (without(net, transform=None), "this AlexNet has no .classes or no .transform"),
         (without(net, training=True), r"this AlexNet is in training mode, .*; call net.eval\(\) first"),
-        (without(net, classes=["a", "b"]), r"the net has 3 outputs, and .classes 2 names"),
+        (without(net, classes=["a", "b"]), r"the net has 3 outputs, but .classes has 2 names"),
     ]
     for given, words in cases:
         with pytest.raises(InputError, match=words):
             alexnet.predict(given, path)
     told: list[dict[str, Any]] = [{"device": "cpu"}, {"precision": "fp32"}]
     for options in told:
-        with pytest.raises(InputError, match=r"a loaded net keeps its own; leave (device|precision) out"):
+        with pytest.raises(InputError, match=r"a loaded net keeps its device and precision; leave .* out"):
             alexnet.predict(net, path, **options)
     with pytest.raises(InputError, match="picture 1 must be a path"):
         alexnet.predict(net, [path, io.BytesIO(path.read_bytes())])  # type: ignore[list-item]

@@ -25,8 +25,8 @@ PICTURES = 1_281_167  # ILSVRC-2012's training set
 ERROR = 1.5  # largest factor between estimated and measured time, if the device's own rate was measured
 SHARE, REACH = 0.4, 0.9  # assumed parts of the vendor's peak products and memory bandwidth
 FORWARD, BACKWARD = 3, 6  # passes of a layer's outputs through memory: product, activation with norm, pool
-UPDATE = 20  # bytes a weight: reads and writes weight and velocity, reads the gradient, writes the copy in bf16
-SUMS = 2  # all-reduces a layer: of its weights, and of its biases
+UPDATE = 20  # bytes per weight: reads and writes weight and velocity, reads the gradient, writes the copy in bf16
+SUMS = 2  # all-reduces per layer: of its weights, and of its biases
 PAYS = 1.1  # speed-up that a doubling of the processes must bring to pay
 
 
@@ -161,7 +161,7 @@ def calibrated(net: AnyNet, precision: str, rate: float, batch: int, device: Dev
     known = device or DeviceModel("the measured device", dict.fromkeys(BYTES, 1e12))
     fixed, grown = (seconds_alone(net, replace(known, pace=pace), precision, batch) for pace in (0.0, 1.0))
     if not (rate > 0 and batch / rate > fixed):
-        least = f"less than {batch / fixed:,.0f}, the limit set by launches and weight reads" if fixed else "more than 0"
+        least = f"less than {batch / fixed:,.0f}, the limit of launches and weight reads" if fixed else "more than 0"
         raise InputError(f"--rate of {known.name} at batch {batch} is {rate:g} pictures/s; it must be {least}")
     origin = f"measured, {rate:g} pictures/s at batch {batch}"
     return replace(known, pace=(batch / rate - fixed) / (grown - fixed), origin=origin)
@@ -220,8 +220,8 @@ class StepEstimate:
     network: float  # seconds that compute waits for the network
     update: float
     input: float  # seconds that all processes wait for pictures
-    sent: dict[str, int]  # bytes a step of all processes together, by purpose
-    sent_each: float  # bytes a step of one process
+    sent: dict[str, int]  # bytes per step of all processes together, by purpose
+    sent_each: float  # bytes per step of one process
     rate: float  # pictures/s
     efficiency: float  # rate relative to the same number of devices, each training alone on the recipe's batch
     hours: float  # for the recipe's epochs
@@ -387,7 +387,7 @@ def notes(device: DeviceModel, network: Link, weak: bool) -> list[str]:
         "Bytes are exact for a step's gradients and joins. They leave out protocol headers and a few control values.",
         f"Times are modelled: within a factor of {ERROR} if the device's rate was measured and no core is shared.",
         f"{device.name}: {device.origin}.",
-        f"{network.name}: {network.bandwidth / 1e9:g} GB/s a process, {1e6 * network.latency:g} microseconds a hop "
+        f"{network.name}: {network.bandwidth / 1e9:g} GB/s per process, {1e6 * network.latency:g} microseconds per hop "
         "of a ring, between towers as between replicas.",
         "Not modelled: stragglers, congestion, slower kernels at small batches (except launches), the size of memory, "
         "validation, saving.",

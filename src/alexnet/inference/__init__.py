@@ -1,1 +1,1 @@
-"""Use a trained net: error rates, predictions, features, similar pictures."""
+"""Inference with a trained net: error rates, predictions and features."""

@@ -1,4 +1,4 @@
-"""Measure error rates of a run or of an average of runs, with one view and with ten (section 4.1)."""
+"""Evaluate a run, or an ensemble of runs, with one view and with ten views (section 4.1)."""
 
 import io
 import math
@@ -24,12 +24,12 @@ from alexnet.models.build import AnyModel
 from alexnet.runs.run import Run, load
 
 Forward = Callable[[Tensor], Tensor]  # views to logits
-BATCH = 64  # pictures at a time; ten views make ten inputs of each
+BATCH = 64  # pictures in a batch; ten views make ten inputs of each
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Error rates 0 to 1 over `images` pictures; nats is the mean of -log of the true class's probability."""
+    """Error rates, 0 to 1, over `images` pictures. `nats` is the mean cross-entropy loss."""
 
     images: int
     views: int
@@ -39,32 +39,41 @@ class Errors:
 
     @property
     def top1_interval(self) -> tuple[float, float]:
-        """95 % interval of top1."""
+        """The 95 % confidence interval of top1."""
         return wilson(self.top1, self.images)
 
     @property
     def top5_interval(self) -> tuple[float, float]:
-        """95 % interval of top5."""
+        """The 95 % confidence interval of top5."""
         return wilson(self.top5, self.images)
 
     def plain(self) -> dict[str, Any]:
-        """Return the numbers as JSON's own types."""
+        """For JSON."""
         return asdict(self) | {"top1_interval": self.top1_interval, "top5_interval": self.top5_interval}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of one pass over a split."""
+    """The result of an evaluation on a split.
 
-    errors: Errors  # with all views
-    one_view: Errors  # with the central view alone
-    probabilities: np.ndarray  # float32 (images, classes), averaged over views and runs
-    labels: np.ndarray  # int64 (images,)
+    Attributes:
+        errors: The errors with all views.
+        one_view: The errors with the central view alone.
+        probabilities: Probabilities averaged over views and runs, float32 (images, classes).
+        labels: The true class of each picture, (images,).
+        runs: The run folders.
+        center: Probabilities of the central view averaged over runs, float32 (images, classes).
+    """
+
+    errors: Errors
+    one_view: Errors
+    probabilities: np.ndarray
+    labels: np.ndarray
     runs: tuple[str, ...]
-    center: np.ndarray  # float32 (images, classes), of the central view
+    center: np.ndarray
 
     def plain(self) -> dict[str, Any]:
-        """Return the errors as JSON's own types."""
+        """For JSON."""
         return self.errors.plain() | {"runs": list(self.runs), "one_view": self.one_view.plain()}
 
 
@@ -81,29 +90,30 @@ def evaluate(
     save: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Evaluation:
-    """Measure the error rates of a run on a split, or of several runs whose probabilities are averaged.
+    """Measure the top-1 and top-5 errors of a run on a split, or of several runs as an ensemble (sections 4.1 and 6).
 
-    Section 4.1 describes the ten views, section 6 the averages of nets. Every picture of the split counts once.
+    An ensemble averages the probabilities of its runs. Every picture of the split counts once. Under torchrun, each
+    process takes a share of the pictures, and all return the whole result.
 
     Args:
         store: A store, or its folder.
         runs: A run folder, or several.
-        views: 10 averages the four corners, the centre and their mirrors; 1 takes the centre alone.
+        views: 10 averages the probabilities of four corners, the centre and their mirror images; 1 takes the centre.
         split: "train", "val" or "test".
-        weights: Share of each run in the average, 0 or more; equal by default.
+        weights: Weight of each run in the average, 0 or more; by default all are equal.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "auto", "fp32", "tf32", "bf16" or "fp64".
         workers: Number of threads that read the store ahead, 1 or more.
-        save: New file (.npz) for the probabilities, labels and names.
-        progress: Function to call with the number of pictures done and the number of all.
+        save: A .npz file to write, with arrays `probabilities`, `labels` and `names`.
+        progress: Function called with the numbers of pictures done and in all.
 
     Returns:
-        Evaluation: `errors` with `top1` and `top5`, 0 to 1, and `nats`, the mean loss; `one_view`, the same for the
-        central view; `probabilities`, float32 (images, classes); `labels`; and `runs`.
+        The `Evaluation`. Its `errors` has `top1` and `top5`, 0 to 1, and the mean loss `nats`; `one_view` has the same
+        for the central view. `probabilities` is float32 (images, classes), and `labels` is (images,).
 
     Raises:
-        InputError: The store or a run cannot be used, or the runs do not fit the store.
-        WorkFailed: A run gives NaN or infinity as a probability.
+        InputError: The store or a run cannot be used, or a run was trained on other classes.
+        WorkFailed: A run gives NaN or infinite probabilities.
     """
     folders = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
     compute = choose_compute(device, precision)
@@ -135,9 +145,9 @@ def evaluate_on_mesh(
     weights: Sequence[float] | None = None,
     save: str | Path | None = None,
 ) -> Evaluation:
-    """Evaluate with all processes of a mesh: each takes a share of the batches and returns the whole result."""
+    """Evaluate as `evaluate` does, on an open mesh. Each process takes a share of the batches and gets all results."""
 
-    # A run may still be training, and a shared disk may lag on one machine: agree on the checkpoints first.
+    # A run may still be training, and a network disk may lag: agree on the checkpoints first.
     named = mesh.wait_until_equal(
         f"newest checkpoint of {', '.join(map(str, folders))}", lambda: [Run(f).newest() for f in folders]
     )
@@ -145,9 +155,9 @@ def evaluate_on_mesh(
     def ready() -> tuple[Store, list[float], list[AnyModel], Split]:
         check_views(views)
         if not folders:
-            raise InputError("no run to evaluate; name one or more")
+            raise InputError("no run to evaluate; give one or more run folders")
         if save and (Path(save).suffix != ".npz" or not Path(save).parent.is_dir() or Path(save).is_dir()):
-            raise InputError(f"--save {save}; give it a name that ends in .npz, in a folder that exists")
+            raise InputError(f"--save {save}; give a file name that ends in .npz, in a folder that exists")
         opened = store if isinstance(store, Store) else Store(store)
         shares = shares_of(weights, len(folders))
         nets = [compute.serve(load(f, name)) for f, (name, _) in zip(folders, named, strict=True)]
@@ -171,7 +181,7 @@ def evaluate_on_mesh(
         with mesh.raise_once():
             raise WorkFailed(
                 f"{' or '.join(map(str, folders))} gives NaN or infinity for {lost} of {len(pictures)} pictures: its "
-                "training went astray before this checkpoint; train again with a smaller --set sgd.lr"
+                "training diverged before this checkpoint; train again with a smaller --set sgd.lr"
             )
     count = views if views == 1 else max(len(v.places()) for v in taken)
     result = Evaluation(
@@ -220,10 +230,10 @@ def in_order(
     mesh: Mesh,
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, Tensor]]:
-    """Read this process's share of the batches of a split: yield (index of the first picture, uint8 pictures).
+    """Yield this process's share of a split's batches: (index of the first picture, uint8 pictures).
 
-    The batches are those of a single process, so the number of processes does not change a bit of the result. All
-    processes call `progress` equally often.
+    The batches are those of a single process, so the number of processes does not change a bit of the result. Every
+    process calls `progress` equally often.
     """
     share = mesh.everyone.share
     with closing(batches_in_order(pictures, batch, device=compute.device, workers=workers, share=share)) as batches:
@@ -234,7 +244,7 @@ def in_order(
 
 
 def sum_rows(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
-    """Add up the processes' arrays, of which each has filled its rows and left the others 0."""
+    """Sum an array over the processes, each of which filled some rows and left the others 0."""
     if work := mesh.everyone.all_reduce(torch.from_numpy(rows), "rows"):
         work.wait()
     return rows
@@ -244,9 +254,9 @@ def sum_rows(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
 def probabilities(
     forward: Forward, transform: Transform, images: Tensor, compute: Compute, views: int
 ) -> tuple[Tensor, Tensor]:
-    """Compute the softmax of the central view and its mean over all views, float32 (N, classes) each.
+    """Compute class probabilities of the central view and averaged over all views: (N, classes) float32 each.
 
-    `images` are uint8 (N, side, side, 3), on the device. The mean is over softmax outputs, not logits (section 4.1).
+    The mean is taken after the softmax, as in section 4.1.
     """
     inputs = (
         transform.center_crop(images, compute.dtype)[None] if views == 1 else transform.ten_crop(images, compute.dtype)
@@ -254,14 +264,14 @@ def probabilities(
     with compute.arithmetic():
         logits = forward(inputs.flatten(0, 1))
     each = torch.softmax(logits.float(), 1).view(*inputs.shape[:2], -1)
-    middle = 0 if len(each) < 10 else 2  # views: two corners, centre, two corners, then their mirrors
+    middle = 0 if len(each) < 10 else 2  # `Transform.places`: the third of ten views is the centre
     return each[middle], each.mean(0)
 
 
 def errors(probability: np.ndarray, labels: np.ndarray, views: int) -> Errors:
-    """Compute error rates from probabilities (N, classes) and labels (N,).
+    """Compute error rates from probabilities (N, classes). Tied classes share the credit, as in the 2012 code.
 
-    Classes that tie with the true one share the credit, as in the 2012 code. NaN earns nothing.
+    A picture with NaN as a probability counts as wrong.
     """
     top1, top5 = (1 - credit(probability, labels, k).mean() for k in (1, 5))
     true = np.take_along_axis(probability, labels[:, None], 1)
@@ -277,14 +287,14 @@ def credit(probability: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def wilson(rate: float, n: int) -> tuple[float, float]:
-    """Compute the 95 % interval of a rate seen in n pictures (Wilson 1927)."""
+    """Compute the 95 % confidence interval of a rate measured on n pictures (Wilson 1927)."""
     z = 1.959964
     middle, half = rate + z * z / (2 * n), z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
     return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
 def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
-    """Scale the runs' weights to shares of the average, which sum to 1."""
+    """Scale the runs' weights to a sum of 1."""
     if weights is None:
         return [1 / runs] * runs
     if len(weights) != runs or not all(w >= 0 for w in weights) or not 0 < sum(weights) < math.inf:
@@ -293,13 +303,13 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
 
 
 def check_side(store: Store, title: str, net: AnyModel) -> None:
-    """Raise InputError unless the net takes pictures of the store's size; the message calls the net `title`."""
+    """Raise InputError unless the net takes pictures of the store's size; `title` names the net in the message."""
     if net.transform.side != store.side:
         raise InputError(f"{title} takes {net.transform.side}-pixel pictures; store {store.path} has {store.side}")
 
 
 def check_classes(store: Store, title: str, net: AnyModel) -> None:
-    """Raise InputError unless the net takes pictures of the store's size and has its classes."""
+    """Raise InputError unless the net takes pictures of the store's size and has the store's classes."""
     names = labels(store.classes)
     check_side(store, title, net)
     if list(net.classes) != names:

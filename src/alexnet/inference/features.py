@@ -1,7 +1,7 @@
-"""Compute the output of any layer of a trained net, and find the most similar pictures of a store by it.
+"""Compute the features of pictures in a layer of a trained net, and find the nearest stored pictures by them.
 
-Features are those of the central view, in eval mode. Similar pictures have a small Euclidean distance between their
-outputs of the last hidden layer (section 6.1). The search compares every picture of the split.
+The net sees the central view of a picture, in eval mode. Similar pictures have features of the last hidden layer at a
+small Euclidean distance (section 6.1). The search is exact: it compares every picture of the split.
 """
 
 import os
@@ -29,16 +29,23 @@ from alexnet.runs.run import Run
 
 PictureSource = Store | PicturesLike
 Progress = Callable[[int, int], None]
-BATCH = 64  # pictures at a time
+BATCH = 64  # pictures in a batch
 
 
 class Features(NamedTuple):
-    """The outputs of a layer: a row of `values` for each of `names`."""
+    """The features of pictures in one layer, with a row of `values` for each name.
 
-    values: np.ndarray  # float32, (N, units) or (N, maps, side, side)
-    names: list[str]  # files, "picture N" for other pictures, or the pictures' names in the store
-    labels: list[str] | None  # the pictures' classes, if they come from a store
-    errors: dict[str, str]  # why a picture could not be read, by its name
+    Attributes:
+        values: The features, float32 (N, units) or (N, maps, side, side).
+        names: Paths, "picture N" for pictures that are not files, or names in the store.
+        labels: Class of each picture of a store; None for other pictures.
+        errors: Reason for each picture that could not be read, by name. Such a picture has no row.
+    """
+
+    values: np.ndarray
+    names: list[str]
+    labels: list[str] | None
+    errors: dict[str, str]
 
 
 def features(
@@ -53,33 +60,33 @@ def features(
     keep: Path | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Features:
-    """Compute the outputs of a layer for the central views of pictures, in eval mode.
+    """Compute the features of pictures: the outputs of a layer for their central views (section 6.1).
 
     Args:
-        run_or_net: A run folder, or a net in eval mode with its classes and transform, such as `alexnet.load` returns.
-        source: A store, or pictures of any kind that `predict` takes.
+        run_or_net: A run folder, or a net from `alexnet.load`: in eval mode, with `.classes` and `.transform`.
+        source: A store or its folder, or pictures in any form that `predict` takes.
         layer: Name of the layer. "fc7" is before the activation and "relu7" after it. "drop7" is the input of fc8,
-            halved as the paper does in testing (section 4.2).
-        split: Split of a store: "train", "val" or "test"; the held-out one by default.
-        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays where it is.
-        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its own.
+            halved because testing uses all units (section 4.2).
+        split: Split of the store, "train", "val" or "test"; by default the held-out one. Not for other pictures.
+        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
         workers: Number of threads that read a store ahead, 1 or more.
-        keep: New file (.npy) to hold the values, instead of memory.
-        progress: Function to call with the number of pictures done and the number of all.
+        keep: A new .npy file to map the values to, instead of holding them in memory.
+        progress: Function called with the numbers of pictures done and in all.
 
     Returns:
-        Features: `values`, float32 (N, units) or (N, maps, side, side), a row for each of `names`; the `labels` of a
-        store's pictures; and in `errors` the reason for each picture that could not be read and has no row.
+        The `Features`: `values`, float32 (N, units) or (N, maps, side, side), and `names`, one for each row. `labels`
+        holds the classes of a store's pictures, and `errors` the reason for each picture that could not be read.
 
     Raises:
-        InputError: The run or the net, the store, a picture or the layer cannot be used.
+        InputError: The run, net, store, picture or layer cannot be used.
     """
     compute = compute_for(run_or_net, device, precision)
     net = load_for_inference(run_or_net, compute)
     store = open_store(source)
     if store is None:
         if split:
-            raise InputError(f"--split {split}; only a store has splits, leave it out for files")
+            raise InputError(f"--split {split}: only a store has splits; leave it out for pictures")
         assert not isinstance(source, Store)
         return _of_pictures(net, list_pictures(source), layer, compute, keep, progress)
     check_side(store, title(run_or_net), net)
@@ -91,22 +98,22 @@ def features(
 
 
 def write_features(run: str | Path, source: PictureSource, out: Path, layer: str = "fc7", **options: Any) -> Features:
-    """Write OUT.npy, a row for each picture, and OUT.json, with names, classes and how the values were made.
+    """Write the features of pictures to OUT.npy, and their names, classes and origin to OUT.json.
 
-    Each file is complete or absent. If no picture could be read, nothing is written.
+    Each file is written completely or not at all. If no picture can be read, nothing is written.
 
     Args:
         run: A run folder.
-        source: A store, or pictures of any kind that `predict` takes.
+        source: A store or its folder, or pictures in any form that `predict` takes.
         out: Name of the files, with or without .npy, in a folder that exists.
         layer: Name of the layer, as for `features`.
-        options: Other options of `features`.
+        options: Other arguments of `features`.
 
     Returns:
-        The Features, as `features` returns them.
+        The `Features`.
 
     Raises:
-        InputError: As `features`, and if `out` cannot be written.
+        InputError: `features` raises it, or `out` cannot be written.
     """
     base = out.with_suffix("") if out.suffix == ".npy" else out
     if not base.parent.is_dir() or not base.name:
@@ -149,27 +156,29 @@ def similar(
     workers: int = 2,
     progress: Progress = lambda done, of: None,
 ) -> list[dict[str, Any]]:
-    """Find the stored pictures that are nearest to each picture, nearest first (figure 4, right).
+    """Find the pictures of a store that are most similar to each given picture (section 6.1; figure 4, right).
+
+    The distance of two pictures is the Euclidean distance of their features.
 
     Args:
-        run_or_net: A run folder, or a net in eval mode with its classes and transform, such as `alexnet.load` returns.
-        store: The store to search, or its folder. Its pictures must have the side that the net takes.
-        pictures: Pictures of any kind that `predict` takes.
-        count: Number of neighbours a picture, 1 or more.
-        split: Split to search: "train", "val" or "test". Every picture of it is compared.
-        layer: Layer whose outputs are compared; by default the last hidden layer's activations, 4,096 in AlexNet.
-        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays where it is.
-        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its own.
+        run_or_net: A run folder, or a net from `alexnet.load`: in eval mode, with `.classes` and `.transform`.
+        store: The store to search, or its folder. Its pictures must have the size that the net takes.
+        pictures: Pictures in any form that `predict` takes.
+        count: Number of neighbours for each picture, 1 or more.
+        split: Split to search, "train", "val" or "test".
+        layer: Layer whose outputs are compared. By default the activations of the last hidden layer, 4096 in AlexNet.
+        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
         workers: Number of threads that read the store ahead, 1 or more.
-        progress: Function to call with the number of pictures compared and the number of all.
+        progress: Function called with the numbers of stored pictures compared and in all.
 
     Returns:
-        A list in the order of the pictures. Each item is {"image", "neighbours": [{"name", "class", "number",
-        "distance"}]}, with Euclidean distances and indices in the split, or {"image", "error"} if the picture cannot
-        be read. "image" is as in `predict`.
+        A list with a dict for each picture, in the order given. The dict is {"image", "neighbours": [{"name", "class",
+        "number", "distance"}, ...]} with the nearest picture first, or {"image", "error"} if the picture cannot be
+        read. "number" is the neighbour's index in the split. "image" is as in `predict`.
 
     Raises:
-        InputError: The run or the net, the store, a picture or the layer cannot be used.
+        InputError: The run, net, store, picture or layer cannot be used.
     """
     if count < 1:
         raise InputError(f"--top {count}; it must be 1 or more")
@@ -207,20 +216,12 @@ def nearest(
     workers: int = 2,
     progress: Progress = lambda done, of: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the pictures of the whole split that are nearest to each query, nearest first.
+    """Find the pictures of a split that are nearest to each query, nearest first; of equally near ones, the first.
 
-    Distances are sums of squared differences in float64. Products would cancel for near pictures. Of pictures at equal
-    distance the first in the store comes first.
+    Distances are sums of squared differences in float64. Products of the vectors would be faster, but they cancel.
 
     Args:
-        net: The net, in eval mode.
-        layer: Layer whose outputs are compared.
-        split: Split of a store.
-        queries: Outputs of the layer, float32 (queries, ...).
-        count: Number of neighbours a query.
-        compute: Device and precision.
-        workers: Number of threads that read the store ahead.
-        progress: Function to call with the number of pictures compared and the number of all.
+        queries: Features of `layer`, one row for each query.
 
     Returns:
         Indices in the split and Euclidean distances, (queries, count) each.
@@ -240,20 +241,20 @@ def nearest(
 
 @torch.inference_mode()
 def extract(net: AnyModel, layer: str, images: Tensor, compute: Compute) -> Tensor:
-    """Compute a layer's output, float32, for the central views of pictures uint8 (N, side, side, 3) on the device."""
+    """Compute the outputs of a layer, float32, for the central views of uint8 pictures (N, side, side, 3)."""
     with compute.arithmetic():
         return net.features(net.transform.center_crop(images, compute.dtype), layer).float()
 
 
 def last_hidden(net: AnyModel) -> str:
-    """Name the layer by which section 6.1 compares pictures: the activations of the last hidden layer."""
+    """Name the layer by which section 6.1 compares pictures: the last hidden one, with 4096 activations in AlexNet."""
     if isinstance(net, Mlp):
         return f"relu{len(net.net.hidden)}"
     return "relu7" if isinstance(net, AlexNet) else cifar.order(net.net)[-2]
 
 
 def open_store(source: PictureSource) -> Store | None:
-    """Open the source if it is a store; return None for pictures and folders of them."""
+    """Open the source if it is a store or its folder; return None for pictures."""
     if isinstance(source, Store):
         return source
     is_folder = isinstance(source, (str, os.PathLike)) and (Path(source) / "meta.json").is_file()
@@ -289,7 +290,7 @@ def _of_pictures(
 
 
 def _filled(most: int, parts: Iterator[Tensor], keep: Path | None, progress: Progress) -> np.ndarray:
-    """Stack the parts into one array of at most `most` rows, in memory or in a new file."""
+    """Concatenate the parts, at most `most` rows in all, in memory or in a new file."""
     values, done = np.empty((0, 0), np.float32), 0
     for part in parts:
         if not done:
@@ -302,11 +303,11 @@ def _filled(most: int, parts: Iterator[Tensor], keep: Path | None, progress: Pro
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Map a new file as an array. Reserve its space first: writing to a map on a full disk would kill the process."""
+    """Map a new .npy file, and reserve its space now: writing to a map on a full disk would kill the process."""
     values = np.lib.format.open_memmap(path, "w+", np.float32, shape)
     with path.open("r+b") as file:
         try:
-            if hasattr(os, "posix_fallocate"):  # missing on macOS
+            if hasattr(os, "posix_fallocate"):  # macOS lacks it
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         except OSError as error:
             raise type(error)(error.errno, error.strerror, str(path)) from None

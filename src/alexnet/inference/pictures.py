@@ -1,4 +1,4 @@
-"""List, check and read the pictures that a user passes, of any kind, at the size that a net takes."""
+"""List, check and read the pictures that a user gives to `predict`, `features` and `similar`."""
 
 import os
 import stat
@@ -26,36 +26,36 @@ TAKES = "a path, a PIL image, a file's bytes, or a uint8 array or tensor (H, W, 
 
 
 class Given(NamedTuple):
-    """One picture: its name in answers, and the source of its pixels."""
+    """A picture to read: its name in the results, and the source of its pixels."""
 
     name: str
     source: Path | bytes | Image.Image | np.ndarray
 
 
 def list_pictures(pictures: PicturesLike) -> list[Given]:
-    """List the pictures, each with a name: its path, or "picture N", where N is its index in `pictures`.
+    """List the pictures with their names: the path, or "picture N" for the picture at index N if it is not a file.
 
-    A folder means the files in it that `prepare` would read. Links are followed. Hidden files and those of the
-    operating system are left out. Suffixes do not matter.
+    A folder means the files in it that `prepare` would read, with any suffix. Links are followed. Hidden files and
+    files of the operating system are left out.
 
     Args:
-        pictures: A path of a file or a folder, a PIL image, the bytes of a file, a uint8 array or tensor (H, W, 3), or
-            an iterable of these, mixed or not; an array or tensor (N, H, W, 3) means N pictures.
+        pictures: A path of a file or a folder, a PIL image, a file's bytes, a uint8 array or tensor (H, W, 3), or an
+            iterable of any of these. An array or tensor (N, H, W, 3) is N pictures.
 
     Raises:
-        InputError: A picture is of another kind, a path does not exist, or a folder holds no picture.
+        InputError: A picture has another type, a path does not exist, or a folder holds no pictures.
     """
     return [given for number, picture in enumerate(_each(pictures)) for given in _list(picture, f"picture {number}")]
 
 
 def read_picture(source: Path | bytes | Image.Image | np.ndarray, side: int) -> np.ndarray | str:
-    """Read the central square of a picture, uint8 (side, side, 3), or return the reason why it cannot be read."""
+    """Read the central square of a picture, uint8 (side, side, 3); return the reason if it cannot be read."""
     try:
         return square(_decode(source), side)
     except UnreadablePicture as error:
         return str(error)
     except MemoryError:
-        return "there is not enough memory for it here"
+        return "not enough memory to read it"
     except OSError as error:
         return error.strerror or str(error)
 
@@ -92,15 +92,15 @@ def _files(path: str) -> Iterator[Given]:
         return
     inside = list_files(folder, folder).places.values()
     if first_taken(inside)[0] is None:
-        raise InputError(f"folder {path} holds no picture ({', '.join(TAKEN)})")
+        raise InputError(f"folder {path} holds no pictures; it needs files of type {', '.join(TAKEN)}")
     yield from (Given(str(place.path), Path(place.path)) for place in inside)
 
 
 def _decode(source: Path | bytes | Image.Image | np.ndarray) -> Image.Image:
-    """Decode the whole picture as upright RGB."""
+    """Decode a whole picture as upright RGB."""
     if isinstance(source, Path):
         status = source.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
             raise UnreadablePicture("not a plain file")
         source = read(Slice(str(source), 0, status.st_size))
     if isinstance(source, bytes):

@@ -1,4 +1,4 @@
-"""Classify pictures with a trained net."""
+"""Predict the classes of pictures with a trained net."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -31,31 +31,32 @@ def predict(
     precision: str = "auto",
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> list[dict[str, Any]]:
-    """Name the likeliest classes of each picture, from its ten views or the central one (section 4.1).
+    """Predict the likeliest classes of each picture, with ten views or one (section 4.1).
 
-    Each picture is turned upright, and its central square is resized to the side that the net was trained on. The views
-    are cut from that. So a file, its bytes, its PIL image and its array give the same answer.
+    Each picture is rotated upright, and its central square is resized to the size that the net was trained on. The
+    views are crops of that square. A file, its bytes, its PIL image and its array give the same result.
 
     Args:
-        run_or_net: A run folder, whose newest checkpoint is loaded at each call; or a net in eval mode with `.classes`
-            and `.transform`, such as `alexnet.load` returns.
-        pictures: A path, a PIL image, a uint8 array or tensor (H, W, 3), RGB, 0 to 255, the bytes of a file, or an
-            iterable of these, mixed or not. A folder means the pictures in it, at any depth, by the rules of `prepare`;
-            an array or tensor (N, H, W, 3) means N pictures.
-        top: Number of classes a picture, 1 or more.
-        views: 10 averages the four corners, the centre and their mirrors; 1 takes the centre alone.
-        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays where it is.
-        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its own.
-        progress: Function to call with the number of pictures done and the number of all.
+        run_or_net: A run folder, or a net from `alexnet.load`. A folder's newest checkpoint is loaded at each call.
+            A net must be in eval mode and have `.classes` and `.transform`.
+        pictures: A path, a PIL image, a file's bytes, a uint8 array or tensor (H, W, 3) of RGB values 0 to 255, or an
+            iterable of any of these. A folder means all files in it, at any depth, as for `prepare`. An array or
+            tensor (N, H, W, 3) is N pictures.
+        top: Number of classes to return for each picture, 1 or more.
+        views: 10 averages the probabilities of four corners, the centre and their mirror images; 1 takes the centre.
+        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
+        progress: Function called with the numbers of pictures done and in all.
 
     Returns:
-        A list in the order of the pictures, even for one. Each item is {"image", "predictions": [{"class", "index",
-        "probability"}, ...]}, best first, or {"image", "error"} if the picture cannot be read. "image" is the path, or
-        "picture N" for a picture without one, where N is its index in `pictures`.
+        A list with a dict for each picture, in the order given, also if there is only one picture. The dict is
+        {"image", "predictions": [{"class", "index", "probability"}, ...]} with the likeliest class first, or
+        {"image", "error"} if the picture cannot be read. "image" is the path, or "picture N" for the picture at index
+        N of `pictures` if it is not a file.
 
     Raises:
-        InputError: The run or the net cannot be used, a picture is of an unknown kind, a path does not exist, or a
-            folder holds no picture.
+        InputError: The run or the net cannot be used, a picture has another type, a path does not exist, or a folder
+            holds no pictures.
     """
     if top < 1:
         raise InputError(f"--top {top}; it must be 1 or more")
@@ -76,7 +77,7 @@ def predict(
 
 
 def newest_for_all(mesh: Mesh, run_or_net: RunOrNet) -> str | None:
-    """Agree on the checkpoint that all processes load; None if the net is loaded already."""
+    """Agree on the checkpoint that all processes load; return None for a loaded net."""
     if isinstance(run_or_net, nn.Module):
         return None
     run = Path(run_or_net)
@@ -84,7 +85,7 @@ def newest_for_all(mesh: Mesh, run_or_net: RunOrNet) -> str | None:
 
 
 def answer(net: AnyModel, given: Sequence[Given], top: int, views: int, compute: Compute) -> Iterator[dict[str, Any]]:
-    """Classify some pictures; yield the answers in their order."""
+    """Yield the predictions of a batch of pictures, in their order."""
     read = [read_picture(picture.source, net.transform.side) for picture in given]
     taken = [pixels for pixels in read if not isinstance(pixels, str)]
     ranked = iter(top_classes(net, np.stack(taken), top, views, compute) if taken else [])
@@ -96,14 +97,14 @@ def answer(net: AnyModel, given: Sequence[Given], top: int, views: int, compute:
         if math.isfinite(best[0][1]):
             named = [{"class": net.classes[i], "index": i, "probability": p} for i, p in best]
             yield {"image": picture.name, "predictions": named}
-        else:  # topk ranks NaN first
-            yield {"image": picture.name, "error": "the run's net gives NaN for it; its training went astray"}
+        else:  # NaN is ranked first
+            yield {"image": picture.name, "error": "the run's net gives NaN for it; its training diverged"}
 
 
 def predict_arrays(
     net: AnyModel, pictures: np.ndarray, top: int = 5, views: int = 10, compute: Compute | None = None
 ) -> list[list[tuple[str, float]]]:
-    """Return (class, probability) of the `top` likeliest classes, for pictures uint8 (N, side, side, 3)."""
+    """Predict the `top` likeliest (class, probability) of pictures, uint8 (N, side, side, 3), best first."""
     return [
         [(net.classes[i], p) for i, p in one]
         for one in top_classes(net, pictures, top, views, compute or choose_compute())
@@ -113,12 +114,12 @@ def predict_arrays(
 def top_classes(
     net: AnyModel, pictures: np.ndarray, top: int, views: int, compute: Compute
 ) -> list[list[tuple[int, float]]]:
-    """Return (index, probability) of the likeliest classes, best first."""
+    """Predict the `top` likeliest (class index, probability) of pictures, uint8 (N, side, side, 3), best first."""
     images = torch.from_numpy(pictures).to(compute.device)
     _, mean = probabilities(net, net.transform.to(compute.device), images, compute, views)
     if mean.shape[1] != len(net.classes):
         raise InputError(
-            f"the net has {mean.shape[1]} outputs, and .classes {len(net.classes)} names; name each output"
+            f"the net has {mean.shape[1]} outputs, but .classes has {len(net.classes)} names; give one name per output"
         )
     best = mean.topk(min(top, mean.shape[1]))
     return [list(zip(i, p, strict=True)) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]

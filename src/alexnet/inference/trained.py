@@ -1,4 +1,4 @@
-"""Load and check the trained net that a user names by its run or passes, with its device and its precision."""
+"""Load the trained net of a run, or check one that the user loaded, and choose its device and precision."""
 
 import os
 from pathlib import Path
@@ -18,27 +18,29 @@ PRECISION = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float64: "fp64
 
 
 def compute_for(run_or_net: RunOrNet, device: str, precision: str) -> Compute:
-    """Choose the device and the precision; a loaded net keeps its own.
+    """Choose the device and precision. A loaded net keeps its own.
 
-    Raises InputError if the argument is neither a run nor a net, or if it is a net and device or precision is not
-    "auto".
+    Raises InputError if `run_or_net` is neither a run folder nor a net, or if a net comes with another device or
+    precision than "auto".
     """
     if isinstance(run_or_net, (str, os.PathLike)):
         return choose_compute(device, precision)
     if not isinstance(run_or_net, nn.Module):
-        raise InputError(f"expected a run folder or a net that alexnet.load gave, not {describe(run_or_net)}")
+        raise InputError(f"expected a run folder or a net from alexnet.load, not {describe(run_or_net)}")
     for name, value in (("device", device), ("precision", precision)):
         if value != "auto":
-            raise InputError(f"{name} {value}: a loaded net keeps its own; leave {name} out, or use net.to(...) first")
+            raise InputError(
+                f"{name} {value}: a loaded net keeps its device and precision; leave {name} out, or call net.to(...)"
+            )
     first = next((p for p in run_or_net.parameters() if p.is_floating_point()), torch.empty(0))
     enter(first.device)
     return Compute(first.device, PRECISION.get(first.dtype, "fp32"))
 
 
 def load_for_inference(run_or_net: RunOrNet, compute: Compute, name: str | None = None) -> AnyModel:
-    """Load a run's net from its newest checkpoint, or the one called `name`, onto a device; check a loaded net.
+    """Load the net of a run, from its newest checkpoint or the one called `name`; return a loaded net unchanged.
 
-    Raises InputError if the run cannot be used, or if the net is in training mode or has no class names.
+    Raises InputError if the run cannot be used, or if a loaded net is in training mode or lacks its classes.
     """
     if not isinstance(run_or_net, nn.Module):
         return compute.serve(load(Path(run_or_net), name))
@@ -47,16 +49,16 @@ def load_for_inference(run_or_net: RunOrNet, compute: Compute, name: str | None 
 
 
 def check_net(net: Any) -> None:
-    """Raise InputError unless the net is in eval mode and has its classes and its transform."""
+    """Raise InputError unless the net is in eval mode and has `.classes` and `.transform`."""
     if not getattr(net, "classes", ()) or not hasattr(getattr(net, "transform", None), "ten_crop"):
         raise InputError(
-            f"this {type(net).__name__} has no .classes or no .transform, which name its outputs and make its inputs; "
-            "take a net that alexnet.load gave, or set both"
+            f"this {type(net).__name__} has no .classes or no .transform, to name its outputs and prepare its inputs; "
+            "use a net from alexnet.load, or set both"
         )
     if net.training:
-        raise InputError(f"this {type(net).__name__} is in training mode, which drops units; call net.eval() first")
+        raise InputError(f"this {type(net).__name__} is in training mode, where dropout is on; call net.eval() first")
 
 
 def title(run_or_net: RunOrNet) -> str:
-    """Name the run or the net in a message."""
+    """Return the name for messages: "the net", or the run with its folder."""
     return "the net" if isinstance(run_or_net, nn.Module) else f"run {os.fspath(run_or_net)}"
