@@ -200,7 +200,7 @@ def test_a_resumed_run_takes_changes_to_its_own_recipe(
     assert command("train", store, folder, "--resume", "--epochs", str(small.epochs), "--json") == 0
     line = refusal(capsys, 2, "train", store, folder, "--resume", "--epochs", "9")
     assert "begun with another recipe: epochs was 3, now 9" in line
-    assert "resume it without --epochs, or go on from its weights in another folder" in line
+    assert "resume it without --epochs, or continue from its weights in another folder" in line
 
 
 def test_an_unusable_source_is_one_line(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,7 +82,7 @@ def test_a_checkpoint_of_another_run_with_the_same_recipe_is_refused(whole: Whol
     environment = json.loads((copy / "environment.json").read_bytes())
     put(copy, "environment.json", json.dumps(environment | {"started": "another day"}).encode())
     assert Run(copy).recipe
-    with pytest.raises(InputError, match="00000008 was saved by another run; put back the run's own, or delete it"):
+    with pytest.raises(InputError, match="00000008 was saved by another run; restore the run's own, or delete it"):
         used(copy)
     files = checkpoint.FILES
     newest, before = reversed(checkpoint.list_checkpoints(whole.run(2)))
@@ -120,7 +120,7 @@ def test_the_checkpoint_offered_in_place_of_a_damaged_one_is_whole_and_ends_with
         (path / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     ended = lives(*training(store, folder, whole.recipe(2)))
     words = (
-        f"checkpoint file {worse / 'weights.safetensors'} is damaged; delete {worse} {bad} to go on from {good.name}"
+        f"checkpoint file {worse / 'weights.safetensors'} is damaged; delete {worse} {bad} to continue from {good.name}"
     )
     assert (ended.status, ended.line) == (2, words)
     for path in (worse, bad):
@@ -202,7 +202,7 @@ def test_a_checkpoint_that_a_training_drops_while_it_is_read_is_not_called_damag
         lambda: checkpoint.read_tensors(newest, checkpoint.FILES[0]),
         lambda: checkpoint.read_state(newest, owner),
     ):
-        with pytest.raises(InputError, match="is gone: a training that goes on"):
+        with pytest.raises(InputError, match="is gone: a running training"):
             reading()
     count("a checkpoint dropped while it is read", injected=2, survived=2)
 
@@ -211,6 +211,6 @@ def test_weights_of_a_terabyte_are_damage_and_are_not_read(copy: Path, count: Co
     """A hole: it takes no room on the disk, and would take all of the memory."""
     newest, earlier = reversed(checkpoint.list_checkpoints(copy))
     os.truncate(newest / "weights.safetensors", 1 << 40)
-    with pytest.raises(InputError, match=rf"is damaged; delete {newest} to go on from {earlier.name}"):
+    with pytest.raises(InputError, match=rf"is damaged; delete {newest} to continue from {earlier.name}"):
         load(copy)
     count("weights of a terabyte", injected=1, survived=1)

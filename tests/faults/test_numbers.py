@@ -106,7 +106,7 @@ def test_a_loss_that_is_no_number_stops_the_run_at_its_step(
     ):
         take = training.take
         training.take = lambda *of: replace(take(*of), loss=torch.tensor(value))  # type: ignore[assignment]
-        with pytest.raises(WorkFailed, match=rf"the loss is {value} at step 0 \(.*; no good epoch has a checkpoint\."):
+        with pytest.raises(WorkFailed, match=rf"the loss is {value} at step 0 \(.*; there is no good checkpoint\."):
             loop(training, log, lambda *_: None)
     assert not checkpoint.list_checkpoints(tmp_path / "run")
     count(f"a loss of {value}", injected=1, survived=1)
@@ -139,7 +139,7 @@ def test_an_epoch_whose_validation_is_no_number_is_no_checkpoint_and_none_of_its
                     weight.copy_(kept)
 
         words = rf"the validation loss of epoch {epoch} is nan at step {4 * epoch} \(.*\); "
-        words += f"checkpoint {good}, of the last good epoch, stands" if good else "no good epoch has a checkpoint"
+        words += f"the last good checkpoint is {good}" if good else "there is no good checkpoint"
         with pytest.raises(WorkFailed, match=words):
             loop(training, log, astray)
     assert [path.name for path in checkpoint.list_checkpoints(run)] == [

@@ -50,7 +50,7 @@ SILENT = (
 )
 LOST = (
     r"(the loss is (nan|inf)|\S+ .*holds? NaN or infinity) at step \d+ \(rate 1e\+06, batch 8\); "
-    r"(checkpoint \d+, of the last good epoch, stands|no good epoch has a checkpoint)"
+    r"(the last good checkpoint is \d+|there is no good checkpoint)"
 )
 ByHand = Callable[..., AbstractContextManager["Job"]]
 PATIENCE = 240.0  # seconds; nothing here waits so long unless it hangs
@@ -444,7 +444,7 @@ def test_a_run_folder_that_is_lost_in_training_ends_it(
         assert job.end() == [1, 1], job.words()
     (words,), others = job.said()
     why = "No such file or directory" if lost == "run folder" else "(File exists|Not a directory)"
-    advice = "earlier checkpoints stand: mend that and go on with --resume"
+    advice = "earlier checkpoints are intact: fix that and continue with --resume"
     assert re.fullmatch(rf"rank 0: cannot save step \d+ in {folder}/checkpoints: {why}; {advice}", words)
     assert others == []
     assert folder.exists() == (lost != "run folder")
@@ -510,7 +510,7 @@ def test_a_damaged_checkpoint_is_refused_once_with_the_one_to_go_on_from(
     with by_hand(tmp_path / "said", *[["train", store, folder, "--resume", "--json"]] * 2) as job:
         assert job.end() == [2, 2], job.words()
     damaged = f"checkpoint file {newest / 'weights.safetensors'} is damaged"
-    assert job.said() == [[f"{damaged}; delete {newest} to go on from {before.name}"], []]
+    assert job.said() == [[f"{damaged}; delete {newest} to continue from {before.name}"], []]
 
 
 def test_a_rank_that_reads_a_damaged_store_says_so_and_the_others_end(

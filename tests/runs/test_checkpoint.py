@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, and never used damaged."""
+"""Checkpoints are complete or absent, and a damaged one is never used."""
 
 import os
 import resource
@@ -45,7 +45,7 @@ def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
 
 
 def test_the_same_step_saved_again_stands_beside_the_first_and_is_the_newer(tmp_path: Path) -> None:
-    """Never replaced in place: a kill between two renames would leave neither."""
+    """The first one is not replaced in place: a kill between two renames would lose both."""
     first, second = saved(tmp_path, 3), saved(tmp_path, 3)
     assert checkpoint.list_checkpoints(tmp_path) == [first, second]
     assert checkpoint.read_state(second, "abc").step == 3
@@ -76,23 +76,23 @@ def test_a_state_that_was_edited_is_found_and_an_earlier_checkpoint_offered(tmp_
     path = saved(tmp_path, 4)
     file = path / "state.json"
     file.write_text(file.read_text().replace('"step": 4', '"step": 5'))
-    with pytest.raises(InputError, match=r"state\.json is damaged; delete .*00000004 to go on from 00000003"):
+    with pytest.raises(InputError, match=r"state\.json is damaged; delete .*00000004 to continue from 00000003"):
         checkpoint.read_state(path, "abc")
 
 
 @pytest.mark.parametrize("name", ["state.json", *checkpoint.FILES])
 def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(tmp_path: Path, name: str) -> None:
-    """As for want of open files, or of the right to read it: nobody shall delete it for that."""
+    """Too many open files or missing permissions are examples: the advice must not be to delete the file."""
     saved(tmp_path, 3)
     path = saved(tmp_path, 4)
     (path / name).unlink()
-    (path / name).symlink_to(path / name)  # which root too cannot open
-    with pytest.raises(InputError, match=f"{name} cannot be read: .*; mend that, it may be whole"):
+    (path / name).symlink_to(path / name)  # even root cannot open this
+    with pytest.raises(InputError, match=f"{name} cannot be read: .*; fix that, the file may be intact"):
         checkpoint.read_tensors(path, name if name in checkpoint.FILES else checkpoint.FILES[0])
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="was saved by another run; put back the run's own, or delete it"):
+    with pytest.raises(InputError, match="was saved by another run; restore the run's own, or delete it"):
         checkpoint.read_state(saved(tmp_path, 3), "xyz")
 
 
@@ -102,7 +102,7 @@ def test_a_full_disk_while_saving_leaves_the_earlier_checkpoint_and_no_rubbish(t
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-        with pytest.raises(WorkFailed, match=r"cannot save step 4 in .*File too large; earlier checkpoints stand"):
+        with pytest.raises(WorkFailed, match=r"cannot save step 4 in .*File too large; earlier checkpoints are intact"):
             saved(tmp_path, 4)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, and the same numbers on the console."""
+"""The log: one JSON object per line, and the same numbers on the console."""
 
 import io
 import re
@@ -82,12 +82,12 @@ def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
 
 
 def terminal(width: int) -> Console:
-    """A terminal of that width, whose screen is a string."""
+    """Make a terminal of that width that writes to a string."""
     return Console(file=io.StringIO(), force_terminal=True, width=width, _environ={"TERM": "xterm"}, highlight=False)
 
 
 def screen(of: Console) -> list[str]:
-    """Every line that was ever shown there."""
+    """Return every line that was ever shown there."""
     shown: Any = of.file
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue()))
 

@@ -1,4 +1,4 @@
-"""A run as an object: everything that its folder says, read once."""
+"""The `Run` object: it reads each file of its folder once."""
 
 import json
 import shutil

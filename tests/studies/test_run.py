@@ -216,7 +216,7 @@ def test_all_leaves_out_what_cannot_be_decided_and_says_why(store: Path, brief: 
     [
         ("lnr", None, 3, "no claim lnr; did you mean lrn?"),
         ("relu-tanh", None, 3, "claim relu-tanh needs pictures of 32 pixels, as CIFAR-10 has; store .* holds 64"),
-        ("lrn", "source", 3, "takes views of 224 pixels, and store .* holds pictures of 64"),
+        ("lrn", "source", 3, "takes views of 224 pixels, but store .* holds pictures of 64"),
         ("overlap", "cifar-13", 3, "about AlexNet's layers"),
         ("pretrain", None, 3, "pretrain trains on more classes first; name a store of them with --pretrain-on"),
         ("lrn", None, 0, "--seeds 0; give 1 or more"),

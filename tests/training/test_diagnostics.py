@@ -1,4 +1,4 @@
-"""What is said of a loss that will not move, or is no number."""
+"""The messages about a loss that does not fall, or that is NaN or infinite."""
 
 import math
 
@@ -21,7 +21,7 @@ def inputs(std: float, n: int = 8) -> Tensor:
 
 
 def told(recipe: Recipe, losses: list[float], std: float = 60.0, pictures: int = 8) -> list[str]:
-    """All lines that these losses bring out."""
+    """Collect all lines that a monitor returns for these losses."""
     watch, lines = LossMonitor(recipe), list[str]()
     logits = torch.from_numpy(np.random.default_rng(1).normal(0, 1e-4, (pictures, 10)))
     for loss in losses:
@@ -30,7 +30,7 @@ def told(recipe: Recipe, losses: list[float], std: float = 60.0, pictures: int =
 
 
 def flat(steps: int, seed: int = 0) -> list[float]:
-    """ln(classes) with a batch's noise."""
+    """Draw losses at ln(classes), with the noise of a batch."""
     return [CHANCE + e for e in np.random.default_rng(seed).normal(0, 0.01, steps).tolist()]
 
 
@@ -42,12 +42,12 @@ def test_a_loss_at_ln_classes_is_told_once() -> None:
 
 
 def test_it_is_told_when_it_begins_later_too() -> None:
-    """A net may fall back to ln(classes) after a rate that was too high."""
+    """A learning rate that is too high can take a net back to ln(classes)."""
     assert told(PAPER, [5.0] * WINDOW + flat(2 * WINDOW))
 
 
 def test_small_inputs_are_named_as_the_likeliest_cause() -> None:
-    """The initial weights of section 5 are meant for raw 0-255 pixels: 1/58 of them leaves the net flat."""
+    """The initial weights of section 5 are made for raw 0-255 pixels; at 1/58 of that scale the net stays flat."""
     lines = told(PAPER.replace(views={"scale": 1 / 58}), flat(WINDOW), std=1.0)
     assert "input scale" in lines[1]
     assert "views.scale=1" in lines[1]
@@ -55,7 +55,7 @@ def test_small_inputs_are_named_as_the_likeliest_cause() -> None:
 
 
 def test_each_other_cause_is_named_where_it_holds_and_only_there() -> None:
-    """Section 5's deviations, biases of one and rate."""
+    """Section 5 gives the standard deviations, the biases of one and the rate."""
     words = ("initial weights", "biases:", "rate:")
     for recipe, named in (
         (SOURCE, ()),
@@ -76,12 +76,12 @@ def test_a_falling_loss_is_not_told() -> None:
 
 
 def test_a_loss_that_falls_through_ln_classes_is_not_told() -> None:
-    """From 4 to 1 in 300 steps: it has not sat anywhere, though the mean of some hundred is ln(classes)."""
+    """A fall from 4 to 1 in 300 steps is not stuck, though the mean of some hundred steps is ln(classes)."""
     assert not told(PAPER, [4 - 3 * i / 300 for i in range(300)])
 
 
 def test_a_last_batch_of_one_picture_does_not_swallow_the_words() -> None:
-    """An epoch's last batch may hold one picture, and then no deviation between pictures is to be had."""
+    """The last batch of an epoch may hold one picture, which has no standard deviation between pictures."""
     watch, logits = LossMonitor(PAPER), torch.zeros(8, 10)
     lines = list[str]()
     for step, loss in enumerate(flat(2 * WINDOW)):
@@ -93,7 +93,7 @@ def test_a_last_batch_of_one_picture_does_not_swallow_the_words() -> None:
 def test_a_number_that_is_none_is_told_with_the_step_what_to_try_and_what_stands() -> None:
     words = not_a_number("the loss is nan", 17, PAPER, "00000004")
     assert words == (
-        "the loss is nan at step 17 (rate 0.01, batch 128); checkpoint 00000004, of the last good epoch, stands. "
+        "the loss is nan at step 17 (rate 0.01, batch 128); the last good checkpoint is 00000004. "
         "Try --set sgd.lr=0.0033 in a new run folder"
     )
-    assert "; no good epoch has a checkpoint. Try" in not_a_number("the loss is nan", 17, PAPER)
+    assert "; there is no good checkpoint. Try" in not_a_number("the loss is nan", 17, PAPER)

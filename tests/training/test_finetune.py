@@ -1,4 +1,4 @@
-"""Training that starts from another run: which layers, from where, and what stays as it is."""
+"""Training that starts from another run: the layers it takes, their weights, and the layers that stay frozen."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 def test_layers_that_do_not_learn_are_the_other_runs_to_the_bit(
     run: Path, two: Path, small: Recipe, tmp_path: Path
 ) -> None:
-    """Taken, frozen: those of the run; taken, slow: near; fresh: those that the seed draws."""
+    """Frozen layers keep the run's weights, slow ones stay near them, and new ones are drawn from the seed."""
     rates = {"conv1": 0.0, "conv2": 0.0, "fc7": 0.1, "fc8": 0.0}
     recipe = small.replace(sgd={"layer_lr": rates}, epochs=1, seed=4)
     train(two, tmp_path / "tuned", recipe, from_run=run, precision="fp32", quiet=True)
@@ -88,7 +88,7 @@ def test_towers_apart_start_from_the_same(ranks: Ranks, run: Path, two: Path, sm
             strategy=strategy,
         )
     one, apart = weights(tmp_path / "data"), weights(tmp_path / "towers")
-    # Sums over maps come in another order.
+    # The order of sums over maps differs.
     assert all((one[n] - apart[n]).abs().max() < TOLERANCE["fp64"] * one[n].abs().max() for n in one)
 
 
@@ -103,7 +103,7 @@ STARTED = RECIPES["tiny"].replace(start={"recipe": "0123456789ab"})
         ({"recipe": RECIPES["tiny"], "layers": ["conv1"]}, "its weights are 48 x 3 x 5 x 5 here and 8 x 3 x 5 x 5"),
         ({"from_run": None, "layers": ["conv1"]}, "--layers conv1: layers of which run. Add --from RUN"),
         ({"from_run": "nowhere"}, "nowhere"),
-        ({"from_run": None, "recipe": STARTED}, "say where with --from"),
+        ({"from_run": None, "recipe": STARTED}, "name it with --from"),
     ],
     ids=["no such layer", "other classes", "another shape", "no run", "a run that is not there", "no place"],
 )  # fmt: skip
@@ -133,5 +133,5 @@ def test_a_run_whose_weights_are_gone_is_named(run: Path, two: Path, small: Reci
     shutil.rmtree(folder / "checkpoints")
     newest = checkpoint.list_checkpoints(first)[-1]
     newest.rename(newest.with_name("00000099"))
-    with pytest.raises(InputError, match="no longer has the checkpoint of step 12"):
+    with pytest.raises(InputError, match="no longer has its checkpoint of step 12"):
         train(two, folder, resume=True, quiet=True)

@@ -1,6 +1,6 @@
-"""The update rule of section 5, against loops over single numbers.
+"""The update rule of section 5, checked against loops over single numbers.
 
-And what is not the paper's: LARS (You, Gitman & Ginsburg 2017).
+LARS (You, Gitman & Ginsburg 2017), which is not in the paper, is checked too.
 """
 
 import math
@@ -22,7 +22,7 @@ LAYERS = {"conv1": (3, 4), "conv2": (4, 3), "fc": (3, 2)}
 
 
 def small(seed: int = 0) -> nn.Module:
-    """Three layers by the names of the nets, float64."""
+    """Make three layers with names of AlexNet, in float64."""
     net = nn.Sequential(OrderedDict((name, nn.Linear(*sizes)) for name, sizes in LAYERS.items())).double()
     random = np.random.default_rng(seed)
     for p in net.parameters():
@@ -31,16 +31,16 @@ def small(seed: int = 0) -> nn.Module:
 
 
 def gradients(net: nn.Module, step: int) -> dict[str, Tensor]:
-    """Those of one step, the same at every call."""
+    """Make the gradients of one step, the same at every call."""
     random = np.random.default_rng(1000 + step)
     return {name: torch.from_numpy(random.normal(0, 1, p.shape)) for name, p in net.named_parameters()}
 
 
 def by_loops(net: nn.Module, sgd: Sgd, plan: list[LearningRates]) -> dict[str, list[float]]:
-    """Section 5: v <- 0.9 v - 0.0005 e w - e dL/dw, then w <- w + v, one number after the other.
+    """Section 5: v <- 0.9 v - 0.0005 e w - e dL/dw, then w <- w + v, for one number at a time.
 
-    2012 code, weights.cu:148: where e is 0 nothing happens, to the velocity neither. You et al. 2017: a weight
-    matrix's e is multiplied by eta |w| / (|dL/dw| + decay |w|), and by 1 where that says nothing.
+    2012 code, weights.cu:148: with e = 0 neither weight nor velocity changes. You et al. 2017: the e of a weight matrix
+    is multiplied by eta |w| / (|dL/dw| + decay |w|), or by 1 where that is 0 or undefined.
     """
     out = {}
     for name, p in net.named_parameters():
@@ -88,7 +88,7 @@ def updated(net: nn.Module, sgd: Sgd, plan: list[LearningRates]) -> dict[str, li
     ids=str,
 )
 def test_the_update_is_the_printed_one_across_a_drop_of_the_rate(sgd: Sgd) -> None:
-    """Section 5, ten steps with a drop by ten in the middle and conv1 on its own rate for the last."""
+    """Section 5: ten steps, with a drop by ten in the middle and a separate rate of conv1 at the end."""
     plan = [LearningRates(sgd.lr, sgd.bias_lr)] * 5 + [LearningRates(sgd.lr / 10, sgd.bias_lr / 5)] * 3
     plan += [
         LearningRates(sgd.lr / 10, sgd.bias_lr / 10, conv1=1e-5),
@@ -111,7 +111,7 @@ def with_torch(sgd: Sgd, rates: list[float]) -> dict[str, list[float]]:
 
 
 def test_torch_sgd_is_the_same_at_a_constant_rate_and_differs_after_a_drop() -> None:
-    """Section 5 has the rate inside the velocity, which therefore keeps its old scale for some steps after a drop."""
+    """In section 5 the rate is inside the velocity, which keeps its old scale for some steps after a drop."""
     sgd = Sgd()
     constant, dropped = [0.01] * 8, [0.01] * 4 + [0.001] * 4
     for rates, same in ((constant, True), (dropped, False)):
@@ -124,7 +124,7 @@ def test_torch_sgd_is_the_same_at_a_constant_rate_and_differs_after_a_drop() -> 
 
 
 def test_a_rate_of_zero_leaves_parameter_and_velocity_wholly_alone() -> None:
-    """2012 code, weights.cu:148: no coasting on the momentum and no decay; and it goes on where it stood."""
+    """2012 code, weights.cu:148: a frozen layer has no momentum and no decay, and later continues where it was."""
     net = small()
     momentum = Momentum(net, Sgd(weight_decay=0.1))
     momentum.step(LearningRates(0.01, 0.01), gradients(net, 0))
@@ -139,7 +139,7 @@ def test_a_rate_of_zero_leaves_parameter_and_velocity_wholly_alone() -> None:
 
 
 def test_conv1s_rate_never_rises_when_it_is_slowed() -> None:
-    """2012 log: "conv1 -> 1e-5", where the others stood at 1e-4."""
+    """2012 log: "conv1 -> 1e-5", while the other layers were at 1e-4."""
     momentum = Momentum(small(), Sgd())
     assert momentum.settings("conv1.weight", LearningRates(1e-4, 1e-3, 1e-5))[0] == 1e-5
     assert momentum.settings("conv1.weight", LearningRates(1e-6, 1e-3, 1e-5))[0] == 1e-6
@@ -161,7 +161,7 @@ def test_slowing_conv1_leaves_its_biases_at_their_rate_and_freezing_it_does_not(
 
 
 def test_factors_of_single_layers_count_for_biases_unless_the_recipe_says_otherwise() -> None:
-    """2012's fine-tuning cut the weights' rates alone; a frozen layer stays whole all the same."""
+    """Fine-tuning in 2012 cut only the weights' rates, but a frozen layer keeps its biases too."""
     rates, factors = LearningRates(0.01, 0.02), {"conv1": 0.1, "conv2": 0.0, "fc8": 10.0}
     for both, conv1, fc8 in ((True, 0.002, 0.2), (False, 0.02, 0.02)):
         momentum = Momentum(small(), Sgd(layer_lr=factors, layer_lr_biases=both))
@@ -174,7 +174,7 @@ def test_factors_of_single_layers_count_for_biases_unless_the_recipe_says_otherw
 
 
 def test_the_net_computes_with_the_weights_themselves_where_they_are_of_the_asked_dtype() -> None:
-    """Else with copies of it, which each step writes anew."""
+    """With another dtype it computes with copies, which each step rewrites."""
     double, single = small(), small().float()
     for net, dtype, own in (
         (double, torch.float64, True),
@@ -195,7 +195,7 @@ def test_the_net_computes_with_the_weights_themselves_where_they_are_of_the_aske
 @pytest.mark.parametrize("lars", [None, 0.01])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_gradients_may_be_of_another_dtype_and_layout_than_the_weights(dtype: torch.dtype, lars: float | None) -> None:
-    """What counts is their value: those of a float32 net in half precision are the same numbers in float32."""
+    """Only the values matter: half-precision gradients give the same update as the same values in float32."""
     sgd, rates = Sgd(weight_decay=0.1, lars=lars), LearningRates(0.5, 0.5)
     weight = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (6, 4, 3, 3)))
     nets = [nn.Sequential(OrderedDict(conv2=nn.Conv2d(4, 6, 3))) for _ in range(2)]
@@ -211,7 +211,7 @@ def test_gradients_may_be_of_another_dtype_and_layout_than_the_weights(dtype: to
 
 
 def test_lars_leaves_the_rule_of_the_biases() -> None:
-    """You et al. 2017 scale the layers' weights; here the biases' rate is the recipe's, with LARS or without."""
+    """You et al. 2017 scale the weights of layers; the biases' rate is the recipe's, with LARS or without."""
     plan = [LearningRates(0.01, 0.02)] * 3
     with_lars, without = (updated(small(), Sgd(bias_weight_decay=0.1, lars=eta), plan) for eta in (0.02, None))
     for name, values in with_lars.items():
@@ -232,7 +232,7 @@ def test_lars_makes_the_first_step_a_given_part_of_the_weights_whatever_the_grad
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_lars_changes_nothing_where_a_norm_says_nothing(decay: float) -> None:
-    """Weights of zero would never move, and no gradient and no decay would divide by zero."""
+    """Zero weights would never move, and a zero gradient without decay would divide by zero."""
     net, plain = small(), small()
     for one in (net, plain):
         one.get_parameter("conv1.weight").data.zero_()
@@ -242,13 +242,13 @@ def test_lars_changes_nothing_where_a_norm_says_nothing(decay: float) -> None:
     Momentum(plain, Sgd(weight_decay=decay)).step(LearningRates(0.1, 0.1), given)
     assert torch.equal(net.get_parameter("conv1.weight"), plain.get_parameter("conv1.weight"))
     fc, start = net.get_parameter("fc.weight"), small().get_parameter("fc.weight")
-    # With decay the formula has a value: eta |w| / (decay |w|), and so w shrinks by the part rate eta.
+    # With decay the formula is eta |w| / (decay |w|), so w shrinks by the fraction rate eta.
     torch.testing.assert_close(fc, start * (1 - (0.1 * 0.001 if decay else 0.0)), rtol=1e-12, atol=0)
 
 
 @torch.no_grad()
 def test_the_trust_of_a_large_layer_is_right_to_five_digits() -> None:
-    """fc6 has 37,748,736 weights; a float32 sum over so many, one after the other, loses the third digit."""
+    """fc6 has 37,748,736 weights; a sequential float32 sum of them is wrong in the third digit."""
     random = torch.Generator().manual_seed(0)
     w = torch.randn(2048, 4096, generator=random) * 0.01
     net = nn.Sequential(OrderedDict(fc6=nn.Linear(4096, 2048)))
@@ -261,7 +261,7 @@ def test_the_trust_of_a_large_layer_is_right_to_five_digits() -> None:
 
 
 def test_parts_of_a_layer_that_sum_their_squares_move_as_the_whole() -> None:
-    """Two processes with half the rows each, as a tower has; fc is held whole by both."""
+    """Two processes hold half of the rows each, like towers; both hold all of fc."""
     sgd, plan = Sgd(weight_decay=0.1, lars=0.02), [LearningRates(2.0, 0.1)] * 4
     halves = {"conv1": [slice(0, 2), slice(2, 4)], "conv2": [slice(0, 1), slice(1, 3)], "fc": [slice(0, 2)] * 2}
     whole, first, second = small(), cut(small(), halves, 0), cut(small(), halves, 1)
@@ -295,7 +295,7 @@ def test_parts_of_a_layer_that_sum_their_squares_move_as_the_whole() -> None:
 
 
 def cut(net: nn.Module, rows: dict[str, list[slice]], part: int) -> nn.Module:
-    """Some rows of each layer, and their biases."""
+    """Cut some rows of each layer, with their biases."""
     for name, layer in net.named_children():
         for parameter in layer.parameters():
             parameter.data = parameter.data[rows[name][part]].clone()

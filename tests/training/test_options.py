@@ -1,4 +1,4 @@
-"""The options of a training: one name and one rule for Python and the command line."""
+"""The options of a training: the same names and rules in Python and on the command line."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The learning rates of section 5, the late switches of the 2012 logs, and the warm-up, which is not the paper's."""
+"""The learning rates of section 5, the late switches of the 2012 logs, and the warm-up (not in the paper)."""
 
 import math
 from fractions import Fraction
@@ -15,7 +15,7 @@ from alexnet.training.schedule import LearningRates
 
 
 def plateaus_by_stretches(errors: list[float], patience: int) -> int:
-    """Stretches of epochs without a new best, each cut into whole lengths of `patience`."""
+    """Count whole lengths of `patience` in the stretches of epochs without a new minimum."""
     new_best = [all(error < before for before in errors[:i]) for i, error in enumerate(errors)]
     stretches, length = [], 0
     for best in new_best:
@@ -58,7 +58,9 @@ def test_training_ends_at_the_fourth_plateau() -> None:
     p = paper.schedule.patience
     ends = [schedule.finished(paper, [0.5] * n) for n in range(6 * p)]
     assert ends.index(True) == 1 + 4 * p
-    assert not schedule.finished(paper, [1 / (n + 2) for n in range(90)])  # always improving: to the last epoch
+    assert not schedule.finished(
+        paper, [1 / (n + 2) for n in range(90)]
+    )  # an error that always improves never ends the run early
     assert not schedule.finished(RECIPES["source"], [0.5] * 500)
 
 
@@ -71,7 +73,7 @@ def test_patience_shrinks_with_the_epochs_asked_for() -> None:
 @pytest.mark.parametrize("per_epoch", [1, 7, 100])
 @pytest.mark.parametrize("name", ["source", "source-145", "cifar-11"])
 def test_steps_fall_at_the_same_fractions_whatever_the_length(name: str, per_epoch: int, epochs: int) -> None:
-    """The first step that lies at or past at / of of the run has the lower rate, the one before it has not."""
+    """The first step at or past the fraction `at` / `of` of the run has the lower rate; the step before has not."""
     recipe = RECIPES[name].replace(epochs=epochs)
     steps, total = recipe.schedule, epochs * per_epoch
     assert isinstance(steps, Steps)
@@ -100,7 +102,7 @@ def test_the_rates_of_net_170_are_its_logs() -> None:
 
 
 def test_rates_grow_evenly_from_a_tenth_while_the_schedule_warms_up() -> None:
-    """Not the paper's. Epochs of `of`: 4 of 80; drops count as ever, and weights and biases warm alike."""
+    """A warm-up over 4 of 80 epochs (not in the paper): drops stay where they are; weights and biases warm up."""
     warm = RECIPES["source"].replace(
         schedule=Steps(milestones=(2.0, 40.0), bias_milestones=(60.0,), of_epochs=80, warmup_epochs=4.0), epochs=10
     )

@@ -1,4 +1,4 @@
-"""A training step: its fast arithmetic is the plain arithmetic, and its place may be a number or a tensor."""
+"""A training step: fast and plain arithmetic agree, and its position may be a number or a tensor."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 def narrow(name: str) -> Recipe:
-    """A named recipe's layers with few maps: everything that is normalised, pooled and dropped is still there."""
+    """Shrink a named recipe to few maps; norms, pools and dropout stay."""
     recipe = RECIPES[name]
     if not isinstance(recipe.net, Net):
         return recipe
@@ -43,7 +43,7 @@ def batch_of(recipe: Recipe, pictures: int = 6, step: int = 5) -> Batch:
 
 
 def made(recipe: Recipe, precision: str) -> tuple[AnyModel, Transform, Momentum, Compute, int]:
-    """What a step consists of."""
+    """Make the parts of a step."""
     compute = Compute(CPU, precision)
     net = compute.hold(build(recipe.net, 0)).train()
     side = 64 if isinstance(recipe.net, Net) else 32
@@ -61,9 +61,9 @@ def weights(step: Step) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", ["source", "paper", "cifar-18"])
 def test_computing_with_rounded_copies_is_autocast_to_the_bit(name: str) -> None:
-    """bf16 copies of float32 weights, written by the update, hold what autocast would make of the weights each time.
+    """The bf16 copies that the update writes equal the ones that autocast would make at every step.
 
-    Not so the local layers of cifar-11, whose biases autocast would leave in float32: a rounding more.
+    The local layers of cifar-11 are an exception: autocast would leave their biases in float32.
     """
     recipe = narrow(name)
     fast = maker(recipe, "bf16")
@@ -95,7 +95,7 @@ def test_in_fp32_the_weights_themselves_are_seen() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_place_in_tensors_is_the_place_in_numbers(precision: str) -> None:
-    """What a captured graph reads from the device: step, epoch and place in the epoch, for dropout and views."""
+    """A captured graph reads step, epoch and position from the device, for dropout and views."""
     recipe = narrow("source")
     numbers, tensors = maker(recipe, precision), maker(recipe, precision)
     rates = schedule.learning_rates(recipe, 0.0, ())
@@ -111,14 +111,14 @@ def test_a_place_in_tensors_is_the_place_in_numbers(precision: str) -> None:
 
 @pytest.mark.parametrize("name", ["source", "paper"])
 def test_the_gradient_of_the_views_is_never_computed(name: str) -> None:
-    """Nothing asks for it: a fifth of the multiply-adds of conv1's three passes, and the largest activations."""
+    """Nothing needs it. It would cost a fifth of the multiply-adds of conv1's three passes, and much memory."""
     outcome = maker(narrow(name), "fp32")(batch_of(narrow(name)), schedule.learning_rates(narrow(name), 0.0, ()), True)
     assert not outcome.views.requires_grad
     assert outcome.views.grad is None
 
 
 class Graph:
-    """Stands in for a CUDA graph: what is captured does not happen, and each replay does it, into the same outputs."""
+    """A fake CUDA graph: capture records a step, and each replay runs it and writes to the same outputs."""
 
     capturing: "Graph | None" = None
     again: Callable[[], StepResult]
@@ -140,7 +140,7 @@ class Graph:
 
 
 class Recorded(Step):
-    """A step that such a graph can capture; it counts captures and replays."""
+    """A step that the fake graph can capture, with counts of captures and replays."""
 
     captures = replays = 0
 
@@ -164,7 +164,7 @@ class Recorded(Step):
 
 
 class Stream:
-    """Stands in for a CUDA stream: on a CPU all comes in order."""
+    """A fake CUDA stream: on a CPU everything runs in order."""
 
     def wait_stream(self, other: "Stream") -> None:
         pass
@@ -172,7 +172,7 @@ class Stream:
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """CUDA's graphs and streams, on the CPU."""
+    """Replace CUDA's graphs and streams with the fakes."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", Graph)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
@@ -185,12 +185,12 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("graphs")
 def test_steps_by_captured_graphs_are_the_steps_to_the_bit() -> None:
-    """40 steps, small last batches, another rate from the 20th, no colour noise from the 30th.
+    """40 steps, with small last batches, another rate from step 20 and no colour noise from step 30.
 
-    Each kind of step gets a graph for each size of batch that comes more than three times: 8 pictures under each of the
-    three kinds, and 5 under the first.
+    Each kind of step gets a graph for each batch size that occurs more than three times: 8 pictures for each of the
+    three kinds, and 5 for the first.
     """
-    recipe = narrow("source").replace(views={"pictures_per_crop": 2})  # so that a batch's place in its epoch counts
+    recipe = narrow("source").replace(views={"pictures_per_crop": 2})  # so that a batch's position in its epoch matters
     plain, recorded = maker(recipe, "fp64"), Recorded(*made(recipe, "fp64"))
     captured = CudaGraphStep(recorded)
     for number in range(40):

@@ -1,4 +1,4 @@
-"""The loop: what it logs, refuses and leaves behind."""
+"""The training loop: its log, its errors and the files that it leaves."""
 
 import json
 import math
@@ -25,7 +25,7 @@ from alexnet.training.options import TrainOptions
 from alexnet.training.setup import Request, begin
 from alexnet.training.train import train
 
-# Initial weights for a net this narrow: 0.01 is meant for the fan-in of the real one.
+# Initial weights for a net this narrow; 0.01 suits the fan-in of the real one.
 LIVELY = {"std": (0.02, 0.1, 0.15, 0.15, 0.15, 0.1, 0.3, 0.3), "bias_one_layers": ()}
 FAST = {"lr": 0.005, "bias_lr": 0.005}
 
@@ -117,11 +117,11 @@ def test_resuming_with_another_recipe_names_the_option(
 def test_more_epochs_of_a_finished_run_are_to_be_had_by_the_command_that_is_named(
     run: Path, store: Path, small: Recipe, tmp_path: Path
 ) -> None:
-    """Their rates are those of a run of their own: the schedule's proportions are of all epochs."""
+    """The added epochs have the rates of a new run, since a schedule divides all epochs of its run."""
     with pytest.raises(InputError) as refused:
         train(store, run, small.replace(epochs=5), resume=True, quiet=True)
     words, _, command = str(refused.value).partition(": alexnet ")
-    assert "epochs was 3, now 5; resume it without --epochs, or go on from its weights in another folder" in words
+    assert "epochs was 3, now 5; resume it without --epochs, or continue from its weights in another folder" in words
     assert "--recipe" not in words
     assert shlex.split(command) == ["train", str(store), "NEW", "--from", str(run), "--epochs", "2"]
     arguments = [str(tmp_path / "more") if word == "NEW" else word for word in shlex.split(command)]
@@ -137,18 +137,18 @@ def test_more_epochs_of_a_finished_run_are_to_be_had_by_the_command_that_is_name
 def test_resuming_without_a_checkpoint_says_that_it_begins_anew_and_why(
     run: Path, store: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A folder's name with a slip of the pen; a run that was killed before its first checkpoint."""
+    """The folder's name may have a typo, or the run was killed before its first checkpoint."""
     cut = tmp_path / "cut"
     shutil.copytree(run, cut, ignore=shutil.ignore_patterns("checkpoints"))
-    whys = {tmp_path / "none": "holds no run yet", cut: "has no checkpoint, since it ended before its first"}
+    whys = {tmp_path / "none": "holds no run yet", cut: "ended before its first checkpoint"}
     for folder, why in whys.items():
         train(store, folder, small, resume=True, precision="fp32")
         said = capsys.readouterr().err
-        assert said.count(f"{folder} {why}: nothing is resumed, and training begins anew") == 1
+        assert said.count(f"{folder} {why}, so there is nothing to resume; training starts at step 0") == 1
         assert alike(folder, run)
     train(store, cut, small, resume=True, precision="fp32")
     train(store, tmp_path / "new", small.replace(epochs=1), precision="fp32")
-    assert "begins anew" not in capsys.readouterr().err
+    assert "nothing to resume" not in capsys.readouterr().err
 
 
 def test_resuming_in_another_precision_is_refused(run: Path, store: Path, small: Recipe) -> None:
@@ -157,9 +157,9 @@ def test_resuming_in_another_precision_is_refused(run: Path, store: Path, small:
 
 
 def test_a_recipe_whose_views_do_not_fit_the_store_is_refused(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"source takes views of 224 pixels, and store .* holds pictures of 64"):
+    with pytest.raises(InputError, match=r"source takes views of 224 pixels, but store .* holds pictures of 64"):
         train(store, tmp_path / "run", "source", quiet=True)
-    with pytest.raises(InputError, match="cifar-18 takes views of 32 pixels"):  # it would see the centre alone
+    with pytest.raises(InputError, match="cifar-18 takes views of 32 pixels"):  # its views would be the centre alone
         train(store, tmp_path / "run", "cifar-18", quiet=True)
     assert not (tmp_path / "run").exists()
 
@@ -188,7 +188,7 @@ def test_a_run_with_an_altered_part_is_refused_by_its_name(run: Path, tmp_path: 
 
 
 def test_weights_that_are_no_numbers_are_never_saved(store: Path, small: Recipe, tmp_path: Path) -> None:
-    """A loss may be a number and the update that follows it not."""
+    """The loss can be finite and the update that follows it not."""
     request = Request(store, tmp_path / "run", small, TrainOptions(workers=1, cache="none"))
     with begin(Mesh(), request, choose_compute("cpu", "fp32")) as training:
         with torch.no_grad():
@@ -201,7 +201,7 @@ def test_weights_that_are_no_numbers_are_never_saved(store: Path, small: Recipe,
 def test_epochs_that_are_over_before_a_save_would_pay_are_not_saved_but_the_last_is(
     store: Path, small: Recipe, tmp_path: Path
 ) -> None:
-    """A save may take 0.5 % of the time: it would be 5 to 50 % of these epochs of four steps."""
+    """Saves may take 0.5 % of the time; after each of these epochs of four steps they would take 5 to 50 %."""
     train(store, tmp_path / "run", small.replace(epochs=40), precision="fp32", keep=0, quiet=True)
     saved = [checkpoint.step_and_attempt(path)[0] for path in checkpoint.list_checkpoints(tmp_path / "run")]
     assert len(saved) < 40
@@ -235,7 +235,7 @@ def test_plateaus_end_the_run_before_its_last_epoch(store: Path, small: Recipe, 
     dead = small.replace(sgd={"lr": 0.0, "bias_lr": 0.0}, schedule=recipe, epochs=30)
     train(store, tmp_path / "run", dead, precision="fp32", quiet=True)
     epochs = [line for line in log.read(tmp_path / "run") if line["kind"] == "epoch"]
-    # patience is 5 of 90 epochs, so 2 of 30: no error is better than the first, and every second epoch is a plateau
+    # Patience is 5 of 90 epochs, so 2 of 30. No error is below the first, so every second epoch is a plateau.
     assert len(epochs) == 1 + 4 * 2
 
 

@@ -1,1 +1,1 @@
-"""Run folders: recipe, environment, checkpoints and log."""
+"""Run folders, with their recipe, environment, checkpoints and log."""

@@ -23,7 +23,7 @@ from alexnet.core.files import LARGEST, digest, read_bytes, read_signed, sign, s
 from alexnet.models.build import AnyModel
 
 NAME = re.compile(r"\d{8,}(-\d+)?")
-LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EINVAL, errno.EFBIG)  # the content is lost
+LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EINVAL, errno.EFBIG)  # errors of lost content
 FILES = ("weights.safetensors", "velocity.safetensors")
 
 
@@ -43,15 +43,15 @@ def save(
     """Write a checkpoint, then remove all but the newest `keep`.
 
     Args:
-        folder: The run's folder.
-        weights: The net's parameters, by name.
-        velocity: The momentum of each parameter, by name.
-        state: The step and what belongs to it.
+        folder: Folder of the run.
+        weights: Parameters of the net, by name.
+        velocity: Velocity of each parameter, by name.
+        state: The step, errors and counts so far.
         owner: `Run.identity` of the run; no other run can use the checkpoint.
         keep: Number of checkpoints to keep; 0 keeps all.
 
     Raises:
-        WorkFailed: The checkpoint cannot be written; the earlier ones are untouched.
+        WorkFailed: The checkpoint cannot be written. The earlier ones are untouched.
     """
     home = folder / "checkpoints"
     earlier = [p for p in list_checkpoints(folder) if step_and_attempt(p)[0] == state.step]
@@ -74,8 +74,8 @@ def save(
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
         raise WorkFailed(
-            f"cannot save step {state.step} in {home}: {error.strerror or error}; earlier checkpoints stand: "
-            "mend that and go on with --resume"
+            f"cannot save step {state.step} in {home}: {error.strerror or error}; earlier checkpoints are "
+            "intact: fix that and continue with --resume"
         ) from None
     for old in list_checkpoints(folder)[:-keep] if keep else []:
         remove(old)
@@ -83,7 +83,7 @@ def save(
 
 
 def remove(checkpoint: Path) -> None:
-    """Remove a checkpoint. It leaves the list at once; files that cannot be deleted now go with a later one."""
+    """Remove a checkpoint from the list at once. Files that cannot be deleted now are deleted at a later save."""
     gone = checkpoint.with_name(f".{checkpoint.name}.part")
     with suppress(OSError):
         checkpoint.rename(gone)
@@ -106,10 +106,10 @@ def step_and_attempt(checkpoint: Path) -> tuple[int, int]:
 
 
 def newest(folder: Path) -> tuple[str, str]:
-    """Return the newest checkpoint's name and a digest of it; raise InputError if there is no checkpoint."""
+    """Return the name and a digest of the newest checkpoint; raise InputError if there is none yet."""
     checkpoints = list_checkpoints(folder)
     if not checkpoints:
-        raise InputError(f"{folder} has no checkpoint yet; train it first, or on with --resume")
+        raise InputError(f"{folder} has no checkpoint yet; train it, or continue it with --resume")
     state = checkpoints[-1] / "state.json"
     try:
         return checkpoints[-1].name, hashlib.sha256(read_bytes(state)).hexdigest()[:12]
@@ -128,14 +128,14 @@ def read_state(checkpoint: Path, owner: str) -> State:
     if state.step != step_and_attempt(checkpoint)[0]:
         raise InputError(_damaged(checkpoint, path))
     if record.get("run", owner) != owner:
-        raise InputError(f"checkpoint {checkpoint} was saved by another run; put back the run's own, or delete it")
+        raise InputError(f"checkpoint {checkpoint} was saved by another run; restore the run's own, or delete it")
     return state
 
 
 def read_tensors(checkpoint: Path, name: str, like: AnyModel | None = None) -> dict[str, Tensor]:
     """Read the tensors of one file of a checkpoint.
 
-    Raises InputError if a single bit of it changed, or if names, shapes or types differ from those of the net `like`.
+    Raises InputError if its checksum is wrong, or if names, shapes or types differ from those of the net `like`.
     """
     path, fault = checkpoint / name, None
     try:
@@ -176,9 +176,9 @@ def _whole(checkpoint: Path) -> bool:
 
 def _damaged(checkpoint: Path, path: Path, error: Exception | None = None) -> str:
     if not checkpoint.is_dir():
-        return f"checkpoint {checkpoint} is gone: a training that goes on keeps the newest alone; run the same again"
-    if isinstance(error, OSError) and error.errno not in LOST:  # the file may be whole: do not advise to delete it
-        return f"checkpoint file {path} cannot be read: {error.strerror or error}; mend that, it may be whole"
+        return f"checkpoint {checkpoint} is gone: a running training keeps only the newest; run the same command again"
+    if isinstance(error, OSError) and error.errno not in LOST:  # the file may be intact: do not advise to delete it
+        return f"checkpoint file {path} cannot be read: {error.strerror or error}; fix that, the file may be intact"
     earlier = [
         p
         for p in reversed(list_checkpoints(checkpoint.parent.parent))
@@ -186,5 +186,5 @@ def _damaged(checkpoint: Path, path: Path, error: Exception | None = None) -> st
     ]
     good = next((p for p in earlier if _whole(p)), None)
     late = " ".join(str(p) for p in [checkpoint, *earlier[: earlier.index(good)]]) if good else ""
-    advice = f"delete {late} to go on from {good.name}" if good else "there is no earlier one that is whole"
+    advice = f"delete {late} to continue from {good.name}" if good else "no earlier checkpoint is intact"
     return f"checkpoint file {path} is damaged; {advice}"

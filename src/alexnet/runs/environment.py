@@ -1,4 +1,4 @@
-"""Describe where a run was made: store, device, versions, commit, command."""
+"""Record the environment of a run: store, device, versions, commit and command."""
 
 import hashlib
 import platform
@@ -19,7 +19,7 @@ from alexnet.version import __version__
 
 
 def environment(store: Store, compute: Compute, processes: str = "1 process") -> dict[str, Any]:
-    """Describe where a run is made, from what data and by what code, as JSON's types."""
+    """Collect the store, device, versions, commit and command of this process, as JSON types."""
     return {
         "store": str(store.path.resolve()),
         "store_digest": store.digest,
@@ -44,7 +44,7 @@ def environment(store: Store, compute: Compute, processes: str = "1 process") ->
 
 
 def processor() -> str:
-    """Return the CPU's name."""
+    """Find the name of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -53,7 +53,7 @@ def processor() -> str:
 
 
 def code() -> str:
-    """Compute twelve hexadecimal digits that identify the package's source."""
+    """Hash the package's source code to twelve hexadecimal digits."""
     total = hashlib.sha256()
     for path in sorted(p for p in Path(__file__).parents[1].rglob("*") if p.suffix in (".py", ".cpp")):
         total.update(path.read_bytes())
@@ -61,9 +61,9 @@ def code() -> str:
 
 
 def commit() -> str | None:
-    """Return the commit of the checkout that the package runs from, with + after local changes; None if installed."""
+    """Find the commit of the checkout that the package runs from, with "+" if it was changed; None if installed."""
     here = Path(__file__).parents[1] / "__init__.py"
-    # The first question fails for an installed copy that lies inside another project's checkout.
+    # The first command fails for an installed copy inside another project's checkout.
     questions = (
         ["ls-files", "--error-unmatch", here.name],
         ["rev-parse", "--short=12", "HEAD"],

@@ -1,4 +1,4 @@
-"""Create the folder of a run, lock it for one training, and tell whether a folder is a run.
+"""Create and lock the folder of a run.
 
 A run holds recipe.json, environment.json, log.jsonl, classes.json, pictures.safetensors and checkpoints/.
 """
@@ -21,7 +21,7 @@ from alexnet.core.files import json_bytes, lock_file, parse_json, read_bytes, si
 from alexnet.data.store import Store
 from alexnet.runs.environment import environment
 
-UNFINISHED = re.compile(r"\w+\.(jsonl?|safetensors)\.\d+\.tmp")  # a killed `write` leaves these
+UNFINISHED = re.compile(r"\w+\.(jsonl?|safetensors)\.\d+\.tmp")  # temporary files that a killed `write` leaves
 
 
 def create(
@@ -33,7 +33,7 @@ def create(
     processes: str = "1 process",
     start: Path | None = None,
 ) -> None:
-    """Write the files of a new run. recipe.json comes last, so a folder that has it is complete.
+    """Write the files of a new run. recipe.json comes last, so a folder with that file is complete.
 
     `start` is the run that the first weights come from, if any.
     """
@@ -64,18 +64,18 @@ def locked(run: Path, leads: bool = True) -> AbstractContextManager[Any]:
         return nullcontext()
     file = lock_file(run / ".lock", f"run {run} is being trained by another process; wait for it, or stop it")
     for left in run.iterdir():
-        if UNFINISHED.fullmatch(left.name):  # from a process that was killed
+        if UNFINISHED.fullmatch(left.name):  # left by a killed process
             left.unlink()
     return file
 
 
 def is_run(run: Path) -> bool:
-    """Return whether the folder holds a run that `create` finished."""
+    """Tell whether the folder holds a run that `create` finished."""
     return (run / "recipe.json").is_file()
 
 
 def in_use(run: Path) -> bool:
-    """Return whether the path holds anything except the remains of an interrupted `create`."""
+    """Tell whether the path holds anything except the remains of an interrupted `create`."""
     ours = {"pictures.safetensors", "classes.json", "environment.json", ".lock"}
     if not run.is_dir():
         return os.path.lexists(run)

@@ -21,24 +21,24 @@ from alexnet.core.text import escape_control
 
 BAR = 10  # width of the progress bar, in characters
 BESIDE = 16 + BAR  # width of the progress line without its words: the bar, "100:00:00 left", and spaces
-LINE_SECONDS = 10  # between lines on a console that is not a terminal, and in log.jsonl
+LINE_SECONDS = 10  # seconds between lines in log.jsonl, and on a console that is not a terminal
 
 
 def console() -> Console:
-    """Return the console for progress: standard error, so that standard output holds results alone."""
+    """Open the console for progress on standard error, so that standard output holds only results."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @dataclass
 class Tally:
-    """Sums over the pictures seen in training, for their means."""
+    """The sums of loss and errors over the pictures seen in training, and their means."""
 
     loss: float = 0.0
     wrong: int = 0
     pictures: int = 0
 
     def add(self, loss: float, wrong: int, pictures: int) -> None:
-        """Count a batch: its mean loss, the number of its pictures with a wrong class, its size."""
+        """Add a batch: its mean loss, its number of wrongly classified pictures, and its size."""
         self.loss += loss * pictures
         self.wrong += wrong
         self.pictures += pictures
@@ -49,10 +49,10 @@ class Tally:
 
 
 class RunLog:
-    """A run's log, open for writing from `step` of `steps` on, `seconds` into its training.
+    """The log of a run, open for writing from `step` of `steps` on, after `seconds` of training.
 
-    Lines that a killed run logged after its last checkpoint are dropped (`lines_until`), and so is its final line.
-    With `writes=False` it neither writes nor prints: for all processes except the first.
+    Opening it drops the lines that a killed run logged after its last checkpoint, and its final line (`lines_until`).
+    With `writes=False`, for all processes except the first, it neither writes nor prints.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class RunLog:
             self.say(f"{self.path}: {strays} {'lines do' if strays > 1 else 'line does'} not parse and will be dropped")
         try:
             self.board = _tensorboard(run, step) if writes else None
-        except (OSError, UnicodeEncodeError) as error:  # it wants a path in UTF-8
+        except (OSError, UnicodeEncodeError) as error:  # TensorBoard needs a UTF-8 path
             self.end_board(error)
 
     def __enter__(self) -> Self:
@@ -111,9 +111,9 @@ class RunLog:
                 self.board.close()
 
     def end_board(self, error: Exception) -> None:
-        """Go on without TensorBoard's file, which is only a copy of log.jsonl."""
+        """Continue without TensorBoard's file, which is only a copy of log.jsonl."""
         self.board = None
-        self.say(f"TensorBoard's file cannot be written ({getattr(error, 'strerror', None) or error}) and ends here")
+        self.say(f"cannot write TensorBoard's file ({getattr(error, 'strerror', None) or error}); going on without it")
 
     def say(self, words: str) -> None:
         """Print a line on the console. A closed terminal or pipe does not end the training."""
@@ -124,14 +124,14 @@ class RunLog:
                 self.quiet = True
 
     def begin_span(self, now: float) -> None:
-        """Start the span of time that the next line covers."""
+        """Start the time span of the next line."""
         self.recent, self.last = Tally(), now
         self.waited: float | None = None
 
     def step(
         self, step: int, *, loss: float, wrong: int, pictures: int, rate: float, waited: float | None = None
     ) -> None:
-        """Log update number `step`. `waited`: seconds spent waiting for its pictures, if known."""
+        """Log update number `step`. `waited` is the time in seconds that its pictures took to arrive, if known."""
         now = time.monotonic()
         self.recent.add(loss, wrong, pictures)
         if waited is not None:
@@ -174,7 +174,7 @@ class RunLog:
         self.begin_span(time.monotonic())  # validation is not training time
 
     def resumed(self, step: int, environment: dict[str, Any]) -> None:
-        """Log that the run goes on, perhaps on another machine."""
+        """Log that the run was resumed, perhaps on another machine."""
         self.write({"kind": "resumed", "step": step} | environment | self.clock())
 
     def final(self, step: int, evaluation: dict[str, Any]) -> None:
@@ -182,16 +182,16 @@ class RunLog:
         self.write({"kind": "final", "step": step} | evaluation | self.clock())
 
     def clock(self) -> dict[str, float]:
-        """Return the seconds spent in training, over all sittings."""
+        """Return the seconds spent in training, over all sessions."""
         return {"seconds": round(time.monotonic() - self.start, 1)}
 
     def write(self, line: dict[str, Any]) -> None:
-        """Write one object as one line; each has `kind` and `step`."""
+        """Write one object, with `kind` and `step`, as one line."""
         try:
             self.file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise WorkFailed(
-                f"cannot write {self.path}: {error.strerror or error}; mend that and go on with --resume"
+                f"cannot write {self.path}: {error.strerror or error}; fix that and continue with --resume"
             ) from None
         for name, value in line.items():
             if self.board and isinstance(value, (int, float)) and name not in ("step", "epoch"):
@@ -209,20 +209,20 @@ class RunLog:
 
 
 def lines_until(lines: Sequence[dict[str, Any] | None], step: int, epochs: int) -> list[dict[str, Any]]:
-    """Select the lines that a resumed run keeps: up to the step and epoch of its checkpoint, without final lines."""
+    """Select the lines that a resumed run keeps: up to its checkpoint's step and epoch, without final lines."""
     kept = [line for line in lines if line and line["step"] <= step and line["kind"] != "final"]
     return [line for line in kept if line["kind"] != "epoch" or line["epoch"] <= epochs]
 
 
 def fit_words(words: Sequence[str], width: int) -> str:
-    """Join as many of the words as fit into `width` characters, and always the first."""
+    """Join as many of the words as fit into `width` characters, but at least the first."""
     while len(words) > 1 and len("  ".join(words)) > width:
         words = words[:-1]
     return "  ".join(words)
 
 
 def read(run: Path) -> list[dict[str, Any]]:
-    """Read a run's log. Lines that do not parse are left out, such as a last line that a crash cut short.
+    """Read a run's log, except lines that do not parse, such as a last line that a crash cut short.
 
     Raises InputError if the file cannot be read.
     """
@@ -230,14 +230,14 @@ def read(run: Path) -> list[dict[str, Any]]:
 
 
 def total_seconds(log: Sequence[Mapping[str, Any]]) -> float:
-    """Add up the seconds of all sittings; the count starts again at 0 in logs of early versions."""
+    """Add up the seconds of all sessions. In logs of early versions each session counts from 0."""
     marks: list[float] = [line["seconds"] for line in log if "seconds" in line]
     ends = [before for before, after in itertools.pairwise(marks) if after < before]
     return sum(ends) + (marks[-1] if marks else 0)
 
 
 def _lines(run: Path) -> list[dict[str, Any] | None]:
-    """Read a run's log line by line; None stands for a line that does not parse."""
+    """Read a run's log line by line, with None for each line that does not parse."""
     path = run / "log.jsonl"
     try:
         return [_line(words) for words in read_bytes(path).splitlines()]
@@ -256,7 +256,7 @@ def _line(words: bytes) -> dict[str, Any] | None:
 
 
 def _sound(line: Mapping[str, Any]) -> bool:
-    """Return whether a line has the fields that a resumed run needs."""
+    """Tell whether a line has the fields that a resumed run needs."""
     needed = {"kind", "step", "epoch", "train_error"} if line.get("kind") == "epoch" else {"kind", "step"}
     numbers = [line[name] for name in ("step", "epoch", "train_error", "seconds") if name in line]
     return needed <= line.keys() and all(isinstance(number, (int, float)) for number in numbers)

@@ -1,4 +1,4 @@
-"""Open a run's folder as an object: recipe, log, checkpoints, trained net."""
+"""The `Run` object, which opens the folder of a run: recipe, log, checkpoints and trained net."""
 
 import hashlib
 from collections.abc import Mapping
@@ -22,11 +22,17 @@ from alexnet.runs import checkpoint, log
 class Run:
     """A run: a folder that `alexnet.train` made.
 
-    Opening it reads recipe.json; everything else is read on first use, checked against its checksum, and kept. The log
-    and the checkpoints are looked at anew each time, since a run may still be training.
+    Opening it reads recipe.json. Other files are read on first use, verified by their checksums, and kept. The log and
+    the checkpoints are read again each time, since a run may still be training.
 
     Args:
-        folder: The run's folder.
+        folder: Folder of the run.
+
+    Attributes:
+        folder: Folder of the run.
+        recipe: The `Recipe` that it trains.
+        name: Name of the recipe, such as "source".
+        identity: 12 hexadecimal digits that identify the run, even if its folder moves.
 
     Raises:
         InputError: The folder is not a run, or recipe.json is damaged.
@@ -35,7 +41,7 @@ class Run:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         data, self._record = _read_record(self.folder / "recipe.json")
-        self.identity = hashlib.sha256(data).hexdigest()[:12]  # stays the same when the folder moves
+        self.identity = hashlib.sha256(data).hexdigest()[:12]
         self.recipe, self.name = _recipe(self.folder / "recipe.json", self._record)
 
     def __fspath__(self) -> str:
@@ -48,37 +54,35 @@ class Run:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """The lines of log.jsonl, each with `kind` and `step`: "step", "epoch", "resumed" or "final"."""
+        """The lines of log.jsonl. Each has a `step` and a `kind`: "step", "epoch", "resumed" or "final"."""
         return log.read(self.folder)
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The checkpoints' folders, oldest first."""
+        """The folders of the checkpoints, oldest first."""
         return checkpoint.list_checkpoints(self.folder)
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        """The store, device, versions, commit and command that the run was made with."""
+        """The store, device, versions, commit and command of the run."""
         found = self._json("environment.json")
         if not isinstance(found, dict) or not {"store", "store_digest", "precision", "started"} <= found.keys():
             raise InputError(
-                f"{self.folder / 'environment.json'} lacks fields of a run's environment; the run cannot be used"
+                f"{self.folder / 'environment.json'} lacks fields of a run's environment; the run is unusable"
             )
         return found
 
     @cached_property
     def classes(self) -> list[str]:
-        """The class names to show, in the order of the net's outputs."""
+        """The names of the classes, in the order of the net's outputs."""
         try:
             return labels([Class(**record) for record in self._json("classes.json")])
         except TypeError:
-            raise InputError(
-                f"{self.folder / 'classes.json'} is not a list of classes; the run cannot be used"
-            ) from None
+            raise InputError(f"{self.folder / 'classes.json'} is not a list of classes; the run is unusable") from None
 
     @cached_property
     def transform(self) -> Transform:
-        """The transform from pictures to inputs: crops, less the training set's mean, with its colour components."""
+        """The transform from pictures to inputs: it subtracts the training set's mean, crops, and adds colour noise."""
         data = self.trusted("pictures.safetensors")
         try:
             tensors = safetensors.torch.load(data)
@@ -95,11 +99,11 @@ class Run:
         """Load the trained net, in eval mode.
 
         Args:
-            name: The checkpoint's name, such as "00001234"; the newest one unless given.
+            name: Name of a checkpoint, such as "00001234"; by default the newest.
 
         Returns:
-            The net, on the CPU. It has `.classes`, the names of its outputs in order, and `.transform`, which makes
-            its input from uint8 pictures (N, side, side, 3): ``net(net.transform.center_crop(pictures))``.
+            The net, on the CPU. `.classes` names its outputs in order. `.transform` makes its input from
+            uint8 pictures (N, side, side, 3): ``net(net.transform.center_crop(pictures))`` gives logits (N, classes).
 
         Raises:
             InputError: There is no checkpoint yet, or it is damaged.
@@ -118,11 +122,11 @@ class Run:
         return net.eval()
 
     def newest(self) -> tuple[str, str]:
-        """Return the newest checkpoint's name and a digest of it; raise InputError if there is no checkpoint."""
+        """Return the name and a digest of the newest checkpoint; raise InputError if there is none yet."""
         return checkpoint.newest(self.folder)
 
     def trusted(self, file: str) -> bytes:
-        """Read a file that was written when the run began; raise InputError if it changed since."""
+        """Read a file that was written when the run began; raise InputError if it is missing or was changed."""
         path = self.folder / file
         try:
             data = read_bytes(path)
@@ -130,7 +134,7 @@ class Run:
         except (OSError, KeyError, TypeError):
             same = False
         if not same:
-            raise InputError(f"{path} is missing or was altered since the run began; the run needs it as it was")
+            raise InputError(f"{path} is missing or was altered since the run began; restore the original file")
         return data
 
     def _json(self, file: str) -> Any:
@@ -138,18 +142,19 @@ class Run:
         try:
             return parse_json(data)
         except ValueError as error:
-            raise InputError(f"{self.folder / file} is not JSON ({error}); the run cannot be used") from None
+            raise InputError(f"{self.folder / file} is not JSON ({error}); the run is unusable") from None
 
 
 def load(folder: str | Path, name: str | None = None) -> AnyModel:
     """Load a run's trained net, in eval mode.
 
     Args:
-        folder: The run's folder.
-        name: The checkpoint's name, such as "00001234"; the newest one unless given.
+        folder: Folder of the run.
+        name: Name of a checkpoint, such as "00001234"; by default the newest.
 
     Returns:
-        The net, as `Run.net` gives it: with `.classes` and `.transform`.
+        The net, on the CPU. `.classes` names its outputs in order. `.transform` makes its input from uint8
+        pictures (N, side, side, 3): ``net(net.transform.center_crop(pictures))`` gives logits (N, classes).
 
     Raises:
         InputError: The folder is not a run, has no checkpoint yet, or the checkpoint is damaged.
@@ -168,7 +173,7 @@ def _read_record(path: Path) -> tuple[bytes, dict[str, Any]]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}); the run cannot be used without it") from None
+        raise InputError(f"{path} is damaged ({error}); the run is unusable without it") from None
 
 
 def _recipe(path: Path, record: Mapping[str, Any]) -> tuple[Recipe, str]:
@@ -179,5 +184,5 @@ def _recipe(path: Path, record: Mapping[str, Any]) -> tuple[Recipe, str]:
     except (KeyError, TypeError):
         raise InputError(f"{path} is not a run's recipe: it lacks name, digest or recipe") from None
     if not same:
-        raise InputError(f"{path} was altered: its digest does not fit its recipe")
+        raise InputError(f"{path} was altered: its digest does not match its recipe")
     return recipe, name

@@ -1,1 +1,1 @@
-"""Training: setup, the loop, a step, the update rule and its schedule."""
+"""Training: the setup, the loop, a step, the update rule and the learning-rate schedule."""

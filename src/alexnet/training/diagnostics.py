@@ -1,4 +1,4 @@
-"""Explain a loss that does not fall and one that is NaN or infinite, and say what to try."""
+"""Explain a loss that does not fall, or that is NaN or infinite, and suggest what to try."""
 
 import math
 from collections import deque
@@ -15,18 +15,18 @@ RAW_STD = 40  # grey levels: photographs minus their mean have 50 to 75; inputs 
 
 
 class LossMonitor:
-    """Watches the losses, which are finite, for one that stays at ln(classes)."""
+    """A monitor that detects a loss stuck at ln(classes)."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.classes = recipe, recipe.net.classes
-        # More classes take longer to leave ln(classes).
+        # With more classes, the loss takes longer to leave ln(classes).
         self.losses: deque[float] = deque(maxlen=max(100, self.classes))
         self.told = False
 
     def update(self, loss: float, inputs: Tensor, logits: Tensor) -> list[str]:
-        """Take in one step; return lines to print if the loss stays at ln(classes).
+        """Add one step, with a finite loss; return lines to print if the loss stays at ln(classes).
 
-        That is the loss of a net that gives every picture the same answer. The lines come once a run.
+        That is the loss of a net that gives every picture the same answer. The lines are returned once per run.
         """
         self.losses.append(loss)
         if self.told or len(self.losses) < (self.losses.maxlen or 0):
@@ -38,7 +38,7 @@ class LossMonitor:
         return plateau(self.recipe, len(self.losses), inputs.float().std().item(), logit_std)
 
     def stuck(self) -> bool:
-        """Return whether the losses stay at ln(classes) or above, and do not fall."""
+        """Tell whether the losses stay at ln(classes) or above, and do not fall."""
         losses, middle = list(self.losses), len(self.losses) // 2
         first, second = sum(losses[:middle]) / middle, sum(losses[middle:]) / (len(losses) - middle)
         return min(first, second) > 0.99 * math.log(self.classes) and second > 0.97 * first
@@ -56,18 +56,18 @@ def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> l
     net, rate = recipe.net, recipe.sgd.lr
     lines = [
         f"the loss has stayed at or above ln({net.classes}) = {math.log(net.classes):.3f} for {steps} steps: the net "
-        f"gives every picture much the same answer (input std {input_std:.3g}, a logit's std between pictures "
+        f"gives nearly the same answer for every picture (input std {input_std:.3g}, a logit's std between pictures "
         f"{logit_std:.2g})"
     ]
     if input_std < RAW_STD / 4:
         lines.append(
-            f"  input scale: raw 0-255 pixels have a std of about 60, this input {input_std:.3g}; initial weights and "
-            "rate are meant for raw pixels, and each layer passes too little on. Try --set views.scale=1"
+            f"  input scale: raw 0-255 pixels have a std of about 60, this input {input_std:.3g}; the initial weights "
+            "and the rate are made for raw pixels, so signals fade from layer to layer. Try --set views.scale=1"
         )
     if isinstance(net, Net) and (weak := weak_layers(net)):
         lines.append(
-            f"  initial weights: {', '.join(weak)}: each passes on less than half of what it does in the 2012 code "
-            "(std times the root of the inputs a unit sees). Try --recipe source, or a larger net.std there"
+            f"  initial weights: {', '.join(weak)}: each gain (std times the square root of the fan-in) "
+            "is less than half of that in the 2012 code. Try --recipe source, or a larger net.std there"
         )
     if isinstance(net, Net) and not {2, 4, 5, 6, 7} <= set(net.bias_one_layers):
         lines.append(
@@ -82,7 +82,10 @@ def plateau(recipe: Recipe, steps: int, input_std: float, logit_std: float) -> l
 
 
 def weak_layers(net: Net) -> list[str]:
-    """List the layers whose initial weights pass on less than half of what the same layer of the 2012 net does."""
+    """List the layers whose initial gain is less than half of that in the 2012 code.
+
+    The gain is the weights' standard deviation times the square root of the fan-in.
+    """
 
     def gains(net: Net) -> dict[str, float]:
         weighted = [layer for layer in layer_table.layers_of(net) if layer.weights]
@@ -101,12 +104,12 @@ def describe_not_finite(names: Sequence[str]) -> str:
 
 
 def not_a_number(what: str, step: int, recipe: Recipe, good: str = "") -> str:
-    """Write the line for a loss or a weight that is NaN or infinite.
+    """Write the message for a loss or a weight that is NaN or infinite.
 
-    `good` names the checkpoint of the last good epoch, if there is one.
+    `good` is the name of the last checkpoint that was validated, if there is one.
     """
     rate = recipe.sgd.lr
-    stands = f"checkpoint {good}, of the last good epoch, stands" if good else "no good epoch has a checkpoint"
+    stands = f"the last good checkpoint is {good}" if good else "there is no good checkpoint"
     return (
         f"{what} at step {step} (rate {rate:g}, batch {recipe.sgd.batch}); {stands}. "
         f"Try --set sgd.lr={rate / 3:.2g} in a new run folder"

@@ -1,4 +1,4 @@
-"""Start a run from another run's layers: pre-training and fine-tuning (section 6, table 2)."""
+"""Start a run from the layers of another run: pre-training and fine-tuning (section 6, table 2)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +21,8 @@ def plan_start(run: Run, recipe: Recipe, store: Store, layers: Sequence[str] = (
         run: The run to start from.
         recipe: The new run's recipe.
         store: The new run's store.
-        layers: Names of layers. Empty takes every layer of the same name and shape, and the last one only if the
-            classes are the same.
+        layers: Names of layers. By default every layer of the same name and shape, the last one only if the classes
+            are the same.
 
     Raises:
         InputError: A layer is missing in one of the nets or has another shape, or no layer would be taken.
@@ -39,7 +39,7 @@ def plan_start(run: Run, recipe: Recipe, store: Store, layers: Sequence[str] = (
             _check(layer, folder, shape, seen)
         if new and last in layers:
             raise InputError(
-                f"layer {last} of run {folder} is for other classes than store {store.path} has; leave it out"
+                f"layer {last} of run {folder} is for other classes than those of store {store.path}; leave it out"
             )
     taken = tuple(
         layer
@@ -47,7 +47,7 @@ def plan_start(run: Run, recipe: Recipe, store: Store, layers: Sequence[str] = (
         if (layer in layers if layers else _alike(layer, shape, seen) and not (new and layer == last))
     )
     if not taken:
-        raise InputError(f"run {folder} has no layer in common with this recipe's net; take the run's own recipe")
+        raise InputError(f"run {folder} has no layer in common with this recipe's net; use the run's own recipe")
     return Start(theirs.digest, run.environment["store_digest"], checkpoint.step_and_attempt(Path(name))[0], taken)
 
 
@@ -55,10 +55,12 @@ def load_layers(run: Run, begun: Start) -> dict[str, Tensor]:
     """Load the weights that a run starts from, by name; raise InputError if the other run no longer has them."""
     recipe, folder = run.recipe, run.folder
     if not (recipe.has_digest(begun.recipe) and run.environment["store_digest"] == begun.store):
-        raise InputError(f"run {folder} is not the one to start from: recipe {begun.recipe} on store {begun.store}")
+        raise InputError(f"run {folder} is not the start of this recipe: recipe {begun.recipe} on store {begun.store}")
     at = [path for path in run.checkpoints if checkpoint.step_and_attempt(path)[0] == begun.step]
     if not at:
-        raise InputError(f"run {folder} no longer has the checkpoint of step {begun.step}, to start from; begin anew")
+        raise InputError(
+            f"run {folder} no longer has its checkpoint of step {begun.step} to start from; start a new run"
+        )
     checkpoint.read_state(at[-1], run.identity)
     with torch.device("meta"):
         like = build(recipe.net, recipe.seed)

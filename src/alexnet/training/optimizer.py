@@ -19,20 +19,21 @@ def identity(squares: Tensor, names: Sequence[str]) -> Tensor:
 class Momentum:
     """v <- momentum v - decay rate w - rate g, then w <- w + v (section 5), in one pass over each layer.
 
-    The rate is inside the velocity. torch.optim.SGD keeps it outside, so the two differ after each drop of the rate. A
-    rate of 0 leaves a parameter and its velocity unchanged, as in the 2012 code.
+    The rate is inside the velocity. torch.optim.SGD keeps it outside, so the two differ after each drop of the rate.
+    The rate also multiplies the decay, so weights shrink more slowly after each drop. A rate of 0 leaves a parameter
+    and its velocity unchanged, as in the 2012 code.
 
     Args:
         net: The net whose parameters are trained, in float32 or float64.
         sgd: The recipe's learning rates, decay and momentum.
         dtype: The type that the net computes in.
-        total: Sums the squares of weights and gradients, shape (2, matrices), over the processes that hold parts of
-            those matrices. LARS (`sgd.lars`, see `trust`) needs it.
+        total: Function that sums the squares of weights and gradients, shape (2, matrices), over the processes that
+            hold parts of the matrices. LARS (`sgd.lars`, see `trust`) needs it.
 
     Attributes:
-        compute_weights: What the net computes with, by name: the weights themselves if they have `dtype`, else copies
-            that each step rewrites. So no forward pass has to round 61 million numbers.
-        finite: One flag a parameter, on the device: free of NaN and infinity after the last step.
+        compute_weights: The weights that the net computes with, by name: the parameters themselves if they have
+            `dtype`, else copies that each step updates. So no forward pass has to round 61 million numbers.
+        finite: One flag per parameter, on the device: True if it was free of NaN and infinity after the last step.
     """
 
     def __init__(

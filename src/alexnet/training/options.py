@@ -1,4 +1,4 @@
-"""The options that `alexnet.train` and `alexnet train` share, each under one name."""
+"""The options that `alexnet.train` and the command `alexnet train` share, under the same names."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,40 +17,42 @@ WEEK, MOST = 604_800, 1_000_000_000
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Options of a training: where and how fast it runs. Only `until` and `from_run` change its result.
+    """The options of a training, which decide where and how fast it runs.
 
-    All other numbers that change a result are in the recipe. ADD YOURS here: the command line has each field as an
-    option of the same name, and this text as its help.
+    Only `until`, `from_run` and `layers` change the result. All other numbers that change it are in the recipe. ADD
+    YOURS here: each field is also an option of the command line, with this text as its help.
 
     Parameters
     ----------
     resume
-        Go on with the run where it stopped, even in the middle of an epoch.
+        Continue the run where it stopped, even in the middle of an epoch.
     from_run
-        Run whose newest weights the new run starts from. Without a recipe, the new run has that run's recipe.
+        Run to take the first weights from. The new run also takes its recipe, unless one is given.
     layers
-        Layers to take from it. By default all of the same shape, except the last if the classes differ.
+        Layers to take from that run. By default all of the same shape, except the last if the classes differ.
     until
-        Training error, 0 to 1, at which to stop: after the first epoch that reaches it.
+        Training error, 0 to 1. Stop after the first epoch that reaches it.
     device
         auto, cpu, cuda or cuda:N.
     precision
-        Arithmetic of the products. auto is bf16 where the hardware has it; tf32 is for CUDA; fp64 is for proofs.
+        Number format of the matrix products. auto is bf16 if the hardware supports it. tf32 needs CUDA. fp64 is for
+        checks of the numerics.
     workers
         Number of threads that read pictures ahead.
     cache
-        Where to keep decoded pictures while training: on the device, in ram, or none. auto takes what fits.
+        Where to keep decoded pictures during training: device, ram or none. auto takes the fastest that fits.
     save_every
-        Most seconds between checkpoints. Ends of epochs are saved too, while that takes under 0.5 % of the time.
+        Longest time between checkpoints, in seconds. Ends of epochs are saved too if that takes under 0.5 % of the
+        time.
     keep
         Number of checkpoints to keep; 0 keeps all.
     strategy
-        How several processes share the net. data: a replica each. towers: a tower each, as in 2012. hybrid: replicas
-        of the convolutions, and a part of the fully connected layers each, so that no gradient of those is sent.
+        How several processes share the net. data: each has a replica. towers: each has a tower, as in 2012. hybrid:
+        each has all convolutions and a part of the fully connected layers, whose gradients are then not sent.
     accumulate
-        Number of parts in which a process works through its share of a batch, to save memory. Results do not change.
+        Number of parts into which a process splits its share of a batch, to save memory. Results do not change.
     timeout
-        Seconds to wait for another process before the training stops.
+        Seconds to wait for another process before training stops.
     """
 
     resume: bool = False
@@ -86,7 +88,7 @@ class TrainOptions:
         known = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in known:
-                from alexnet.config.overrides import unknown_name  # here, since --help does without it
+                from alexnet.config.overrides import unknown_name  # imported late, to keep --help fast
 
                 raise InputError(unknown_name(name, name, known, "", what="option of train"))
         return dataclasses.replace(self, **changes)

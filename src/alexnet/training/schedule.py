@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from alexnet.config.recipe import Late, Plateau, Recipe, Steps
 
-COLD = 0.1  # a warm-up starts at this part of the rate, as in You et al.; at 0 the first step would do nothing
+COLD = 0.1  # fraction of the rate at which a warm-up starts (You et al. 2017); at 0 the first step would change nothing
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ def learning_rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> 
 
     Args:
         recipe: The recipe, with its schedule: a plateau (section 5) or steps (the 2012 logs).
-        progress: Part of the run that is done, 0 to 1.
+        progress: Fraction of the run that is done, 0 to 1.
         errors: Validation error, 0 to 1, after each epoch so far.
     """
     sgd, schedule = recipe.sgd, recipe.schedule
@@ -38,29 +38,29 @@ def learning_rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> 
 
 
 def warmup_factor(schedule: Steps, epoch: float) -> float:
-    """Compute the factor of a warm-up: it grows evenly from COLD to 1, and stays at 1."""
+    """Compute the factor of a warm-up, which grows linearly from COLD to 1 and stays there."""
     return 1.0 if epoch >= schedule.warmup_epochs else COLD + (1 - COLD) * epoch / schedule.warmup_epochs
 
 
 def colour_noise_on(recipe: Recipe, progress: float) -> bool:
-    """Return whether colour noise is still on: the 2012 runs switched it off late."""
+    """Tell whether colour noise is still on: the 2012 runs switched it off late."""
     off = recipe.late.colour_off
     return off is None or progress * recipe.schedule.of_epochs < off
 
 
 def finished(recipe: Recipe, errors: Sequence[float]) -> bool:
-    """Return whether the error stopped improving again after the last drop: section 5's "prior to termination"."""
+    """Tell whether the error stopped improving again after the last drop: section 5's "prior to termination"."""
     schedule = recipe.schedule
     return isinstance(schedule, Plateau) and plateaus(errors, patience(schedule, recipe.epochs)) > schedule.drops
 
 
 def patience(schedule: Plateau, epochs: int) -> int:
-    """Scale the plateau's length, in epochs without a better error, to a run of `epochs`."""
+    """Scale the plateau's length, in epochs without a new lowest error, to a run of `epochs`."""
     return max(1, round(schedule.patience * epochs / schedule.of_epochs))
 
 
 def plateaus(errors: Sequence[float], patience: int) -> int:
-    """Count how often the error went `patience` epochs without a new best; each plateau restarts the count."""
+    """Count how often the error went `patience` epochs without a new minimum; each plateau restarts the count."""
     count, best, since = 0, float("inf"), 0
     for error in errors:
         best, since = (error, 0) if error < best else (best, since + 1)

@@ -29,7 +29,7 @@ from alexnet.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of `train`; `name` is the recipe's name if the recipe is given as a value."""
+    """The arguments of `train`. `name` is the recipe's name if `recipe` is a `Recipe`."""
 
     store: str | Path | Store
     folder: Path
@@ -52,19 +52,19 @@ class Setup:
 def begin(mesh: Mesh, request: Request, compute: Compute) -> Iterator[Trainer]:
     """Begin a new run or resume an interrupted one, and lock its folder for this training.
 
-    Every process of the mesh calls it. Where something does not fit, each of them raises InputError.
+    Every process of the mesh must call it. If something does not fit, all of them raise InputError.
     """
     folder, options = request.folder, request.options
     there = mesh.wait_until_equal(f"run folder {folder}", lambda: "there" if is_run(folder) else "missing") == "there"
     fit = mesh.run_on_all(lambda: fitting(request, Run(folder) if there else None, compute))
     mesh.check_equal(facts_in_common(fit, options))
     sharding = mesh.run_on_all(lambda: sharding_of(mesh, options.strategy, fit.recipe.net))
-    # Build the net before the folder is made: the memory may be too small for it.
+    # Build the net before the folder: if memory is too small for it, no empty run is left behind.
     net = build(fit.recipe.net, fit.recipe.seed, sharding.model_shard)
 
     def make_folder() -> None:
         if mesh.is_main and not there:
-            check_free(folder)  # again, since another process may have begun it meanwhile
+            check_free(folder)  # check again under the lock: another process may have begun a run meanwhile
             create(folder, fit.name, fit.recipe, fit.store, fit.compute, sharding.description, options.from_run)
 
     with mesh.run_on_all(lambda: locked(folder, mesh.is_main)):
@@ -76,7 +76,7 @@ def begin(mesh: Mesh, request: Request, compute: Compute) -> Iterator[Trainer]:
 
 
 def facts_in_common(fit: Setup, options: TrainOptions) -> dict[str, Any]:
-    """List what must be the same in every process, by name."""
+    """Collect the facts that must be the same in every process, by name."""
     recipe = {f"recipe's {field}": value for field, value, _ in overrides.describe_fields(fit.recipe)}
     return recipe | {
         "recipe": fit.name,
@@ -90,7 +90,7 @@ def facts_in_common(fit: Setup, options: TrainOptions) -> dict[str, Any]:
 
 
 def started(folder: Path) -> Any:
-    """Read when a run was begun."""
+    """Read the time at which a run was begun; return "missing" if there is none."""
     return Run(folder).environment["started"] if is_run(folder) else "missing"
 
 
@@ -109,7 +109,7 @@ def fitting(request: Request, run: Run | None, compute: Compute) -> Setup:
     elif options.layers:
         raise InputError(f"--layers {' '.join(options.layers)}: layers of which run? Add --from RUN")
     elif recipe.start and not run:
-        raise InputError(f"recipe {name} starts from a run of recipe {recipe.start.recipe}; say where with --from")
+        raise InputError(f"recipe {name} starts from a run of recipe {recipe.start.recipe}; name it with --from")
     if run:
         check_same(run, recipe, store)
         compute = choose_compute(str(compute.device), kept_precision(run, options.precision))
@@ -117,7 +117,7 @@ def fitting(request: Request, run: Run | None, compute: Compute) -> Setup:
 
 
 def recipe_for(request: Request, run: Run | None) -> tuple[str, Recipe]:
-    """Choose the recipe and its name: given, else the run's own, else that of the run to start from, else source."""
+    """Choose the recipe and its name: as given, or of the run to resume, or of the run to start from, or source."""
     if request.recipe is None and run:
         return run.name, run.recipe
     if isinstance(request.recipe, Recipe):
@@ -131,7 +131,7 @@ def recipe_for(request: Request, run: Run | None) -> tuple[str, Recipe]:
 def check_free(folder: Path) -> None:
     """Raise InputError if the folder of a new run is taken."""
     if in_use(folder):
-        advice = "add --resume to go on with it, or " if is_run(folder) else ""
+        advice = "add --resume to continue it, or " if is_run(folder) else ""
         raise InputError(f"run folder {folder} exists; {advice}name another folder")
 
 
@@ -140,7 +140,7 @@ def new_start(options: TrainOptions, recipe: Recipe, store: Store) -> Start:
     assert options.from_run
     first = Run(options.from_run)
     found = plan_start(first, recipe, store, options.layers or (recipe.start.layers if recipe.start else ()))
-    before = replace(found, recipe=first.recipe.digest_before)  # as a recipe of alexnet 0.1.0 names it
+    before = replace(found, recipe=first.recipe.digest_before)  # alexnet 0.1.0 wrote other digests
     if recipe.start and recipe.start not in (found, before):
         raise InputError(f"run {first.folder} is not what the recipe starts from: {overrides.show(recipe.start)}")
     return found
@@ -161,14 +161,14 @@ def begun_from(options: TrainOptions, run: Run, recipe: Recipe) -> Start | None:
 
 
 def check_fit(name: str, recipe: Recipe, store: Store) -> None:
-    """Raise InputError if the store has no pictures to validate on, or pictures of another size than the views need."""
+    """Raise InputError if the store has no pictures to validate on, or its pictures do not suit the recipe's views."""
     if not {"val", "test"} & store.splits.keys():
-        raise InputError(f"store {store.path} has no val split to watch training on; prepare it with --val-fraction")
+        raise InputError(f"store {store.path} has no val or test split to validate on; prepare it with --val-fraction")
     view, side = recipe.net.image_size, store.side
     if view > side or 2 * view <= side:
         raise InputError(
-            f"recipe {name} takes views of {view} pixels, and store {store.path} holds pictures of {side}: take "
-            "another recipe (source for 256, tiny for 64, cifar-18 for 32), or prepare again with another --side"
+            f"recipe {name} takes views of {view} pixels, but store {store.path} holds pictures of {side}: use another "
+            "recipe (source for 256, tiny for 64, cifar-18 for 32), or prepare the store again with another --side"
         )
 
 
@@ -186,7 +186,7 @@ def check_same(run: Run, recipe: Recipe, store: Store) -> None:
     if then["store_digest"] != store.digest:
         raise InputError(
             f"run {folder} was begun on store {then['store']}, digest {then['store_digest']}; "
-            f"{store.path} has {store.digest}: give the store it was begun on"
+            f"{store.path} has {store.digest}: give the first store again"
         )
 
 
@@ -200,19 +200,19 @@ def options_for(name: str) -> str:
 def otherwise(folder: Path, before: Recipe, recipe: Recipe, store: Store) -> str:
     """Advise what to do instead of resuming with another recipe.
 
-    The learning rates depend on the part of the epochs that is done, so a run of more epochs has other rates from its
-    first step on. A new run can start from the weights of this one.
+    The learning rates depend on the fraction of the epochs done. A run of more epochs therefore has other rates from
+    its first step on, and cannot continue this one. But a new run can start from its weights.
     """
     if recipe.epochs <= before.epochs or recipe.replace(epochs=before.epochs) != before:
         return "name another run folder"
     command = ["alexnet", "train", str(store.path), "NEW", "--from", str(folder)]
     more = shlex.join([*command, "--epochs", str(recipe.epochs - before.epochs)])
-    return f"go on from its weights in another folder, at rates for the epochs that are added: {more}"
+    return f"continue from its weights in another folder, with rates for the added epochs: {more}"
 
 
 def kept_precision(run: Run, precision: str) -> str:
-    """Return the precision that a run was begun in; raise InputError if the options name another."""
+    """Return the precision that a run began in; raise InputError if the options name another."""
     then = str(run.environment["precision"])
     if precision not in ("auto", then):
-        raise InputError(f"--precision {precision}: run {run.folder} was begun in {then} and goes on in it")
+        raise InputError(f"--precision {precision}: run {run.folder} was begun in {then} and must continue in it")
     return then

@@ -1,4 +1,4 @@
-"""One step of training: views, forward, backward, update. On CUDA it is captured as a graph and replayed."""
+"""One step of training: views, forward, backward, update. On CUDA, a graph captures it and replays it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,16 +17,16 @@ from alexnet.models.build import AnyModel
 from alexnet.training.optimizer import Momentum
 from alexnet.training.schedule import LearningRates
 
-EAGER = 3  # steps before capture: libraries choose algorithms and compile during the first ones
+EAGER = 3  # steps before capture: in the first ones, libraries choose algorithms and compile kernels
 
 
 @dataclass(frozen=True)
 class StepResult:
     """The results of a step, on the device.
 
-    `loss` and the number of `wrong` answers are those of the whole batch, before the update. `finite` is Momentum's,
-    after the update, for the parameters of this process. Views and logits are those of this process and of the last
-    part of its batch.
+    `loss` and the number of `wrong` answers are those of the whole batch before the update. `finite` is
+    `Momentum.finite` after the update, for the parameters of this process. `views` and `logits` are those of this
+    process, for the last part of its share.
     """
 
     step: int
@@ -40,9 +40,9 @@ class StepResult:
 
 
 class Step:
-    """A training step: call it with a batch. `net` gives the layers, `momentum` holds and updates the weights.
+    """A training step, called with a batch. `net` has the layers, and `momentum` holds and updates the weights.
 
-    A process works through its share of a batch in `parts`, one after the other, and then updates once.
+    A process splits its share of a batch into `parts`, takes them one after the other, and then updates once.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Step:
         self.gradients = Gradients(momentum.compute_weights, self.sharding, parts)
 
     def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
-        """Make the step of that batch; it changes weights and velocities."""
+        """Train on one batch: change weights and velocities."""
         return self.run(batch, batch.step, batch.epoch, batch.first, rates, colour)
 
     def run(
@@ -72,9 +72,9 @@ class Step:
         rates: LearningRates,
         colour: bool,
     ) -> StepResult:
-        """Make the step. For a CUDA graph `step`, `epoch` and `first` are tensors on the device."""
+        """Train on one batch. For a CUDA graph, `step`, `epoch` and `first` are tensors on the device."""
         replicas = self.sharding.mesh.replicas
-        # Each replica's share of the batch: its first picture, and the bounds of its parts.
+        # Each replica's share of the batch: the index of its first picture, and the bounds of its parts.
         shares = [(begin, bounds(end - begin, self.parts)) for begin, end in bounds(batch.whole, replicas.size)]
         totals = torch.zeros(2, dtype=torch.float64, device=batch.ids.device)  # loss, wrong answers
         self.gradients.clear()
@@ -105,7 +105,7 @@ class Step:
     def learn(self, views: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
         """Run forward and backward on views (n, 3, side, side) of a batch of `pictures`.
 
-        Returns their share of the batch's mean loss, and the logits (n, classes).
+        Returns their contribution to the batch's mean loss, and the logits (n, classes).
         """
         logits = forward(self.net, self.momentum.compute_weights, self.compute, views)
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -127,16 +127,16 @@ def forward(net: AnyModel, weights: dict[str, Tensor], compute: Compute, views: 
 
 
 def maybe_capture(step: Step) -> "Step | CudaGraphStep":
-    """Wrap the step in a CUDA graph, where that is possible."""
-    alone = step.sharding.mesh.everyone.size == 1  # a graph with collectives has not been tried
+    """Wrap the step in a CUDA graph, on a single GPU."""
+    alone = step.sharding.mesh.everyone.size == 1  # graphs with collectives are untested
     return CudaGraphStep(step) if step.compute.device.type == "cuda" and alone else step
 
 
 class CudaGraphStep:
-    """The same steps as CUDA graphs: one launch a step. About 200 launches would take as long as the arithmetic.
+    """A step that is replayed as a CUDA graph: one launch instead of about 200, which take as long as the arithmetic.
 
-    There is a graph for each size of batch. It is captured again when a rate or the colour noise changes, which is
-    seldom. Each call copies the batch to where the graph reads it.
+    There is a graph for each batch size. A change of a learning rate or of the colour noise, which is rare, captures it
+    again. Each call copies the batch to the memory that the graph reads.
     """
 
     def __init__(self, step: Step) -> None:
@@ -146,7 +146,7 @@ class CudaGraphStep:
         self.graphs: dict[int, Callable[[Batch], StepResult]] = {}
 
     def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
-        """Make the step of that batch."""
+        """Train on one batch: eagerly at first, then by the graph for its size."""
         if self.kind != (rates, colour):
             self.kind, self.seen, self.graphs = (rates, colour), {}, {}
         pictures = len(batch.ids)
@@ -166,7 +166,7 @@ class CudaGraphStep:
         own = replace(batch, ids=batch.ids.clone(), images=batch.images.clone(), labels=batch.labels.clone())
         place = torch.zeros(3, dtype=torch.int64, device=batch.ids.device)
         graph = torch.cuda.CUDAGraph()
-        # thread_local, since the loader's threads make CUDA calls of their own meanwhile.
+        # thread_local: the loader's threads make CUDA calls during the capture.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             made = self.step.run(own, place[0], place[1], place[2], rates, colour)
 
@@ -176,7 +176,7 @@ class CudaGraphStep:
             own.labels.copy_(batch.labels)
             place.copy_(torch.tensor([batch.step, batch.epoch, batch.first]).pin_memory(), non_blocking=True)
             graph.replay()
-            # Cloned, since the next replay overwrites them.
+            # Clone them: the next replay overwrites them.
             shown = {name: getattr(made, name).clone() for name in ("loss", "wrong", "finite")}
             return replace(made, step=batch.step, **shown)
 

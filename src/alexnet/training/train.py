@@ -1,4 +1,4 @@
-"""`alexnet.train`: from a store to a trained run."""
+"""Train a net on a store: `alexnet.train` and its loop."""
 
 import time
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from alexnet.training.options import TrainOptions
 from alexnet.training.setup import Request, begin
 from alexnet.training.trainer import Trainer
 
-LAUNCHER = 3.0  # seconds within which a launcher such as torchrun passes a signal on
-SAVING = 0.005  # largest share of the time that checkpoints at ends of epochs may take
+LAUNCHER = 3.0  # seconds in which torchrun may repeat a signal that the terminal already sent
+SAVING = 0.005  # largest share of the time for checkpoints at ends of epochs
 GO, SAVE, END = range(3)  # requests of a process after a step; all processes follow the largest
 
 
@@ -35,29 +35,31 @@ def train(
     leave: bool = False,
     **changes: Any,
 ) -> Evaluation:
-    """Train a net on a store, write a run folder, and evaluate the net with ten views at the end.
+    """Train a net on a store by the recipe (section 5), and evaluate it with ten views at the end (section 4.1).
 
-    Under torchrun, all processes train one net together. On a CPU with the same number of threads, a run that was
-    stopped and resumed ends with the same bits as one that was not.
+    The run folder receives the recipe, environment, log and checkpoints. Under torchrun, all processes train one net
+    together. On a CPU with the same number of threads, a run that was stopped and resumed ends with the same bits as
+    one that was not.
 
     Args:
-        store: A store, or its folder. The net gets an output for each of its classes.
-        run: Folder of the run: a new one, or with `resume` an existing one.
-        recipe: A recipe, its name, or a JSON file. By default "source", or the recipe of the run that is resumed.
+        store: A store, or its folder. The net gets one output for each of the store's classes.
+        run: Folder of the run. It must be new, except with `resume`.
+        recipe: A `Recipe`, the name of one, or a JSON file. The default is the recipe of the run that is resumed or
+            started from, else "source".
         options: Options such as device, precision and number of workers.
-        name: Name of the recipe, if it is given as a value.
+        name: Name to record for a recipe that is given as a `Recipe`.
         quiet: Print nothing.
-        leave: Let a second signal end the process, as the command line does.
+        leave: End the process at a second signal, as the command line does.
         **changes: Fields of `TrainOptions`, which override `options`: ``train("store", "run", workers=4)``.
 
     Returns:
-        The errors, 0 to 1, with ten views and with one, on the val split, or on test if there is no val.
+        The `Evaluation` of the val split, or of test if there is no val: errors, 0 to 1, with ten views and with one.
 
     Raises:
         InputError: The arguments do not fit each other, the store or the run.
-        WorkFailed: The loss or a weight became NaN or infinite, or a process was lost.
-        Stopped: SIGINT, SIGTERM or SIGHUP arrived. The run is saved, and `resume` goes on at that step.
-        KeyboardInterrupt: A second signal arrived. `resume` goes on from the last checkpoint.
+        WorkFailed: The loss or a weight became NaN or infinite, the disk failed, or another process was lost.
+        Stopped: SIGINT, SIGTERM or SIGHUP arrived. The run is saved, and `resume` continues at that step.
+        KeyboardInterrupt: A second signal arrived. `resume` continues from the last checkpoint.
     """
     options = (options or TrainOptions()).replace(changes)
     request = Request(store, Path(run), recipe, options, name)
@@ -69,8 +71,8 @@ def train(
         with begun as trainer, signals, trainer.log(quiet) as log:
             signals.say = log.say
             if options.resume and not trainer.step:
-                why = "has no checkpoint, since it ended before its first" if there else "holds no run yet"
-                log.say(f"{run} {why}: nothing is resumed, and training begins anew")
+                why = "ended before its first checkpoint" if there else "holds no run yet"
+                log.say(f"{run} {why}, so there is nothing to resume; training starts at step 0")
             try:
                 loop(trainer, log, signals.poll)
                 final = trainer.evaluate(signals.poll)
@@ -86,22 +88,23 @@ def train(
 def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
     """Train from the trainer's step to the end of its recipe: step, log, validate each epoch, save.
 
-    Not every epoch's end is saved, since an epoch can be shorter than a save.
+    The end of an epoch is saved only if that is cheap: an epoch on a small store can be shorter than a save.
     """
     mesh, every = trainer.sharding.mesh, trainer.options.save_every
     saved, cost, largest = time.monotonic(), 0.0, mesh.max_async()
     log.say(trainer.title)
-    if trainer.unvalidated:  # stopped between an epoch's last step and its validation
+    if trainer.unvalidated:  # the run was stopped between an epoch's last step and its validation
         log.epoch(trainer.step, **trainer.validate(poll))
         trainer.save()
     waited = 0.0
-    with closing(trainer.batches()) as batches:  # an exception that someone keeps would keep the reading threads alive
+    with closing(trainer.batches()) as batches:  # stop the loader's threads even if a caller keeps the exception
         for batch in batches:
             trainer.advance(batch, batches.waited - waited)
             waited = batches.waited
-            trainer.read(log, keep=trainer.compute.ahead)
+            trainer.read(log, keep=trainer.compute.ahead)  # some steps late, so that the GPU never waits for Python
             poll()
             since = time.monotonic() - saved
+            # With several processes, this is the answer of the previous step, so that none waits for another.
             asked = largest(END if trainer.lost else SAVE if since > every else GO)
             if asked == END:
                 trainer.check()
@@ -110,13 +113,13 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
                 trainer.read(log)
                 trainer.check()
                 log.epoch(trainer.step, **trainer.validate(poll))
-                pays = time.monotonic() - saved >= min(every, cost / SAVING)
+                pays = time.monotonic() - saved >= min(every, cost / SAVING)  # clocks differ: rank 0 decides
                 save = save or trainer.finished or mesh.all_gather_json(pays)[0]
             if save:
                 trainer.read(log)
                 begun = time.monotonic()
                 trainer.save()
-                # A new LaggedMax: requests that were on their way are fulfilled by this save.
+                # A new LaggedMax drops requests that are under way: this save has fulfilled them.
                 saved, largest = time.monotonic(), mesh.max_async()
                 cost = saved - begun
             if trainer.finished:

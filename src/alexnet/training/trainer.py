@@ -1,4 +1,4 @@
-"""The state of a training, and how it is logged, validated and saved."""
+"""The state of a training, with the methods that log, validate and save it."""
 
 import math
 import time
@@ -31,7 +31,7 @@ from alexnet.training.step import Step, StepResult, forward, maybe_capture
 
 
 class Trainer:
-    """The state of a training: weights, velocities, the step, and the errors so far."""
+    """The state of a training: weights, velocities, the step, and the validation errors so far."""
 
     def __init__(
         self, run: Run, store: Store, net: AnyModel, sharding: Sharding, compute: Compute, options: TrainOptions
@@ -68,11 +68,11 @@ class Trainer:
         self.total = self.per_epoch * recipe.epochs
         self.until = -math.inf if options.until is None else options.until
         epochs = (line for line in run.log if line["kind"] == "epoch" and line["epoch"] <= len(self.errors))
-        self.lowest = min((line["train_error"] for line in epochs), default=math.inf)  # training error of an epoch
+        self.lowest = min((line["train_error"] for line in epochs), default=math.inf)  # lowest of all epochs so far
 
     @property
     def title(self) -> str:
-        """The line that names recipe, data, device and steps as training starts."""
+        """The line that is printed as training starts: recipe, data, device and steps."""
         words = f"recipe {self.run.name} {self.recipe.digest}, {len(self.pictures)} pictures of "
         words += f"{len(self.store.classes)} classes, {self.compute.device} in {self.compute.precision} "
         words += f"({dispatch.name(self.compute.device)} kernels), {self.sharding.description}, "
@@ -82,7 +82,7 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Part of the run that is done, 0 to 1."""
+        """The part of the run that is done, 0 to 1."""
         return self.step / self.total
 
     @property
@@ -115,18 +115,18 @@ class Trainer:
         return schedule.learning_rates(self.recipe, self.progress, self.errors)
 
     def advance(self, batch: Batch, waited: float) -> None:
-        """Make one step; `read` logs it later. `waited`: seconds spent waiting for its batch."""
+        """Make one step, which `read` logs later. `waited` is the time in seconds that its batch took to arrive."""
         outcome = self.take(batch, self.rates(), schedule.colour_noise_on(self.recipe, self.progress))
         self.unread.append((outcome, waited))
         self.step += 1
 
     def read(self, log: RunLog, keep: int = 0) -> None:
-        """Log the results of the steps, except the last `keep`: on a GPU each reading waits for its step to finish."""
+        """Log the steps that are not logged yet, except the last `keep`: on a GPU, reading waits for the step."""
         while len(self.unread) > keep:
             seen, waited = self.unread.popleft()
             loss, wrong = seen.loss.item(), int(seen.wrong)
             with self.sharding.mesh.raise_once():
-                if not math.isfinite(loss):  # weights that were lost before tell more
+                if not math.isfinite(loss):  # lost weights came first: report them
                     raise self.failure(*self.lost) if self.lost else self.not_finite(f"the loss is {loss}", seen.step)
                 for line in self.monitor.update(loss, seen.views, seen.logits):
                     log.say(line)
@@ -149,7 +149,7 @@ class Trainer:
         return self.not_finite(describe_not_finite(names), step)
 
     def not_finite(self, what: str, step: int) -> WorkFailed:
-        """Make the exception for a NaN or infinite number; it names the last checkpoint that passed a validation."""
+        """Make the exception for a NaN or infinite number. It names the last checkpoint that was validated."""
         validated = range(self.per_epoch, len(self.errors) * self.per_epoch + 1, self.per_epoch)
         good = [p.name for p in self.run.checkpoints if checkpoint.step_and_attempt(p)[0] in validated]
         return WorkFailed(not_a_number(what, step, self.recipe, good[-1] if good else ""))
@@ -157,8 +157,8 @@ class Trainer:
     def validate(self, poll: Callable[..., None]) -> dict[str, float]:
         """Validate with one view at the end of an epoch, for the log and the schedule.
 
-        Raises WorkFailed if the loss of the epoch or of the validation is NaN or infinite. It then also removes
-        checkpoints of this step, which a signal may have saved before the validation.
+        Raises WorkFailed if the loss of the epoch or of the validation is NaN or infinite. Checkpoints of this step,
+        which a signal may have saved before the validation, are then removed.
         """
         net = partial(forward, self.meta_net, self.sharding.gather(self.momentum.compute_weights), self.compute)
         found = validate(
@@ -229,5 +229,5 @@ class Trainer:
             log.resumed(self.step, now)
             for what in ("device", "kernels", "processes", "threads", "versions", "commit"):
                 if now[what] != then.get(what, now[what]):
-                    log.say(f"{what}: the run was begun with {then.get(what)}, now {now[what]}; the bits may differ")
+                    log.say(f"{what}: the run began with {then.get(what)}, now {now[what]}; the bits may differ")
         return log
