@@ -27,7 +27,7 @@ from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import Share, bounds, launch
 
 T = TypeVar("T")
-TIMEOUT = 300.0  # seconds that a process waits for its peers before it gives them up
+TIMEOUT = 300.0  # seconds that a process waits for a peer before it gives up
 STORES: dict[tuple[str | None, str | None], tuple[Store, Iterator[int]]] = {}  # rendezvous stores opened so far
 SHARED_DISK = 10.0  # seconds to wait until a file written on one machine is visible on the others
 LOOKS = 20  # number of attempts within SHARED_DISK
@@ -56,7 +56,7 @@ class Axis:
         if self.size == 1:
             return None
         begin, end = bounds(x.numel(), self.size)[self.index]
-        # Ring all-reduce: a reduce-scatter, then an all-gather; each sends all but one of the shares.
+        # Ring: a reduce-scatter, then an all-gather. In each, a process sends all shares except one.
         self.sent[what] += 2 * x.element_size() * (x.numel() - (end - begin))
         dense = x if x.is_contiguous() else x.permute(0, 2, 3, 1)
         return dist.all_reduce(dense, group=self.group, async_op=True)
@@ -264,7 +264,7 @@ def rendezvous_store(wait: timedelta) -> Store:
 
 
 def rendezvous_once(address: str | None, port: str | None, wait: timedelta) -> tuple[Store, Iterator[int]]:
-    """Open the store at an address, once a process, with a counter of the meshes made there. Rank 0 hosts it."""
+    """Open the store at an address, once per process, with a counter of the meshes made there. Rank 0 hosts it."""
     if (address, port) not in STORES:
         try:
             found, *_ = next(rendezvous("env://", timeout=wait))

@@ -48,7 +48,7 @@ class Errors:
         return wilson(self.top5, self.images)
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the errors and their intervals as JSON types."""
         return asdict(self) | {"top1_interval": self.top1_interval, "top5_interval": self.top5_interval}
 
 
@@ -73,7 +73,7 @@ class Evaluation:
     center: np.ndarray
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the errors and the run folders as JSON types."""
         return self.errors.plain() | {"runs": list(self.runs), "one_view": self.one_view.plain()}
 
 
@@ -280,7 +280,7 @@ def errors(probability: np.ndarray, labels: np.ndarray, views: int) -> Errors:
 
 
 def credit(probability: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Return 1 for each picture whose true class is among the first `k`, 0 for others, and a part of 1 at a tie."""
+    """Return 1 for each picture whose true class is among the first `k`, 0 for others, and a fraction at a tie."""
     true = np.take_along_axis(probability, labels[:, None], 1)
     better, tied = (probability > true).sum(1), (probability == true).sum(1)
     return np.where(tied, np.clip((k - better) / np.maximum(tied, 1), 0, 1), 0)
@@ -305,7 +305,7 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
 def check_side(store: Store, title: str, net: AnyModel) -> None:
     """Raise InputError unless the net takes pictures of the store's size; `title` names the net in the message."""
     if net.transform.side != store.side:
-        raise InputError(f"{title} takes {net.transform.side}-pixel pictures; store {store.path} has {store.side}")
+        raise InputError(f"{title} takes {net.transform.side}-pixel pictures, but store {store.path} has {store.side}")
 
 
 def check_classes(store: Store, title: str, net: AnyModel) -> None:
@@ -315,4 +315,6 @@ def check_classes(store: Store, title: str, net: AnyModel) -> None:
     if list(net.classes) != names:
         one = next((f"{a} / {b}" for a, b in zip(net.classes, names, strict=False) if a != b), None)
         counts = f"{len(net.classes)} and {len(names)} classes" + (f", first difference {one}" if one else "")
-        raise InputError(f"{title} and store {store.path} differ in their classes: {counts}")
+        raise InputError(
+            f"{title} and store {store.path} differ in their classes: {counts}; use a store with the same classes"
+        )

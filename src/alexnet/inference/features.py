@@ -67,7 +67,7 @@ def features(
         source: A store or its folder, or pictures in any form that `predict` takes.
         layer: Name of the layer. "fc7" is before the activation and "relu7" after it. "drop7" is the input of fc8,
             halved because testing uses all units (section 4.2).
-        split: Split of the store, "train", "val" or "test"; by default the held-out one. Not for other pictures.
+        split: Split of the store, "train", "val" or "test"; by default the held-out one. Only for a store.
         device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
         precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
         workers: Number of threads that read a store ahead, 1 or more.
@@ -216,9 +216,10 @@ def nearest(
     workers: int = 2,
     progress: Progress = lambda done, of: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the pictures of a split that are nearest to each query, nearest first; of equally near ones, the first.
+    """Find the nearest pictures of a split for each query, in order of distance.
 
-    Distances are sums of squared differences in float64. Products of the vectors would be faster, but they cancel.
+    Of equally near pictures, the first in the store comes first. Distances sum squared differences in float64: the
+    faster form, with dot products, loses digits by cancellation.
 
     Args:
         queries: Features of `layer`, one row for each query.

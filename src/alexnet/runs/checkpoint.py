@@ -95,7 +95,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     home = folder / "checkpoints"
     try:
         return sorted((p for p in home.iterdir() if NAME.fullmatch(p.name)), key=step_and_attempt)
-    except (FileNotFoundError, NotADirectoryError):  # not there yet, or lost while a run trains: save reports that
+    except (FileNotFoundError, NotADirectoryError):  # missing, or lost during a training: `save` reports that
         return []
 
 

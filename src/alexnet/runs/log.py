@@ -88,7 +88,7 @@ class RunLog:
             transient=True,
         )
         self.task = self.progress.add_task("training", total=steps, completed=step, words="")
-        if strays := lines[:-1].count(None):  # a crash may have cut the last line short
+        if strays := lines[:-1].count(None):  # not the last line, which a crash may have cut short
             self.say(f"{self.path}: {strays} {'lines do' if strays > 1 else 'line does'} not parse and will be dropped")
         try:
             self.board = _tensorboard(run, step) if writes else None
@@ -131,7 +131,7 @@ class RunLog:
     def step(
         self, step: int, *, loss: float, wrong: int, pictures: int, rate: float, waited: float | None = None
     ) -> None:
-        """Log update number `step`. `waited` is the time in seconds that its pictures took to arrive, if known."""
+        """Log update number `step`. `waited` is the time in seconds spent waiting for its pictures, if known."""
         now = time.monotonic()
         self.recent.add(loss, wrong, pictures)
         if waited is not None:
@@ -276,6 +276,6 @@ _earlier = threading.excepthook
 
 
 def _of_others(thrown: threading.ExceptHookArgs) -> None:
-    """Ignore a full or lost disk in TensorBoard's own thread: `end_board` reports it."""
+    """Ignore a full or lost disk in TensorBoard's thread: `end_board` reports it."""
     if not (isinstance(thrown.exc_value, OSError) and type(thrown.thread).__module__.startswith("tensorboard.")):
         _earlier(thrown)

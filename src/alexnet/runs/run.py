@@ -116,7 +116,7 @@ class Run:
         net.classes = self.classes
         if len(net.classes) != self.recipe.net.classes:
             raise InputError(
-                f"run {self.folder} names {len(net.classes)} classes for {self.recipe.net.classes} outputs"
+                f"run {self.folder} has {len(net.classes)} class names for {self.recipe.net.classes} outputs"
             )
         net.transform = self.transform
         return net.eval()

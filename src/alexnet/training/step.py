@@ -108,7 +108,7 @@ class Step:
         Returns their contribution to the batch's mean loss, and the logits (n, classes).
         """
         logits = forward(self.net, self.momentum.compute_weights, self.compute, views)
-        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bf16 is too coarse for a loss
         loss = F.cross_entropy(wide, labels, reduction="sum") / pictures
         self.gradients.backward(loss)
         return loss.detach(), logits.detach()

@@ -115,7 +115,7 @@ class Trainer:
         return schedule.learning_rates(self.recipe, self.progress, self.errors)
 
     def advance(self, batch: Batch, waited: float) -> None:
-        """Make one step, which `read` logs later. `waited` is the time in seconds that its batch took to arrive."""
+        """Make one step, which `read` logs later. `waited` is the time in seconds spent waiting for its batch."""
         outcome = self.take(batch, self.rates(), schedule.colour_noise_on(self.recipe, self.progress))
         self.unread.append((outcome, waited))
         self.step += 1
