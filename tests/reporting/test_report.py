@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from tests.planted import plant
-from tests.trained import resign
+from tests.trained import put, resign
 
 import alexnet
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
+from alexnet.inference.evaluate import wilson
 from alexnet.reporting.report import report
 from alexnet.reporting.results import nets_averaged
 from alexnet.reporting.tables import tables
@@ -113,6 +114,9 @@ def test_an_unfinished_run_shows_its_last_validation(out: Path) -> None:
     words = text(Page(report(out)))
     assert "one view, after epoch 3" in words
     assert "Not finished" in words
+    top1 = json.loads(lines[-1])["top1"]
+    low, high = (100 * bound for bound in wilson(top1, 12))
+    assert f"{100 * top1:.1f} % ({low:.1f} to {high:.1f})" in words
 
 
 def test_a_missing_environment_is_said(begun: Path) -> None:
@@ -217,7 +221,7 @@ def test_every_claim_is_listed_once_with_what_was_found_or_why_not(studied: Path
     )
     assert "Seeds: 2." in words
     others = [claim.name for claim in ALL if claim.name not in ("momentum", "ten-views", "ensemble")]
-    line = f"Not run: {', '.join(others)}."
+    line = f"No result: {', '.join(others)}."
     assert line in words
     assert f"\n{line}\n" in markdown
 
@@ -347,8 +351,41 @@ def test_chance_and_the_commonest_class_stand_beside_the_errors(out: Path) -> No
     words = text(Page(report(out)))
     assert "chance 66.7 % 0.0 %" in words
     assert "commonest class 75.0 % 0.0 %" in words
-    change(out / "mine" / "environment.json", class_counts={})  # as alexnet 0.1.0 left it out
-    assert "commonest class" not in text(Page(report(out)))
+
+
+def test_the_commonest_class_is_counted_in_the_store_where_the_run_did_not_and_left_out_where_that_is_gone(
+    out: Path, two: Path, tmp_path: Path
+) -> None:
+    environment = json.loads((out / "mine" / "environment.json").read_text())
+    del environment["class_counts"]  # as alexnet 0.1.0 wrote it
+    for store, known in ((environment["store"], True), (str(tmp_path / "gone"), False), (str(two), False)):
+        put(out / "mine", "environment.json", json.dumps(environment | {"store": store}).encode())
+        words = text(Page(report(out)))
+        assert "chance 66.7 %" in words
+        assert ("commonest class 66.7 % 0.0 %" in words) == known
+
+
+def test_the_split_is_named_and_ten_views_come_before_one(out: Path) -> None:
+    words, markdown = text(Page(report(out))), (out / "report.md").read_text()
+    found = words[words.index("val top-1 error") :]
+    assert 0 < found.index("10 views") < found.index("one view") < found.index("chance") < found.index("commonest")
+    assert "| val, 10 views |" in markdown
+
+
+def test_claims_without_a_result_are_one_line_for_studies_and_records_together(studied: Path, records: Path) -> None:
+    shutil.move(records, studied / "kept")
+    words, markdown = text(Page(report(studied))), (studied / "report.md").read_text()
+    others = [c.name for c in ALL if c.name not in ("momentum", "ten-views", "ensemble", "two-towers")]
+    for page in (words, markdown):
+        assert page.count("No result: ") == page.count(f"No result: {', '.join(others)}.") == 1
+
+
+def test_classes_that_no_training_wrote_are_refused_in_one_line(out: Path) -> None:
+    of_imagenets_classes(out)
+    (out / "mine" / "classes.json").write_text("[1, 2]")
+    with pytest.raises(InputError, match=r"classes\.json is not what alexnet train writes") as refused:
+        report(out)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_verdict_has_a_shape_beside_its_word(studied: Path) -> None:
@@ -390,7 +427,7 @@ def test_figure_1_is_drawn_of_an_unfinished_study_with_the_ratio_so_far(tmp_path
     racing(tmp_path, small, {"relu": [[0.5, 0.25], [0.25]], "tanh": [[0.6, 0.5, 0.4, 0.25], [0.7, 0.6]]})
     page = Page(report(tmp_path))
     words = text(page)
-    assert "Begun, not finished: relu-tanh (4 runs). Not run: two-towers, " in words
+    assert "Begun, not finished: relu-tanh (4 runs). No result: two-towers, " in words
     assert "No claim has been decided yet." in words
     assert "ReLU 1.5, 0.5; tanh 3.5, not in the 2 so far." in words
     assert "tanh took 4.04 times as many in the mean of 1 and 2 seeds (one seed has no interval" in words
@@ -452,10 +489,8 @@ def test_records_alone_are_reported_with_verdict_scale_figure_and_what_is_left_o
     assert "● holds" in section
     assert "50,000 pictures of 10 classes, 32 pixels a side, judged on 10,000" in section
     assert "its checksum is wrong" in section
-    others = [
-        claim.name for claim in ALL if claim.name not in ("two-towers", "ten-views")
-    ]  # which wants the base alone
-    assert f"Not run, or without records of both arms: {', '.join(others)}." in section
+    others = [claim.name for claim in ALL if claim.name not in ("two-towers", "ten-views")]  # that wants the base alone
+    assert f"No result: {', '.join(others)}." in section
     assert page.tags.count("img") == 1
     assert (records / "claims.svg").is_file()
     assert "![The claims, from records](claims.png)" in markdown
@@ -467,7 +502,7 @@ def test_records_alone_are_reported_with_verdict_scale_figure_and_what_is_left_o
 def test_files_of_runs_and_studies_are_not_called_records_that_are_left_out(records: Path, out: Path) -> None:
     shutil.move(records, out / "kept")
     words = text(Page(report(out)))
-    section = words[words.index("Left out") : words.index("The paper's tables 1 and 2")]
+    section = words[words.index("Left out") : words.index("No result: ")]
     assert section.count(".json") == 1
     assert "How it was made" in words
 
@@ -484,4 +519,4 @@ def test_a_study_that_has_not_begun_is_reported(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text('{"store": "/made/up", "store_digest": "0"}')
     words = text(Page(report(tmp_path)))
     assert "No run has begun." in words
-    assert "Not run: relu-tanh, two-towers, " in words
+    assert "No result: relu-tanh, two-towers, " in words

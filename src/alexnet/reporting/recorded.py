@@ -9,7 +9,6 @@ from alexnet.core.errors import InputError
 from alexnet.figures import claims as of_claims
 from alexnet.figures.style import MARKS, rendered, save
 from alexnet.reporting.results import UNLIKE, unlike
-from alexnet.studies.claims import ALL
 from alexnet.studies.judge import judge_records
 from alexnet.studies.record import Records, read_records
 from alexnet.studies.wording import amount, between, of_paper
@@ -30,7 +29,7 @@ def recorded(out: Path) -> dict[str, Any]:
     records = read_records(out)
     left = left_out(records, out)
     if not records.runs:
-        return {"rows": [], "left": left, "runs": 0, "without": "", "figure": None}
+        return {"rows": [], "left": left, "runs": 0, "figure": None}
     try:
         rows = judge_records(records)
         lines = [line(row) for row in rows]
@@ -41,9 +40,7 @@ def recorded(out: Path) -> dict[str, Any]:
     figure = of_claims.draw_claims(rows)
     save(figure, out / "claims")
     data = base64.b64encode(rendered(figure, "png", DOTS)).decode()
-    without = [claim.name for claim in ALL if claim.name not in {row["claim"] for row in rows}]
-    missing = f"Not run, or without records of both arms: {', '.join(without)}." if without else ""
-    said = {"rows": lines, "left": left, "runs": len(records.runs), "without": missing}
+    said = {"rows": lines, "left": left, "runs": len(records.runs)}
     words = {"title": of_claims.TITLE, "caption": of_claims.CAPTION}
     return said | {"figure": words | {"file": "claims.png", "data": f"data:image/png;base64,{data}"}}
 

@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alexnet.core.errors import InputError
 from alexnet.core.files import write
 from alexnet.core.text import escape_control
 from alexnet.figures import catalogue, relu_tanh
+from alexnet.figures.run_data import RunData
 from alexnet.figures.style import rendered, save
+from alexnet.inference.evaluate import wilson
 from alexnet.reporting import results
 from alexnet.reporting.recorded import recorded
 from alexnet.reporting.tables import tables
@@ -61,11 +64,12 @@ def report(out: str | Path) -> Path:
     titles = [out.resolve().name if run == out else run.relative_to(out).as_posix() for run in alone]
     sections = list(map(_section, alone, titles))  # first: it says which file is not a run's
     papers, others = tables(studies, alone)
+    recorded_claims = [row["claim"] for row in records["rows"]]
     said = {
         "runs": sections,
         "records": records,
         "claims": results.decided(studies),
-        "undecided": results.undecided(studies) if studies else "",
+        "undecided": results.undecided(studies, recorded_claims) if studies or records["runs"] else "",
         "tables": papers,
         "others": others,
         "figures_1": _figures_1(studies, out),
@@ -131,7 +135,8 @@ def _told(run: Path, title: str) -> dict[str, Any]:
         "recipe": recipe,
         "numbers": json.dumps(recipe["recipe"], indent=2, ensure_ascii=False),
         "scale": _scale(environment, log, recipe["recipe"]["epochs"]),
-        "errors": _errors(log, environment),
+        "split": _held_out(environment.get("images", {})),
+        "errors": _errors(run, log, environment),
         "finished": any(line["kind"] == "final" for line in log),
         "facts": _facts(environment, log),
         "figures": [_figure(name, drawn) for name, drawn in catalogue.draw_run(run, catalogue.QUICK).items()],
@@ -154,33 +159,51 @@ def _scale(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]], ask
     return [*said, "A small-scale result, not ImageNet."]
 
 
-def _errors(log: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """List the rows of the table of errors: what was measured, then what takes no net."""
+def _held_out(splits: Mapping[str, Any]) -> str:
+    """Name the split that errors are measured on, as `Store.held_out` does; empty if it is not known."""
+    return next((name for name in ("val", "test") if name in splits), "")
+
+
+def _errors(run: Path, log: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the rows of the table of errors: what was measured, the one to quote first, then what takes no net."""
     final = next((line for line in reversed(log) if line["kind"] == "final"), None)
     epoch = next((line for line in reversed(log) if line["kind"] == "epoch"), None)
     rows: list[dict[str, Any]] = []
     if final:
+        rows.append(_row("one view" if final["views"] == 1 else f"{final['views']} views", final))
         if final.get("one_view"):
             rows.append(_row("one view", final["one_view"]))
-        rows.append(_row(f"{final['views']} views", final))
     elif epoch:
-        rows.append(_row(f"one view, after epoch {epoch['epoch']}", epoch))
-    return rows + _baselines(environment) if rows else []
+        images = environment.get("images", {})
+        pictures = images.get(_held_out(images))
+        known = {f"{e}_interval": wilson(epoch[e], pictures) for e in ("top1", "top5")} if pictures else {}
+        known |= {"images": pictures} if pictures else {}
+        rows.append(_row(f"one view, after epoch {epoch['epoch']}", epoch | known))
+    return rows + _baselines(run, environment) if rows else []
 
 
-def _baselines(environment: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _baselines(run: Path, environment: Mapping[str, Any]) -> list[dict[str, Any]]:
     """List the errors of guessing, and of naming the commonest classes of the training pictures always."""
     rows = []
     if classes := environment.get("classes"):
         chance = {"top1": 1 - 1 / classes, "top5": 1 - min(5, classes) / classes, "nats": math.log(classes)}
         rows.append(_row("chance", chance, ours=False))
-    counts = environment.get("class_counts", {})
+    counts = environment.get("class_counts") or _counts_in_store(run)
     held_out = counts.get("val") or counts.get("test")
     if held_out and counts.get("train"):
         seen = sorted(range(len(held_out)), key=lambda i: -counts["train"][i])
         named = {f"top{k}": 1 - sum(held_out[i] for i in seen[:k]) / sum(held_out) for k in (1, 5)}
         rows.append(_row("commonest class", named, ours=False))
     return rows
+
+
+def _counts_in_store(run: Path) -> dict[str, list[int]]:
+    """Count each split's pictures by class, for runs of alexnet 0.1.0; empty if the store is gone or is another."""
+    try:
+        store = RunData(run, lambda done, of: None).store
+    except InputError:
+        return {}
+    return {n: np.bincount(split.labels, minlength=len(store.classes)).tolist() for n, split in store.splits.items()}
 
 
 def _row(name: str, line: Mapping[str, Any], ours: bool = True) -> dict[str, Any]:

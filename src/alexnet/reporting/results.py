@@ -2,7 +2,7 @@
 
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -162,13 +162,19 @@ def decided(found: Iterable[StudyResults]) -> list[dict[str, Any]]:
     return [study.row(claim.name) for claim in claims.ALL for study in found if claim.name in study.results]
 
 
-def undecided(found: Sequence[StudyResults]) -> str:
-    """Name the claims without a result in one line; empty if every claim has one."""
-    left = [claim.name for claim in claims.ALL if not any(claim.name in study.results for study in found)]
+def undecided(found: Sequence[StudyResults], recorded: Collection[str] = ()) -> str:
+    """Name the claims without a result in one line; empty if every claim has one.
+
+    Args:
+        found: Studies.
+        recorded: Names of the claims that records decide.
+    """
+    decided = {name for study in found for name in study.results} | set(recorded)
+    left = [claim.name for claim in claims.ALL if claim.name not in decided]
     runs = [str(read_json(run / "recipe.json")["name"]) for study in found for run in study.runs]
     begun = {name: sum(run.startswith((f"{name},", f"{name} ")) for run in runs) for name in left}
     unfinished = [f"{name} ({count} run{'s' * (count > 1)})" for name, count in begun.items() if count]
-    parts = {"Begun, not finished": unfinished, "Not run": [name for name, count in begun.items() if not count]}
+    parts = {"Begun, not finished": unfinished, "No result": [name for name, count in begun.items() if not count]}
     return " ".join(f"{title}: {', '.join(names)}." for title, names in parts.items() if names)
 
 
@@ -193,7 +199,10 @@ def comparable(run: Path) -> bool:
     """Return whether a run saw the 1,000 classes of ILSVRC: an error among others is another quantity."""
     if environment(run).get("classes") != CLASSES or not (run / "classes.json").is_file():
         return False
-    ids = {str(each.get("wnid") or each.get("name")) for each in read_json(run / "classes.json")}
+    try:
+        ids = {str(each.get("wnid") or each.get("name")) for each in read_json(run / "classes.json")}
+    except UNLIKE as error:
+        raise unlike(run / "classes.json", error, "train", "move the run away") from None
     return len(ids) == CLASSES and all(map(WNID.fullmatch, ids))
 
 
