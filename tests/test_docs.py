@@ -13,7 +13,7 @@ from alexnet.studies import designs
 from alexnet.studies.claims import ALL, CLAIMS
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "SECURITY.md", "benchmarks/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"]
 PAGES += [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "log.md"]
 NAMED = re.compile(r"`([\w/]+\.(?:py|cpp|sh))`(?: \(`(\w+)`\))?")  # `models/layers.py` (`initialise`)
 
@@ -47,6 +47,23 @@ def test_each_file_that_a_page_names_is_there_and_defines_what_stands_beside_it(
 def test_each_test_that_a_page_names_is_there(page: str) -> None:
     for name in re.findall(r"`(test_\w+_\w+)`", (ROOT / page).read_text()):  # `test_set` is a split's name
         assert any(f"def {name}(" in text for text in files_of_tests().values()), f"{page} names {name}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as they are made from their words."""
+    words = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in words}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_link_of_a_page_leads_to_a_file_and_a_heading(page: str) -> None:
+    path = ROOT / page
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(), flags=re.S)
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)|src=\"([^\"]+)\"", text):
+        file, _, anchor = "".join(link).partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), f"{page} links to {file}"
+        assert not anchor or anchor in headings(target), f"{page} links to {file}#{anchor}"
 
 
 def test_each_room_of_the_readmes_tree_is_there_and_none_is_left_out() -> None:
