@@ -106,7 +106,7 @@ def step_and_attempt(checkpoint: Path) -> tuple[int, int]:
 
 
 def newest(folder: Path) -> tuple[str, str]:
-    """Return the name and a digest of the newest checkpoint; raise InputError if there is none yet."""
+    """Return the name and a digest of the newest checkpoint; raise InputError if there is no checkpoint yet."""
     checkpoints = list_checkpoints(folder)
     if not checkpoints:
         raise InputError(f"{folder} has no checkpoint yet; train it, or continue it with --resume")

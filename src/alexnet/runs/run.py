@@ -122,7 +122,7 @@ class Run:
         return net.eval()
 
     def newest(self) -> tuple[str, str]:
-        """Return the name and a digest of the newest checkpoint; raise InputError if there is none yet."""
+        """Return the name and a digest of the newest checkpoint; raise InputError if there is no checkpoint yet."""
         return checkpoint.newest(self.folder)
 
     def trusted(self, file: str) -> bytes:

@@ -90,7 +90,7 @@ def facts_in_common(fit: Setup, options: TrainOptions) -> dict[str, Any]:
 
 
 def started(folder: Path) -> Any:
-    """Read the time at which a run was begun; return "missing" if there is none."""
+    """Read the time at which a run was begun; return "missing" if there is no run."""
     return Run(folder).environment["started"] if is_run(folder) else "missing"
 
 
