@@ -74,7 +74,7 @@ def read_source(source: str | Path, work: Path, ignore: Iterable[str] = ()) -> S
     except UnreadablePicture as error:
         raise InputError(f"{path} has a file that cannot be read ({error}); fetch it again") from None
     if len(found.classes) < 2:
-        raise InputError(f"{path} has too few classes ({len(found.classes)}; it needs at least two): see docs/data.md")
+        raise InputError(f"{path} has too few classes ({len(found.classes)}); give two or more, as in docs/data.md")
     beside = len(files.places) - len(inner.places)
     return replace(found, ignored=found.ignored + beside, left_out=files.left_out)
 
