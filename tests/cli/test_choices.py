@@ -53,3 +53,9 @@ def test_help_of_a_verb_imports_no_large_library() -> None:
     code += "try: main(['summary', '--help'])\nexcept SystemExit: print('\\n' + ' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "numpy", "PIL", "matplotlib"} & set(done.stdout.splitlines()[-1].split())
+
+
+def test_the_help_leaves_the_wrapping_of_a_paragraph_to_the_terminal() -> None:
+    doc = "Do it.\n\n    One\n    two\n\n    Parameters\n    ----------\n    a\n        x\n        y\n    b\n        z"
+    joined = "Do it.\n\n    One two\n\n    Parameters\n    ----------\n    a\n        x y\n    b\n        z"
+    assert choices.join_lines(doc) == choices.join_lines(joined) == joined

@@ -46,7 +46,7 @@ def test_the_startup_file_gets_one_line_however_often_it_is_installed(
     (home / startup).write_text("mine=1\n")
     assert command("--install-completion", "--shell", shell) == 0
     said = capsys.readouterr().out
-    assert f"added a line to the startup file of {shell}" in said
+    assert f"added a line that loads it to the startup file of {shell}" in said
     script = Path(said.splitlines()[0].removeprefix("wrote "))
     assert script.is_relative_to(home)
     first = (home / startup).read_text()
@@ -63,5 +63,5 @@ def test_a_shell_that_cannot_be_told_is_one_line(
     monkeypatch.setenv("PATH", "")
     assert command("--install-completion") == 2
     said = capsys.readouterr()
-    assert said.err == ("alexnet: which shell this is cannot be told; give --shell bash, zsh, fish or powershell\n")
+    assert said.err == ("alexnet: cannot detect your shell; give --shell bash, zsh, fish or powershell\n")
     assert not list(home.iterdir())

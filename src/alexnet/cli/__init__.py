@@ -1,1 +1,1 @@
-"""The verbs of the command line, each a few lines that make one call; torch is imported only when a verb runs."""
+"""The commands of the command line. Each makes one call of the library and imports torch only when it runs."""

@@ -1,4 +1,4 @@
-"""Verbs that say how fast it is, or would be."""
+"""Commands that measure or predict speed: bench, plan."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,20 +25,23 @@ def bench(
     pictures: Path | None = None,
     json_: Json = False,
 ) -> None:
-    """Measure how fast this is here, beside a named peer in the same run and the bound that the machine sets.
+    """Measure speed on this machine, compared with a named peer.
 
-    On a CPU each is measured on one thread by CPU time, which other programs hardly disturb, then on all by wall time.
+    Each line gives ours, the peer's, and the limit that the machine sets, all from this run. On a CPU, one thread is
+    timed by CPU time, which other programs hardly disturb, then all threads by wall time.
+
+    Example: alexnet bench step
 
     Example: alexnet bench lrn --json
 
     Parameters
     ----------
     batch
-        Pictures a step.
+        Number of pictures in a step.
     rounds
-        Times that each is measured; the medians count.
+        Number of times to measure each; the median is reported.
     pictures
-        Folder of JPEGs for prepare, loader and end-to-end; drawn by program unless given.
+        Folder of JPEGs for prepare, loader and end-to-end. By default pictures drawn by program.
     """
     from alexnet.bench.suite import bench
 
@@ -58,7 +61,9 @@ def plan(
     gpu: str | None = None,
     network: str = "400Gb",
     latency: Annotated[float, Parameter(validator=Number(gte=0, lt=1e9))] = 10.0,
-    precision: Annotated[Literal["bf16", "tf32", "fp32"], Parameter(help="Of products, and of what is sent.")] = "bf16",
+    precision: Annotated[
+        Literal["bf16", "tf32", "fp32"], Parameter(help="Format of products and of traffic.")
+    ] = "bf16",
     batch: Positive | None = None,
     per_replica: Positive | None = None,
     rate: Rate | None = None,
@@ -69,39 +74,40 @@ def plan(
     set_: Settings = (),
     json_: Json = False,
 ) -> None:
-    """Predict step time, bytes sent, efficiency and hours of training on many devices, and where more stop paying.
+    """Predict time, traffic and efficiency of training on many devices.
 
-    Three ways beside each other: data (replicas of the whole net), towers (each replica's towers in processes of their
-    own, as in the paper) and hybrid (convolutions in replicas, fully connected layers shared out).
+    It compares three strategies, and says where more devices stop paying off. data: a replica of the whole net in each
+    process. towers: a tower of a replica in each process, as in the paper. hybrid: replicas of the convolutions, and a
+    part of the fully connected layers in each process.
 
     Example: alexnet plan --replicas 8 --gpu H200 --network 400Gb --rate 20000 --at-batch 128
 
     Parameters
     ----------
     recipe
-        {recipes}, or a JSON file.
+        Recipe: {recipes}, or a JSON file.
     replicas
-        Processes, each with its share of the batch; for towers, twice as many.
+        Number of replicas, each with a part of the batch. towers needs two processes for each.
     gpu
-        H200, H100, A100 or GTX580; H200 unless --rate is given alone.
+        Device: H200, H100, A100 or GTX580. By default H200, or the measured device if only --rate is given.
     network
-        What a process sends: 400Gb, 6GB/s or NVLink.
+        Bandwidth of a process: 400Gb, 6GB/s or NVLink.
     latency
-        Microseconds a hop.
+        Latency of a hop, in microseconds.
     batch
-        Pictures a step, of all replicas together; the recipe's unless given.
+        Number of pictures in a step, over all replicas. By default the recipe's.
     per_replica
-        Pictures a step of each replica, so that the batch grows with them: another recipe.
+        Number of pictures in a step of each replica. The batch grows with the replicas, which is another recipe.
     rate
-        Pictures/s that one device was measured to train, by `alexnet bench step`,
+        Measured training rate of one device, in pictures/s, from `alexnet bench step`.
     at_batch
-        and at what batch.
+        Batch at which --rate was measured.
     input
-        Pictures/s that a process can be fed.
+        Most pictures/s that a process can be fed. By default no limit.
     pictures
-        In an epoch; ILSVRC-2012's unless given.
+        Number of pictures in an epoch. ILSVRC-2012 has 1,281,167.
     epochs
-        The recipe's unless given.
+        Number of epochs. By default the recipe's.
     """
     from dataclasses import asdict
 
@@ -132,7 +138,7 @@ def plan(
 
 
 def show_lines(lines: Iterable[Any]) -> None:
-    """Print each thing that was measured, as it comes: ours, the peers', and the machine's bound."""
+    """Print each comparison as it is measured: our speed, the peers', and the machine's limit."""
     what = machine = ""
     for line in lines:
         if line.machine != machine:
@@ -144,7 +150,7 @@ def show_lines(lines: Iterable[Any]) -> None:
 
 
 def show_plan(title: str, found: Any) -> None:
-    """Print what training on many devices is predicted to take each way, where more stop paying, and the notes."""
+    """Print the prediction for each strategy, where more devices stop paying off, and the notes."""
     rows = []
     for p in found.plans:
         rows.append(

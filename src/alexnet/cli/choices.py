@@ -1,4 +1,4 @@
-"""The names that the help lists: figures, benches and recipes, each taken from the one table that defines them."""
+"""Parts of the help: names from the tables of figures, benches and recipes, and paragraphs without line breaks."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,22 +9,39 @@ from alexnet.figures.catalogue import FIGURES
 if TYPE_CHECKING:
     BenchName = str
     FigureName = str
-else:  # the parser refuses other words, the help lists these, and a shell completes them
+else:  # the parser accepts only these, the help lists them, and a shell completes them
     BenchName = Literal[("all", *BENCHES)]
     FigureName = Literal[tuple(FIGURES)]
 
-BENCHES_IN_WORDS = ". ".join(f"{name}: {words}" for name, (_, words) in BENCHES.items()) + "."
-ASKS = {"--help", "-h", "--install-completion"}  # words that show the help, or write it into a file
+BENCHES_IN_WORDS = "Part to measure. " + ". ".join(f"{name}: {words}" for name, (_, words) in BENCHES.items()) + "."
+ASKS = {"--help", "-h", "--install-completion"}  # words that print the help or write it to a file
+
+
+def join_lines(doc: str) -> str:
+    """Join the lines of each paragraph of a docstring, so that the help wraps them to the terminal's width."""
+    lines: list[str] = []
+    for line in doc.split("\n"):
+        last = lines[-1] if lines else ""
+        ruled = line.strip().startswith("---") or last.strip().startswith("---")
+        if line.strip() and last.strip() and _indent(line) == _indent(last) and not ruled:
+            lines[-1] = f"{last} {line.strip()}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def write_recipe_names(verbs: Iterable[Callable[..., Any]], words: Sequence[str]) -> None:
-    """Replace {recipes} in the docstring of each verb whose help the command line asks for by the recipes' names.
+    """Replace {recipes} by the recipes' names in the docstring of each command whose help is wanted.
 
-    The recipes are read only then: every other command, and `alexnet --help`, starts without them.
+    The recipes are imported only then, so that other commands and `alexnet --help` start faster.
 
     Args:
-        verbs: The functions of the command line; one takes part if its docstring has the word {recipes}.
-        words: The command line, without the program's name.
+        verbs: Functions of the command line. Those without {recipes} in the docstring are left as they are.
+        words: Words of the command line, without the program's name.
     """
     if not ASKS & set(words):
         return

@@ -1,4 +1,4 @@
-"""What the command line shows: tables and JSON on standard output, progress and complaints on standard error."""
+"""Print results (tables, JSON) on standard output, and progress and errors on standard error."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from typing import Any
 from alexnet.core.launch import rank_that_speaks
 from alexnet.core.text import escape_control, percent
 
-LONGEST = 2000  # characters of a complaint
+LONGEST = 2000  # characters of an error line
 
 
 def show_evaluation(found: Any, as_json: bool) -> None:
-    """Errors with ten views and with one, with their intervals."""
+    """Print the errors with ten views and with one, each with its 95 % interval."""
     if as_json:
         show_json(found.plain())
         return
@@ -37,7 +37,7 @@ def show_evaluation(found: Any, as_json: bool) -> None:
 
 
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output."""
+    """Print a table; a terminal's width limits it, a pipe's does not."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -49,13 +49,17 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> No
         made.add_column(head, justify="right" if number else "left", overflow="fold")
     for row in rows:
         made.add_row(*(Text(escape_control(cell)) for cell in row))
-    wide = None if sys.stdout.isatty() else 200  # a pipe has no width to fit
+    wide = None if sys.stdout.isatty() else 200  # columns, for a pipe
     Console(highlight=False, width=wide).print(made)
 
 
 @contextmanager
 def bar(what: str, unit: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar with rate and time left, on standard error, where that is a terminal."""
+    """Show a progress bar with rate and time left on standard error, if that is a terminal.
+
+    Yields:
+        The function to call with (done, total) as the work proceeds.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -79,7 +83,7 @@ def bar(what: str, unit: str, quiet: bool = False) -> Iterator[Callable[[int, in
 
 
 def show_json(value: Any) -> None:
-    """One JSON value on standard output; where its encoding lacks a character, all but ASCII is escaped."""
+    """Print one JSON value, with all but ASCII escaped if standard output's encoding lacks a character."""
     text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
@@ -89,7 +93,7 @@ def show_json(value: Any) -> None:
 
 
 def complain_of(failures: Iterable[tuple[str, str]]) -> int:
-    """A line for each thing that failed, with its reason, once; the command's exit status."""
+    """Print a line for each (name, reason) that failed, and return the command's exit status, 1 if any did."""
     status = 0
     for name, reason in failures:
         status = 1
@@ -99,14 +103,14 @@ def complain_of(failures: Iterable[tuple[str, str]]) -> int:
 
 
 def complain(words: str) -> None:
-    """One plain line on standard error; of the processes that a launcher has started, all but the first name theirs."""
+    """Print one plain line on standard error; of a launcher's processes, all but the first add their rank."""
     rank = rank_that_speaks()
     here = f"rank {rank}: " if rank and not words.startswith("rank ") else ""
     line = escape_control(" ".join(words.split()))
-    if len(line) > LONGEST:  # what would do stands at the end
+    if len(line) > LONGEST:  # keep the end, which says what to do
         line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     try:
-        sys.stderr.write(f"alexnet: {here}{line}\n")  # at once, so that two processes' lines do not mix
+        sys.stderr.write(f"alexnet: {here}{line}\n")  # one call, so that the lines of two processes do not mix
         sys.stderr.flush()
-    except OSError:  # nobody reads it, or its disk is full
+    except OSError:  # standard error is closed, or its disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -1,4 +1,4 @@
-"""Verbs that make and check stores."""
+"""Commands that make and check stores: prepare, verify."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,31 +23,35 @@ def prepare(
     ignore: Annotated[list[str] | None, Parameter(negative=())] = None,
     json_: Json = False,
 ) -> None:
-    """Make a store of square pictures, with their mean and colour components, from a source of pictures.
+    """Make a store, the dataset that nets train on, from pictures.
 
-    Stopped, it goes on where it was when run again; the same source gives the same bytes whatever --jobs.
+    A store holds square pictures, their mean and their colour components. If you stop this command, run it again to
+    continue. The same source always gives the same bytes, with any --jobs.
 
     Example: alexnet prepare photographs/ store --val-fraction 0.2
+
+    Example: alexnet prepare builtin:1500 store
 
     Parameters
     ----------
     source
-        Class folders (with or without train/ and val/, by any usual name), a .tar, .tar.gz or .zip of them; a folder
-        with the ILSVRC-2012 or ILSVRC-2010 archives; CIFAR-10 (binary or python); Tiny ImageNet; or builtin, or
-        builtin:N.
+        A folder with a folder of pictures for each class, inside train/ and val/ or not; a .tar, .tar.gz or .zip of
+        one; a folder with the archives of ILSVRC-2012 or ILSVRC-2010; CIFAR-10 (binary or python); Tiny ImageNet; or
+        builtin or builtin:N, pictures drawn by program.
     store
         Folder to make.
     side
-        Pixels a side: 256, or 32 for CIFAR-10 and 64 for Tiny ImageNet, unless given.
+        Side of the stored pictures, in pixels. By default 256; 32 for CIFAR-10, 64 for Tiny ImageNet.
     format
-        raw bytes, or jpeg of quality 90 (the default for ILSVRC, which would take 252 GB raw).
+        Format of the stored pictures: raw bytes, or jpeg of quality 90. By default raw; jpeg for ILSVRC, which would
+        take 252 GB raw.
     val_fraction
-        Part of each class that is held out where the source has no val/: 0.1 unless given, or 0 where it has test/.
+        Part of each class to hold out, 0 to 1, if the source has no val/. By default 0.1; 0 if it has test/.
     jobs
-        Worker processes; as many as there are cores unless given. With 1 the work is done in this process, where no
-        picture has a limit of time.
+        Number of worker processes. By default one for each core. With 1 this process does the work, and no picture
+        has a time limit.
     ignore
-        Name, pattern ('*.xml') or path from the top of a folder or file to leave out; may be given again.
+        Files or folders to leave out: a name, a pattern ('*.xml') or a path from the top. May be repeated.
     """
     from alexnet.data.prepare.prepare import prepare
 
@@ -69,7 +73,7 @@ def prepare(
 
 
 def verify(store: Path, /) -> None:
-    """Read every byte of a store and compare it with the checksums that were taken when it was made.
+    """Check every byte of a store against its checksums.
 
     Example: alexnet verify store
 
@@ -86,11 +90,11 @@ def verify(store: Path, /) -> None:
     print(f"{store} is intact, digest {Store(store).digest}")
 
 
-MOST_CLASSES = 20  # that are shown one by one
+MOST_CLASSES = 20  # with more, only the smallest and largest class are shown
 
 
 def show_summary(made: Any) -> None:
-    """Print what preparing did: pictures by split and class, and how many were not taken as they are."""
+    """Print what preparing did: pictures by split and class, and how many were converted, refused or left out."""
     rows = [[f"{split} pictures", f"{n:,}"] for split, n in made.pictures.items()]
     rows += [["classes", f"{made.classes:,}"], ["pixels a side, format", f"{made.side}, {made.format}"]]
     rows += [[f"converted: {reason}", f"{n:,}"] for reason, n in made.converted.items()]
@@ -107,4 +111,4 @@ def show_summary(made: Any) -> None:
         counts = [[what, *(f"{of(c[s] for c in made.per_class.values()):,}" for s in splits)] for what, of in extremes]
     table("", ["pictures of a class", *splits], counts)
     if made.converted or made.refused:
-        print(f"each of them by name: {made.store / 'prepare.jsonl'}")
+        print(f"every converted or refused picture by name: {made.store / 'prepare.jsonl'}")

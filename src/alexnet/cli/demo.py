@@ -1,4 +1,4 @@
-"""The main job on pictures drawn by program: prepare, train, evaluate, predict, figures, report."""
+"""The demo: prepare pictures drawn by program, train, evaluate, draw figures, write the report."""
 
 import time
 from pathlib import Path
@@ -16,16 +16,23 @@ PICTURES = 1500
 
 
 def demo(out: Path, quiet: bool = False, leave: bool = False) -> dict[str, Any]:
-    """Everything, into the folder `out`; what an earlier, interrupted demo has done is kept.
+    """Run everything in the folder `out`, and continue what an interrupted demo has left there.
 
-    `leave`: as train takes it. Raises InputError where `out` is no folder.
+    Args:
+        out: Folder for the store, the run and report.html; made if missing.
+        quiet: Whether to print no progress.
+        leave: As `train` takes it.
 
-    Returns {"top1": ten-view top-1 error 0..1, "seconds", "report": path of the page}.
+    Returns:
+        "top1", the ten-view top-1 error, 0 to 1; "seconds" of this call; "report", the path of the page.
+
+    Raises:
+        InputError: `out` is a file.
     """
     begun = time.monotonic()
     store, trained = out / "store", out / "run"
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is no folder; name another")
+        raise InputError(f"{out} is not a folder; name another")
     out.mkdir(parents=True, exist_ok=True)
     if not store.exists():
         with bar("draw and prepare", "pictures", quiet) as progress:

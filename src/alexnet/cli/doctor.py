@@ -1,11 +1,13 @@
-"""The verb for a bug report."""
+"""The command that collects facts for a bug report."""
 
 from alexnet.cli.console import show_json, table
 from alexnet.cli.options import Json
 
 
 def doctor(*, json_: Json = False) -> None:
-    """Show what a bug report needs to know of this machine and of what is installed, to be pasted whole.
+    """Print the versions, devices and settings that a bug report needs.
+
+    Paste the whole output into the report.
 
     Example: alexnet doctor
 

@@ -1,4 +1,4 @@
-"""Verbs that use a trained net."""
+"""Commands that use a trained net: evaluate, predict, features, similar."""
 
 import csv
 import sys
@@ -20,31 +20,33 @@ def evaluate(
     *,
     views: Literal[1, 10] = 10,
     split: str = "val",
-    weights: Annotated[tuple[float, ...], Parameter(negative=(), consume_multiple=1)] = (),
+    weights: Annotated[tuple[float, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
     save: Path | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = 2,
     json_: Json = False,
 ) -> None:
-    """Measure the errors of a run on a store, or of several runs whose probabilities are averaged.
+    """Measure the error of a run on a store, or of the average of several runs.
 
-    Example: alexnet evaluate store run1 run2 run3 --views 10
+    Example: alexnet evaluate store run
+
+    Example: alexnet evaluate store run1 run2 run3 --split test --json
 
     Parameters
     ----------
     store
         Folder that `alexnet prepare` made.
     run
-        Run folders: several are an ensemble.
+        Run folders. The probabilities of several runs are averaged.
     views
-        1: the central view. 10: corners and centre and their mirrors, averaged.
+        Number of views of each picture: 1, the centre, or 10, the corners, the centre and their mirrors, averaged.
     split
-        train, val or test.
+        Split to measure on: train, val or test.
     weights
-        Of the runs in the average, one each; equal unless given.
+        Weight of each run in the average, 0 or more. By default equal.
     save
-        Keep the probabilities in this .npz file.
+        File (.npz) to save the probabilities to.
     """
     from alexnet.inference.evaluate import evaluate
 
@@ -74,29 +76,31 @@ def predict(
     device: Device = "auto",
     precision: Precision = "auto",
     json_: Json = False,
-    csv_: Annotated[bool, Parameter(name="--csv", negative=(), help="Print CSV: image, rank, class, ...")] = False,
+    csv_: Annotated[bool, Parameter(name="--csv", negative=(), help="Print CSV instead of a table.")] = False,
 ) -> int:
-    """Name the likeliest classes of pictures.
+    """Print the most likely classes of pictures.
 
-    A picture that cannot be read gets its own line, the others go on, and the exit status is 1.
+    A picture that cannot be read gets an error line and does not stop the others; the exit status is then 1.
 
-    Example: alexnet predict run holiday.jpg photographs/ --top 3
+    Example: alexnet predict run holiday.jpg
+
+    Example: alexnet predict run photographs/ --top 3 --csv
 
     Parameters
     ----------
     run
         Run folder.
     image
-        Pictures, or folders of them.
+        Picture files, or folders of them.
     top
-        Classes a picture.
+        Number of classes to print for each picture.
     views
-        1: the central view. 10: the average of ten.
+        Number of views of each picture: 1, the centre, or 10, averaged.
     """
     from alexnet.inference.predict import predict
 
     if json_ and csv_:
-        raise InputError("--json and --csv exclude each other; give one")
+        raise InputError("--json and --csv exclude each other; give one of them")
     with bar("predict", "pictures", quiet=json_ or csv_) as progress:
         answers = predict(run, image, top=top, views=views, device=device, precision=precision, progress=progress)
     if json_:
@@ -132,10 +136,10 @@ def features(
     workers: Workers = 2,
     json_: Json = False,
 ) -> int:
-    """Write what a layer puts out for pictures: OUT.npy, float32, a row each, and OUT.json with their names.
+    """Save a layer's activations for pictures, as float32 rows of OUT.npy.
 
-    A picture is seen by its central view. One that cannot be read gets its own line and no row, the others go on, and
-    the exit status is 1.
+    OUT.json lists the pictures' names. The net sees the central view of each. A picture that cannot be read gets an
+    error line and no row; the exit status is then 1.
 
     Example: alexnet features run photographs/ out --layer conv5
 
@@ -146,13 +150,13 @@ def features(
     run
         Run folder.
     source
-        A picture, a folder of pictures, or a store.
+        Picture file, folder of pictures, or store.
     out
-        The files' name, without .npy.
+        Name of the two files, without .npy.
     layer
-        conv1, relu1, norm1, pool1 ... fc7 (before the activation), relu7 (after it), fc8.
+        Layer to save: conv1, relu1, norm1, pool1, ... fc7 (before the activation), relu7 (after it), fc8.
     split
-        Of a store: train, val or test; the held-out one unless given.
+        Split of a store: train, val or test. By default the held-out one.
     """
     from alexnet.inference.features import write_features
 
@@ -183,10 +187,10 @@ def similar(
     workers: Workers = 2,
     json_: Json = False,
 ) -> int:
-    """Find the stored pictures nearest to a picture in the last hidden layer, as in figure 4, right.
+    """Find the pictures of a store that the net sees as most similar, as in figure 4 (right).
 
-    All pictures of the split are compared. A picture that cannot be read gets its own line, the others go on, and the
-    exit status is 1.
+    Similar means near in the last hidden layer. All pictures of the split are compared. A picture that cannot be read
+    gets an error line and does not stop the others; the exit status is then 1.
 
     Example: alexnet similar run store holiday.jpg --top 6
 
@@ -195,15 +199,15 @@ def similar(
     run
         Run folder.
     store
-        Folder that `alexnet prepare` made; its classes need not be the run's.
+        Folder that `alexnet prepare` made. Its classes may differ from the run's.
     image
-        Pictures, or folders of them.
+        Picture files, or folders of them.
     top
-        Neighbours a picture.
+        Number of neighbours to print for each picture.
     split
-        train, val or test.
+        Split to search: train, val or test.
     layer
-        To compare by; relu7, 4096 units, unless given (in the nets for CIFAR-10, the layer before the last).
+        Layer to compare by. By default relu7, 4096 units; in nets for CIFAR-10, the layer before the last.
     """
     from alexnet.inference.features import similar
 

@@ -1,4 +1,4 @@
-"""The command line: the verbs, and what becomes of their errors."""
+"""The command line: its commands, and how their errors become one line and an exit status."""
 
 import errno
 import io
@@ -16,15 +16,15 @@ from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import launch, rank_that_speaks
 from alexnet.version import __version__
 
-WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)  # whatever becomes of the disk
+WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)  # the path is at fault, not the disk
 
 app = App(
     name="alexnet",
-    help="The image-classification system of 2012 (Krizhevsky, Sutskever & Hinton), whole.",
+    help="Prepare pictures, train AlexNet (Krizhevsky, Sutskever & Hinton, 2012) on them, and test the paper's claims.",
     version=__version__,
     help_format="rich",
     suppress_keyboard_interrupt=False,
-    default_parameter=Parameter(json_list=False, json_dict=False),  # a file may be called [1]
+    default_parameter=Parameter(json_list=False, json_dict=False),  # a file may be named [1]
 )
 VERBS = (
     train.demo,
@@ -45,29 +45,30 @@ VERBS = (
     doctor.doctor,
 )
 for verb in VERBS:
+    verb.__doc__ = choices.join_lines(verb.__doc__ or "")
     app.command(verb)
 
 
 @app.command(name="--install-completion")
 def install_completion(*, shell: completion.Shell | None = None, output: Path | None = None) -> None:
-    """Have your shell complete the verbs, their options and choices.
+    """Set up your shell to complete commands, options and choices.
 
     Example: alexnet --install-completion --shell bash
 
     Parameters
     ----------
     shell
-        The shell that this is started from unless given.
+        Shell to set up. By default the one that you run this in.
     output
-        Write the script to this file and change nothing else; else it goes where the shell looks for it, and the
-        shell's startup file loads it.
+        File to write the script to, with no other change. By default the script goes where the shell looks for it, and
+        the shell's startup file loads it.
     """
     for line in completion.install(app, shell, output):
         print(line)
 
 
 def open_streams() -> None:
-    """Lead the standard streams that are closed nowhere: else the next file that is opened would take their place."""
+    """Point closed standard streams at the null device; the next opened file would take their place otherwise."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
@@ -76,7 +77,7 @@ def open_streams() -> None:
 
 
 def check_place() -> None:
-    """Raise InputError where the working folder was deleted: Intel's MKL would end the process."""
+    """Raise InputError if the working folder was deleted, since Intel's MKL would end the process."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -84,12 +85,14 @@ def check_place() -> None:
 
 
 def check_words(tokens: Sequence[str]) -> None:
-    """Raise InputError for a word that is empty, as an unset variable of a shell leaves it: "" would be a path."""
+    """Raise InputError for an empty word, such as an unset shell variable leaves: "" would be taken as a path."""
     for before, word in zip(["alexnet", *tokens], tokens, strict=False):
         if not word or (word.startswith("--") and word.endswith("=")):
-            raise InputError(f"an empty word follows {before}; give it a value" if not word else f"{word} is empty")
+            raise InputError(
+                f"{word} has no value; give one" if word else f"an empty word follows {before}; give a value"
+            )
         if "\0" in word or not _encodes(word):
-            raise InputError(f"{word!r} has a character that no name can have")
+            raise InputError(f"{word!r} has a character that no file name can have; remove it")
 
 
 def _encodes(word: str) -> bool:
@@ -100,17 +103,17 @@ def _encodes(word: str) -> bool:
 
 
 def check_shared(tokens: Sequence[str]) -> None:
-    """Raise InputError for a verb that several processes would do each for itself."""
+    """Raise InputError under torchrun for a command whose work cannot be shared among processes."""
     if tokens and tokens[0].isalpha() and tokens[0] in app and tokens[0] not in ("train", "evaluate", "predict"):
         raise InputError(f"alexnet {tokens[0]} runs in one process; start it without torchrun")
 
 
 def main(tokens: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 failed, 2 wrong usage or unusable input, 129, 130 or 143 stopped."""
+    """Run one command and exit: status 0 done, 1 failed, 2 wrong usage or unusable input, 129, 130 or 143 stopped."""
     code, stuck = 0, False
     open_streams()
     leads = rank_that_speaks() == 0
-    if not leads:  # of the processes that a launcher has started, the first alone speaks
+    if not leads:  # only the first process of a launcher prints
         sys.stdout = io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -136,19 +139,19 @@ def main(tokens: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         complain("interrupted")
         code = 130
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # the reader of our output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):
             raise
-        said = (str(error).splitlines() or ["the system gives no more"])[0][:120]
-        complain(f"not enough memory ({said}); try a smaller --set sgd.batch, or net")
+        said = (str(error).splitlines() or ["the system has none left"])[0][:120]
+        complain(f"not enough memory ({said}); try a smaller batch (--set sgd.batch=...) or net")
         code = 1
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
         code = 2 if error.errno in WRONG_PATH else 1
-    # Threads of torch's gloo abort some of the processes that end in the ordinary way, which waits for a stuck one.
+    # On an ordinary exit, threads of torch's gloo abort some processes, and a stuck thread is waited for.
     if "RANK" in os.environ or stuck:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,18 +1,18 @@
-"""Verbs that show what there is."""
+"""Commands that print a net or a recipe: summary, recipe."""
 
 from alexnet.cli.console import show_json, table
 from alexnet.cli.options import Json, Settings, chosen
 
 
 def summary(recipe: str = "paper", /, *, set_: Settings = (), json_: Json = False) -> None:
-    """Show the layers of a recipe's net: the size formula worked out, outputs, weights, units, multiply-adds.
+    """Print the layers of a recipe's net, with their sizes and multiply-adds.
 
     Example: alexnet summary one-gpu
 
     Parameters
     ----------
     recipe
-        {recipes}, or a JSON file.
+        Recipe: {recipes}, or a JSON file.
     """
     from alexnet.models.layer_table import layers_of, notes
 
@@ -36,14 +36,18 @@ def summary(recipe: str = "paper", /, *, set_: Settings = (), json_: Json = Fals
 
 
 def recipe(name: str = "source", /, *, set_: Settings = (), json_: Json = False) -> None:
-    """Print a recipe: every number that changes a result, with the paper's section beside it, and its digest.
+    """Print a recipe: every number that changes a result, with its section.
+
+    Sections are the paper's. Equal digests mean equal recipes.
+
+    Example: alexnet recipe paper
 
     Example: alexnet recipe paper --set net.lrn.n=3 --json > mine.json
 
     Parameters
     ----------
     name
-        {recipes}, or a JSON file.
+        Recipe: {recipes}, or a JSON file.
     """
     from alexnet.config.overrides import describe_fields
 

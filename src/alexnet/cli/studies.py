@@ -1,4 +1,4 @@
-"""Verbs that run studies and show what was found."""
+"""Commands that run studies and present results: study, figures, report."""
 
 import sys
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from alexnet.core.errors import InputError
 
 
 def show_claims(rows: Sequence[Any], as_json: bool) -> None:
-    """Print every claim, the paper's number and 2012's, and what deciding it costs."""
+    """Print every claim, the paper's number, the 2012 log's, and the cost of deciding it."""
     if as_json:
         show_json(rows)
         return
@@ -27,7 +27,7 @@ def show_claims(rows: Sequence[Any], as_json: bool) -> None:
 
 
 def show_studies(found: Sequence[Any], as_json: bool) -> None:
-    """Print what was found of each claim: by how much, in what interval, and the verdict."""
+    """Print the result of each claim: the difference, its interval, and the verdict."""
     if as_json:
         show_json(found)
         return
@@ -52,7 +52,7 @@ def show_studies(found: Sequence[Any], as_json: bool) -> None:
 
 
 def show_judged(rows: Sequence[Any], as_json: bool) -> None:
-    """Print the verdict on each claim, a line a claim."""
+    """Print one line for each claim, with its verdict."""
     if as_json:
         show_json(rows)
         return
@@ -96,63 +96,57 @@ def study(
     workers: Workers = 2,
     json_: Json = False,
 ) -> int:
-    """Decide a claim of the paper: train its arms over several seeds, and say whether it holds, with a 95 % interval.
+    """Test a claim of the paper: train its arms with several seeds.
 
-    What OUT or the records hold already is not trained again. Stopped, it goes on where it was when run again. Exit
-    status 1: a run failed, and its claim is not shown.
+    It prints the difference, its 95 % interval and the verdict. Runs already in OUT or among the records are not
+    trained again, so if you stop this command, run it again to continue. The exit status is 1 if a run failed; its
+    claim is then not shown.
+
+    Example: alexnet study --list
 
     Example: alexnet study ten-views store-cifar studies
-
-    Example: alexnet study all store-cifar studies --records results --missing | xargs -P 2 -L 1 nice
-
-    Example: alexnet study --judge results
-
-    Example: alexnet study table-2 store studies --pretrain-on store-of-more-classes
-
-    Example: alexnet study --list; and what it costs here: alexnet study all store --list
 
     Parameters
     ----------
     name
-        A claim of --list, or all that the store can decide.
+        Claim from --list, or all for every claim that the store can decide.
     store
         Folder that `alexnet prepare` made.
     out
-        Folder for the runs, which all claims share, and for NAME.json of each claim.
+        Folder for the runs, which all claims share, and for the result of each claim, NAME.json.
     recipe
-        What the arms differ from; by the store's pictures unless given: source for 256 pixels, tiny for 64, small for
-        32.
+        Recipe that the arms change. By default source for pictures of 256 pixels, tiny for 64, small for 32.
     seeds
-        Runs of each arm; the claim's design unless given. A verdict needs 3.
+        Number of runs of each arm. By default the claim's design. A verdict needs 3.
     epochs
-        Length of each run; the schedule keeps its proportions.
+        Number of epochs of each run; the learning-rate schedule is scaled to fit. By default the claim's design.
     pictures
-        Pictures to train on, as many of each class, drawn by chance; the claim's design unless given.
+        Number of pictures to train on, drawn at random, the same number of each class. By default the claim's design.
     held_out
-        Held-out pictures to judge on, likewise; all unless given.
+        Number of held-out pictures to measure on, drawn the same way. By default all.
     records
-        Folder for a small file about each run, OUT/records unless given. Runs that have one there are not trained
-        again, whoever made it.
+        Folder for a small file about each run. By default OUT/records. A run with a record there is not trained again,
+        even if another machine made it.
     missing
-        Print the runs still wanted, a command a line, for xargs or any queue.
+        Print a command for each run that is still missing, one a line, for xargs or a queue.
     run
-        Train the one run of this recipe digest, as the commands of --missing do.
+        Digest of the one recipe to train, as in the commands that --missing prints.
     judge
-        Judge every claim by the records in this folder, and nothing else.
+        Folder of records. Print the verdict on every claim from these records alone, and train nothing.
     pretrain_on
-        Store of more classes, for pretrain and the CNN* of table-2, which are trained on it first.
+        Store with more classes. The nets of pretrain and the CNN* of table-2 are trained on it first.
     list_
-        Show every claim, the paper's number, 2012's, the arms, and what deciding it costs; on STORE, and at the rate
-        of the runs in OUT, where they are given.
+        Print every claim, the paper's number, the 2012 log's, the arms and the cost. STORE and OUT, if given, make the
+        cost that of your store, at the rate of the runs in OUT.
     precision
-        Of all runs. Records of one precision add up.
+        Arithmetic of all runs. Only records of the same precision are combined.
     """
     if judge:
         from alexnet.studies.claims import claims_named
         from alexnet.studies.judge import judge_folder
 
         if store or out or records:
-            raise InputError(f"--judge {judge} takes records alone; leave out STORE, OUT and --records")
+            raise InputError(f"--judge {judge} reads records only; leave out STORE, OUT and --records")
         judged, left = judge_folder(judge)
         for line in left:
             print(line, file=sys.stderr)
@@ -165,11 +159,11 @@ def study(
 
         choose_compute(device, precision)
         if pretrain_on and store is None:
-            raise InputError(f"--pretrain-on {pretrain_on}: name the STORE that its nets go on with")
+            raise InputError(f"--pretrain-on {pretrain_on} needs STORE, which the nets are trained on afterwards")
         show_claims(listing([name], store, out, recipe, seeds=seeds, epochs=epochs, pretrain_on=pretrain_on), json_)
         return 0
     if store is None or out is None:
-        raise InputError("study needs STORE and OUT; or give --list, or --judge DIR")
+        raise InputError("study needs STORE and OUT; give both, or --list, or --judge DIR")
     if missing:
         from alexnet.data.store import Store
         from alexnet.studies import missing as queue
@@ -214,29 +208,24 @@ def figures(
     *,
     only: Annotated[tuple[FigureName, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
 ) -> int:
-    """Draw figures for slides, as PNG and SVG: of a run, of a study, or of the claims that records decide.
+    """Draw figures of a run, a study or records, as PNG and SVG.
 
-    Of a run they are figures 2 to 4 of the paper and others, of a study figure 1.
+    A run gives figures 2 to 4 of the paper and more. A study of relu-tanh gives figure 1. Records give one figure of
+    all claims. The figure neighbours takes one pass over the training pictures.
 
-    The neighbours are sought among all training pictures, which takes as long as one pass over them.
+    Example: alexnet figures run slides/
 
-    Example: alexnet figures run figures/
-
-    Example: alexnet figures run figures/ --only architecture kernels
-
-    Example: alexnet figures study figures/
-
-    Example: alexnet figures results figures/
+    Example: alexnet figures run slides/ --only architecture kernels
 
     Parameters
     ----------
     run
-        Run folder; pictures come from the store that it was trained on, where that still lies. Or a folder of studies
-        in which relu-tanh is finished, or one that holds records.
+        Folder of a run, of studies with relu-tanh finished, or of records. A run's pictures come from its store, if
+        that is still in its place.
     out
         Folder for the figures.
     only
-        Figures to draw of a run; all unless given.
+        Figures of a run to draw. By default all.
     """
     from alexnet.figures.catalogue import draw
 
@@ -248,16 +237,17 @@ def figures(
 
 
 def report(out: Path, /) -> None:
-    """Write one self-contained HTML page, OUT/report.html, about all in a folder; also as report.md.
+    """Write a page about all runs and studies in a folder: OUT/report.html.
 
-    That is every study and run, and what the records there say of the paper's claims.
+    Your own runs come first, then the paper's claims, from studies and records. The page needs no other file.
+    OUT/report.md holds the same without the runs' figures.
 
     Example: alexnet report runs/
 
     Parameters
     ----------
     out
-        Folder that holds study or run folders, or records, at any depth.
+        Folder that holds runs, studies or records, at any depth.
     """
     from alexnet.reporting.report import report
 

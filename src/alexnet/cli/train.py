@@ -1,4 +1,4 @@
-"""Verbs that make runs."""
+"""Commands that make runs: demo, train."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,16 +13,16 @@ from alexnet.training.options import TrainOptions
 
 
 def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
-    """Draw pictures, prepare them, train, evaluate, predict, and write a page: two minutes on two cores.
+    """Try everything on drawn pictures: prepare, train, evaluate, report.
 
-    Stopped, it goes on where it was.
+    It takes about two minutes on two cores. If you stop it, run it again to continue. Then open report.html.
 
-    Example: alexnet demo /tmp/demo
+    Example: alexnet demo
 
     Parameters
     ----------
     out
-        Folder for the store, the run, the figures and report.html.
+        Folder for the store, the run, its figures and report.html.
     """
     from alexnet.cli.demo import demo
 
@@ -32,7 +32,7 @@ def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
     else:
         print(
             f"ten-view top-1 error {percent(answer['top1'])} (chance {percent(0.9)}) in {answer['seconds']:.0f} s; "
-            f"look at {answer['report']}"
+            f"open {answer['report']}"
         )
 
 
@@ -58,16 +58,14 @@ def train(
     hybrid: Annotated[bool, Parameter(negative=())] = False,
     json_: Json = False,
 ) -> None:
-    """Train a net by a recipe; one checkpoint an epoch, ten views at the end.
+    """Train a net on a store by a recipe, and measure its error.
 
-    Ctrl-C or SIGTERM saves and stops; --resume goes on at that very step. Started by torchrun, its processes share
-    the work and the result is the same but for rounding (docs/parallel.md).
+    Ctrl-C or SIGTERM saves and stops; --resume continues at the same step. Start it with torchrun to share the work
+    among processes or GPUs; the result is the same except for rounding (docs/parallel.md).
 
     Example: alexnet train store run --recipe source --epochs 30 --set sgd.batch=64
 
     Example: torchrun --nproc-per-node 2 -m alexnet train store run --towers-apart
-
-    Example: alexnet train birds run2 --from run --freeze conv1 conv2 --set sgd.lr=0.001 --set sgd.layer_lr.fc8=10
 
     Parameters
     ----------
@@ -76,16 +74,15 @@ def train(
     run
         Folder to make.
     recipe
-        {recipes}, or a JSON file;
-        source unless given, or the one that the run to be resumed was begun with.
+        Recipe: {recipes}, or a JSON file. By default source; with --resume or --from, the recipe of that run.
     epochs
-        Length of the run; the schedule keeps its proportions.
+        Number of epochs; the learning-rate schedule is scaled to fit. By default the recipe's.
     seed
-        Of everything random.
+        Seed of everything random. By default the recipe's.
     freeze
-        Layers that stay as they start: sgd.layer_lr of 0. Other factors: --set sgd.layer_lr.conv1=0.1.
+        Layers to keep as they start (sgd.layer_lr of 0). For another factor: --set sgd.layer_lr.conv1=0.1.
     towers_apart
-        Short for --strategy towers; four processes are two replicas of two.
+        Short for --strategy towers. Four processes make two replicas of two towers.
     hybrid
         Short for --strategy hybrid.
     """
@@ -95,7 +92,7 @@ def train(
     first = options.from_run
     value, begun = None, run if options.resume and is_run(run) else first
     if begun is first and first and not is_run(first):
-        raise InputError(f"--from {first}: there is no run; name a folder that alexnet train made")
+        raise InputError(f"--from {first} is not a run; name a folder that alexnet train made")
     if recipe or set_ or epochs is not None or seed is not None or freeze:
         value = chosen(recipe or (str(begun / "recipe.json") if begun else "source"), set_, epochs=epochs, seed=seed)
         value = value.replace(sgd={"layer_lr": dict.fromkeys(freeze, 0.0)})
