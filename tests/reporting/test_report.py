@@ -233,7 +233,7 @@ def of_imagenets_classes(folder: Path, names: str = "n{:08d}") -> None:
         file.with_name("classes.json").write_text(json.dumps([{"name": names.format(i)} for i in range(1000)]))
 
 
-OTHERS = "Studies of other data than the paper's"
+OTHERS = "Studies on other data than the paper's"
 
 
 def of_other_data(words: str) -> str:
@@ -258,7 +258,7 @@ def test_ours_of_imagenets_classes_stands_in_the_papers_tables_with_its_scale(st
 def test_ours_of_other_classes_stands_in_a_table_of_its_own_that_cannot_be_compared(studied: Path) -> None:
     words, markdown = text(Page(report(studied))), (studied / "report.md").read_text()
     assert "Tables 1 and 2 of the paper" not in words
-    assert "tables 1 and 2 are left out: no finished run here is of ImageNet's 1,000 classes" in words
+    assert "tables 1 and 2 are left out: no finished run here has ImageNet's 1,000 classes" in words
     found = json.loads((studied / "deep" / "st" / "ensemble.json").read_text())
     seen = found["arms"]["net"]["measures"]
     own = of_other_data(words)

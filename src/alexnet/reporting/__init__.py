@@ -1,1 +1,1 @@
-"""One page about runs and studies."""
+"""The report, one page about runs and studies, and the facts for a bug report."""

@@ -1,6 +1,6 @@
-"""What a bug report needs to know: versions, devices, what computes, memory, disk, extras and settings.
+"""Collect the facts for a bug report: versions, devices, forms of the operations, memory, disk, settings.
 
-Each fact stands for itself: where one cannot be had, its value says why, and the others are there.
+Each fact is found separately. If one cannot be found, its value says why, and the others are unaffected.
 """
 
 import os
@@ -15,8 +15,8 @@ from typing import Any
 
 from alexnet.version import __version__
 
-EXTRAS = ("scipy", "simplejpeg", "tensorboard", "triton")  # required: scipy; the others do more, or faster
-# Settings besides ALEXNET_...: they name the compiler and its cache, or change threads, devices and arithmetic.
+EXTRAS = ("scipy", "simplejpeg", "tensorboard", "triton")  # scipy is required; the others add features or speed
+# Settings other than ALEXNET_...: the compiler and its cache, threads, devices and arithmetic.
 SETTINGS = (
     *("CXX", "XDG_CACHE_HOME", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ATEN_CPU_CAPABILITY"),
     *("ONEDNN_MAX_CPU_ISA", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
@@ -24,17 +24,17 @@ SETTINGS = (
 
 
 def facts() -> dict[str, Any]:
-    """Collect what is known of this machine and installation.
+    """Collect the facts about this machine and installation.
 
     Returns:
-        By name: text, numbers, or a dict of them; None where something is absent. Memory and disk are in bytes. A fact
-        that cannot be had is a text that begins with "not known".
+        A text, a number, or a dict of them for each name; None for what is absent. Memory and disk are in bytes. A fact
+        that cannot be found is a text that begins with "not known".
     """
     return {name: _value_or_reason(fact) for name, fact in FACTS.items()}
 
 
 def in_words(found: Mapping[str, Any]) -> list[list[str]]:
-    """Write the facts as rows (name, value) of a table."""
+    """Write facts as rows (name, value) of a table."""
     rows = []
     for name, value in found.items():
         title = name.replace("_", " ")
@@ -92,7 +92,7 @@ def _threads() -> int:
 
 
 def _devices() -> dict[str, str]:
-    """Each CUDA device with its compute capability and memory."""
+    """List the CUDA devices, each with its compute capability and memory."""
     import torch
 
     found = {}
@@ -103,7 +103,7 @@ def _devices() -> dict[str, str]:
 
 
 def _forms() -> dict[str, str]:
-    """What computes the operations of our own on each kind of device, and why it is not the fast form."""
+    """Name the form of our own operations on each kind of device, and the reason if it is not the fast one."""
     import torch
 
     from alexnet.ops import cpu_build, dispatch
@@ -116,7 +116,7 @@ def _forms() -> dict[str, str]:
 
 
 def _compiler() -> str:
-    """The C++ compiler that cpu_build takes, with its version."""
+    """Find the C++ compiler that cpu_build uses, with its version."""
     named = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++")), None)
     if named is None:
         return "none: no c++ or g++ found"
@@ -132,7 +132,7 @@ def _precision() -> str:
 
 
 def _memory() -> dict[str, int | None]:
-    """Bytes of the machine, and what can still be taken of them here; None where the system does not say."""
+    """Measure the machine's memory and what is available to this process, in bytes; None if not known."""
     from alexnet.data.cache import available
 
     pages = getattr(os, "sysconf", None)  # Windows has none
@@ -140,7 +140,7 @@ def _memory() -> dict[str, int | None]:
 
 
 def _free_disk() -> dict[str, int]:
-    """Bytes free for temporary files and for the cache that holds the compiled forms."""
+    """Measure the bytes free for temporary files and for the cache of compiled forms."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     return {"temporary": shutil.disk_usage(tempfile.gettempdir()).free, "cache": shutil.disk_usage(there).free}

@@ -1,23 +1,23 @@
-"""Tables 1 and 2 of the paper."""
+"""Tables 1 and 2 of the paper, as data."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row of table 1 or 2: the model, the paper's cells, the 2012 log's, what ours is measured by in `study`."""
+    """A row of table 1 or 2: the model, the cells of the paper and the 2012 log, and the study that measures ours."""
 
     model: str
     paper: tuple[str, ...]
     log: tuple[str, str] = ("", "")
     study: str = ""
     measures: tuple[str, ...] = ()
-    runs: bool = False  # whether a single run's error stands beneath it
+    runs: bool = False  # whether the errors of single runs go below this row
 
 
 @dataclass(frozen=True)
 class Table:
-    """Table 1 or 2 of the paper; `heads` are of the paper's cells."""
+    """Table 1 or 2 of the paper; `heads` are the heads of the paper's columns."""
 
     title: str
     words: str

@@ -1,4 +1,4 @@
-"""What the records in a folder say of the claims, in words for a report."""
+"""The claims that the records in a folder decide, in words for a report."""
 
 import base64
 from collections.abc import Mapping
@@ -13,18 +13,19 @@ from alexnet.studies.judge import judge_records
 from alexnet.studies.record import Records, read_records
 from alexnet.studies.wording import amount, between, of_paper
 
-DOTS = 110  # an inch, as report's
-HEAD = 64  # bytes within which a record says that it is one
+DOTS = 110  # per inch, as in report.py
+HEAD = 64  # bytes; a record has its mark within them
 
 
 def recorded(out: Path) -> dict[str, Any]:
     """Judge the records at OUT and below, and draw all claims into OUT/claims.png and .svg.
 
     Returns:
-        What the page says of them: the claims, how many runs there are, and the files that are left out.
+        "rows", a line for each claim; "left", the files that are left out; "runs", the number of records of runs; and
+        "figure", or None without records.
 
     Raises:
-        InputError: A record is signed, and yet not what `alexnet study` writes.
+        InputError: A record has the right checksum but is not what `alexnet study` writes.
     """
     records = read_records(out)
     left = left_out(records, out)
@@ -46,7 +47,7 @@ def recorded(out: Path) -> dict[str, Any]:
 
 
 def line(row: Mapping[str, Any]) -> dict[str, str]:
-    """A row of the table: a judged claim, in words."""
+    """Write a judged claim in words, as a row of the table."""
     p = row["p"] if row["p_holm"] is None else row["p_holm"]
     return {
         "claim": row["claim"],
@@ -64,20 +65,20 @@ def line(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def ours(row: Mapping[str, Any]) -> str:
-    """Write a claim's difference with its 95 % interval; empty where there is none."""
+    """Write a claim's difference with its 95 % interval; empty if it has no difference."""
     said = amount(row["difference"], row, "+")
     return f"{said} ({between(row, '+')})" if said and row["low"] is not None else said
 
 
 def inside(row: Mapping[str, Any]) -> str:
-    """Say whether the paper's number agrees in size."""
+    """Say whether the paper's number lies inside the interval; empty if it cannot be compared."""
     if row["paper_inside"] is None:
         return ""
     return f"; the paper's number lies {'inside' if row['paper_inside'] else 'outside'} the interval"
 
 
 def left_out(records: Records, out: Path) -> list[dict[str, str]]:
-    """The files that are records, or were, and are not used; not the other JSON that runs and studies write."""
+    """List the damaged or unusable records, and why; other JSON of runs and studies is not meant."""
     folders = {each.path.parent for each in records.runs} | {each.path.parent for each in records.averages}
     return [
         {"file": each.path.relative_to(out).as_posix(), "why": each.why}
@@ -87,7 +88,7 @@ def left_out(records: Records, out: Path) -> list[dict[str, str]]:
 
 
 def head(path: Path) -> bytes:
-    """The first bytes of a file; none where it cannot be read."""
+    """Read the first bytes of a file; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(HEAD)

@@ -1,4 +1,4 @@
-"""One page about all studies, runs and records in a folder: what was found, on how much, how well."""
+"""Write one page about every run, study and record in a folder, a reader's own runs first."""
 
 import base64
 import html
@@ -28,27 +28,28 @@ from alexnet.version import __version__
 
 TIGHT: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
 VERDICTS = (
-    "● holds; ✕ opposite: the difference has the other sign; ⊘ absent: the 90 % interval lies inside the margin, not "
-    "adjusted for the number of claims; ○ not shown: none of these. Each is at the scale named and no other."
+    "● holds. ✕ opposite: the difference has the other sign. ⊘ absent: the 90 % interval lies inside the margin (not "
+    "adjusted for the number of claims). ○ not shown: none of these. A verdict is only about the scale named with it."
 )
-DOTS = 110  # an inch: sharp on the page, and half the bytes of a slide's
+DOTS = 110  # per inch: sharp on the page, at half the bytes of a slide's
 
 
 def report(out: str | Path) -> Path:
     """Write OUT/report.html, one self-contained page about the studies, runs and records at OUT and below.
 
-    OUT/report.md says the same without the runs' figures. OUT/figure-1.png and .svg stand beside it where a study of
-    ReLU against tanh has been begun, and OUT/claims.png and .svg where there are records. A run is a folder with
-    recipe.json and log.jsonl, a study one with study.json. What they lack is said on the page.
+    Runs that belong to no study come first, then the claims, then the paper's tables 1 and 2 if something was measured
+    on ImageNet's classes. OUT/report.md holds the same without the runs' figures. Once a study of ReLU against tanh
+    has begun, OUT/figure-1.png and .svg are written too; with records, OUT/claims.png and .svg.
 
     Args:
-        out: Folder that holds study or run folders or records, at any depth, or is one.
+        out: Folder that holds runs (with recipe.json and log.jsonl), studies (with study.json) or records, at any
+            depth, or is one.
 
     Returns:
         The path of the page.
 
     Raises:
-        InputError: There is neither a run nor a study nor a record, or their JSON cannot be read.
+        InputError: The folder holds no run, study or record, or their JSON cannot be read.
     """
     out = Path(out)
     studies = results.studies(out)
@@ -57,12 +58,12 @@ def report(out: str | Path) -> Path:
     records = recorded(out) if out.is_dir() else {}
     if not (runs or studies or records.get("runs") or records.get("left")):
         raise InputError(
-            f"no run in {out}, no study and no record; name a folder that holds run folders (recipe.json and "
-            "log.jsonl), studies or records"
+            f"no run in {out}, and no study or record; name a folder that holds runs (recipe.json and log.jsonl), "
+            "studies or records"
         )
     alone = [run for run in runs if run not in theirs]
     titles = [out.resolve().name if run == out else run.relative_to(out).as_posix() for run in alone]
-    sections = list(map(_section, alone, titles))  # first: it says which file is not a run's
+    sections = list(map(_section, alone, titles))  # before the tables, to name a broken file
     papers, others = tables(studies, alone)
     recorded_claims = [row["claim"] for row in records["rows"]]
     said = {
@@ -86,18 +87,18 @@ def report(out: str | Path) -> Path:
 
 
 def _shown(value: Any) -> Any:
-    """What stands on the page, with no character that turns or hides what follows it."""
+    """Escape the characters that would turn or hide the text after them on the page."""
     return "\n".join(map(escape_control, value.split("\n"))) if type(value) is str else value
 
 
 def _markdown(value: Any) -> str:
-    """Words as they stand in a cell of a Markdown table, with nothing in them obeyed."""
+    """Escape words for a cell of a Markdown table, so that nothing in them is markup."""
     words = escape_control(" ".join(html.escape(str(value), quote=False).split()))
     return re.sub(r"([\\`*_|\[\]~])", r"\\\1", words)
 
 
 def _figures_1(studies: Sequence[results.StudyResults], out: Path) -> list[dict[str, str]]:
-    """Figure 1 of each study that has runs for it, also written beside the page."""
+    """Draw figure 1 of each study that has runs for it, and write it next to the page."""
     made: list[dict[str, str]] = []
     for study in studies:
         try:
@@ -118,7 +119,7 @@ def _uri(data: str) -> str:
 
 
 def _section(run: Path, title: str) -> dict[str, Any]:
-    """What the page says of one run; raises InputError where its files are not a run's."""
+    """Describe one run for the page; raise InputError if its files are not a run's."""
     try:
         return _told(run, title)
     except InputError:
@@ -144,7 +145,7 @@ def _told(run: Path, title: str) -> dict[str, Any]:
 
 
 def _scale(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]], asked: int) -> list[str]:
-    """How large the experiment was, in sentences."""
+    """Describe the size of the experiment in sentences."""
     done = max((line["epoch"] for line in log if "epoch" in line), default=0)
     trained = f"{done:,.4g} of {asked:,} epochs trained."
     if not environment:
@@ -207,7 +208,7 @@ def _counts_in_store(run: Path) -> dict[str, list[int]]:
 
 
 def _row(name: str, line: Mapping[str, Any], ours: bool = True) -> dict[str, Any]:
-    """One row; each error has its 95 % interval beside it where the number of pictures is known."""
+    """Make one row; each error has its 95 % interval if the number of pictures is known."""
     cells = []
     for error in ("top1", "top5"):
         low, high = line.get(f"{error}_interval", (None, None))
@@ -218,7 +219,7 @@ def _row(name: str, line: Mapping[str, Any], ours: bool = True) -> dict[str, Any
 
 
 def _facts(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Where, when and with what the run was made; a fact that was not recorded is left out."""
+    """List where, when and with what the run was made; leave out what was not recorded."""
     versions = environment.get("versions", {})
     facts = {
         "Source": environment.get("store_kind"),
@@ -236,7 +237,7 @@ def _facts(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> 
 
 
 def _figure(name: str, drawn: Any) -> dict[str, str]:
-    """A figure as a data URI, or the reason why there is none."""
+    """Make a data URI of a figure, or give the reason why it is missing."""
     module = catalogue.module_of(name)
     if isinstance(drawn, str):
         return {"title": module.TITLE, "missing": drawn}

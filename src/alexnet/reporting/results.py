@@ -1,4 +1,4 @@
-"""What studies found, in words for a report: every claim of the paper beside ours, and ours for tables 1 and 2."""
+"""Results of studies in words for a report: the claims, ours next to the paper's, and our errors for tables 1 and 2."""
 
 import re
 import statistics
@@ -19,36 +19,37 @@ from alexnet.studies.averages import FIVE
 from alexnet.studies.claim import MEASURES
 from alexnet.studies.wording import amount, between
 
-CLASSES = 1000  # of ILSVRC, which tables 1 and 2 are about
+CLASSES = 1000  # in ILSVRC, the data of tables 1 and 2
 WNID = re.compile(r"n\d{8}")  # a WordNet id, as ILSVRC names its classes
-UNLIKE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)  # of JSON of other shape
+# Errors that JSON of another shape raises.
+UNLIKE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """A folder that `alexnet study` made, read and not written."""
+    """A folder that `alexnet study` made. Nothing is written to it."""
 
     path: Path
     title: str
 
     @cached_property
     def record(self) -> Mapping[str, Any]:
-        """Which store it is of."""
+        """The study's record, study.json, which names its store."""
         return dict(read_json(self.path / "study.json"))
 
     @cached_property
     def results(self) -> dict[str, Mapping[str, Any]]:
-        """What was found, by claim."""
+        """The results, by claim."""
         files = {claim.name: self.path / f"{claim.name}.json" for claim in claims.ALL}
         return {name: read_json(file) for name, file in files.items() if file.is_file()}
 
     @cached_property
     def runs(self) -> list[Path]:
-        """The runs that all its claims share."""
+        """The runs, which all its claims share."""
         return [path.parent for path in sorted(self.path.glob("runs/*/recipe.json"))]
 
     def row(self, name: str) -> dict[str, Any]:
-        """The claim `name` as it was decided here; raises InputError where its file is not a study's."""
+        """Describe the result of claim `name`; raise InputError if its file is not a study's."""
         try:
             return self._row(self.results[name])
         except UNLIKE as error:
@@ -80,18 +81,18 @@ class StudyResults:
         }
 
     def scale(self, found: Mapping[str, Any]) -> str:
-        """How large the experiment was, in sentences."""
+        """Describe the size of the experiment in sentences."""
         drawn = " The pictures are drawn by program." if found["store"]["kind"] == "builtin" else ""
         small = "" if imagenet(environment(self.first_run(found))) else " A small-scale result, not ImageNet."
         return f"{found['scale']}.{drawn}{small}"
 
     def first_run(self, found: Mapping[str, Any]) -> Path:
-        """Return the first of its runs that recorded its store, or a folder that is missing."""
+        """Find the first run of a result that recorded its store; a missing folder if none did."""
         runs = [self.path / run for arm in found["arms"].values() for run in arm["runs"]]
         return next((run for run in runs if (run / "environment.json").is_file()), self.path / "missing")
 
     def ours(self, name: str, measures: Sequence[str]) -> list[str]:
-        """Means over seeds of a one-armed study's errors; nothing where it has not measured them."""
+        """Average the errors of a study with one arm over its seeds; empty if it has not measured them."""
         try:
             (arm,) = self.results[name]["arms"].values()
             errors = [[e for e in arm["measures"].get(m, ()) if e is not None] for m in measures]
@@ -101,12 +102,12 @@ class StudyResults:
 
     @cached_property
     def table_2(self) -> Mapping[str, Any]:
-        """What OUT/table-2.json holds: nets and averages of nets under the paper's names for them."""
+        """The content of table-2.json: nets and averages of nets, under the paper's names."""
         path = self.path / "table-2.json"
         return dict(read_json(path)) if path.is_file() else {}
 
     def averaged(self, model: str) -> list[dict[str, Any]]:
-        """Rows beneath `model` from table-2.json; raises InputError where that is not a study's."""
+        """Make the rows below `model` from table-2.json; raise InputError if that is not a study's."""
         try:
             rows = [row for row in self.table_2.get("rows", ()) if row["model"] == model]
             return [self._line(_of_nets(r), [percent(r["top1"]), percent(r["top5"])], self.table_2) for r in rows]
@@ -114,7 +115,7 @@ class StudyResults:
             raise unlike(self.path / "table-2.json", error) from None
 
     def beneath(self, row: PaperRow) -> list[dict[str, Any]]:
-        """Ours, beneath a row of table 1 or 2."""
+        """Make our rows below a row of table 1 or 2."""
         if found := self.averaged(row.model):
             return found
         if row.study not in self.results or not (errors := self.ours(row.study, row.measures)):
@@ -126,11 +127,11 @@ class StudyResults:
         return line(model, errors, self.scale_of_seeds(found), comparable(self.first_run(found)))
 
     def scale_of_seeds(self, found: Mapping[str, Any]) -> str:
-        """The scale, and over how many seeds."""
+        """Describe the size of the experiment, with the number of seeds."""
         return f"{self.scale(found)} Seeds: {found['seeds']}."
 
     def listing(self) -> list[dict[str, str]]:
-        """Its runs, a row each."""
+        """Make a row for each run."""
         rows = []
         for run in self.runs:
             record, log = read_json(run / "recipe.json"), runlog.read(run)
@@ -152,13 +153,13 @@ class StudyResults:
 
 
 def studies(out: Path) -> list[StudyResults]:
-    """The studies at OUT and below it."""
+    """Find the studies at OUT and below."""
     paths = sorted(path.parent for path in out.rglob("study.json"))
     return [StudyResults(p, out.resolve().name if p == out else p.relative_to(out).as_posix()) for p in paths]
 
 
 def decided(found: Iterable[StudyResults]) -> list[dict[str, Any]]:
-    """A row for each claim and each study that decided it, in the order of the paper."""
+    """Make a row for each claim and each study that decided it, in the order of the paper."""
     return [study.row(claim.name) for claim in claims.ALL for study in found if claim.name in study.results]
 
 
@@ -179,13 +180,13 @@ def undecided(found: Sequence[StudyResults], recorded: Collection[str] = ()) -> 
 
 
 def nets_averaged(found: Mapping[str, Any]) -> str:
-    """How many nets the result of `ensemble` averages: five of all, and before alexnet 0.2.0 all."""
+    """Say how many nets the result of `ensemble` averages: five of them, or all before alexnet 0.2.0."""
     seeds, today = found["seeds"], "difference" in found["expects"][0]
     return f"{FIVE} of {seeds} nets averaged" if today and seeds > FIVE else f"{seeds} nets averaged"
 
 
 def line(model: str, errors: Sequence[str], scale: str, comparable: bool) -> dict[str, Any]:
-    """Make a row of a table with our errors; `comparable` says whether it may stand beneath the paper's numbers."""
+    """Make a row with our errors; `comparable` tells whether it may go below the paper's numbers."""
     return {"model": model, "errors": list(errors), "scale": scale, "ours": True, "comparable": comparable}
 
 
@@ -196,7 +197,7 @@ def environment(run: Path) -> Mapping[str, Any]:
 
 
 def comparable(run: Path) -> bool:
-    """Return whether a run saw the 1,000 classes of ILSVRC: an error among others is another quantity."""
+    """Tell whether a run saw the 1,000 classes of ILSVRC: an error on others is another quantity."""
     if environment(run).get("classes") != CLASSES or not (run / "classes.json").is_file():
         return False
     try:
@@ -207,19 +208,19 @@ def comparable(run: Path) -> bool:
 
 
 def imagenet(environment: Mapping[str, Any]) -> bool:
-    """Return whether a run saw as much as all of ILSVRC."""
+    """Tell whether a run saw as many pictures and classes as all of ILSVRC has."""
     return environment.get("classes") == CLASSES and environment["images"].get("train", 0) > 1_000_000
 
 
 def duration(count: float) -> str:
-    """Seconds as one would say them."""
+    """Write seconds as hours and minutes, minutes and seconds, or seconds."""
     whole = round(count)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
 
 
 def _of_nets(row: Mapping[str, Any]) -> str:
-    """How many nets a row of table-2.json is of."""
+    """Say how many nets a row of table-2.json averages."""
     each = len(row["each_top1"])
     if row["model"].startswith("1 "):
         return f"ours, mean of {each} net{'s' * (each != 1)}"
@@ -228,7 +229,7 @@ def _of_nets(row: Mapping[str, Any]) -> str:
 
 
 def _compared(e: Mapping[str, Any]) -> dict[str, str]:
-    """An expectation with ours: of what, how much, and what that says."""
+    """Describe an expectation with our number: what is compared, the difference, and how to read it."""
     measure, than = (MEASURES.get(m, str(m)) for m in (e["measure"], e["than"] or e["measure"]))
     of = (
         f"{measure}, less {than}"
@@ -252,5 +253,5 @@ def _interval(e: Mapping[str, Any]) -> str:
 
 
 def unlike(path: Path, error: Exception, verb: str = "study", advice: str = "run the study again") -> InputError:
-    """What is said of a file, or of a folder, that a verb did not write so."""
+    """Make the error for a file or folder that is not what the command `verb` writes."""
     return InputError(f"{path} is not what alexnet {verb} writes ({type(error).__name__}: {error}); {advice}")

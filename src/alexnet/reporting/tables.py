@@ -1,4 +1,4 @@
-"""Tables 1 and 2 of the paper with ours beneath, and ours of other data in a table of its own."""
+"""Fill tables 1 and 2 of the paper with our errors on ImageNet, and a separate table with errors on other data."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ from alexnet.reporting.results import StudyResults, comparable, environment, ima
 from alexnet.runs import log as runlog
 from alexnet.runs.folder import read_json
 
-BEST = 3  # runs outside studies that a table shows
+BEST = 3  # number of runs outside studies that a table shows
 
 
 def tables(
     found: Sequence[StudyResults], alone: Sequence[Path] = ()
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Put ours beneath the row of table 1 or 2 that it is measured as, if it is of ImageNet's 1,000 classes.
+    """Put our errors on ImageNet's 1,000 classes below the row of table 1 or 2 that measures the same.
 
     Args:
         found: Studies.
@@ -52,7 +52,7 @@ def _finished(runs: Iterable[Path]) -> list[tuple[Path, Mapping[str, Any]]]:
 
 
 def _single(run: Path, final: Mapping[str, Any]) -> dict[str, Any]:
-    """A finished run outside studies, as a row."""
+    """Make a row of a finished run outside studies."""
     record, known = read_json(run / "recipe.json"), environment(run)
     recipe = record["recipe"]
     data = f"{known['images'].get('train', 0):,} pictures of {known['classes']:,} classes, " if known else ""
