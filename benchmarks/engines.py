@@ -24,7 +24,7 @@ Engine = Callable[[bytes, np.ndarray, int], Callable[[], np.ndarray]]  # graph, 
 
 
 def graph(net: AlexNet, batch: int) -> Any:
-    """The net in testing as an ONNX model, node by node: "views" -> "logits"."""
+    """Write the net in eval mode as an ONNX model, node by node: "views" -> "logits"."""
     onnx = peers.needed("onnx")
     made, floats = onnx.helper, onnx.TensorProto.FLOAT
     shape, norm = net.net, net.net.lrn

@@ -140,12 +140,12 @@ def epoch(data: Pictures, batch: int, workers: int) -> Work:
 
 
 def settle(worker: int) -> None:
-    """The setting of malloc in a worker, however it was started."""
+    """Set malloc in a worker, however it was started."""
     keep_pages()
 
 
 def lines(batch: int, rounds: int, threads: int | None, pictures: Path | None) -> Iterator[Line]:
-    """An epoch by each clock."""
+    """Time an epoch by each clock."""
     for clock in peers.clocks(threads):
         with tempfile.TemporaryDirectory() as folder:
             yield from epochs(clock, Job(batch, rounds, pictures), Path(folder))

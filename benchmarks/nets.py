@@ -22,7 +22,7 @@ SERVED = {False: "eager fp32", True: "bf16 weights, autocast, channels last"}
 
 
 def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
-    """A step on ready views: ours is source without its norm within maps, for which torch has no module.
+    """Time a step on ready views: ours is source without its norm within maps, for which torch has no module.
 
     Bound: the products of ours at the best rate.
     """
@@ -43,7 +43,7 @@ def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
 
 
 def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
-    """The net of paper on ready views. Bound: its products at their best rate, and reading every weight once."""
+    """Time the net of paper on ready views. Bound: its products at their best rate, and reading every weight once."""
     compute, net = clock.compute, RECIPES["paper"].net
     assert isinstance(net, Net)
     own = compute.serve(AlexNet(net)).eval()
@@ -70,7 +70,7 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
 
 
 def stock_nets(net: Any, views: Tensor) -> Iterator[tuple[str, Callable[[], nn.Module], Tensor]]:
-    """The peers that are to be had: name, what makes one, and the views as it takes them."""
+    """List the peers that are installed: name, constructor, and the views as each takes them."""
     yield "stock modules with nn.LocalResponseNorm", lambda: Stock(net), F.pad(views, (0, 3, 0, 3))
     try:
         vision = peers.torchvision()

@@ -21,7 +21,7 @@ class MissingError(Exception):
 
 
 def parser(words: str | None, batch: int, meaning: str) -> argparse.ArgumentParser:
-    """The flags that every script has."""
+    """Add the flags that every script has."""
     made = argparse.ArgumentParser(description=words)
     made.add_argument("--json", action="store_true", help="one JSON object a line")
     made.add_argument("--rounds", type=positive, default=5, help="times that each is measured; the medians count")
@@ -31,7 +31,7 @@ def parser(words: str | None, batch: int, meaning: str) -> argparse.ArgumentPars
 
 
 def positive(word: str) -> int:
-    """A count of a flag; argparse says what is wrong with another."""
+    """Parse the count of a flag; argparse reports a bad one."""
     if (number := int(word)) < 1:
         raise ValueError
     return number
@@ -71,7 +71,7 @@ def say(words: object) -> None:
 
 
 def needed(name: str) -> Any:
-    """The module of that name; raises MissingError with what to install."""
+    """Import the module of that name; raise MissingError with what to install."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

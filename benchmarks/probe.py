@@ -46,7 +46,7 @@ def show(name: str, value: float, unit: str, **more: Any) -> None:
 
 
 def seconds(work: Callable[[], object], compute: Compute, calls: int = 20) -> float:
-    """The median time of a call."""
+    """Measure the median time of a call."""
     if compute.device.type == "cpu":
         work()
         begun = time.perf_counter()
@@ -97,7 +97,7 @@ def machine(compute: str) -> None:
 
 
 def places(device: str) -> None:
-    """The device by each of its names and in each precision: what it was and that it multiplies."""
+    """Check the device by each of its names and in each precision: what it is, and that it multiplies."""
     names = ["cpu"] if device == "cpu" else ["auto", "cuda", "cuda:0"]
     for name in names:
         for precision in PRECISIONS:
@@ -111,7 +111,7 @@ def places(device: str) -> None:
 
 
 def ceilings(compute: Compute) -> None:
-    """What the device does at best: copying, products, and small operations that wait for each other in a graph."""
+    """Measure what the device does at best: copying, products, and small operations that wait for each other in a graph."""
     small = compute.device.type == "cpu"
     size = 1 << (20 if small else 30)
     a, b = (torch.empty(size, dtype=torch.uint8, device=compute.device).random_() for _ in range(2))
@@ -132,7 +132,7 @@ def ceilings(compute: Compute) -> None:
 
 
 def convolution(name: str, x: Tensor, w: Tensor, compute: Compute, products: int, **how: int) -> None:
-    """A convolution's three passes: forward, gradient of its input and of its weights."""
+    """Time a convolution's three passes: forward, gradient of its input and of its weights."""
     groups, stride, padding = how.get("groups", 1), how.get("stride", 1), how.get("padding", 0)
 
     def forward() -> Tensor:
@@ -216,7 +216,7 @@ def kernels(compute: Compute, batch: int) -> None:
 
 
 def step(compute: Compute, recipe: str, batch: int) -> None:
-    """A whole step: waited for each time, then as a run queues them; and where its time goes."""
+    """Time a whole step: waited for each time, then as a run queues them; and where its time goes."""
     of, cpu = RECIPES[recipe], compute.device.type == "cpu"
     side = 256 if of.net.image_size > 64 else 64 if of.net.image_size > 32 else 32
     net = compute.hold(build(of.net, 0)).train()
@@ -255,7 +255,7 @@ def step(compute: Compute, recipe: str, batch: int) -> None:
 
 
 def run(folder: Path) -> None:
-    """What a run came to: its speed, how long it waited for pictures, and its errors."""
+    """Summarise a run: its speed, how long it waited for pictures, and its errors."""
     lines = log.read(folder)
     steps = [line for line in lines if line["kind"] == "step"]
     for name, unit in (("pictures_per_second", "pictures/s"), ("data_wait", "of the time")):
@@ -270,7 +270,7 @@ def run(folder: Path) -> None:
 
 
 def studies(folder: Path) -> None:
-    """What was found of each claim, whole, and how long its runs trained."""
+    """Collect the result of each claim, and how long its runs trained."""
     for path in sorted(folder.glob("*.json")):
         found = json.loads(path.read_text())
         if "verdict" in found:

@@ -59,7 +59,7 @@ class Job:
 
 
 def first(job: Job) -> list[Part]:
-    """It runs, and is right."""
+    """List the parts of the first stage: does it run, and is it right."""
     memcheck = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9"]
     missing = subprocess.run(["sh", "-c", "command -v compute-sanitizer"], capture_output=True).returncode
     forms, some = "tests/ops/test_triton.py", "awkward or update or view_is or gradient_of_norm_and_pool"
@@ -108,7 +108,7 @@ def second(job: Job) -> list[Part]:
 
 
 def third(job: Job) -> list[Part]:
-    """Feeding, from end to end, and what the precisions come to."""
+    """List the parts that feed the device from end to end, and compare the precisions."""
     recipe, count = ("cifar-18", 1) if job.small else ("source", 6)
     store = job.work / "store"
     parts = [prepared(job, "prepare", job.pictures, store, "--side", "32" if job.small else "256")]
@@ -123,7 +123,7 @@ def third(job: Job) -> list[Part]:
 
 
 def fourth(job: Job) -> list[Part]:
-    """The paper's claims at a scale that a CPU cannot reach."""
+    """List the parts that decide the paper's claims at a scale that a CPU cannot reach."""
     store, out = job.work / "thumbnails", job.work / "studies"
     claim, epochs, seeds = ("relu-tanh", "1", "1") if job.small else ("all", "60", "3")
     how = ["--recipe", "tiny", "--epochs", epochs, "--seeds", seeds, "--device", job.device]
@@ -137,14 +137,14 @@ STAGES = {1: first, 2: second, 3: third, 4: fourth}
 
 
 def prepared(job: Job, name: str, source: Path | None, store: Path, *how: str) -> Part:
-    """A store of a folder of pictures, on all cores; one that is there already serves."""
+    """Prepare a store from a folder of pictures, on all cores, unless it exists."""
     command = [*ALEXNET, "prepare", str(source), str(store), *how, "--jobs", str(os.cpu_count() or 1)]
     none = "" if source else f"name a folder of pictures: --{'thumbnails' if 'thumbnails' in name else 'pictures'}"
     return Part(name, 70, [] if (store / "meta.json").exists() else [command], without=none)
 
 
 def trained(job: Job, name: str, seconds: float, store: Path, recipe: str, how: list[str]) -> Part:
-    """A run, which goes on where an earlier call left it; and its figures."""
+    """Train a run, or resume one of an earlier call, and print its figures."""
     run = job.work / name.replace(" ", "-")
     command = [*ALEXNET, "train", str(store), str(run), "--recipe", recipe, "--device", job.device, "--resume", *how]
     none = "" if job.pictures else "name a folder of pictures: --pictures"
@@ -152,7 +152,7 @@ def trained(job: Job, name: str, seconds: float, store: Path, recipe: str, how: 
 
 
 def figures(printed: str) -> list[dict[str, Any]]:
-    """The figures in what a part has printed."""
+    """Read the figures from the output of a part."""
     found: list[dict[str, Any]] = []
     for line in printed.splitlines():
         with suppress(ValueError):
@@ -186,7 +186,7 @@ def run(part: Part, seconds: float, log: Path) -> dict[str, Any]:
 
 
 def finished(command: list[str], seconds: float, environment: dict[str, str], log: Path) -> int | None:
-    """The exit status of a command; None, once it and what it started are stopped, where it takes too long."""
+    """Return the exit status of a command, or None if it took too long and was stopped with its children."""
     with log.open("ab") as out:
         try:
             process = subprocess.Popen(
@@ -209,12 +209,12 @@ def finished(command: list[str], seconds: float, environment: dict[str, str], lo
 
 
 def last_line(log: Path) -> str:
-    """The last line that a log has."""
+    """Read the last line of a log."""
     return next((line for line in reversed(log.read_text(errors="replace").splitlines()) if line.strip()), "")
 
 
 def machine(job: Job) -> dict[str, Any]:
-    """What the figures are of: machine, versions, commit."""
+    """Describe the machine, versions and commit of the figures."""
     log = job.out / "machine.txt"
     log.unlink(missing_ok=True)
     code = finished([*PROBE, "machine", "--device", job.device], MACHINE_SECONDS, {}, log)

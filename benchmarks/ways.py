@@ -37,7 +37,7 @@ BYTES = 64 << 20  # in timing the link
 
 
 def stepper(recipe: Recipe, compute: Compute, over: Sharding, pictures: int) -> Callable[[], object]:
-    """Steps on this process's share of one batch that lies ready."""
+    """Make steps on this process's share of one ready batch."""
     net = compute.hold(build(recipe.net, recipe.seed, over.model_shard)).train()
     momentum = optimizer.Momentum(net, recipe.sgd, compute.dtype, over.sum_over_parts)
     transform = Transform(recipe.views, recipe.net.image_size, torch.full((SIDE, SIDE, 3), 120.0), 20 * torch.eye(3))
@@ -52,7 +52,7 @@ def stepper(recipe: Recipe, compute: Compute, over: Sharding, pictures: int) -> 
 
 
 def seconds(mesh: Mesh, work: Callable[[], object], rounds: int) -> float:
-    """The median of what it takes until all have done it."""
+    """Measure the median time until all processes have done it."""
     work()
     taken = []
     for _ in range(rounds):
@@ -98,7 +98,7 @@ def copied(rounds: int, compute: Compute) -> float:
 
 
 def measured(recipe: Recipe, compute: Compute, mesh: Mesh, rounds: int) -> list[dict[str, Any]]:
-    """A row for each way that these processes can go."""
+    """Make a row for each strategy that these processes can follow."""
     batch, size = recipe.sgd.batch, mesh.everyone.size
     share = max(1, batch // size)
     # Alone, but all at once: they share the machine's cores, caches and memory, as they will.

@@ -1,4 +1,4 @@
-"""What figures need from a run and its store, and the reason if something is missing."""
+"""Collect the parts of a run and its store that figures need, or the reason why one is missing."""
 
 from collections.abc import Callable
 from functools import cached_property
