@@ -111,7 +111,7 @@ def places(device: str) -> None:
 
 
 def ceilings(compute: Compute) -> None:
-    """Measure what the device does at best: copying, products, and small operations that wait for each other in a graph."""
+    """Measure the device's best: copying, products, and small operations that wait for each other in a graph."""
     small = compute.device.type == "cpu"
     size = 1 << (20 if small else 30)
     a, b = (torch.empty(size, dtype=torch.uint8, device=compute.device).random_() for _ in range(2))
