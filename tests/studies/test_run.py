@@ -245,7 +245,7 @@ def test_views_without_room_for_crops_are_refused(little: Path, tmp_path: Path) 
 
 def test_a_store_with_nothing_held_out_is_refused(pictures: Path, tmp_path: Path) -> None:
     prepare(pictures, tmp_path / "store", side=64, val_fraction=0, jobs=1)
-    with pytest.raises(InputError, match="has no val split"):
+    with pytest.raises(InputError, match="has no val or test split"):
         study.study(["lrn"], tmp_path / "store", tmp_path / "out", **QUICK)
 
 
