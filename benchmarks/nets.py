@@ -21,7 +21,7 @@ KINDS = {False: "eager fp32", True: "bf16 autocast, channels last"}  # what a pe
 SERVED = {False: "eager fp32", True: "bf16 weights, autocast, channels last"}
 
 
-def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
+def train(clock: Clock, batch: int, rounds: int, compile_too: bool = False) -> Iterator[Line]:
     """Time a step on ready views: ours is source without its norm within maps, for which torch has no module.
 
     Bound: the products of ours at the best rate.
@@ -35,6 +35,11 @@ def train(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
         for narrow in KINDS if compute.precision == "bf16" else [False]:
             works.append(stock_step(*laid(make(), taken, narrow), labels, narrow))
             names.append(f"{name}, {KINDS[narrow]}, {timing.malloc(True)}")
+            if narrow and compile_too:
+                net, ready = laid(make(), taken, narrow)
+                net.compile()
+                works.append(stock_step(net, ready, labels, narrow))
+                names.append(f"{name}, {KINDS[narrow]}, torch.compile, {timing.malloc(True)}")
     ours, *theirs = clock.medians(works, rounds)
     bound = batch * computing.products(recipe.net, training=True) / timing.products_per_second(clock, compute.dtype)
     what = f"training step, batch {batch}, {compute.precision}, layers of source without the norm within maps"
@@ -107,24 +112,24 @@ def arithmetic(narrow: bool) -> AbstractContextManager[Any]:
     return torch.autocast("cpu", torch.bfloat16, enabled=narrow)
 
 
-def lines(batch: int, rounds: int, threads: int | None) -> Iterator[Line]:
+def lines(batch: int, rounds: int, threads: int | None, compile_too: bool = False) -> Iterator[Line]:
     """Training, then inference of one picture and of 64 (or of a smaller `batch`), by each clock."""
     for clock in peers.clocks(threads):
-        yield from train(clock, batch, rounds)
+        yield from train(clock, batch, rounds, compile_too)
         for pictures in sorted({1, min(64, batch)}):
             yield from infer(clock, pictures, rounds)
 
 
 def main() -> int:
     """Measure and print."""
-    flags = peers.parser(
-        __doc__, 128, "pictures a training step; inference takes 1, and 64 or this if less"
-    ).parse_args()
+    parser = peers.parser(__doc__, 128, "pictures a training step; inference takes 1, and 64 or this if less")
+    parser.add_argument("--compile", action="store_true", help="also time the bf16 peers under torch.compile")
+    flags = parser.parse_args()
     try:
         peers.torchvision()
     except peers.MissingError as missing:
         peers.say(missing)
-    return peers.show(lines(flags.batch, flags.rounds, flags.threads), flags.json)
+    return peers.show(lines(flags.batch, flags.rounds, flags.threads, flags.compile), flags.json)
 
 
 if __name__ == "__main__":

@@ -547,7 +547,10 @@ def test_a_peer_that_never_comes_is_given_up_in_time(
     ("facts", "words"),
     [
         ({"RANK": "0", "WORLD_SIZE": "2"}, "MASTER_ADDR expected, but not set; start the processes with torchrun"),
-        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK is 2 and WORLD_SIZE 2 in the environment; ranks are 0 to WORLD_SIZE"),
+        (
+            {"RANK": "2", "WORLD_SIZE": "2"},
+            "RANK is 2 and WORLD_SIZE 2 in the environment; RANK must be 0 to WORLD_SIZE - 1",
+        ),
     ],
 )
 def test_an_environment_that_no_launcher_makes_is_refused(
