@@ -28,10 +28,11 @@ def test_a_queue_that_is_killed_leaves_the_records_of_one_that_is_not(
 
     `make torture` has longer runs, and kills them as often as ten of their checkpoints come.
     """
-    recipe, out = str(whole.recipe(300 if torture else 30)), tmp_path / "out"
+    epochs, seeds = (300, 2) if torture else (20, 1)
+    recipe, out = str(whole.recipe(epochs)), tmp_path / "out"
 
     def begin() -> "subprocess.Popen[str]":
-        rows = missing(["two-towers"], store, out, Request(recipe, 2), precision="fp32")
+        rows = missing(["two-towers"], store, out, Request(recipe, seeds), precision="fp32")
         lines = "".join(row["command"].replace("alexnet", f"{sys.executable} -m alexnet", 1) + "\n" for row in rows)
         path = tmp_path / "lines"
         path.write_text(lines)
@@ -63,9 +64,9 @@ def test_a_queue_that_is_killed_leaves_the_records_of_one_that_is_not(
     queue = begin()
     _, said = queue.communicate()
     assert queue.returncode == 0, said
-    study("two-towers", store, tmp_path / "one", recipe, seeds=2, precision="fp32", quiet=True, workers=1)
+    study("two-towers", store, tmp_path / "one", recipe, seeds=seeds, precision="fp32", quiet=True, workers=1)
     assert contents(out / "records") == contents(tmp_path / "one" / "records")
-    assert len(contents(out / "records")) == 4
+    assert len(contents(out / "records")) == 2 * seeds
     assert killed >= 2
     count("SIGKILL of a queue of studies", injected=killed, survived=killed)
 

@@ -5,7 +5,7 @@ so a recipe here states only where it differs from another. `alexnet recipe NAME
 its section of the paper.
 
 ADD YOURS: make it from another recipe with `replace`, and add its name to RECIPES. Add its digest to
-tests/config/test_recipe.py, and a row to the README's table.
+tests/config/test_recipe.py, and a row to docs/recipes.md.
 """
 
 import os
