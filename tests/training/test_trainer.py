@@ -66,6 +66,7 @@ def test_every_log_line_has_its_kind_and_step_and_each_epoch_is_validated(run: P
 
 def test_the_environment_says_from_what_and_on_what_the_run_was_made(run: Path, store: Path) -> None:
     record = Run(run).environment
+    assert record["class_counts"] == Store(store).class_counts == {"train": [10, 10, 10], "val": [4, 4, 4]}
     assert record["store_digest"] == Store(store).digest
     assert record["images"] == {"train": 30, "val": 12}
     assert record["precision"] == "fp32"

@@ -108,6 +108,12 @@ class Store:
         """The name of the split to evaluate on: val, or test if there is no val."""
         return "val" if "val" in self.splits else "test"
 
+    @property
+    def class_counts(self) -> dict[str, list[int]]:
+        """The number of pictures of each class, in the classes' order, by split."""
+        classes = len(self.classes)
+        return {name: np.bincount(split.labels, minlength=classes).tolist() for name, split in self.splits.items()}
+
     def __getitem__(self, split: str) -> "SplitDataset":
         """Return a split by its name; raise InputError if the store has no such split."""
         if split not in self.splits:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alexnet.core.errors import InputError
@@ -190,7 +189,7 @@ def _baselines(run: Path, environment: Mapping[str, Any]) -> list[dict[str, Any]
         chance = {"top1": 1 - 1 / classes, "top5": 1 - min(5, classes) / classes, "nats": math.log(classes)}
         rows.append(_row("chance", chance, ours=False))
     counts = environment.get("class_counts") or _counts_in_store(run)
-    held_out = counts.get("val") or counts.get("test")
+    held_out = counts.get(_held_out(counts))
     if held_out and counts.get("train"):
         seen = sorted(range(len(held_out)), key=lambda i: -counts["train"][i])
         named = {f"top{k}": 1 - sum(held_out[i] for i in seen[:k]) / sum(held_out) for k in (1, 5)}
@@ -201,10 +200,9 @@ def _baselines(run: Path, environment: Mapping[str, Any]) -> list[dict[str, Any]
 def _counts_in_store(run: Path) -> dict[str, list[int]]:
     """Count each split's pictures by class, for runs of alexnet 0.1.0; empty if the store is gone or is another."""
     try:
-        store = RunData(run, lambda done, of: None).store
+        return RunData(run, lambda done, of: None).store.class_counts
     except InputError:
         return {}
-    return {n: np.bincount(split.labels, minlength=len(store.classes)).tolist() for n, split in store.splits.items()}
 
 
 def _row(name: str, line: Mapping[str, Any], ours: bool = True) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from alexnet.core.device import Compute
@@ -27,10 +26,6 @@ def environment(store: Store, compute: Compute, processes: str = "1 process") ->
         "subset": store.drawn or None,
         "images": {name: len(split) for name, split in store.splits.items()},
         "classes": len(store.classes),
-        "class_counts": {
-            name: np.bincount(split.labels, minlength=len(store.classes)).tolist()
-            for name, split in store.splits.items()
-        },
         "precision": compute.precision,
         "kernels": dispatch.name(compute.device),
         "device": torch.cuda.get_device_name(compute.device) if compute.device.type == "cuda" else processor(),

@@ -46,7 +46,9 @@ def create(
         "pictures.safetensors": safetensors.torch.save(tensors),
         "classes.json": json_bytes([asdict(c) for c in store.classes]),
         "environment.json": json_bytes(
-            environment(store, compute, processes) | ({"start": str(start.resolve())} if start else {})
+            environment(store, compute, processes)
+            | {"class_counts": store.class_counts}
+            | ({"start": str(start.resolve())} if start else {})
         ),
     }
     sums = {file: write(run / file, [data]) for file, data in files.items()}
