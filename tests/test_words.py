@@ -23,14 +23,8 @@ HABITS = (
     r"\bnone of an?\b",
     r"\b(is|are) (said|told)\b",
 )
-OPENINGS = (
-    "What ",
-    "Whether ",
-    "Where ",
-    "Which ",
-    "How ",
-    "As ",
-)  # of a docstring: it says what is done, or what it is
+# Of a docstring, which says what is done, or what something is.
+OPENINGS = ("What ", "Whether ", "Where ", "Which ", "How ", "As ")
 
 
 def without_quotes(text: str) -> str:

@@ -1,4 +1,4 @@
-"""AlexNet, the image classifier of 2012, reproduced end to end in PyTorch.
+"""AlexNet, the image classifier of 2012, rebuilt end to end in PyTorch.
 
 The package prepares pictures, trains the two-tower network, evaluates it with ten views, and
 tests the claims of the paper: A. Krizhevsky, I. Sutskever and G. E. Hinton, "ImageNet

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 INK, SOFT, PALE, TRUE, FALSE = "#1b1f24", "#5a636e", "#e3e6ea", "#b4261a", "#a9bdd6"
 TOWERS = ("#dbe6f3", "#f6e3c5")  # of light and dark on a grey print: both pale, told apart by their place
-# Told apart without colour. "does not hold" is what alexnet 0.2.0 and before called "opposite".
+# Told apart without colour. "does not hold" is what alexnet 0.1.0 called "opposite".
 MARKS = {
     "holds": "●",
     "opposite": "✕",

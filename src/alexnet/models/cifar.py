@@ -72,18 +72,7 @@ class Cifar(nn.Module):
         initialise(self, net.initial, seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the logits of views.
-
-        Args:
-            x: Views as `transform` makes them, float (N, 3, image_size, image_size): raw RGB minus the mean, in the
-                dtype of the weights.
-
-        Returns:
-            Logits, (N, classes), without a softmax.
-
-        Raises:
-            InputError: `x` has another shape or dtype.
-        """
+        """Compute the logits (N, classes) of views (N, 3, image_size, image_size), as `AlexNet.forward` does."""
         check_input(x, self.net.image_size, self.get_submodule("conv1"))
         return last_output(self.walk(x))
 

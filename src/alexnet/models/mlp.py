@@ -52,18 +52,7 @@ class Mlp(nn.Module):
         initialise(self, net.initial, seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the logits of views.
-
-        Args:
-            x: Views as `transform` makes them, float (N, 3, image_size, image_size): raw RGB minus the mean, in the
-                dtype of the weights.
-
-        Returns:
-            Logits, (N, classes), without a softmax.
-
-        Raises:
-            InputError: `x` has another shape or dtype.
-        """
+        """Compute the logits (N, classes) of views (N, 3, image_size, image_size), as `AlexNet.forward` does."""
         logits = last_output(self.walk(x))
         if self.training:
             self.step = self.step + 1
