@@ -25,6 +25,7 @@ with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")  # read where a kernel is defined, so before the import
     pytest.importorskip("triton", reason="Triton is not installed")
     from alexnet.ops import triton
+    from alexnet.ops.triton import rows
 
 pytestmark = pytest.mark.gpu
 on_cuda = pytest.mark.skipif(not CUDA, reason="no CUDA device here")
@@ -283,9 +284,9 @@ def test_there_are_as_many_pools_as_pytorch_makes(side: int) -> None:
             expected = F.max_pool1d(torch.zeros(1, 1, side), size, stride, ceil_mode=True).shape[2]
         except RuntimeError:
             with pytest.raises(ValueError, match="too small for pools"):
-                triton.pooled_side(side, size, stride)
+                rows.pooled_side(side, size, stride)
         else:
-            assert triton.pooled_side(side, size, stride) == expected
+            assert rows.pooled_side(side, size, stride) == expected
 
 
 @pytest.mark.parametrize("decay", [0.0, 5e-4])
@@ -417,24 +418,24 @@ COMPILE = """
 import sys, torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from alexnet.ops import triton as gpu
+from alexnet.ops.triton import norm, rows, update, views, within
 
 x = torch.empty(1, 96, 55, 55, dtype=torch.bfloat16, device="meta")
-F = gpu.form(x, 2, 5, 2.0, 1e-4, 0.75, "before", 3, 2)
+F = rows.form(x, 2, 5, 2.0, 1e-4, 0.75, "before", 3, 2)
 maps = dict.fromkeys(("x", "y", "g", "dx", "p"), "*bf16") | {"index": "*u8", "direct": "*fp32", "u": "*fp32"}
 weights = {"w": "*fp32", "v": "*fp32", "g": "*bf16", "shadow": "*bf16", "finite": "*u8"}
 weights |= {"mu": "fp32", "pull": "fp32", "push": "fp32", "numbers": "i64"}
-views = {"images": "*u8", "top": "*i64", "left": "*i64", "mirrored": "*u8", "mean": "*fp32", "shift": "*fp32"}
+pictures = {"images": "*u8", "top": "*i64", "left": "*i64", "mirrored": "*u8", "mean": "*fp32", "shift": "*fp32"}
 for kernel, types, constants in [
-    (gpu.norm_kernel, maps, {"F": F}),
-    (gpu.gradient_kernel, maps, {"F": F, "index": None}),
-    (gpu.gradient_kernel, maps, {"F": F}),
-    (gpu.pool_kernel, maps, {"F": F}),
-    (gpu.within_kernel, maps, {"F": F, "g": None, "u": None}),
-    (gpu.within_kernel, maps | {"y": "*fp32"}, {"F": F}),
-    (gpu.within_gradient_kernel, maps, {"F": F}),
-    (gpu.momentum_kernel, weights, {"decays": True}),
-    (gpu.cut_kernel, views | {"views": "*bf16", "factor": "fp32"}, {"side": 256, "size": 224, "place": True}),
+    (norm.norm_kernel, maps, {"F": F}),
+    (norm.gradient_kernel, maps, {"F": F, "index": None}),
+    (norm.gradient_kernel, maps, {"F": F}),
+    (norm.pool_kernel, maps, {"F": F}),
+    (within.within_kernel, maps, {"F": F, "g": None, "u": None}),
+    (within.within_kernel, maps | {"y": "*fp32"}, {"F": F}),
+    (within.within_gradient_kernel, maps, {"F": F}),
+    (update.momentum_kernel, weights, {"decays": True}),
+    (views.cut_kernel, pictures | {"views": "*bf16", "factor": "fp32"}, {"side": 256, "size": 224, "place": True}),
 ]:
     constants["B"] = 128
     signature = {name: "constexpr" if name in constants else types[name] for name in kernel.arg_names}
