@@ -1,5 +1,9 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
-"""The norm across maps (section 3.3), alone and with the pool that follows it, each in one pass over memory."""
+"""The norm across maps (section 3.3), alone and with the pool that follows it, each in one pass over memory.
+
+`norm`, `norm_gradient`, `pool` and `pool_gradient` write some maps of a tensor, such as one tower's, from some maps of
+another, so that towers can lie together or apart. The functions below them are for whole tensors.
+"""
 
 import torch
 import triton
@@ -7,7 +11,9 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from alexnet.ops.triton.rows import form, last, launch, load, mine, positive, powers, raw, store
+from alexnet.ops.triton.rows import Form, Part, form, launch, load, mine, positive, powers, raw, store
+
+NOWHERE = 255  # index of a pool that hands no gradient down
 
 
 @triton.jit
@@ -24,15 +30,18 @@ def from_row(t, o: constexpr, F: constexpr):
 
 
 @triton.jit
-def terms(x, row, place, ok, o: constexpr, F: constexpr):
-    """Compute b and s of the row at offset o; if o is not 0, s only of the maps that this row's windows reach."""
+def terms(x, at, r, ok, o: constexpr, F: constexpr):
+    """Compute b and s of the row at offset o; if o is not 0, s only of the maps that this row's windows reach.
+
+    `at` is where this row lies, and `r` its number in its tower.
+    """
     near: constexpr = F.near
-    total = tl.full((row.shape[0], F.V), 0.0, tl.float32)
+    total = tl.full((r.shape[0], F.V), 0.0, tl.float32)
     own = total
     for q in tl.static_range(-near, near + 1):
         if o + q >= -F.far and o + q <= F.far:
-            inside = ok & (place + (o + q) >= 0) & (place + (o + q) < F.tower)
-            b = load(x, row + (o + q), inside, F.V)
+            inside = ok & (r + (o + q) >= 0) & (r + (o + q) < F.tower)
+            b = load(x, at + (o + q) * F.V, inside, F.V)
             if F.relu == "before":
                 b = positive(b)
             if q == 0:
@@ -42,22 +51,28 @@ def terms(x, row, place, ok, o: constexpr, F: constexpr):
 
 
 @triton.jit
-def normed(x, row, place, ok, F: constexpr):
-    """Normalise rows of x (section 3.3); `place` is a row's number in its tower."""
-    b, s = terms(x, row, place, ok, 0, F)
-    power, _ = powers(s, F.beta)
-    y = b * power
+def normed(x, at, r, ok, F: constexpr):
+    """Normalise rows of x (section 3.3), each the row with number `r` of its tower."""
+    if F.n == 0:
+        y = load(x, at, ok, F.V)
+        if F.relu == "before":
+            y = positive(y)
+    else:
+        b, s = terms(x, at, r, ok, 0, F)
+        power, _ = powers(s, F.beta)
+        y = b * power
     if F.relu == "after":
         y = positive(y)
     return y
 
 
 @triton.jit
-def norm_kernel(x, y, F: constexpr, B: constexpr):
+def norm_kernel(x, y, F: constexpr, X: constexpr, Y: constexpr, B: constexpr):
     """Compute y = normed(x)."""
     picture, row, ok = mine(F.rows, B)
-    here = picture * F.rows + row
-    store(y, here, normed(x, here, row % F.tower, ok, F), ok, F.V)
+    place, r = row // F.T, row % F.T
+    value = normed(x, picture * X.picture + place * X.place + r * F.V, r % F.tower, ok, F)
+    store(y, picture * Y.picture + place * Y.place + r * F.V, value, ok, F.V)
 
 
 @triton.jit
@@ -68,77 +83,89 @@ def larger(best, at, y, i):
 
 
 @triton.jit
-def line(x, row, place, column, ok, F: constexpr):
+def line(x, at, r, column, ok, F: constexpr, X: constexpr):
     """Find the maximum of a pool's normalised units along one line, and its index."""
     size: constexpr = F.size
-    best = tl.full((row.shape[0], F.V), float("-inf"), tl.float32)
-    at = tl.full((row.shape[0], F.V), 0, tl.int32)
+    best = tl.full((r.shape[0], F.V), float("-inf"), tl.float32)
+    index = tl.full((r.shape[0], F.V), 0, tl.int32)
     for i in tl.static_range(size):
         inside = ok & (column + i < F.width)
-        y = normed(x, row + i * F.T, place, inside, F)
+        y = normed(x, at + i * X.place, r, inside, F)
         y = y.to(x.dtype.element_ty).to(tl.float32)  # rounded as the norm's output would be, so that ties are the same
-        best, at = larger(best, at, tl.where(inside[:, None], y, float("-inf")), i)
-    return best, at
+        best, index = larger(best, index, tl.where(inside[:, None], y, float("-inf")), i)
+    return best, index
 
 
 @triton.jit
-def pool_kernel(x, p, index, F: constexpr, B: constexpr):
+def pool_kernel(
+    x, p, index, F: constexpr, X: constexpr, P: constexpr, I: constexpr, alive: constexpr, B: constexpr
+):  # fmt: skip
     """Compute strips of pools, each a column of pools of normalised units."""
     size: constexpr = F.size
     picture, row, ok = mine(F.strips, B)
-    place = row % F.tower
+    r, number = row % F.T, row % F.tower
     column = row // F.T % F.across * F.stride
     down = row // (F.T * F.across) * F.strip
     y = down * F.stride
-    top = picture * F.rows + column * F.T + row % F.T  # in the first line
-    shared, at = line(x, top + y * (F.width * F.T), place, column, ok, F)
+    top = picture * X.picture + column * X.place + r * F.V  # in the first line
+    shared, at = line(x, top + y * (F.width * X.place), number, column, ok, F, X)
     for _ in range(F.strip):
         best, index_of_best = shared, at
         for i in tl.static_range(1, size):
-            shared, at = line(x, top + (y + i) * (F.width * F.T), place, column, ok & (y + i < F.height), F)
+            below = ok & (y + i < F.height)
+            shared, at = line(x, top + (y + i) * (F.width * X.place), number, column, below, F, X)
             best, index_of_best = larger(best, index_of_best, shared, at + i * F.size)
-        out = picture * F.pooled + down * (F.across * F.T) + row % (F.across * F.T)
-        store(p, out, best, ok & (down < F.down), F.V)
-        store(index, out, index_of_best, ok & (down < F.down), F.V)
+        there = ok & (down < F.down)
+        place = down * F.across + column // F.stride
+        store(p, picture * P.picture + place * P.place + r * (F.V * P.map), best, there, F.V, P.map)
+        if alive:
+            index_of_best = tl.where(best <= 0, 255, index_of_best)
+        store(index, picture * I.picture + place * I.place + r * F.V, index_of_best, there, F.V)
         down += 1
         y += F.stride
         if F.size != F.stride + 1:  # pools do not share a line
-            shared, at = line(x, top + y * (F.width * F.T), place, column, ok & (y < F.height), F)
+            shared, at = line(x, top + y * (F.width * X.place), number, column, ok & (y < F.height), F, X)
 
 
 @triton.jit
-def handed_down(g, index, picture, row, o: constexpr, ok, F: constexpr):
-    """Sum the gradients of the pools over the row at offset o, each for the units that the pool chose."""
+def handed_down(g, index, picture, place, r, ok, F: constexpr, P: constexpr, I: constexpr):
+    """Sum the gradients of the pools over the rows r at a place, each for the units that the pool chose."""
     windows: constexpr = F.windows
-    y, x = row // (F.T * F.width), row // F.T % F.width
-    total = tl.full((row.shape[0], F.V), 0.0, tl.float32)
+    y, x = place // F.width, place % F.width
+    total = tl.full((r.shape[0], F.V), 0.0, tl.float32)
     for i in tl.static_range(windows):
         for j in tl.static_range(windows):
             down, across = y // F.stride - i, x // F.stride - j
             dy, dx = y - down * F.stride, x - across * F.stride
             inside = ok & (dy < F.size) & (dx < F.size)
             inside &= (down >= 0) & (down < F.down) & (across >= 0) & (across < F.across)
-            pool = picture * F.pooled + (down * F.across + across) * F.T + row % F.T + o
-            chosen = raw(index, pool, inside, F.V) == (dy * F.size + dx)[:, None]
-            total += tl.where(chosen, load(g, pool, inside, F.V), 0.0)
+            pool = down * F.across + across
+            chosen = raw(index, picture * I.picture + pool * I.place + r * F.V, inside, F.V)
+            chosen = chosen == (dy * F.size + dx)[:, None]
+            d = load(g, picture * P.picture + pool * P.place + r * (F.V * P.map), inside, F.V, P.map)
+            total += tl.where(chosen, d, 0.0)
     return total
 
 
 @triton.jit
-def gradient_kernel(g, index, x, dx, F: constexpr, B: constexpr):
+def gradient_kernel(
+    g, index, x, dx, F: constexpr, G: constexpr, I: constexpr, X: constexpr, D: constexpr, B: constexpr
+):  # fmt: skip
     """Compute dx = g s^-beta - 2 a beta b window(g b s^-(beta + 1)); g is the norm's or, with an index, the pools'."""
     picture, row, ok = mine(F.rows, B)
-    here = picture * F.rows + row
+    place, r = row // F.T, row % F.T
+    number = r % F.tower
+    here = picture * X.picture + place * X.place + r * F.V
     near: constexpr = F.near
     through = tl.full((B, F.V), 0.0, tl.float32)
     direct, own = through, through
     for o in tl.static_range(-near, near + 1):
-        inside = ok & (row % F.tower + o >= 0) & (row % F.tower + o < F.tower)
+        inside = ok & (number + o >= 0) & (number + o < F.tower)
         if index is None:
-            d = load(g, here + o, inside, F.V)
+            d = load(g, picture * G.picture + place * G.place + (r + o) * F.V, inside, F.V)
         else:
-            d = handed_down(g, index, picture, row, o, inside, F)
-        b, s = terms(x, here, row % F.tower, ok, o, F)
+            d = handed_down(g, index, picture, place, r + o, inside, F, G, I)
+        b, s = terms(x, here, number, ok, o, F)
         power, inverse = powers(s, F.beta)
         if F.relu == "after":
             d = tl.where(b <= 0, 0.0, d)
@@ -149,7 +176,46 @@ def gradient_kernel(g, index, x, dx, F: constexpr, B: constexpr):
     slope = direct - 2 * F.a * F.beta * own * through
     if F.relu == "before":
         slope = tl.where(own <= 0, 0.0, slope)
-    store(dx, here, slope, ok, F.V)
+    store(dx, picture * D.picture + place * D.place + r * F.V, slope, ok, F.V)
+
+
+@triton.jit
+def unpool_kernel(g, index, dx, F: constexpr, G: constexpr, I: constexpr, D: constexpr, B: constexpr):
+    """Compute the gradient of a pool's input: of each unit, the gradients of the pools that chose it."""
+    picture, row, ok = mine(F.rows, B)
+    place, r = row // F.T, row % F.T
+    d = handed_down(g, index, picture, place, r, ok, F, G, I)
+    store(dx, picture * D.picture + place * D.place + r * F.V, d, ok, F.V)
+
+
+def norm(x: Part, y: Part, F: Form) -> None:
+    """Compute y, the norm of x."""
+    launch(norm_kernel, x.pictures, F.rows, x.memory, y.memory, F=F, X=x.strides, Y=y.strides)
+
+
+def norm_gradient(g: Part, x: Part, dx: Part, F: Form) -> None:
+    """Compute dx, the gradient of x, from that of its norm."""
+    strides = {"G": g.strides, "I": None, "X": x.strides, "D": dx.strides}
+    launch(gradient_kernel, x.pictures, F.rows, g.memory, None, x.memory, dx.memory, F=F, **strides)
+
+
+def pool(x: Part, p: Part, index: Part, F: Form, alive: bool = False) -> None:
+    """Compute p, the pools of the norm of x (or of x itself), and the unit that each pool chose.
+
+    If `alive`, a pool whose maximum is not above 0 chooses none: the ReLU under it hands no gradient down.
+    """
+    strides = {"X": x.strides, "P": p.strides, "I": index.strides}
+    launch(pool_kernel, x.pictures, F.strips, x.memory, p.memory, index.memory, F=F, alive=alive, **strides)
+
+
+def pool_gradient(g: Part, index: Part, x: Part | None, dx: Part, F: Form) -> None:
+    """Compute dx, the gradient of x under its norm and pools; without a norm, `x` is not needed."""
+    strides = {"G": g.strides, "I": index.strides, "D": dx.strides}
+    if x is None:
+        launch(unpool_kernel, g.pictures, F.rows, g.memory, index.memory, dx.memory, F=F, **strides)
+        return
+    strides["X"] = x.strides
+    launch(gradient_kernel, g.pictures, F.rows, g.memory, index.memory, x.memory, dx.memory, F=F, **strides)
 
 
 def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
@@ -157,19 +223,17 @@ def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float
 
     x is (N, C, H, W) in channels-last memory, like all maps here; the result has its dtype.
     """
-    x = last(x)
-    y = torch.empty_like(x)
-    F = form(x, towers, n, k, a, beta, relu)
-    launch(norm_kernel, F.rows, x, y, F=F)
+    of = Part.of(x)
+    y = torch.empty_like(x, memory_format=torch.channels_last)
+    norm(of, Part.of(y), form(of, towers, n, k, a, beta, relu))
     return y
 
 
 def norm_backward(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
     """Compute the gradient of x from g, that of `norm_forward`."""
-    g, x = last(g), last(x)
-    dx = torch.empty_like(x)
-    F = form(x, towers, n, k, a, beta, relu)
-    launch(gradient_kernel, F.rows, g, None, x, dx, F=F)
+    of = Part.of(x)
+    dx = torch.empty_like(x, memory_format=torch.channels_last)
+    norm_gradient(Part.of(g), of, Part.of(dx), form(of, towers, n, k, a, beta, relu))
     return dx
 
 
@@ -177,11 +241,11 @@ def norm_pool_forward(
     x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str, size: int = 3, stride: int = 2
 ) -> tuple[Tensor, Tensor]:
     """Compute `norm_forward`, then max_pool2d(size, stride, ceil_mode=True); also return the unit each pool chose."""
-    x = last(x)
-    F = form(x, towers, n, k, a, beta, relu, size, stride)
+    of = Part.of(x)
+    F = form(of, towers, n, k, a, beta, relu, size, stride)
     p = x.new_empty((x.shape[0], F.down, F.across, x.shape[1])).permute(0, 3, 1, 2)
     index = torch.empty_like(p, dtype=torch.uint8)
-    launch(pool_kernel, F.strips, x, p, index, F=F)
+    pool(of, Part.of(p), Part.of(index), F)
     return p, index
 
 
@@ -190,8 +254,8 @@ def norm_pool_backward(
     size: int = 3, stride: int = 2,
 ) -> Tensor:  # fmt: skip
     """Compute the gradient of x from g, that of `norm_pool_forward`; each unit gathers from the pools over it."""
-    g, index, x = last(g), last(index), last(x)
-    dx = torch.empty_like(x)
-    F = form(x, towers, n, k, a, beta, relu, size, stride)
-    launch(gradient_kernel, F.rows, g, index, x, dx, F=F)
+    of = Part.of(x)
+    dx = torch.empty_like(x, memory_format=torch.channels_last)
+    F = form(of, towers, n, k, a, beta, relu, size, stride)
+    pool_gradient(Part.of(g), Part.of(index), of, Part.of(dx), F)
     return dx

@@ -1,8 +1,8 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
 """Rows: how a kernel reads maps in channels-last memory, and the constants of a norm.
 
-Maps are adjacent there. So a kernel reads a tensor in rows of V maps of one tower at one place: one row per thread, in
-one load of up to 16 bytes.
+Maps are adjacent there. So a kernel reads a tensor in rows of V maps at one place: one row per thread, in one load of up
+to 16 bytes. A kernel takes some of a tensor's maps, such as those of one tower: `Part` says which and where they lie.
 """
 
 import math
@@ -20,8 +20,51 @@ STRIP = 4  # most pools that a thread computes downwards; it normalises a line t
 
 
 @dataclass(frozen=True)
+class Strides:
+    """The numbers between two neighbours in memory: two pictures, two places of a map, two maps at a place."""
+
+    picture: int
+    place: int
+    map: int = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some maps of a tensor: its memory from the first of them on, how many maps, and how they lie."""
+
+    memory: Tensor
+    pictures: int
+    maps: int
+    height: int
+    width: int
+    strides: Strides
+
+    @staticmethod
+    def of(x: Tensor, first: int = 0, maps: int | None = None) -> "Part":
+        """Take maps of x, (N, C, H, W), which is copied to channels-last memory unless it is there."""
+        pictures, all_, height, width = x.shape
+        memory = last(x).permute(0, 2, 3, 1).flatten()[first:]
+        kept = all_ - first if maps is None else maps
+        return Part(memory, pictures, kept, height, width, Strides(height * width * all_, all_))
+
+    @staticmethod
+    def towers(x: Tensor, towers: int) -> "list[Part]":
+        """Take each tower's maps of x."""
+        each = x.shape[1] // towers
+        return [Part.of(x, t * each, each) for t in range(towers)]
+
+    @staticmethod
+    def flat(x: Tensor, first: int, maps: int, height: int, width: int) -> "Part":
+        """Take maps of x, (N, C * H * W), whose units are in the order of a fully connected layer: map by map."""
+        return Part(x.flatten()[first * height * width :], len(x), maps, height, width, Strides(x.shape[1], 1, height * width))
+
+
+@dataclass(frozen=True)
 class Form:
-    """The constants that a kernel is compiled for: section 3.3's symbols, and the sizes of x and of its pools."""
+    """The constants that a kernel is compiled for: section 3.3's symbols, and the sizes of x and of its pools.
+
+    Without a norm, n is 0.
+    """
 
     n: int
     k: float
@@ -37,7 +80,7 @@ class Form:
     stride: int = 1
     down: int = 0  # pools along the height
     across: int = 0  # pools along the width
-    strip: int = 1  # pools that a thread computes downwards
+    strip: int = 1  # pools, or lines, that a thread computes downwards
 
     @property
     def reach(self) -> int:
@@ -60,14 +103,14 @@ class Form:
         return self.height * self.width * self.T
 
     @property
-    def pooled(self) -> int:
-        """The number of rows of a picture's pools."""
-        return self.down * self.across * self.T
-
-    @property
     def strips(self) -> int:
         """The number of rows of a picture's strips of pools."""
         return ceil(self.down, self.strip) * self.across * self.T
+
+    @property
+    def columns(self) -> int:
+        """The number of rows of a picture's strips of lines."""
+        return ceil(self.height, self.strip) * self.width * self.T
 
     @property
     def windows(self) -> int:
@@ -89,21 +132,21 @@ def mine(rows: constexpr, B: constexpr):
 
 
 @triton.jit
-def raw(x, row, ok, V: constexpr):
-    """Load rows of x; zeros where not ok."""
-    return tl.load(x + row[:, None] * V + tl.arange(0, V)[None, :], mask=ok[:, None], other=0)
+def raw(x, at, ok, V: constexpr, map: constexpr = 1):
+    """Load the rows that begin at `at`; zeros where not ok."""
+    return tl.load(x + at[:, None] + tl.arange(0, V)[None, :] * map, mask=ok[:, None], other=0)
 
 
 @triton.jit
-def load(x, row, ok, V: constexpr):
-    """Load rows of x as float32; zeros where not ok."""
-    return raw(x, row, ok, V).to(tl.float32)
+def load(x, at, ok, V: constexpr, map: constexpr = 1):
+    """Load rows as float32; zeros where not ok."""
+    return raw(x, at, ok, V, map).to(tl.float32)
 
 
 @triton.jit
-def store(y, row, value, ok, V: constexpr):
-    """Store rows of y, rounded to its dtype."""
-    tl.store(y + row[:, None] * V + tl.arange(0, V)[None, :], value.to(y.dtype.element_ty), mask=ok[:, None])
+def store(y, at, value, ok, V: constexpr, map: constexpr = 1):
+    """Store rows, rounded to the dtype of y."""
+    tl.store(y + at[:, None] + tl.arange(0, V)[None, :] * map, value.to(y.dtype.element_ty), mask=ok[:, None])
 
 
 @triton.jit
@@ -123,17 +166,16 @@ def powers(s, beta: constexpr):
 
 
 def form(
-    x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str, size: int = 1, stride: int = 1
+    x: Part, towers: int, n: int, k: float, a: float, beta: float, relu: str, size: int = 1, stride: int = 1
 ) -> Form:
     """Work out the constants for a norm of x, under pools of size x size units at a stride."""
-    if n % 2 == 0:
+    if n and n % 2 == 0:
         raise ValueError(f"n is {n}; it must be odd, so that the window has a centre")
-    _, maps, height, width = x.shape
-    V = math.gcd(maps // towers, 16 // x.element_size())
-    rows = maps // towers // V, maps // V
-    down, across = (pooled_side(side, size, stride) for side in (height, width))
+    V = math.gcd(x.maps // towers, 16 // x.memory.element_size())
+    rows = x.maps // towers // V, x.maps // V
+    down, across = (pooled_side(side, size, stride) for side in (x.height, x.width))
     strip = ceil(down, ceil(down, STRIP))  # strips as equal as possible
-    return Form(n, k, a, beta, relu, V, *rows, height, width, size, stride, down, across, strip)
+    return Form(n, k, a, beta, relu, V, *rows, x.height, x.width, size, stride, down, across, strip)
 
 
 def pooled_side(side: int, size: int, stride: int) -> int:
@@ -149,7 +191,7 @@ def last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def launch(kernel: Any, rows: int, x: Any, *args: Any, B: int = BLOCK, **constants: Any) -> None:
-    """Run a kernel over `rows` rows of each picture of x, B rows per program."""
-    with torch.cuda.device_of(x):
-        kernel[(len(x) * ceil(rows, B),)](x, *args, B=B, **constants)
+def launch(kernel: Any, pictures: int, rows: int, *args: Any, B: int = BLOCK, **constants: Any) -> None:
+    """Run a kernel over `rows` rows of each picture, B rows per program; its first argument says on which device."""
+    with torch.cuda.device_of(args[0]):
+        kernel[(pictures * ceil(rows, B),)](*args, B=B, **constants)

@@ -39,5 +39,5 @@ def cut(
     views = images.new_empty((len(images), size, size, 3), dtype=dtype)
     inputs = images, top, left, mirrored.view(torch.uint8), mean, shift
     small = [t if t is None else t.contiguous() for t in inputs]
-    launch(cut_kernel, size * size * 3, *small, views, factor, side=images.shape[1], size=size, place=place, B=PIXELS)
+    launch(cut_kernel, len(images), size * size * 3, *small, views, factor, side=images.shape[1], size=size, place=place, B=PIXELS)
     return views.permute(0, 3, 1, 2)

@@ -1,5 +1,10 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
-"""The norm within a map (2012 code; not in the paper)."""
+"""The norm within a map (2012 code; not in the paper).
+
+A thread goes down a column of places and keeps the sums of the last n lines: so it reads n rows a line, not n x n.
+"""
+
+from dataclasses import replace
 
 import torch
 import triton
@@ -7,65 +12,137 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from alexnet.ops.triton.rows import form, last, launch, load, mine, powers, store
+from alexnet.ops.triton.norm import handed_down
+from alexnet.ops.triton.rows import Form, Part, ceil, form, launch, load, mine, powers, store
+
+STRIP = 9  # most lines that a thread computes: it reads n - 1 more
 
 
 @triton.jit
-def around(t, here, row, ok, square: constexpr, F: constexpr):
-    """Sum t, or its squares, over n x n units of the same map, clipped at its border."""
+def across(t, at, y, x, ok, square: constexpr, F: constexpr, S: constexpr):
+    """Sum t, or its squares, over n units of a line, clipped at its ends. `at` is where line 0 begins."""
     n: constexpr = F.n
-    y, x = row // (F.T * F.width), row // F.T % F.width
-    total = tl.full((row.shape[0], F.V), 0.0, tl.float32)
-    for i in range(n):
-        for j in tl.static_range(n):
-            dy, dx = i - F.reach, j - F.reach
-            inside = ok & (y + dy >= 0) & (y + dy < F.height) & (x + dx >= 0) & (x + dx < F.width)
-            v = load(t, here + (dy * F.width + dx) * F.T, inside, F.V)
-            if square:
-                v *= v
-            total += v
+    total = tl.full((x.shape[0], F.V), 0.0, tl.float32)
+    for j in tl.static_range(n):
+        beside = x + (j - F.reach)
+        inside = ok & (y >= 0) & (y < F.height) & (beside >= 0) & (beside < F.width)
+        v = load(t, at + (y * F.width + beside) * S.place, inside, F.V)
+        if square:
+            v *= v
+        total += v
     return total
 
 
 @triton.jit
-def within_kernel(x, g, y, u, F: constexpr, B: constexpr):
-    """Compute y = x s^-beta; or, if there is a g, y = g s^-beta and u = g x s^-(beta + 1)."""
-    picture, row, ok = mine(F.rows, B)
-    here = picture * F.rows + row
-    power, inverse = powers(F.k + F.a * around(x, here, row, ok, True, F), F.beta)
-    b = load(x, here, ok, F.V)
-    if g is None:
-        store(y, here, b * power, ok, F.V)
-    else:
-        d = load(g, here, ok, F.V) * power
-        store(y, here, d, ok, F.V)
-        store(u, here, d * b * inverse, ok, F.V)
+def strip_of(F: constexpr, B: constexpr):
+    """Find this program's picture, rows, columns and first lines."""
+    picture, row, ok = mine(F.columns, B)
+    return picture, row % F.T, row // F.T % F.width, row // (F.T * F.width) * F.strip, ok
 
 
 @triton.jit
-def within_gradient_kernel(x, direct, u, dx, F: constexpr, B: constexpr):
+def within_kernel(
+    x, g, index, y, u, F: constexpr, X: constexpr, G: constexpr, I: constexpr, Y: constexpr, B: constexpr
+):  # fmt: skip
+    """Compute y = x s^-beta; or, if there is a g, y = g s^-beta and u = g x s^-(beta + 1).
+
+    With an index, g is the gradient of the pools over y.
+    """
+    n: constexpr = F.n
+    strip: constexpr = F.strip
+    picture, r, column, first, ok = strip_of(F, B)
+    base = picture * X.picture + r * F.V
+    lines = (tl.full((B, F.V), 0.0, tl.float32),)
+    for i in tl.static_range(n - 1):
+        lines += (across(x, base, first + (i - F.reach), column, ok, True, F, X),)
+    for i in tl.static_range(strip):
+        lines = lines[1:] + (across(x, base, first + (i + F.reach), column, ok, True, F, X),)
+        total = lines[0]
+        for j in tl.static_range(1, n):
+            total += lines[j]
+        power, inverse = powers(F.k + F.a * total, F.beta)
+        here = ok & (first + i < F.height)
+        place = (first + i) * F.width + column
+        b = load(x, base + place * X.place, here, F.V)
+        to = picture * Y.picture + place * Y.place + r * F.V
+        if g is None:
+            store(y, to, b * power, here, F.V)
+        else:
+            if index is None:
+                d = load(g, picture * G.picture + place * G.place + r * F.V, here, F.V)
+            else:
+                d = handed_down(g, index, picture, place, r, here, F, G, I)
+            d *= power
+            store(y, to, d, here, F.V)
+            store(u, to, d * b * inverse, here, F.V)
+
+
+@triton.jit
+def within_gradient_kernel(x, direct, u, dx, F: constexpr, X: constexpr, U: constexpr, D: constexpr, B: constexpr):
     """Compute dx = direct - 2 a beta x window(u)."""
-    picture, row, ok = mine(F.rows, B)
-    here = picture * F.rows + row
-    through = 2 * F.a * F.beta * load(x, here, ok, F.V) * around(u, here, row, ok, False, F)
-    store(dx, here, load(direct, here, ok, F.V) - through, ok, F.V)
+    n: constexpr = F.n
+    strip: constexpr = F.strip
+    picture, r, column, first, ok = strip_of(F, B)
+    base = picture * U.picture + r * F.V
+    lines = (tl.full((B, F.V), 0.0, tl.float32),)
+    for i in tl.static_range(n - 1):
+        lines += (across(u, base, first + (i - F.reach), column, ok, False, F, U),)
+    for i in tl.static_range(strip):
+        lines = lines[1:] + (across(u, base, first + (i + F.reach), column, ok, False, F, U),)
+        total = lines[0]
+        for j in tl.static_range(1, n):
+            total += lines[j]
+        here = ok & (first + i < F.height)
+        place = (first + i) * F.width + column
+        through = 2 * F.a * F.beta * load(x, picture * X.picture + place * X.place + r * F.V, here, F.V) * total
+        d = load(direct, base + place * U.place, here, F.V) - through
+        store(dx, picture * D.picture + place * D.place + r * F.V, d, here, F.V)
+
+
+def strips(F: Form) -> Form:
+    """Return the form with strips of lines, as equal as possible, in place of strips of pools."""
+    return replace(F, strip=ceil(F.height, ceil(F.height, STRIP)))
+
+
+def launch_strips(kernel, x: Part, F: Form, *args, **constants) -> None:
+    """Run a kernel over the strips of each picture of x."""
+    launch(kernel, x.pictures, F.columns, *args, F=F, **constants)
+
+
+def within(x: Part, y: Part, F: Form) -> None:
+    """Compute y = x / (k + a * sum of x^2 over n x n units of its map)^beta."""
+    launch_strips(within_kernel, x, strips(F), x.memory, None, None, y.memory, None, X=x.strides, G=None, I=None, Y=y.strides)
+
+
+def within_gradient(g: Part, index: Part | None, x: Part, dx: Part, F: Form) -> None:
+    """Compute dx, the gradient of x, in two passes: a unit needs s of its neighbours.
+
+    `g` is the gradient of the norm, or with an `index` that of the pools over it.
+    """
+    shape = x.pictures, x.height, x.width, x.maps
+    made = [torch.empty(shape, dtype=x.memory.dtype, device=x.memory.device).permute(0, 3, 1, 2) for _ in range(2)]
+    direct, u = (Part.of(t) for t in made)
+    F = strips(F)
+    gathered = {"G": g.strides, "I": index.strides if index else None}
+    given = x.memory, g.memory, index.memory if index else None
+    launch_strips(within_kernel, x, F, *given, direct.memory, u.memory, X=x.strides, Y=u.strides, **gathered)
+    launch_strips(
+        within_gradient_kernel, x, F, x.memory, direct.memory, u.memory, dx.memory,
+        X=x.strides, U=u.strides, D=dx.strides,
+    )  # fmt: skip
 
 
 def within_forward(x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
     """Compute x / (k + a * sum of x^2 over n x n units of its map)^beta."""
-    x = last(x)
-    y = torch.empty_like(x)
-    F = form(x, 1, n, k, a, beta, "")
-    launch(within_kernel, F.rows, x, None, y, None, F=F)
+    y = torch.empty_like(x, memory_format=torch.channels_last)
+    of = Part.of(x)
+    within(of, Part.of(y), form(of, 1, n, k, a, beta, ""))
     return y
 
 
 def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
-    """Compute the gradient of x from g, that of `within_forward`, in two passes: a unit needs s of its neighbours."""
-    g, x = last(g), last(x)
-    dx, direct = torch.empty_like(x), torch.empty_like(x, dtype=torch.float32)
-    u = torch.empty_like(direct)
-    F = form(x, 1, n, k, a, beta, "")
-    launch(within_kernel, F.rows, x, g, direct, u, F=F)
-    launch(within_gradient_kernel, F.rows, x, direct, u, dx, F=F)
+    """Compute the gradient of x from g, that of `within_forward`."""
+    dx = torch.empty_like(x, memory_format=torch.channels_last)
+    of = Part.of(x)
+    within_gradient(Part.of(g), None, of, Part.of(dx), form(of, 1, n, k, a, beta, ""))
     return dx
