@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.config.recipe import Net, Recipe
-from alexnet.models import layer_table
+from alexnet.models import fused, layer_table
 from alexnet.models.arguments import check_input, moved, settings
 from alexnet.models.layers import ACTIVATIONS, initialise, last_output, output_of
 from alexnet.models.shard import ModelShard, Runs
@@ -133,8 +133,10 @@ class AlexNet(nn.Module):
         Raises:
             InputError: `x` has another shape or dtype.
         """
-        check_input(x, self.net.image_size, self.conv1)
-        logits = last_output(self.walk(x, each=False))
+        fast = fused.possible(self, x)
+        if not (fast and fused.in_blocks(self.net, x)):
+            check_input(x, self.net.image_size, self.conv1)
+        logits = fused.logits(self, x) if fast else last_output(self.walk(x, each=False))
         if self.training:
             self.step = self.step + 1
         return logits

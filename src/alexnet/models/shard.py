@@ -41,6 +41,11 @@ class ModelShard:
     out: Callable[[Tensor, Runs], Tensor] = own  # from the held outputs to the logits of this process's pictures
     gathers: bool = False  # whether fc6 to fc8 see the pictures of all replicas
 
+    @property
+    def whole(self) -> bool:
+        """Whether the process holds the whole net."""
+        return self == ModelShard()
+
     def bounds_of(self, layer: str, outputs: int) -> tuple[int, int]:
         """Return the range (begin, end) of a layer's outputs that this process holds."""
         of, number = (self.towers, self.tower) if layer.startswith("conv") else (self.units, self.unit)

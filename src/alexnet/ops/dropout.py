@@ -32,7 +32,10 @@ def dropout(x: Tensor, p: float, seed: int, layer: str, step: int | Tensor, posi
     purpose, least = f"dropout {layer}", round(p * 2**32)
     quad, lead = divmod(unit, 4)  # one Philox call gives the words of four units
     units = lead + x.shape[1]
-    if isinstance(step, int) and best(x) is cpu:
+    form = best(x) if isinstance(step, int) else best(x, step)
+    if hasattr(form, "dropout"):
+        return form.dropout(x, p, seed, layer, step, position, unit)
+    if isinstance(step, int) and form is cpu:
         code = zlib.crc32(purpose.encode())
         return x * cpu.kept(x.shape[0], units, quad, position, step, seed & rng.MASK, code, least)[:, lead:]
     pictures = torch.arange(position, position + x.shape[0], device=x.device)

@@ -5,6 +5,8 @@
 another, so that towers can lie together or apart. The functions below them are for whole tensors.
 """
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -30,7 +32,16 @@ def from_row(t, o: constexpr, F: constexpr):
 
 
 @triton.jit
-def terms(x, at, r, ok, o: constexpr, F: constexpr):
+def biased(x, bias, at, r, ok, F: constexpr):
+    """Load rows of x, and add their maps' biases if there are any; `r` is a row's number in its tower."""
+    b = load(x, at, ok, F.V)
+    if bias is not None:
+        b += load(bias, r * F.V, ok, F.V)
+    return b
+
+
+@triton.jit
+def terms(x, bias, at, r, ok, o: constexpr, F: constexpr):
     """Compute b and s of the row at offset o; if o is not 0, s only of the maps that this row's windows reach.
 
     `at` is where this row lies, and `r` its number in its tower.
@@ -41,7 +52,7 @@ def terms(x, at, r, ok, o: constexpr, F: constexpr):
     for q in tl.static_range(-near, near + 1):
         if o + q >= -F.far and o + q <= F.far:
             inside = ok & (r + (o + q) >= 0) & (r + (o + q) < F.tower)
-            b = load(x, at + (o + q) * F.V, inside, F.V)
+            b = biased(x, bias, at + (o + q) * F.V, r + (o + q), inside, F)
             if F.relu == "before":
                 b = positive(b)
             if q == 0:
@@ -51,14 +62,14 @@ def terms(x, at, r, ok, o: constexpr, F: constexpr):
 
 
 @triton.jit
-def normed(x, at, r, ok, F: constexpr):
+def normed(x, bias, at, r, ok, F: constexpr):
     """Normalise rows of x (section 3.3), each the row with number `r` of its tower."""
     if F.n == 0:
-        y = load(x, at, ok, F.V)
+        y = biased(x, bias, at, r, ok, F)
         if F.relu == "before":
             y = positive(y)
     else:
-        b, s = terms(x, at, r, ok, 0, F)
+        b, s = terms(x, bias, at, r, ok, 0, F)
         power, _ = powers(s, F.beta)
         y = b * power
     if F.relu == "after":
@@ -67,11 +78,11 @@ def normed(x, at, r, ok, F: constexpr):
 
 
 @triton.jit
-def norm_kernel(x, y, F: constexpr, X: constexpr, Y: constexpr, B: constexpr):
+def norm_kernel(x, bias, y, F: constexpr, X: constexpr, Y: constexpr, B: constexpr):
     """Compute y = normed(x)."""
     picture, row, ok = mine(F.rows, B)
     place, r = row // F.T, row % F.T
-    value = normed(x, picture * X.picture + place * X.place + r * F.V, r % F.tower, ok, F)
+    value = normed(x, bias, picture * X.picture + place * X.place + r * F.V, r % F.tower, ok, F)
     store(y, picture * Y.picture + place * Y.place + r * F.V, value, ok, F.V)
 
 
@@ -83,14 +94,14 @@ def larger(best, at, y, i):
 
 
 @triton.jit
-def line(x, at, r, column, ok, F: constexpr, X: constexpr):
+def line(x, bias, at, r, column, ok, F: constexpr, X: constexpr):
     """Find the maximum of a pool's normalised units along one line, and its index."""
     size: constexpr = F.size
     best = tl.full((r.shape[0], F.V), float("-inf"), tl.float32)
     index = tl.full((r.shape[0], F.V), 0, tl.int32)
     for i in tl.static_range(size):
         inside = ok & (column + i < F.width)
-        y = normed(x, at + i * X.place, r, inside, F)
+        y = normed(x, bias, at + i * X.place, r, inside, F)
         y = y.to(x.dtype.element_ty).to(tl.float32)  # rounded as the norm's output would be, so that ties are the same
         best, index = larger(best, index, tl.where(inside[:, None], y, float("-inf")), i)
     return best, index
@@ -98,7 +109,7 @@ def line(x, at, r, column, ok, F: constexpr, X: constexpr):
 
 @triton.jit
 def pool_kernel(
-    x, p, index, F: constexpr, X: constexpr, P: constexpr, I: constexpr, alive: constexpr, B: constexpr
+    x, bias, p, index, F: constexpr, X: constexpr, P: constexpr, K: constexpr, alive: constexpr, B: constexpr
 ):  # fmt: skip
     """Compute strips of pools, each a column of pools of normalised units."""
     size: constexpr = F.size
@@ -108,27 +119,27 @@ def pool_kernel(
     down = row // (F.T * F.across) * F.strip
     y = down * F.stride
     top = picture * X.picture + column * X.place + r * F.V  # in the first line
-    shared, at = line(x, top + y * (F.width * X.place), number, column, ok, F, X)
+    shared, at = line(x, bias, top + y * (F.width * X.place), number, column, ok, F, X)
     for _ in range(F.strip):
         best, index_of_best = shared, at
         for i in tl.static_range(1, size):
             below = ok & (y + i < F.height)
-            shared, at = line(x, top + (y + i) * (F.width * X.place), number, column, below, F, X)
+            shared, at = line(x, bias, top + (y + i) * (F.width * X.place), number, column, below, F, X)
             best, index_of_best = larger(best, index_of_best, shared, at + i * F.size)
         there = ok & (down < F.down)
         place = down * F.across + column // F.stride
         store(p, picture * P.picture + place * P.place + r * (F.V * P.map), best, there, F.V, P.map)
         if alive:
             index_of_best = tl.where(best <= 0, 255, index_of_best)
-        store(index, picture * I.picture + place * I.place + r * F.V, index_of_best, there, F.V)
+        store(index, picture * K.picture + place * K.place + r * F.V, index_of_best, there, F.V)
         down += 1
         y += F.stride
         if F.size != F.stride + 1:  # pools do not share a line
-            shared, at = line(x, top + y * (F.width * X.place), number, column, ok & (y < F.height), F, X)
+            shared, at = line(x, bias, top + y * (F.width * X.place), number, column, ok & (y < F.height), F, X)
 
 
 @triton.jit
-def handed_down(g, index, picture, place, r, ok, F: constexpr, P: constexpr, I: constexpr):
+def handed_down(g, index, picture, place, r, ok, F: constexpr, P: constexpr, K: constexpr):
     """Sum the gradients of the pools over the rows r at a place, each for the units that the pool chose."""
     windows: constexpr = F.windows
     y, x = place // F.width, place % F.width
@@ -140,7 +151,7 @@ def handed_down(g, index, picture, place, r, ok, F: constexpr, P: constexpr, I: 
             inside = ok & (dy < F.size) & (dx < F.size)
             inside &= (down >= 0) & (down < F.down) & (across >= 0) & (across < F.across)
             pool = down * F.across + across
-            chosen = raw(index, picture * I.picture + pool * I.place + r * F.V, inside, F.V)
+            chosen = raw(index, picture * K.picture + pool * K.place + r * F.V, inside, F.V)
             chosen = chosen == (dy * F.size + dx)[:, None]
             d = load(g, picture * P.picture + pool * P.place + r * (F.V * P.map), inside, F.V, P.map)
             total += tl.where(chosen, d, 0.0)
@@ -149,7 +160,7 @@ def handed_down(g, index, picture, place, r, ok, F: constexpr, P: constexpr, I: 
 
 @triton.jit
 def gradient_kernel(
-    g, index, x, dx, F: constexpr, G: constexpr, I: constexpr, X: constexpr, D: constexpr, B: constexpr
+    g, index, x, bias, dx, F: constexpr, G: constexpr, K: constexpr, X: constexpr, D: constexpr, B: constexpr
 ):  # fmt: skip
     """Compute dx = g s^-beta - 2 a beta b window(g b s^-(beta + 1)); g is the norm's or, with an index, the pools'."""
     picture, row, ok = mine(F.rows, B)
@@ -164,8 +175,8 @@ def gradient_kernel(
         if index is None:
             d = load(g, picture * G.picture + place * G.place + (r + o) * F.V, inside, F.V)
         else:
-            d = handed_down(g, index, picture, place, r + o, inside, F, G, I)
-        b, s = terms(x, here, number, ok, o, F)
+            d = handed_down(g, index, picture, place, r + o, inside, F, G, K)
+        b, s = terms(x, bias, here, number, ok, o, F)
         power, inverse = powers(s, F.beta)
         if F.relu == "after":
             d = tl.where(b <= 0, 0.0, d)
@@ -180,42 +191,44 @@ def gradient_kernel(
 
 
 @triton.jit
-def unpool_kernel(g, index, dx, F: constexpr, G: constexpr, I: constexpr, D: constexpr, B: constexpr):
+def unpool_kernel(g, index, dx, F: constexpr, G: constexpr, K: constexpr, D: constexpr, B: constexpr):
     """Compute the gradient of a pool's input: of each unit, the gradients of the pools that chose it."""
     picture, row, ok = mine(F.rows, B)
     place, r = row // F.T, row % F.T
-    d = handed_down(g, index, picture, place, r, ok, F, G, I)
+    d = handed_down(g, index, picture, place, r, ok, F, G, K)
     store(dx, picture * D.picture + place * D.place + r * F.V, d, ok, F.V)
 
 
-def norm(x: Part, y: Part, F: Form) -> None:
-    """Compute y, the norm of x."""
-    launch(norm_kernel, x.pictures, F.rows, x.memory, y.memory, F=F, X=x.strides, Y=y.strides)
+def norm(x: Part, y: Part, F: Form, bias: Tensor | None = None) -> None:
+    """Compute y, the norm of x, or of x + bias."""
+    launch(norm_kernel, x.pictures, F.rows, x.memory, bias, y.memory, F=F, X=x.strides, Y=y.strides)
 
 
-def norm_gradient(g: Part, x: Part, dx: Part, F: Form) -> None:
+def norm_gradient(g: Part, x: Part, dx: Part, F: Form, bias: Tensor | None = None) -> None:
     """Compute dx, the gradient of x, from that of its norm."""
-    strides = {"G": g.strides, "I": None, "X": x.strides, "D": dx.strides}
-    launch(gradient_kernel, x.pictures, F.rows, g.memory, None, x.memory, dx.memory, F=F, **strides)
+    strides: dict[str, Any] = {"G": g.strides, "K": None, "X": x.strides, "D": dx.strides}
+    launch(gradient_kernel, x.pictures, F.rows, g.memory, None, x.memory, bias, dx.memory, F=F, **strides)
 
 
-def pool(x: Part, p: Part, index: Part, F: Form, alive: bool = False) -> None:
-    """Compute p, the pools of the norm of x (or of x itself), and the unit that each pool chose.
+def pool(x: Part, p: Part, index: Part, F: Form, alive: bool = False, bias: Tensor | None = None) -> None:
+    """Compute p, the pools of the norm of x, or of x + bias, and the unit that each pool chose.
 
-    If `alive`, a pool whose maximum is not above 0 chooses none: the ReLU under it hands no gradient down.
+    Without a norm, they are those of x itself. If `alive`, a pool whose maximum is not above 0 chooses none: the ReLU
+    under it hands no gradient down.
     """
-    strides = {"X": x.strides, "P": p.strides, "I": index.strides}
-    launch(pool_kernel, x.pictures, F.strips, x.memory, p.memory, index.memory, F=F, alive=alive, **strides)
+    strides: dict[str, Any] = {"X": x.strides, "P": p.strides, "K": index.strides}
+    launch(pool_kernel, x.pictures, F.strips, x.memory, bias, p.memory, index.memory, F=F, alive=alive, **strides)
 
 
-def pool_gradient(g: Part, index: Part, x: Part | None, dx: Part, F: Form) -> None:
+def pool_gradient(g: Part, index: Part, x: Part | None, dx: Part, F: Form, bias: Tensor | None = None) -> None:
     """Compute dx, the gradient of x under its norm and pools; without a norm, `x` is not needed."""
-    strides = {"G": g.strides, "I": index.strides, "D": dx.strides}
+    strides: dict[str, Any] = {"G": g.strides, "K": index.strides, "D": dx.strides}
     if x is None:
         launch(unpool_kernel, g.pictures, F.rows, g.memory, index.memory, dx.memory, F=F, **strides)
         return
     strides["X"] = x.strides
-    launch(gradient_kernel, g.pictures, F.rows, g.memory, index.memory, x.memory, dx.memory, F=F, **strides)
+    given = g.memory, index.memory, x.memory, bias, dx.memory
+    launch(gradient_kernel, g.pictures, F.rows, *given, F=F, **strides)
 
 
 def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:

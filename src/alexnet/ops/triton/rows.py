@@ -1,8 +1,8 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
 """Rows: how a kernel reads maps in channels-last memory, and the constants of a norm.
 
-Maps are adjacent there. So a kernel reads a tensor in rows of V maps at one place: one row per thread, in one load of up
-to 16 bytes. A kernel takes some of a tensor's maps, such as those of one tower: `Part` says which and where they lie.
+Maps are adjacent there. So a kernel reads a tensor in rows of V maps at one place: one row per thread, in one load of
+up to 16 bytes. A kernel takes some of a tensor's maps, such as those of one tower: `Part` says which, and where.
 """
 
 import math
@@ -56,7 +56,9 @@ class Part:
     @staticmethod
     def flat(x: Tensor, first: int, maps: int, height: int, width: int) -> "Part":
         """Take maps of x, (N, C * H * W), whose units are in the order of a fully connected layer: map by map."""
-        return Part(x.flatten()[first * height * width :], len(x), maps, height, width, Strides(x.shape[1], 1, height * width))
+        return Part(
+            x.flatten()[first * height * width :], len(x), maps, height, width, Strides(x.shape[1], 1, height * width)
+        )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ A thread goes down a column of places and keeps the sums of the last n lines: so
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 import triton
@@ -42,7 +43,7 @@ def strip_of(F: constexpr, B: constexpr):
 
 @triton.jit
 def within_kernel(
-    x, g, index, y, u, F: constexpr, X: constexpr, G: constexpr, I: constexpr, Y: constexpr, B: constexpr
+    x, g, index, y, u, F: constexpr, X: constexpr, G: constexpr, K: constexpr, Y: constexpr, B: constexpr
 ):  # fmt: skip
     """Compute y = x s^-beta; or, if there is a g, y = g s^-beta and u = g x s^-(beta + 1).
 
@@ -54,9 +55,9 @@ def within_kernel(
     base = picture * X.picture + r * F.V
     lines = (tl.full((B, F.V), 0.0, tl.float32),)
     for i in tl.static_range(n - 1):
-        lines += (across(x, base, first + (i - F.reach), column, ok, True, F, X),)
+        lines += (across(x, base, first + (i - F.reach), column, ok, True, F, X),)  # type: ignore[assignment]
     for i in tl.static_range(strip):
-        lines = lines[1:] + (across(x, base, first + (i + F.reach), column, ok, True, F, X),)
+        lines = lines[1:] + (across(x, base, first + (i + F.reach), column, ok, True, F, X),)  # noqa: RUF005 (Triton has no unpacking)
         total = lines[0]
         for j in tl.static_range(1, n):
             total += lines[j]
@@ -71,7 +72,7 @@ def within_kernel(
             if index is None:
                 d = load(g, picture * G.picture + place * G.place + r * F.V, here, F.V)
             else:
-                d = handed_down(g, index, picture, place, r, here, F, G, I)
+                d = handed_down(g, index, picture, place, r, here, F, G, K)
             d *= power
             store(y, to, d, here, F.V)
             store(u, to, d * b * inverse, here, F.V)
@@ -86,9 +87,9 @@ def within_gradient_kernel(x, direct, u, dx, F: constexpr, X: constexpr, U: cons
     base = picture * U.picture + r * F.V
     lines = (tl.full((B, F.V), 0.0, tl.float32),)
     for i in tl.static_range(n - 1):
-        lines += (across(u, base, first + (i - F.reach), column, ok, False, F, U),)
+        lines += (across(u, base, first + (i - F.reach), column, ok, False, F, U),)  # type: ignore[assignment]
     for i in tl.static_range(strip):
-        lines = lines[1:] + (across(u, base, first + (i + F.reach), column, ok, False, F, U),)
+        lines = lines[1:] + (across(u, base, first + (i + F.reach), column, ok, False, F, U),)  # noqa: RUF005 (Triton has no unpacking)
         total = lines[0]
         for j in tl.static_range(1, n):
             total += lines[j]
@@ -111,7 +112,9 @@ def launch_strips(kernel, x: Part, F: Form, *args, **constants) -> None:
 
 def within(x: Part, y: Part, F: Form) -> None:
     """Compute y = x / (k + a * sum of x^2 over n x n units of its map)^beta."""
-    launch_strips(within_kernel, x, strips(F), x.memory, None, None, y.memory, None, X=x.strides, G=None, I=None, Y=y.strides)
+    launch_strips(
+        within_kernel, x, strips(F), x.memory, None, None, y.memory, None, X=x.strides, G=None, K=None, Y=y.strides
+    )
 
 
 def within_gradient(g: Part, index: Part | None, x: Part, dx: Part, F: Form) -> None:
@@ -123,7 +126,7 @@ def within_gradient(g: Part, index: Part | None, x: Part, dx: Part, F: Form) -> 
     made = [torch.empty(shape, dtype=x.memory.dtype, device=x.memory.device).permute(0, 3, 1, 2) for _ in range(2)]
     direct, u = (Part.of(t) for t in made)
     F = strips(F)
-    gathered = {"G": g.strides, "I": index.strides if index else None}
+    gathered: dict[str, Any] = {"G": g.strides, "K": index.strides if index else None}
     given = x.memory, g.memory, index.memory if index else None
     launch_strips(within_kernel, x, F, *given, direct.memory, u.memory, X=x.strides, Y=u.strides, **gathered)
     launch_strips(
