@@ -325,6 +325,23 @@ def test_the_update_is_section_5s_over_several_steps(shape: tuple[int, ...], dec
         assert finite.all()
 
 
+@pytest.mark.parametrize("decay", [0.0, 5e-4])
+def test_an_update_by_a_rate_in_memory_is_that_by_the_number_to_the_bit(decay: float) -> None:
+    """Rows lie at any multiple of 4 bytes; each is rounded once from float64, as a number is."""
+    rates = [0.01, 1e-3 / 3, 0.1 / 7]
+    rule = torch.tensor([(-decay * rate, -rate) for rate in rates], device=DEVICE)
+    given = raw(33, 70, std=0.01), raw(33, 70, seed=1, std=0.001), raw(33, 70, seed=2, std=1.0)
+    finite = torch.ones((), dtype=torch.bool, device=DEVICE)
+    for row, rate in zip(rule, rates, strict=True):
+        (w, v, g), (w2, v2, _) = (tuple(t.clone() for t in given) for _ in range(2))
+        triton.momentum(w, v, g, None, finite, rate, 0.9, decay)
+        triton.momentum(w2, v2, g, None, finite, row, 0.9, decay)
+        assert torch.equal(v, v2)
+        assert torch.equal(w, w2)
+    with pytest.raises(ValueError, match=r"the rate is torch.float64 \(2,\)"):
+        triton.momentum(*given, None, finite, rule[0].double(), 0.9, decay)
+
+
 def test_an_update_without_decay_does_not_look_at_the_weights() -> None:
     """As in PyTorch's: an infinite weight times a decay of 0 would be NaN in its velocity."""
     w, v, g = (torch.ones(5, device=DEVICE) for _ in range(3))
@@ -439,7 +456,7 @@ around = within.strips(rows.form(part(128, 27), 1, 5, 1.0, 4e-5, 0.75, "", 3, 2)
 X, P = part(96, 55).strides, part(96, 27).strides
 maps = dict.fromkeys(("x", "y", "g", "dx", "p", "direct", "u", "bias"), "*bf16") | {"index": "*u8"}
 weights = {"w": "*fp32", "v": "*fp32", "g": "*bf16", "shadow": "*bf16", "finite": "*u8"}
-weights |= {"mu": "fp32", "pull": "fp32", "push": "fp32", "numbers": "i64"}
+weights |= {"row": "*fp32", "mu": "fp32", "pull": "fp32", "push": "fp32", "numbers": "i64"}
 ints = dict.fromkeys(("step", "epoch", "first", "ids", "rows", "top", "left"), "*i64")
 ints |= dict.fromkeys(("position", "quad", "k0", "k1", "k_crop", "k_colour", "least", "pictures", "places"), "i64")
 floats = dict.fromkeys(("components", "mean", "shift", "sums"), "*fp32") | {"colour": "fp32", "factor": "fp32"}
@@ -466,6 +483,7 @@ for kernel, types, constants in [
     (random.dropout_kernel, maps | ints, {"units": 4096, "lead": 0, "relu": True}),
     (random.draw_kernel, small, {"shared": 32, "crops": True, "mirror": True, "coloured": True}),
     (update.momentum_kernel, weights, {"decays": True}),
+    (update.momentum_kernel, weights, {"decays": True, "row": None}),
     (views.cut_kernel, small, cut),
     (views.pack_kernel, maps, blocks),
     (views.unpack_kernel, maps, blocks),
@@ -487,7 +505,7 @@ def test_every_form_compiles_where_there_is_no_device_and_keeps_a_row_in_a_threa
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert len(lines) == 18
+    assert len(lines) == 19
     for name, shuffles, shared, spilled, wide in lines[:4]:  # the norms across maps
         assert (shuffles, shared, spilled) == ("0", "0", "0"), name
         assert int(wide) > 0, name

@@ -85,17 +85,34 @@ def power(s: Tensor, beta: float) -> Tensor:
 
 
 def momentum(
-    w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, finite: Tensor, rate: float, mu: float, decay: float
+    w: Tensor,
+    v: Tensor,
+    g: Tensor,
+    shadow: Tensor | None,
+    finite: Tensor,
+    rate: float | Tensor,
+    mu: float,
+    decay: float,
 ) -> None:
     """Update in place: v <- mu v - decay rate w - rate g, w <- w + v, shadow <- w rounded (section 5).
 
     As printed, the rate is inside the velocity, and multiplies the decay as well as the gradient. torch.optim.SGD keeps
     it outside. `finite`, a bool (), becomes False if a weight is now NaN or infinite; otherwise it does not change.
+
+    `rate` is a number, or a tensor (2,) of w's dtype with -decay rate and -rate. A captured CUDA graph reads a tensor's
+    current value; `decay` then only tells whether there is one.
     """
     v.mul_(mu)
-    if decay:
-        v.add_(w, alpha=-decay * rate)
-    w.add_(v.add_(g, alpha=-rate))
+    if isinstance(rate, Tensor):
+        pull, push = rate.unbind()
+        if decay:
+            v.addcmul_(w, pull)
+        v.addcmul_(g, push)
+    else:
+        if decay:
+            v.add_(w, alpha=-decay * rate)
+        v.add_(g, alpha=-rate)
+    w.add_(v)
     if shadow is not None:
         shadow.copy_(w)
     check_finite(w, finite)

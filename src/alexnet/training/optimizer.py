@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.config.recipe import Sgd
-from alexnet.ops import reference
+from alexnet.ops import cpu, reference
 from alexnet.ops.dispatch import best
 from alexnet.training.schedule import LearningRates
 
@@ -34,7 +34,12 @@ class Momentum:
         compute_weights: The weights that the net computes with, by name: the parameters themselves if they have
             `dtype`, else copies that each step updates. So no forward pass has to round 61 million numbers.
         finite: One flag per parameter, on the device: True if it was free of NaN and infinity after the last step.
+        rule: None, or a tensor (parameters, 2) on the device. With it, `step` reads from there what `factors` returns,
+            so that a captured CUDA graph has the rates of the time of its replay. Of the rates that `step` is given, it
+            then matters only which are 0.
     """
+
+    rule: Tensor | None = None
 
     def __init__(
         self,
@@ -64,7 +69,7 @@ class Momentum:
         """Update all parameters from their gradients, by name; a gradient may have another dtype than its weight."""
         self.finite.fill_(True)
         trust = {} if self.sgd.lars is None else self.trust(self.sgd.lars, gradients)
-        for name, w in self.parameters.items():
+        for i, (name, w) in enumerate(self.parameters.items()):
             rate, decay = self.settings(name, rates)
             if not rate:
                 reference.check_finite(w, self.flags[name])
@@ -76,7 +81,10 @@ class Momentum:
                 g, decay = torch.add(g, w, alpha=decay).mul_(trust[name]), 0.0
             shadow = () if seen is w else (seen,)
             form = best(w, v, g, *shadow) if w.dtype == torch.float32 else reference
-            form.momentum(w, v, g, *(shadow or (None,)), self.flags[name], rate, self.sgd.momentum, decay)
+            if self.rule is not None and form is cpu:
+                form = reference  # the C++ form takes numbers alone
+            factor = rate if self.rule is None else self.rule[i]
+            form.momentum(w, v, g, *(shadow or (None,)), self.flags[name], factor, self.sgd.momentum, decay)
 
     def trust(self, eta: float, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Compute eta |w| / (|g| + decay |w|) of each weight matrix, or 1 where that is 0 or 0 / 0.
@@ -91,6 +99,16 @@ class Momentum:
             below = torch.add(g[i], w[i], alpha=self.decay(name))
             found[name] = (eta * w[i] / below).masked_fill_((w[i] == 0) | (below == 0), 1.0)
         return found
+
+    def factors(self, rates: LearningRates) -> Tensor:
+        """Compute -decay rate and -rate of each parameter: (parameters, 2), rounded once, to the parameters' dtype."""
+        settings = [self.settings(name, rates) for name in self.parameters]
+        dtype = next(iter(self.parameters.values())).dtype
+        return torch.tensor([(-decay * rate, -rate) for rate, decay in settings], dtype=dtype)
+
+    def frozen(self, rates: LearningRates) -> tuple[str, ...]:
+        """List the parameters whose rate is 0, which a step leaves unchanged."""
+        return tuple(name for name in self.parameters if not self.settings(name, rates)[0])
 
     def settings(self, name: str, rates: LearningRates) -> tuple[float, float]:
         """Return (rate, decay) of one parameter, such as "conv1.bias"."""

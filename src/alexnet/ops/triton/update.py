@@ -12,9 +12,13 @@ from alexnet.ops.triton.rows import ceil
 UPDATE = 1024  # weights per program
 
 
-@triton.jit
-def momentum_kernel(w, v, g, shadow, finite, mu, pull, push, numbers, decays: constexpr, B: constexpr):
-    """Update v <- mu v + pull w + push g, then w <- w + v."""
+# A parameter's flag and row may lie at any address: without this, Triton would compile the kernel for each alignment.
+@triton.jit(do_not_specialize_on_alignment=["finite", "row"])
+def momentum_kernel(w, v, g, shadow, finite, row, mu, pull, push, numbers, decays: constexpr, B: constexpr):
+    """Update v <- mu v + pull w + push g, then w <- w + v. If there is a `row`, it has pull and push."""
+    if row is not None:
+        pull = tl.load(row)
+        push = tl.load(row + 1)
     i = tl.program_id(0).to(tl.int64) * B + tl.arange(0, B)
     ok = i < numbers
     weight = tl.load(w + i, mask=ok, other=0)
@@ -32,21 +36,30 @@ def momentum_kernel(w, v, g, shadow, finite, mu, pull, push, numbers, decays: co
 
 
 def momentum(
-    w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, finite: Tensor, rate: float, mu: float, decay: float
-) -> None:
+    w: Tensor, v: Tensor, g: Tensor, shadow: Tensor | None, finite: Tensor, rate: float | Tensor, mu: float,
+    decay: float,
+) -> None:  # fmt: skip
     """Update in place: v <- mu v - decay rate w - rate g, then w <- w + v; shadow <- w, rounded (section 5).
 
-    `finite`, a bool (), becomes False if a weight is now NaN or infinite; otherwise it does not change. A captured CUDA
-    graph keeps the rate it was captured with. Autograd does not see that w changes.
+    `finite`, a bool (), becomes False if a weight is now NaN or infinite; otherwise it does not change. Autograd does
+    not see that w changes.
+
+    `rate` is a number, or a float32 tensor (2,) with -decay rate and -rate. A captured CUDA graph keeps a number, and
+    reads a tensor's current value; `decay` then only tells whether there is one.
     """
     alike = [t for t in (w, v, g, shadow) if t is not None]
     if any(layout(t) != layout(w) for t in alike) or not dense(w):
         raise ValueError(
             f"all tensors must share one dense layout; their strides are {', '.join(str(t.stride()) for t in alike)}"
         )
-    programs, scalars = ceil(w.numel(), UPDATE), (mu, -decay * rate, -rate, w.numel())
+    row, *rule = (rate, 0.0, 0.0) if isinstance(rate, Tensor) else (None, -decay * rate, -rate)
+    if row is not None and (row.dtype != torch.float32 or row.shape != (2,) or not row.is_contiguous()):
+        raise ValueError(f"the rate is {row.dtype} {tuple(row.shape)}; it must be float32 (2,), without gaps")
+    programs, flag = ceil(w.numel(), UPDATE), finite.view(torch.uint8)
     with torch.cuda.device_of(w):
-        momentum_kernel[(programs,)](w, v, g, shadow, finite.view(torch.uint8), *scalars, decays=decay != 0, B=UPDATE)
+        momentum_kernel[(programs,)](
+            w, v, g, shadow, flag, row, mu, *rule, w.numel(), decays=decay != 0, B=UPDATE
+        )  # fmt: skip
 
 
 def layout(t: Tensor) -> list[tuple[int, int]]:
