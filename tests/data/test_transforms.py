@@ -53,6 +53,16 @@ def train(
     return v.augment(images, ids, seed=seed, epoch=epoch, **more)
 
 
+@pytest.mark.parametrize("place", [False, True])
+def test_views_of_stored_pictures_are_those_of_the_pictures_taken_out(place: bool) -> None:
+    """Only a device's cache is read in place; the C++ form takes the pictures out itself."""
+    v = viewing(noise(1, seed=1)[0].float(), colour=0.1, mean="place" if place else "centre", pictures_per_crop=2)
+    split, ids = noise(9), torch.tensor([7, 0, 3, 3, 8])
+    for dtype in (torch.float32, torch.float64):
+        taken = train(v, split[ids], ids, first=1, dtype=dtype)
+        assert torch.equal(train(v, split, ids, first=1, dtype=dtype, stored=True), taken)
+
+
 def test_the_ten_views_are_the_corners_the_centre_and_their_mirrors() -> None:
     """Section 4.1: "five 224 x 224 patches (the four corner patches and the center patch) as well as their horizontal
     reflections"; at 256 these are (0, 0), (0, 32), (16, 16), (32, 0), (32, 32)."""

@@ -393,6 +393,10 @@ def test_a_view_is_its_slice_less_its_mean_shifted_and_scaled(
         there, where = images.to(DEVICE), (top.to(DEVICE), left.to(DEVICE), mirrored.to(DEVICE))
         along = None if colour is None else colour.to(DEVICE)
         found = triton.cut(there, *where, mean.to(DEVICE), size, place, along, factor, dtype)
+        rows = torch.tensor([6, 1, 4, 0, 2], device=DEVICE)  # the same pictures out of a larger store
+        store = torch.zeros(7, side, side, 3, dtype=torch.uint8, device=DEVICE).index_copy_(0, rows, there)
+        in_place = triton.cut(store, *where, mean.to(DEVICE), size, place, along, factor, dtype, rows)
+        assert torch.equal(in_place, found)
         assert found.is_contiguous(memory_format=torch.channels_last)
         assert (found.dtype, found.shape) == (dtype, (n, 3, size, size))
         for i in range(n):

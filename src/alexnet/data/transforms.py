@@ -81,6 +81,7 @@ class Transform:
         first: int | Tensor = 0,
         colour: bool = True,
         dtype: torch.dtype = torch.float32,
+        stored: bool = False,
     ) -> Tensor:
         """Cut a random view of each picture and add colour noise, for training (section 4.1).
 
@@ -88,18 +89,20 @@ class Transform:
         processes do not change a view.
 
         Args:
-            images: Pictures, uint8 (N, side, side, 3), RGB, on this transform's device.
+            images: Pictures, uint8 (N, side, side, 3), RGB, on this transform's device. If `stored`, all pictures of
+                the split, from which this reads those of `ids`.
             ids: Their numbers in the split, int64 (N,), on the same device.
             seed: Seed of the run.
             epoch: Epoch, from 0; an int or an integer tensor on the device.
             first: Position in the epoch of the first picture. It matters only if consecutive pictures share a crop.
             colour: If True, add the recipe's colour noise.
             dtype: Type of the views.
+            stored: Whether `images` are all pictures of the split.
 
         Returns:
             `dtype` (N, 3, size, size), minus the mean, on this transform's device: the net's input.
         """
-        n, views = len(images), self.views
+        n, views = len(ids), self.views
         # The paper draws a crop for each picture; the 2012 code cuts 32 consecutive pictures at the same place.
         who = (
             (torch.arange(n, device=images.device) + first) // views.pictures_per_crop
@@ -120,7 +123,7 @@ class Transform:
             shift = colour_shift(alpha, self.components)
             if views.colour_shrink:
                 factor /= 1 + views.colour
-        return self.crop(images, top, left, mirrored, shift, factor, dtype)
+        return self.crop(images, top, left, mirrored, shift, factor, dtype, ids if stored else None)
 
     def center_crop(self, images: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
         """Cut the central view of each picture.
@@ -202,12 +205,16 @@ class Transform:
         shift: Tensor | None,
         factor: float,
         dtype: torch.dtype,
+        rows: Tensor | None = None,
     ) -> Tensor:
-        """Crop, subtract the mean, add a colour shift (N, 3) and multiply by a factor: `dtype` (N, 3, size, size)."""
+        """Crop, subtract the mean, add a colour shift (N, 3) and multiply by a factor: `dtype` (N, 3, size, size).
+
+        `rows` has the places of the N pictures in `images`; without it, they are all of them.
+        """
         # Section 2 subtracts from each pixel of the stored picture its own mean, so the mean must be cropped and
         # mirrored together with the picture. The 2012 code subtracts the mean's central crop from every view.
         place = self.views.mean == "place"
-        return crop.cut(images, top, left, mirrored, self.mean, self.size, place, shift, factor, dtype)
+        return crop.cut(images, top, left, mirrored, self.mean, self.size, place, shift, factor, dtype, rows)
 
 
 def colour_shift(alpha: Tensor, components: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from alexnet.ops import cpu
 from alexnet.ops.dispatch import best
 
 
@@ -17,11 +18,12 @@ def cut(
     shift: Tensor | None,
     factor: float,
     dtype: torch.dtype,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """Compute (pixel - mean + shift) * factor for a crop of each picture.
 
     Args:
-        images: uint8 (N, side, side, 3), raw RGB.
+        images: uint8 (N, side, side, 3), raw RGB; with `rows`, any number of them.
         top: int64 (N,), first row of each crop, 0 to side - size.
         left: int64 (N,), first column of each crop, 0 to side - size.
         mirrored: bool (N,), whether to mirror each crop, left to right.
@@ -33,6 +35,8 @@ def cut(
         shift: float (N, 3), added to all pixels of a picture: the colour noise of section 4.1; or None.
         factor: Factor on the result; the paper has 1.
         dtype: Dtype of the views.
+        rows: int64 (N,), the index in `images` of each picture to cut; or None, to cut all of them in order. So no
+            pictures are copied out of a cache.
 
     Returns:
         Views, `dtype` (N, 3, size, size), in channels-last memory.
@@ -47,6 +51,9 @@ def cut(
             f"{tuple(mean.shape)}"
         )
     mean, shift = mean.float(), None if shift is None else shift.float()  # autocast may have made them bfloat16
-    given = (images, top, left, mirrored, mean) if shift is None else (images, top, left, mirrored, mean, shift)
+    given = [t for t in (images, top, left, mirrored, mean, shift, rows) if t is not None]
     form = best(*given, mean.new_empty(0, dtype=dtype))
-    return form.cut(images, top, left, mirrored, mean, size, place, shift, factor, dtype)
+    if rows is None or form is cpu:  # the C++ form has no rows: a CPU's cache is never one tensor
+        images = images if rows is None else images[rows]
+        return form.cut(images, top, left, mirrored, mean, size, place, shift, factor, dtype)
+    return form.cut(images, top, left, mirrored, mean, size, place, shift, factor, dtype, rows)

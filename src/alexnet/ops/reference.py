@@ -136,14 +136,15 @@ def cut(
     shift: Tensor | None,
     factor: float,
     dtype: torch.dtype,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """Compute views; see crop.cut."""
     along = torch.arange(size, device=images.device)
     ys = top[:, None] + along
     xs = left[:, None] + torch.where(mirrored[:, None], along.flip(0), along)
     ys, xs = ys[:, :, None], xs[:, None, :]
-    pictures = torch.arange(len(images), device=images.device)[:, None, None]
-    x = images[pictures, ys, xs].float()
+    pictures = torch.arange(len(images), device=images.device) if rows is None else rows
+    x = images[pictures[:, None, None], ys, xs].float()
     margin = (images.shape[1] - size) // 2
     x -= mean[ys, xs] if place else mean[margin : margin + size, margin : margin + size]
     if shift is not None:
