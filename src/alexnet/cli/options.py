@@ -67,7 +67,7 @@ def on_command_line(options: type, **names: tuple[str, ...]) -> Any:
     hints = get_type_hints(options)
     for field in dataclasses.fields(options):
         said: dict[str, Any] = {"name": names[field.name]} if field.name in names else {}
-        if hints[field.name] is int:
+        if hints[field.name] in (int, int | None):
             said |= {"converter": whole}
         elif hints[field.name] is bool:
             said |= {"negative": ()}

@@ -2,8 +2,9 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ CHUNK_BYTES = 64 << 20  # bytes per read when loading pictures onto a device
 
 
 class CachedPictures:
-    """A split's pictures, cached for a device. `take` returns pictures on the device; `labels` (int64) are there too.
+    """A split's pictures, cached for a device. `take` returns pictures on the device.
 
-    `kept` is the place that was chosen: "device", "ram" or "none". The pictures are the same in each.
+    `kept` is the place that was chosen: "device", "ram" or "none". The pictures are the same in each. `images` is a
+    tensor of all of them if they are on the device, else None.
 
     Args:
         split: The pictures.
@@ -40,9 +42,9 @@ class CachedPictures:
         self.split, self.device = split, device
         self.shape = (len(split), split.side, split.side, 3)
         self.kept = choose_cache(split, device, cache)
-        self.labels = torch.from_numpy(split.labels).to(device)
-        if self.kept == "device":
-            self.images = self._loaded()
+        self.images = self._loaded() if self.kept == "device" else None
+        # PyTorch hands the same few streams out again and again, but of this priority to nothing that captures a graph.
+        self._uploads = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
         if self.kept == "ram":
             self.ram, self.there = np.empty(self.shape, np.uint8), np.zeros(len(split), bool)
 
@@ -54,7 +56,7 @@ class CachedPictures:
 
         Several threads may call this at once.
         """
-        if self.kept == "device":
+        if self.images is not None:
             return self.images.index_select(0, self.send(ids))
         images = torch.empty((len(ids), *self.shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         if self.kept == "none":
@@ -71,6 +73,17 @@ class CachedPictures:
         """Copy numbers (int64) to the device."""
         numbers = torch.from_numpy(ids)
         return numbers.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else numbers
+
+    def uploading(self) -> AbstractContextManager[Any]:
+        """Return a context in which a CUDA device copies what it is sent on a stream of its own, beside its arithmetic.
+
+        A thread that reads ahead works in it, and passes `uploaded` on to the thread that uses the copies.
+        """
+        return nullcontext() if self._uploads is None else torch.cuda.stream(self._uploads)
+
+    def uploaded(self) -> torch.cuda.Event | None:
+        """Return the event at the end of all copies so far, or None on a CPU, where nothing is copied."""
+        return None if self._uploads is None else self._uploads.record_event()
 
     def _loaded(self) -> Tensor:
         images = torch.empty(self.shape, dtype=torch.uint8, device=self.device)

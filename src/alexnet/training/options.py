@@ -38,7 +38,7 @@ class TrainOptions:
         Number format of the matrix products. auto is bf16 if the hardware supports it. tf32 needs CUDA. fp64 is for
         checks of the numerics.
     workers
-        Number of threads that read pictures ahead.
+        Number of threads that read pictures ahead. The default is one for each usable core on CUDA, and 2 on a CPU.
     cache
         Where to keep decoded pictures during training: device, ram or none. auto takes the fastest that fits.
     save_every
@@ -61,7 +61,7 @@ class TrainOptions:
     until: float | None = None
     device: str = "auto"
     precision: Precision = "auto"
-    workers: int = 2
+    workers: int | None = None
     cache: Cache = "auto"
     save_every: float = 600.0
     keep: int = 2
@@ -75,7 +75,8 @@ class TrainOptions:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise InputError(f"--{name} {getattr(self, name)}; it must be {', '.join(get_args(choices))}")
-        self._check("workers", 1, 256)
+        if self.workers is not None:
+            self._check("workers", 1, 256)
         self._check("save_every", 0, MOST)
         self._check("keep", 0, MOST)
         self._check("accumulate", 1, 100_000)

@@ -84,13 +84,14 @@ class Step:
             offset = position - batch.position
             ours = slice(offset, offset + pictures)
             views = self.transform.augment(
-                batch.images[ours],
+                batch.images if batch.stored else batch.images[ours],
                 batch.ids[ours],
                 seed=self.seed,
                 epoch=epoch,
                 first=first + offset,
                 colour=colour,
                 dtype=self.compute.dtype,
+                stored=batch.stored,
             )
             self.net.at(step, position, runs)
             loss, logits = self.learn(views, batch.labels[ours], batch.whole)
@@ -163,7 +164,8 @@ class CudaGraphStep:
 
     def capture(self, batch: Batch, rates: LearningRates, colour: bool) -> Callable[[Batch], StepResult]:
         """Capture the step for this size of batch; return the function that replays it."""
-        own = replace(batch, ids=batch.ids.clone(), images=batch.images.clone(), labels=batch.labels.clone())
+        images = batch.images if batch.stored else batch.images.clone()
+        own = replace(batch, ids=batch.ids.clone(), images=images, labels=batch.labels.clone())
         place = torch.zeros(3, dtype=torch.int64, device=batch.ids.device)
         graph = torch.cuda.CUDAGraph()
         # thread_local: the loader's threads make CUDA calls during the capture.
@@ -172,8 +174,9 @@ class CudaGraphStep:
 
         def replay(batch: Batch) -> StepResult:
             own.ids.copy_(batch.ids)
-            own.images.copy_(batch.images)
             own.labels.copy_(batch.labels)
+            if not own.stored:
+                own.images.copy_(batch.images)
             place.copy_(torch.tensor([batch.step, batch.epoch, batch.first]).pin_memory(), non_blocking=True)
             graph.replay()
             # Clone them: the next replay overwrites them.
