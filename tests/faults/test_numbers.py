@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from alexnet.runs import checkpoint
 from alexnet.runs import log as runlog
 from alexnet.training.options import TrainOptions
 from alexnet.training.setup import Request, begin
+from alexnet.training.step import StepResult
 from alexnet.training.train import loop
 
 Count = Callable[..., None]
@@ -105,7 +107,12 @@ def test_a_loss_that_is_no_number_stops_the_run_at_its_step(
         training.log(quiet=True) as log,
     ):
         take = training.take
-        training.take = lambda *of: replace(take(*of), loss=torch.tensor(value))  # type: ignore[assignment]
+
+        def lost(*of: Any) -> StepResult:
+            seen = take(*of)
+            return replace(seen, numbers=torch.cat((torch.tensor([value]), seen.numbers[1:])))
+
+        training.take = lost  # type: ignore[assignment]
         with pytest.raises(WorkFailed, match=rf"the loss is {value} at step 0 \(.*; there is no good checkpoint\."):
             loop(training, log, lambda *_: None)
     assert not checkpoint.list_checkpoints(tmp_path / "run")

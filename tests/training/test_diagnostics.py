@@ -25,7 +25,8 @@ def told(recipe: Recipe, losses: list[float], std: float = 60.0, pictures: int =
     watch, lines = LossMonitor(recipe), list[str]()
     logits = torch.from_numpy(np.random.default_rng(1).normal(0, 1e-4, (pictures, 10)))
     for loss in losses:
-        lines += watch.update(loss, inputs(std, pictures), logits)
+        watch.update(loss)
+        lines += watch.explain(inputs(std, pictures), logits)
     return lines
 
 
@@ -86,8 +87,24 @@ def test_a_last_batch_of_one_picture_does_not_swallow_the_words() -> None:
     lines = list[str]()
     for step, loss in enumerate(flat(2 * WINDOW)):
         n = 1 if step == WINDOW - 1 else 8
-        lines += watch.update(loss, inputs(60.0, n), logits[:n])
+        watch.update(loss)
+        lines += watch.explain(inputs(60.0, n), logits[:n])
     assert lines
+
+
+def test_a_monitor_asks_for_views_until_it_has_spoken() -> None:
+    """A graph's replay overwrites the views of the step before, so training keeps those of a later one."""
+    watch = LossMonitor(PAPER)
+    for loss in flat(WINDOW - 1):
+        watch.update(loss)
+    assert not watch.asks
+    for loss in flat(3):
+        watch.update(loss)
+        assert watch.asks
+    assert watch.explain(inputs(60.0), torch.zeros(8, 10))
+    watch.update(CHANCE)
+    assert not watch.asks
+    assert not watch.explain(inputs(60.0), torch.zeros(8, 10))
 
 
 def test_a_number_that_is_none_is_told_with_the_step_what_to_try_and_what_stands() -> None:

@@ -2,9 +2,8 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
 import pytest
 import torch
@@ -20,9 +19,12 @@ from alexnet.models.build import AnyModel, build
 from alexnet.training import schedule
 from alexnet.training.optimizer import Momentum
 from alexnet.training.schedule import LearningRates
-from alexnet.training.step import CudaGraphStep, Step, StepResult
+from alexnet.training.step import CudaGraphStep, Graphs, Step
+
+T = TypeVar("T")
 
 CPU = torch.device("cpu")
+RATES = LearningRates(1e-4, 2e-4)
 
 
 def narrow(name: str) -> Recipe:
@@ -117,90 +119,102 @@ def test_the_gradient_of_the_views_is_never_computed(name: str) -> None:
     assert outcome.views.grad is None
 
 
-class Graph:
-    """A fake CUDA graph: capture records a step, and each replay runs it and writes to the same outputs."""
+class Recorded(Graphs):
+    """What stands for CUDA's graphs on a CPU: it records the work, and each replay runs it again on the same memory.
 
-    capturing: "Graph | None" = None
-    again: Callable[[], StepResult]
-    made: StepResult
+    A capture does no work, so it puts back what the recorded work changed.
+    """
 
-    def __init__(self, graph: "Graph | None" = None, capture_error_mode: str = "") -> None:
-        self.graph = graph
+    def __init__(self, momentum: Momentum) -> None:
+        self.held = [*momentum.parameters.values(), *momentum.velocity.values()]
+        self.captures = self.replays = self.eager = 0
 
-    def __enter__(self) -> None:
-        Graph.capturing = self.graph
+    def warm_up(self, work: Callable[[], T]) -> T:
+        self.eager += 1
+        return work()
 
-    def __exit__(self, *_: object) -> None:
-        Graph.capturing = None
-
-    def replay(self) -> None:
-        for name, shown in vars(self.again()).items():
-            if isinstance(shown, Tensor):
-                getattr(self.made, name).copy_(shown)
-
-
-class Recorded(Step):
-    """A step that the fake graph can capture, with counts of captures and replays."""
-
-    captures = replays = 0
-
-    def run(self, *given: Any) -> StepResult:
-        graph = Graph.capturing
-        if graph is None:
-            return super().run(*given)
+    def capture(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
         self.captures += 1
-        held = [*self.momentum.parameters.values(), *self.momentum.velocity.values()]
-        before = [t.detach().clone() for t in held]
-        graph.made = super().run(*given)
-        for t, value in zip(held, before, strict=True):
+        before = [t.detach().clone() for t in self.held]
+        result = work()
+        for t, value in zip(self.held, before, strict=True):
             t.data.copy_(value)
 
-        def again() -> StepResult:
+        def replay() -> None:
             self.replays += 1
-            return super(Recorded, self).run(*given)
+            for name, made in vars(work()).items():
+                if isinstance(made, Tensor):
+                    getattr(result, name).copy_(made)
 
-        graph.again = again
-        return graph.made
-
-
-class Stream:
-    """A fake CUDA stream: on a CPU everything runs in order."""
-
-    def wait_stream(self, other: "Stream") -> None:
-        pass
+        return result, replay
 
 
-@pytest.fixture
-def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Replace CUDA's graphs and streams with the fakes."""
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", Graph)
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
-    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
-    monkeypatch.setattr(Tensor, "pin_memory", lambda self: self)
-    yield
-    assert Graph.capturing is None
+def batches(recipe: Recipe, steps: int, stored: bool = False) -> Iterator[Batch]:
+    """Make epochs of 8, 8, 8 and 5 pictures; with `stored`, the batches have those of the whole split."""
+    whole = batch_of(recipe, 60).images
+    for number in range(steps):
+        ids = torch.arange(number, number + (5 if number % 4 == 3 else 8))
+        images = whole if stored else whole[ids]
+        yield Batch(number, number // 4, 8 * (number % 4), ids, images, ids % 10, stored=stored)
 
 
-@pytest.mark.usefixtures("graphs")
-def test_steps_by_captured_graphs_are_the_steps_to_the_bit() -> None:
-    """40 steps, with small last batches, another rate from step 20 and no colour noise from step 30.
+def warming(number: int) -> LearningRates:
+    """Give a rate that rises for 10 steps, and falls by ten after 20; from step 36 on, conv1 is frozen."""
+    rate = 1e-5 * (number + 1) if number < 10 else 1e-4 if number < 20 else 1e-5
+    return LearningRates(rate, 2e-4, 0.0 if number >= 36 else None)
 
-    Each kind of step gets a graph for each batch size that occurs more than three times: 8 pictures for each of the
-    three kinds, and 5 for the first.
+
+@pytest.mark.parametrize("lars", [None, 0.001])
+@pytest.mark.parametrize("stored", [False, True])
+def test_steps_by_captured_graphs_are_the_steps_to_the_bit(stored: bool, lars: float | None) -> None:
+    """40 steps, with small last batches and many rates, no colour noise from step 30 and conv1 frozen from step 36.
+
+    Each kind of step gets a graph for each batch size that occurs more than three times. Another rate is no other kind:
+    8 pictures get a graph with colour noise and one without, 5 pictures one with it. Nothing else is captured, since
+    there are only 3 steps of 8 pictures with conv1 frozen.
     """
     recipe = narrow("source").replace(views={"pictures_per_crop": 2})  # so that a batch's position in its epoch matters
-    plain, recorded = maker(recipe, "fp64"), Recorded(*made(recipe, "fp64"))
-    captured = CudaGraphStep(recorded)
-    for number in range(40):
-        whole = batch_of(recipe, 5 if number % 4 == 3 else 8, number)
-        ids, images = whole.ids + number, whole.images.roll(number, 1)
-        batch = Batch(number, number // 4, 8 * (number % 4), ids, images, ids % 10)
-        rates, colour = LearningRates(1e-4 if number < 20 else 1e-5, 2e-4), number < 30
-        one, other = plain(batch, rates, colour), captured(batch, rates, colour)
-        assert (other.step, other.pictures, other.rate) == (number, len(batch.ids), rates.weights)
-        for name in ("loss", "wrong", "finite", "views", "logits"):
-            assert torch.equal(getattr(one, name), getattr(other, name)), (number, name)
-    assert (recorded.captures, recorded.replays) == (4, 23)
-    assert all(torch.equal(w, weights(recorded)[n]) for n, w in weights(plain).items())
+    recipe = recipe.replace(sgd={"lars": lars})
+    plain, inner = maker(recipe, "fp64"), maker(recipe, "fp64")
+    graphs = Recorded(inner.momentum)
+    captured = CudaGraphStep(inner, graphs)
+    plain.momentum.rule = torch.zeros(len(plain.momentum.parameters), 2, dtype=torch.float64)
+    for one, other in zip(batches(recipe, 40), batches(recipe, 40, stored), strict=True):
+        rates, colour = warming(one.step), one.step < 30
+        plain.momentum.rule.copy_(plain.momentum.factors(rates))
+        a, b = plain(one, rates, colour), captured(other, rates, colour)
+        assert (b.step, b.pictures, b.rate) == (one.step, len(one.ids), rates.weights)
+        for name in ("numbers", "views", "logits"):
+            assert torch.equal(getattr(a, name), getattr(b, name)), (one.step, name)
+    assert (graphs.captures, graphs.replays, graphs.eager) == (3, 20 + 4 + 1, 15)
+    assert all(torch.equal(w, weights(inner)[n]) for n, w in weights(plain).items())
+
+
+def test_rates_in_memory_are_the_rates_to_rounding() -> None:
+    """A captured step multiplies by numbers that it reads; an eager one on a CPU has them in its instructions."""
+    recipe = narrow("source")
+    plain, inner = maker(recipe, "fp64"), maker(recipe, "fp64")
+    captured = CudaGraphStep(inner, Recorded(inner.momentum))
+    for batch in batches(recipe, 12):
+        rates = warming(batch.step)
+        torch.testing.assert_close(captured(batch, rates, True).loss, plain(batch, rates, True).loss)
+    for name, weight in weights(plain).items():
+        torch.testing.assert_close(weights(inner)[name], weight)
+
+
+def test_only_kept_views_outlive_the_next_replay() -> None:
+    """A graph's own memory holds those of the step that was replayed last."""
+    recipe = narrow("source")
+    step = maker(recipe, "fp64")
+    captured = CudaGraphStep(step, Recorded(step.momentum))
+    taken = [(r, r.views.clone(), r.kept()) for r in (captured(b, RATES, True) for b in batches(recipe, 7))]
+    (early, early_views, _), (bare, views, kept) = taken[0], taken[4]
+    assert early.lasting
+    assert early.kept() is early
+    assert torch.equal(early.views, early_views)
+    assert not bare.lasting
+    assert kept.lasting
+    assert torch.equal(bare.views, taken[6][1])
+    assert not torch.equal(bare.views, views)
+    assert torch.equal(kept.views, views)
+    assert len({r.loss.item() for r, _, _ in taken}) == 7  # numbers are each step's own

@@ -15,25 +15,30 @@ RAW_STD = 40  # grey levels: photographs minus their mean have 50 to 75; inputs 
 
 
 class LossMonitor:
-    """A monitor that detects a loss stuck at ln(classes)."""
+    """A monitor that detects a loss stuck at ln(classes).
+
+    `asks` is True from the time when it would speak until it has spoken: `explain` needs a step's views and logits.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.classes = recipe, recipe.net.classes
         # With more classes, the loss takes longer to leave ln(classes).
         self.losses: deque[float] = deque(maxlen=max(100, self.classes))
-        self.told = False
+        self.told = self.asks = False
 
-    def update(self, loss: float, inputs: Tensor, logits: Tensor) -> list[str]:
-        """Add one step, with a finite loss; return lines to print if the loss stays at ln(classes).
+    def update(self, loss: float) -> None:
+        """Add one step, with a finite loss; set `asks` if the loss stays at ln(classes).
 
-        That is the loss of a net that gives every picture the same answer. The lines are returned once per run.
+        That is the loss of a net that gives every picture the same answer.
         """
         self.losses.append(loss)
-        if self.told or len(self.losses) < (self.losses.maxlen or 0):
+        self.asks = not self.told and len(self.losses) == self.losses.maxlen and self.stuck()
+
+    def explain(self, inputs: Tensor, logits: Tensor) -> list[str]:
+        """Return lines to print, once per run, from the views and logits of the last step that was added."""
+        if not self.asks or len(inputs) < 2:
             return []
-        if len(inputs) < 2 or not self.stuck():
-            return []
-        self.told = True
+        self.told, self.asks = True, False
         logit_std = logits.detach().float().std(0).mean().item()
         return plateau(self.recipe, len(self.losses), inputs.float().std().item(), logit_std)
 

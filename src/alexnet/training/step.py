@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,26 +19,70 @@ from alexnet.models.build import AnyModel
 from alexnet.training.optimizer import Momentum
 from alexnet.training.schedule import LearningRates
 
+T = TypeVar("T")
+
 EAGER = 3  # steps before capture: in the first ones, libraries choose algorithms and compile kernels
+PLACE = 24  # bytes of step, epoch and first
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """The results of a step, on the device.
+    """The results of a step.
 
-    `loss` and the number of `wrong` answers are those of the whole batch before the update. `finite` is
-    `Momentum.finite` after the update, for the parameters of this process. `views` and `logits` are those of this
-    process, for the last part of its share.
+    `views` and `logits`, on the device, are those of this process, for the last part of its share. If `lasting` is
+    False, they are memory of a CUDA graph, and its next replay overwrites them.
+
+    The other results come in one tensor, `numbers`. `sent` starts its copy to the host, and `read` waits for that copy
+    alone: not for the steps that were queued later.
     """
 
     step: int
     pictures: int
     rate: float
-    loss: Tensor
-    wrong: Tensor
-    finite: Tensor
+    numbers: Tensor  # float64: loss, wrong answers, and a flag for each parameter
     views: Tensor
     logits: Tensor
+    arrived: torch.cuda.Event | None = None
+    lasting: bool = True
+
+    def sent(self) -> "StepResult":
+        """Start to copy `numbers` to the host, and return the result that has the copy."""
+        there = self.numbers.is_cuda
+        # Only to pinned memory does a copy return at once. The allocator reuses that memory after the copy, not before.
+        host = torch.empty(self.numbers.shape, dtype=self.numbers.dtype, pin_memory=there)
+        host.copy_(self.numbers, non_blocking=True)
+        arrived = None
+        if there:
+            arrived = torch.cuda.Event(blocking=True)  # a wait that spins would take a core from the loader's threads
+            arrived.record()
+        return replace(self, numbers=host, arrived=arrived)
+
+    def read(self) -> Tensor:
+        """Wait for `numbers`, and return them."""
+        if self.arrived:
+            self.arrived.synchronize()
+        return self.numbers
+
+    @property
+    def loss(self) -> Tensor:
+        """The mean loss of the whole batch, over all processes, before the update."""
+        return self.read()[0]
+
+    @property
+    def wrong(self) -> Tensor:
+        """The number of wrong answers in the whole batch, before the update."""
+        return self.read()[1]
+
+    @property
+    def finite(self) -> Tensor:
+        """`Momentum.finite` after the update, for the parameters of this process."""
+        return self.read()[2:] != 0
+
+    def kept(self) -> "StepResult":
+        """Return a result whose views and logits are lasting. Call it before the next step."""
+        return (
+            self if self.lasting else replace(self, views=self.views.clone(), logits=self.logits.clone(), lasting=True)
+        )
 
 
 class Step:
@@ -61,7 +107,7 @@ class Step:
 
     def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
         """Train on one batch: change weights and velocities."""
-        return self.run(batch, batch.step, batch.epoch, batch.first, rates, colour)
+        return self.run(batch, batch.step, batch.epoch, batch.first, rates, colour).sent()
 
     def run(
         self,
@@ -72,11 +118,15 @@ class Step:
         rates: LearningRates,
         colour: bool,
     ) -> StepResult:
-        """Train on one batch. For a CUDA graph, `step`, `epoch` and `first` are tensors on the device."""
+        """Train on one batch, without waiting for the device; the result's numbers stay there.
+
+        For a CUDA graph, `step`, `epoch` and `first` are tensors on the device.
+        """
         replicas = self.sharding.mesh.replicas
         # Each replica's share of the batch: the index of its first picture, and the bounds of its parts.
         shares = [(begin, bounds(end - begin, self.parts)) for begin, end in bounds(batch.whole, replicas.size)]
-        totals = torch.zeros(2, dtype=torch.float64, device=batch.ids.device)  # loss, wrong answers
+        numbers = torch.zeros(2 + len(self.momentum.parameters), dtype=torch.float64, device=batch.ids.device)
+        totals = numbers[:2]  # loss, wrong answers
         self.gradients.clear()
         for part in range(self.parts):
             runs = [(begin + parts[part][0], parts[part][1] - parts[part][0]) for begin, parts in shares]
@@ -95,13 +145,14 @@ class Step:
             )
             self.net.at(step, position, runs)
             loss, logits = self.learn(views, batch.labels[ours], batch.whole)
-            totals += torch.stack((loss.double(), (logits.argmax(1) != batch.labels[ours]).sum().double()))
+            totals[0].add_(loss)
+            totals[1].add_((logits.argmax(1) != batch.labels[ours]).sum(dtype=torch.float64))
         summed = replicas.all_reduce(totals, "shown")
         self.update(rates)
         if summed:
             summed.wait()
-        finite = self.momentum.finite.clone()
-        return StepResult(batch.step, batch.whole, rates.weights, totals[0], totals[1], finite, views, logits)
+        numbers[2:].copy_(self.momentum.finite)
+        return StepResult(batch.step, batch.whole, rates.weights, numbers, views, logits)
 
     def learn(self, views: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
         """Run forward and backward on views (n, 3, side, side) of a batch of `pictures`.
@@ -133,54 +184,96 @@ def maybe_capture(step: Step) -> "Step | CudaGraphStep":
     return CudaGraphStep(step) if step.compute.device.type == "cuda" and alone else step
 
 
+class Graphs:
+    """How a CUDA device records work, and repeats it. A test on a CPU puts another class in its place."""
+
+    def __init__(self) -> None:
+        self.stream = torch.cuda.Stream()
+
+    def warm_up(self, work: Callable[[], T]) -> T:
+        """Do the work on a stream of its own, as PyTorch asks for work that is captured later."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            result = work()
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return result
+
+    def capture(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+        """Record the work without doing it; return its result, and the function that does it and fills the result."""
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: the loader's threads make CUDA calls during the capture.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            result = work()
+        return result, graph.replay
+
+
 class CudaGraphStep:
     """A step that is replayed as a CUDA graph: one launch instead of about 200, which take as long as the arithmetic.
 
-    There is a graph for each batch size. A change of a learning rate or of the colour noise, which is rare, captures it
-    again. Each call copies the batch to the memory that the graph reads.
+    There is a graph for each batch size. Only two rare changes capture it again: other parameters have a rate of 0, or
+    the colour noise ends. A graph reads all else from memory that each call writes: the place in the training, the
+    rates, and the batch. It reads pictures of a whole split where they are.
+
+    Args:
+        step: The step.
+        graphs: How to capture it; by default, as CUDA does.
     """
 
-    def __init__(self, step: Step) -> None:
-        self.step, self.stream = step, torch.cuda.Stream()
-        self.kind: tuple[LearningRates, bool] | None = None
-        self.seen: dict[int, int] = {}
-        self.graphs: dict[int, Callable[[Batch], StepResult]] = {}
+    def __init__(self, step: Step, graphs: Graphs | None = None) -> None:
+        self.step, self.graphs = step, graphs or Graphs()
+        self.kind: tuple[tuple[str, ...], bool] | None = None
+        self.seen: dict[tuple[int, int], int] = {}
+        self.replays: dict[tuple[int, int], Callable[[Batch], StepResult]] = {}
+        self.rates: LearningRates | None = None
+        momentum = step.momentum
+        self.dtype, self.device = next(iter(momentum.parameters.values())).dtype, momentum.finite.device
+        size = PLACE + 2 * self.dtype.itemsize * len(momentum.parameters)
+        self.memory = torch.zeros(size, dtype=torch.uint8, device=self.device)
+        self.place, momentum.rule = self.divide(self.memory)
 
     def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
         """Train on one batch: eagerly at first, then by the graph for its size."""
-        if self.kind != (rates, colour):
-            self.kind, self.seen, self.graphs = (rates, colour), {}, {}
-        pictures = len(batch.ids)
-        self.seen[pictures] = self.seen.get(pictures, 0) + 1
-        if self.seen[pictures] <= EAGER:
-            self.stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self.stream):
-                outcome = self.step(batch, rates, colour)
-            torch.cuda.current_stream().wait_stream(self.stream)
-            return outcome
-        if pictures not in self.graphs:
-            self.graphs[pictures] = self.capture(batch, rates, colour)
-        return self.graphs[pictures](batch)
+        if rates != self.rates:
+            self.rates, self.factors = rates, self.step.momentum.factors(rates)
+            self.frozen = self.step.momentum.frozen(rates)
+        if self.kind != (self.frozen, colour):
+            self.kind, self.seen, self.replays = (self.frozen, colour), {}, {}
+        self.write(batch)
+        size = len(batch.ids), batch.images.data_ptr() if batch.stored else 0
+        self.seen[size] = self.seen.get(size, 0) + 1
+        if self.seen[size] <= EAGER:
+            return self.graphs.warm_up(partial(self.step, batch, rates, colour))
+        if size not in self.replays:
+            self.replays[size] = self.capture(batch, rates, colour)
+        return replace(self.replays[size](batch), step=batch.step, rate=rates.weights)
+
+    def divide(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Divide the memory into step, epoch and first, int64 (3,), and the rule of the update, (parameters, 2)."""
+        return memory[:PLACE].view(torch.int64), memory[PLACE:].view(self.dtype).view(-1, 2)
+
+    def write(self, batch: Batch) -> None:
+        """Write the step's place and rates to the device, by one copy that does not wait."""
+        # New memory each time: the copy of the last step may still be under way.
+        host = torch.empty(self.memory.shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        place, rule = self.divide(host)
+        place.copy_(torch.tensor((batch.step, batch.epoch, batch.first)))
+        rule.copy_(self.factors)
+        self.memory.copy_(host, non_blocking=True)
 
     def capture(self, batch: Batch, rates: LearningRates, colour: bool) -> Callable[[Batch], StepResult]:
         """Capture the step for this size of batch; return the function that replays it."""
         images = batch.images if batch.stored else batch.images.clone()
         own = replace(batch, ids=batch.ids.clone(), images=images, labels=batch.labels.clone())
-        place = torch.zeros(3, dtype=torch.int64, device=batch.ids.device)
-        graph = torch.cuda.CUDAGraph()
-        # thread_local: the loader's threads make CUDA calls during the capture.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            made = self.step.run(own, place[0], place[1], place[2], rates, colour)
+        step, epoch, first = self.place
+        result, again = self.graphs.capture(partial(self.step.run, own, step, epoch, first, rates, colour))
+        result = replace(result, lasting=False)
 
         def replay(batch: Batch) -> StepResult:
             own.ids.copy_(batch.ids)
             own.labels.copy_(batch.labels)
             if not own.stored:
                 own.images.copy_(batch.images)
-            place.copy_(torch.tensor([batch.step, batch.epoch, batch.first]).pin_memory(), non_blocking=True)
-            graph.replay()
-            # Clone them: the next replay overwrites them.
-            shown = {name: getattr(made, name).clone() for name in ("loss", "wrong", "finite")}
-            return replace(made, step=batch.step, **shown)
+            again()
+            return result.sent()
 
         return replay

@@ -117,25 +117,27 @@ class Trainer:
     def advance(self, batch: Batch, waited: float) -> None:
         """Make one step, which `read` logs later. `waited` is the time in seconds spent waiting for its batch."""
         outcome = self.take(batch, self.rates(), schedule.colour_noise_on(self.recipe, self.progress))
-        self.unread.append((outcome, waited))
+        self.unread.append((outcome.kept() if self.monitor.asks else outcome, waited))
         self.step += 1
 
     def read(self, log: RunLog, keep: int = 0) -> None:
         """Log the steps that are not logged yet, except the last `keep`: on a GPU, reading waits for the step."""
         while len(self.unread) > keep:
             seen, waited = self.unread.popleft()
-            loss, wrong = seen.loss.item(), int(seen.wrong)
+            loss, wrong, *finite = seen.read().tolist()
             with self.sharding.mesh.raise_once():
                 if not math.isfinite(loss):  # lost weights came first: report them
                     raise self.failure(*self.lost) if self.lost else self.not_finite(f"the loss is {loss}", seen.step)
-                for line in self.monitor.update(loss, seen.views, seen.logits):
+                self.monitor.update(loss)
+                # A graph's next replay may have overwritten the views of this step: `advance` then keeps those of one
+                # that is still to come.
+                for line in self.monitor.explain(seen.views, seen.logits) if seen.lasting else ():
                     log.say(line)
-            if lost := [
-                name for name, finite in zip(self.momentum.parameters, seen.finite.tolist(), strict=True) if not finite
-            ]:
+            if not all(finite):
+                lost = [name for name, flag in zip(self.momentum.parameters, finite, strict=True) if not flag]
                 self.lost = self.lost or (seen.step + 1, lost)
-            self.tally.add(loss, wrong, seen.pictures)
-            log.step(seen.step + 1, loss=loss, wrong=wrong, pictures=seen.pictures, rate=seen.rate, waited=waited)
+            self.tally.add(loss, int(wrong), seen.pictures)
+            log.step(seen.step + 1, loss=loss, wrong=int(wrong), pictures=seen.pictures, rate=seen.rate, waited=waited)
 
     def check(self) -> None:
         """Raise WorkFailed if weights of any process became NaN or infinite; all processes call it."""
