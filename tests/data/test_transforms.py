@@ -14,8 +14,8 @@ from torch import Tensor
 from alexnet.config.recipe import Views
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
-from alexnet.data.transforms import Transform, colour_shift, make_transform
-from alexnet.ops import cpu
+from alexnet.data.transforms import Transform, make_transform
+from alexnet.ops import cpu, reference
 
 SIDE, INPUT = 40, 8  # a margin of 32, as for 224 in 256
 COMPONENTS = torch.tensor([[0.6, -0.7, 0.4], [0.6, 0.1, -0.8], [0.5, 0.7, 0.5]]) * torch.tensor([60.0, 20.0, 8.0])
@@ -262,7 +262,7 @@ def test_a_view_has_the_same_bits_in_a_batch_of_any_size(
 def test_colours_lie_along_the_components_as_a_loop_has_them() -> None:
     """Section 4.1: the sum of p_i alpha_i over i; in float64 to a rounding of each product and sum."""
     alpha = torch.from_numpy(np.random.default_rng(5).normal(0, 0.1, (50, 3)).astype(np.float32))
-    found = colour_shift(alpha, COMPONENTS)
+    found = reference.colour_shift(alpha, COMPONENTS)
     assert found.dtype == torch.float64
     for row, colours in zip(alpha.tolist(), found.tolist(), strict=True):
         for channel, colour in enumerate(colours):

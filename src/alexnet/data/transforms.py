@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from alexnet.config.recipe import Recipe, Views
-from alexnet.core import rng
 from alexnet.core.errors import InputError
 from alexnet.core.text import describe
 from alexnet.ops import crop
@@ -82,6 +81,7 @@ class Transform:
         colour: bool = True,
         dtype: torch.dtype = torch.float32,
         stored: bool = False,
+        blocks: tuple[int, int] | None = None,
     ) -> Tensor:
         """Cut a random view of each picture and add colour noise, for training (section 4.1).
 
@@ -98,32 +98,31 @@ class Transform:
             colour: If True, add the recipe's colour noise.
             dtype: Type of the views.
             stored: Whether `images` are all pictures of the split.
+            blocks: (side, blocks along a view): give the pixels in blocks, as a net on a GPU reads them
+                (`AlexNet.packing`).
 
         Returns:
-            `dtype` (N, 3, size, size), minus the mean, on this transform's device: the net's input.
+            `dtype` (N, 3, size, size), minus the mean, on this transform's device: the net's input. In blocks, it is
+            (N, 3 * side^2, blocks, blocks), with zeros to the right of a view and below it.
         """
-        n, views = len(ids), self.views
-        # The paper draws a crop for each picture; the 2012 code cuts 32 consecutive pictures at the same place.
-        who = (
-            (torch.arange(n, device=images.device) + first) // views.pictures_per_crop
-            if views.pictures_per_crop > 1
-            else ids
+        views = self.views
+        noise = views.colour if colour else 0.0
+        top, left, mirrored, shift = crop.draw(
+            ids,
+            seed,
+            epoch,
+            first,
+            self.margin,
+            # The paper draws a crop for each picture; the 2012 code cuts 32 consecutive pictures at the same place.
+            views.pictures_per_crop,
+            views.crops,
+            views.mirror,
+            noise,
+            self.components,
         )
-        top = left = torch.full((n,), self.margin // 2, device=images.device)
-        mirrored = torch.zeros(n, dtype=torch.bool, device=images.device)
-        four = rng.words(seed, "crop", who, epoch)
-        if views.crops:
-            top, left = rng.below(four[:, 0], self.margin + 1), rng.below(four[:, 1], self.margin + 1)
-        if views.mirror:
-            mirrored = four[:, 2] >= 1 << 31  # true for half of all 32-bit words
-        shift, factor = None, views.scale
-        if colour and views.colour:
-            # One alpha per component and picture, equal for all its pixels: it changes the colour of the light.
-            alpha = views.colour * rng.normals(rng.words(seed, "colour", ids, epoch))[:, :3]
-            shift = colour_shift(alpha, self.components)
-            if views.colour_shrink:
-                factor /= 1 + views.colour
-        return self.crop(images, top, left, mirrored, shift, factor, dtype, ids if stored else None)
+        factor = views.scale / (1 + noise) if views.colour_shrink else views.scale
+        rows = ids if stored else None
+        return self.crop(images, top, left, mirrored, shift, factor, dtype, rows, blocks)
 
     def center_crop(self, images: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
         """Cut the central view of each picture.
@@ -206,6 +205,7 @@ class Transform:
         factor: float,
         dtype: torch.dtype,
         rows: Tensor | None = None,
+        blocks: tuple[int, int] | None = None,
     ) -> Tensor:
         """Crop, subtract the mean, add a colour shift (N, 3) and multiply by a factor: `dtype` (N, 3, size, size).
 
@@ -214,14 +214,7 @@ class Transform:
         # Section 2 subtracts from each pixel of the stored picture its own mean, so the mean must be cropped and
         # mirrored together with the picture. The 2012 code subtracts the mean's central crop from every view.
         place = self.views.mean == "place"
-        return crop.cut(images, top, left, mirrored, self.mean, self.size, place, shift, factor, dtype, rows)
-
-
-def colour_shift(alpha: Tensor, components: Tensor) -> Tensor:
-    """Compute the colour shift of each picture, the sum of alpha times component (section 4.1): float64 (N, 3)."""
-    # Not a matrix product: the bits of one of its rows may depend on the number of rows.
-    a, c = alpha.double(), components.double()
-    return a[:, :1] * c[:, 0] + a[:, 1:2] * c[:, 1] + a[:, 2:] * c[:, 2]
+        return crop.cut(images, top, left, mirrored, self.mean, self.size, place, shift, factor, dtype, rows, blocks)
 
 
 def make_transform(

@@ -270,6 +270,10 @@ class AlexNet(nn.Module):
         ]
         return left[0] if len(left) == 1 else torch.cat(left)
 
+    def packing(self, device: torch.device, dtype: torch.dtype) -> tuple[int, int] | None:
+        """Return the blocks of pixels that this net takes on a device, (side, number along a view), or None."""
+        return fused.packing(self.net) if fused.suits(self, device, dtype) else None
+
     def at(self, step: int | Tensor, position: int = 0, runs: Runs = ()) -> Self:
         """Set the place of the next batch, of which dropout is a function.
 

@@ -16,21 +16,29 @@ if TYPE_CHECKING:
 
 
 def possible(net: "AlexNet", x: Tensor) -> bool:
-    """Tell whether `logits` computes this net of x.
-
-    It does on a CUDA device with Triton, for nets with ReLUs whose fully connected layers read both towers, held by one
-    process. Nobody may look into the net: no layer has a hook or is replaced, and nothing watches PyTorch's operations.
-    """
+    """Tell whether `logits` computes this net of x: where `suits` says so, and nothing watches PyTorch's operations."""
     return (
         isinstance(x, Tensor)
-        and x.is_cuda
-        and dispatch.gpu() is not None
+        and suits(net, x.device, x.dtype)
         and dispatch.best(x) is dispatch.gpu()
         and (x.dtype == torch.bfloat16 or not torch.is_autocast_enabled("cuda"))
+        and net.conv1.weight.dtype == x.dtype
+    )
+
+
+def suits(net: "AlexNet", device: torch.device, dtype: torch.dtype) -> bool:
+    """Tell whether `logits` computes this net on a device, in a dtype.
+
+    It does on a CUDA device with Triton, for nets with ReLUs whose fully connected layers read both towers, held by one
+    process, if no layer has a hook or is replaced.
+    """
+    return (
+        device.type == "cuda"
+        and dtype in dispatch.NARROW
+        and dispatch.gpu() is not None
         and net.shard.whole
         and supports(net.net)
         and not watched(net)
-        and net.conv1.weight.dtype == x.dtype
     )
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from alexnet.ops import cpu
+from alexnet.ops import cpu, reference
 from alexnet.ops.dispatch import best
 
 
@@ -19,6 +19,7 @@ def cut(
     factor: float,
     dtype: torch.dtype,
     rows: Tensor | None = None,
+    blocks: tuple[int, int] | None = None,
 ) -> Tensor:
     """Compute (pixel - mean + shift) * factor for a crop of each picture.
 
@@ -37,9 +38,12 @@ def cut(
         dtype: Dtype of the views.
         rows: int64 (N,), the index in `images` of each picture to cut; or None, to cut all of them in order. So no
             pictures are copied out of a cache.
+        blocks: (side, blocks): give the pixels of a view in blocks of side x side, `blocks` of them along each side of
+            the view, which zeros complete to the right and below. The pixels of a block are its maps: line by line,
+            column by column, red, green and blue.
 
     Returns:
-        Views, `dtype` (N, 3, size, size), in channels-last memory.
+        Views, `dtype` (N, 3, size, size), in channels-last memory; in blocks, (N, 3 * side^2, blocks, blocks).
 
     Raises:
         ValueError: The pictures are not uint8, are not as large as the mean, or are smaller than a view.
@@ -51,9 +55,52 @@ def cut(
             f"{tuple(mean.shape)}"
         )
     mean, shift = mean.float(), None if shift is None else shift.float()  # autocast may have made them bfloat16
-    given = [t for t in (images, top, left, mirrored, mean, shift, rows) if t is not None]
-    form = best(*given, mean.new_empty(0, dtype=dtype))
-    if rows is None or form is cpu:  # the C++ form has no rows: a CPU's cache is never one tensor
-        images = images if rows is None else images[rows]
-        return form.cut(images, top, left, mirrored, mean, size, place, shift, factor, dtype)
-    return form.cut(images, top, left, mirrored, mean, size, place, shift, factor, dtype, rows)
+    tensors = [t for t in (images, top, left, mirrored, mean, shift, rows) if t is not None]
+    form = best(*tensors, mean.new_empty(0, dtype=dtype))
+    given = top, left, mirrored, mean, size, place, shift, factor, dtype
+    if hasattr(form, "pack"):  # one kernel
+        views: Tensor = form.cut(images, *given, rows, *(blocks or ()))
+        return views
+    if form is cpu and rows is not None:  # the C++ form has no rows: a CPU's cache is never one tensor
+        images, rows = images[rows], None
+    views = form.cut(images, *given) if rows is None else form.cut(images, *given, rows)
+    return reference.pack(views, *blocks) if blocks else views
+
+
+def draw(
+    ids: Tensor,
+    seed: int,
+    epoch: int | Tensor,
+    first: int | Tensor,
+    margin: int,
+    pictures_per_crop: int,
+    crops: bool,
+    mirror: bool,
+    colour: float,
+    components: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Draw where a view of each picture lies, and its colours (section 4.1): functions of (seed, epoch, picture).
+
+    Args:
+        ids: int64 (N,), the pictures' numbers in the split.
+        seed: Seed of the run.
+        epoch: Epoch, from 0.
+        first: Position in the epoch of the first picture.
+        margin: Number of pixels by which a view can move.
+        pictures_per_crop: Number of consecutive pictures that share a place and a mirroring.
+        crops: Whether to draw places; otherwise all views are central.
+        mirror: Whether to mirror half of the views.
+        colour: Standard deviation of the alphas; 0 draws no colours.
+        components: float32 (3, 3), the principal components of RGB, in columns, with their lengths.
+
+    Returns:
+        Top and left, int64 (N,); whether it is mirrored, bool (N,); and the shift of red, green and blue, float (N, 3),
+        or None.
+    """
+    tensors = [t for t in (ids, components, epoch, first) if isinstance(t, Tensor)]
+    form = best(*tensors)
+    made: tuple[Tensor, Tensor, Tensor, Tensor | None]
+    made = getattr(form, "draw", reference.draw)(
+        ids, seed, epoch, first, margin, pictures_per_crop, crops, mirror, colour, components
+    )
+    return made

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alexnet.core import rng
+
 PART = 2**17  # numbers per chunk on a CPU: half a megabyte of float32, well inside a core's cache
 
 
@@ -150,6 +152,51 @@ def cut(
     if shift is not None:
         x += shift[:, None, None]
     return (x if factor == 1 else x.mul_(factor)).to(dtype).permute(0, 3, 1, 2)
+
+
+def pack(x: Tensor, side: int, blocks: int) -> Tensor:
+    """Return pixels (N, 3, H, W) in blocks of side x side, (N, 3 * side^2, blocks, blocks); see crop.cut."""
+    x = F.pad(x, (0, blocks * side - x.shape[3], 0, blocks * side - x.shape[2]))
+    apart = x.unflatten(3, (blocks, side)).unflatten(2, (blocks, side)).permute(0, 2, 4, 3, 5, 1)
+    return apart.flatten(3).permute(0, 3, 1, 2)  # N, line of blocks, column of blocks, (line, column, colour)
+
+
+def draw(
+    ids: Tensor,
+    seed: int,
+    epoch: int | Tensor,
+    first: int | Tensor,
+    margin: int,
+    pictures_per_crop: int,
+    crops: bool,
+    mirror: bool,
+    colour: float,
+    components: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Draw views; see crop.draw."""
+    n = len(ids)
+    who = ids
+    if pictures_per_crop > 1:
+        who = (torch.arange(n, device=ids.device) + first) // pictures_per_crop
+    top = left = torch.full((n,), margin // 2, device=ids.device)
+    mirrored = torch.zeros(n, dtype=torch.bool, device=ids.device)
+    four = rng.words(seed, "crop", who, epoch)
+    if crops:
+        top, left = rng.below(four[:, 0], margin + 1), rng.below(four[:, 1], margin + 1)
+    if mirror:
+        mirrored = four[:, 2] >= 1 << 31  # true for half of all 32-bit words
+    if not colour:
+        return top, left, mirrored, None
+    # One alpha per component and picture, equal for all its pixels: it changes the colour of the light.
+    alpha = colour * rng.normals(rng.words(seed, "colour", ids, epoch))[:, :3]
+    return top, left, mirrored, colour_shift(alpha, components)
+
+
+def colour_shift(alpha: Tensor, components: Tensor) -> Tensor:
+    """Compute the colour shift of each picture, the sum of alpha times component (section 4.1): float64 (N, 3)."""
+    # Not a matrix product: the bits of one of its rows may depend on the number of rows.
+    a, c = alpha.double(), components.double()
+    return a[:, :1] * c[:, 0] + a[:, 1:2] * c[:, 1] + a[:, 2:] * c[:, 2]
 
 
 def _gradient(window: Callable[[Tensor], Tensor], g: Tensor, b: Tensor, k: float, a: float, beta: float) -> Tensor:

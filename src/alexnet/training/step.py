@@ -15,6 +15,7 @@ from alexnet.core.launch import bounds
 from alexnet.data.loader import Batch
 from alexnet.data.transforms import Transform
 from alexnet.distributed.sharding import Gradients, Sharding
+from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import AnyModel
 from alexnet.training.optimizer import Momentum
 from alexnet.training.schedule import LearningRates
@@ -104,6 +105,7 @@ class Step:
         self.net, self.transform, self.momentum, self.compute, self.seed = net, transform, momentum, compute, seed
         self.sharding, self.parts = sharding or Sharding(), parts
         self.gradients = Gradients(momentum.compute_weights, self.sharding, parts)
+        self.blocks = net.packing(compute.device, compute.dtype) if isinstance(net, AlexNet) else None
 
     def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
         """Train on one batch: change weights and velocities."""
@@ -142,6 +144,7 @@ class Step:
                 colour=colour,
                 dtype=self.compute.dtype,
                 stored=batch.stored,
+                blocks=self.blocks,
             )
             self.net.at(step, position, runs)
             loss, logits = self.learn(views, batch.labels[ours], batch.whole)

@@ -10,7 +10,7 @@ from alexnet.ops.triton import relu, rows
 from alexnet.ops.triton.norm import norm_backward, norm_forward, norm_pool_backward, norm_pool_forward
 from alexnet.ops.triton.random import draw, dropout
 from alexnet.ops.triton.update import momentum
-from alexnet.ops.triton.views import cut
+from alexnet.ops.triton.views import cut, pack
 from alexnet.ops.triton.within import within_backward, within_forward
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "norm_forward",
     "norm_pool_backward",
     "norm_pool_forward",
+    "pack",
     "relu",
     "rows",
     "triton",

@@ -75,7 +75,7 @@ def unpack_kernel(y, x, height: constexpr, width: constexpr, blocks: constexpr, 
 def cut(
     images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, mean: Tensor, size: int, place: bool,
     shift: Tensor | None, factor: float, dtype: torch.dtype, rows: Tensor | None = None,
-    blocks: int = 0, block: int = 1,
+    block: int = 1, blocks: int = 0,
 ) -> Tensor:  # fmt: skip
     """Compute ((crop - mean) + shift) * factor, (N, 3, size, size) in channels-last memory; see ops.crop.cut.
 
