@@ -7,8 +7,9 @@ are compared one by one in tests/ops/test_triton.py.
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import Stopped
-from alexnet.data.loader import Batch
+from alexnet.data.cache import CachedPictures
+from alexnet.data.loader import Batch, training_batches
 from alexnet.data.store import Store
 from alexnet.data.transforms import Transform
 from alexnet.inference.evaluate import Evaluation, evaluate
@@ -29,13 +31,15 @@ from alexnet.ops.dropout import dropout
 from alexnet.runs import log as runlog
 from alexnet.runs.run import Run
 from alexnet.training import optimizer, schedule
-from alexnet.training.step import CudaGraphStep, Step
+from alexnet.training.step import EAGER, CudaGraphStep, Graphs, Step
 from alexnet.training.train import train
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
 ]
+T = TypeVar("T")
+
 CUDA = torch.device("cuda", 0)
 # Noise of 1e-15 in what layers give moves a step's velocities by 4e-15 and a short run's weights by 2e-9 at most; a
 # wrong picture, label or rate moves them by more than 1e-3. Probabilities are kept in float32.
@@ -82,35 +86,88 @@ def test_a_training_step_is_that_of_the_cpu(name: str) -> None:
         assert (here - after[1][n]).norm() <= CLOSE * here.norm(), n
 
 
-def steps_of(captured: bool, precision: str) -> tuple[list[float], dict[str, torch.Tensor]]:
-    """Losses and weights of 28 steps of batches of 8, 8, 8 and 5 pictures; the rate falls after 20.
+class Counted(Graphs):
+    """CUDA's graphs, with the number of captures."""
 
-    A graph is captured at the fourth batch of its kind: of 8 pictures at steps 4 and 24, of 5 at step 15. Each is
-    replayed later with other pictures, at another place of another epoch.
-    """
+    captures = 0
+
+    def capture(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+        self.captures += 1
+        return super().capture(work)
+
+
+def step_of(precision: str) -> Step:
     recipe = RECIPES["source"].replace(net={"classes": 10})
     compute = choose_compute("cuda", precision)
     transform = Transform(recipe.views, 224, torch.full((256, 256, 3), 120.0), 20 * torch.eye(3)).to(compute.device)
     net = compute.hold(build(recipe.net, 0)).train()
-    step = Step(net, transform, optimizer.Momentum(net, recipe.sgd, compute.dtype), compute, 0)
-    take = CudaGraphStep(step) if captured else step
-    random, losses = torch.Generator().manual_seed(1), []
+    return Step(net, transform, optimizer.Momentum(net, recipe.sgd, compute.dtype), compute, 0)
+
+
+def noise(pictures: int) -> torch.Tensor:
+    random = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (pictures, 256, 256, 3), dtype=torch.uint8, generator=random).to(CUDA)
+
+
+def steps_of(captured: bool, precision: str, stored: bool = False) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """Losses and weights of 28 steps of batches of 8, 8, 8 and 5 pictures; the rate rises, and falls after 20.
+
+    A graph is captured at the fourth batch of its size: of 8 pictures at step 4, of 5 at step 15. Each is replayed
+    later with other pictures and rates, at another place of another epoch.
+    """
+    step, graphs, split, losses = step_of(precision), Counted(), noise(40), []
+    take = CudaGraphStep(step, graphs) if captured else step
     for number in range(28):
-        pictures = 5 if number % 4 == 3 else 8
-        images = torch.randint(0, 256, (pictures, 256, 256, 3), dtype=torch.uint8, generator=random).to(compute.device)
-        ids = torch.arange(number, number + pictures, device=compute.device)
-        batch = Batch(number, number // 4, 8 * (number % 4), ids, images, ids % 10)
-        outcome = take(batch, schedule.LearningRates(1e-4 if number < 20 else 1e-5, 2e-4), True)
+        ids = torch.arange(number, number + (5 if number % 4 == 3 else 8), device=CUDA)
+        images = split if stored else split[ids]
+        batch = Batch(number, number // 4, 8 * (number % 4), ids, images, ids % 10, stored=stored)
+        rate = 1e-4 * min(1.0, (number + 1) / 8) if number < 20 else 1e-5
+        outcome = take(batch, schedule.LearningRates(rate, 2e-4), True)
         losses.append(outcome.loss.item())
         assert outcome.finite.all()
-    return losses, {n: p.detach().clone() for n, p in net.named_parameters()}
+    assert graphs.captures == (2 if captured else 0)
+    return losses, {n: p.detach().clone() for n, p in step.momentum.parameters.items()}
 
 
-def test_captured_steps_are_the_steps() -> None:
+@pytest.mark.parametrize("stored", [False, True])
+def test_captured_steps_are_the_steps(stored: bool) -> None:
     """Replays of each graph: losses and weights of the same steps made one operation after the other."""
-    plain, captured = steps_of(False, "fp64"), steps_of(True, "fp64")
+    plain, captured = steps_of(False, "fp64"), steps_of(True, "fp64", stored)
     np.testing.assert_allclose(captured[0], plain[0], rtol=CLOSE)
     assert apart(plain[1], captured[1]) < CLOSE
+
+
+def test_reading_a_step_does_not_wait_for_the_step_after_it() -> None:
+    take = CudaGraphStep(step_of("bf16"))
+    batch = Batch(0, 0, 0, torch.arange(8, device=CUDA), noise(8), torch.arange(8, device=CUDA))
+    rates = schedule.LearningRates(1e-5, 2e-5)
+    for _ in range(2 * EAGER):
+        take(batch, rates, True).read()
+    first = take(batch, rates, True)
+    torch.cuda._sleep(2 * 10**9)  # cycles: about a second
+    second = take(batch, rates, True)
+    assert first.loss.isfinite()
+    assert second.arrived is not None
+    assert not second.arrived.query()
+    assert second.loss.isfinite()
+
+
+@pytest.mark.parametrize("cache", ["device", "ram", "none"])
+def test_batches_hold_their_pictures_while_the_device_is_busy(store: Path, cache: str) -> None:
+    """Copies overtake the arithmetic, and no later batch takes the memory of one that is still to be read."""
+    split = Store(store)["train"]
+    kept, expected, seen = CachedPictures(split, CUDA, cache), split.read(np.arange(len(split))), []
+    how: dict[str, Any] = {"epochs": 20, "seed": 0, "reshuffle": True, "first_step": 0, "device": CUDA, "workers": 4}
+    for batch in training_batches(kept, 8, **how):
+        torch.cuda._sleep(10**7)
+        taken = batch.images.index_select(0, batch.ids) if batch.stored else batch.images + 0
+        assert batch.stored == (cache == "device")
+        seen.append((batch.ids + 0, batch.labels + 0, taken))
+    assert len(seen) == 80
+    for ids, labels, images in seen:
+        numbers = ids.cpu().numpy()
+        np.testing.assert_array_equal(images.cpu().numpy(), expected[numbers])
+        np.testing.assert_array_equal(labels.cpu().numpy(), split.labels[numbers])
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from alexnet.data.cache import CachedPictures
-from alexnet.data.loader import Batch, batches_in_order, steps, training_batches
+from alexnet.data.loader import Batch, batches_in_order, readers, steps, training_batches
 from alexnet.data.split import Split
 
 CPU = torch.device("cpu")
@@ -165,3 +165,32 @@ def test_each_reader_makes_the_batches_device_its_own(monkeypatch: pytest.Monkey
     assert len(batches(device=second, workers=2)) == 15
     assert {device for device, _ in taken} == {second}
     assert all(thread.startswith("loader") for _, thread in taken)
+
+
+def test_there_are_two_readers_on_a_cpu_and_one_for_each_core_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of a machine share its cores; a number that is given holds everywhere."""
+    cuda = torch.device("cuda", 0)
+    monkeypatch.setattr("alexnet.data.loader.available_cores", lambda: 16)
+    assert (readers(None, CPU), readers(None, cuda)) == (2, 16)
+    for name, value in {"RANK": "1", "WORLD_SIZE": "24", "LOCAL_WORLD_SIZE": "3"}.items():
+        monkeypatch.setenv(name, value)
+    assert (readers(None, CPU), readers(None, cuda)) == (2, 5)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "24")
+    assert readers(None, cuda) == 1
+    assert (readers(7, CPU), readers(7, cuda)) == (7, 7)
+
+
+def test_pictures_that_are_kept_in_one_tensor_stay_there_in_training_alone() -> None:
+    """As on a CUDA device, whose batches then have the whole split's pictures."""
+    kept = CachedPictures(Tiny(23), CPU)
+    kept.images, kept.kept = torch.from_numpy(kept.split.read(np.arange(23))), "device"
+    given: dict[str, Any] = {"device": CPU, "workers": 2}
+    stored = list(training_batches(kept, 5, epochs=3, seed=0, reshuffle=True, first_step=0, **given))
+    for found, plain in zip(stored, batches(), strict=True):
+        assert (found.stored, plain.stored) == (True, False)
+        assert found.images is kept.images
+        assert torch.equal(found.images[found.ids], plain.images)
+        assert torch.equal(found.labels, plain.labels)
+    for found in batches_in_order(kept, 5, **given):
+        assert not found.stored
+        assert torch.equal(found.images[:, 0, 0, 0].long(), found.ids)

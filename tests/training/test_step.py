@@ -120,7 +120,7 @@ def test_the_gradient_of_the_views_is_never_computed(name: str) -> None:
 
 
 class Recorded(Graphs):
-    """What stands for CUDA's graphs on a CPU: it records the work, and each replay runs it again on the same memory.
+    """A stand-in for CUDA's graphs on a CPU: it records the work, and each replay runs it again on the same memory.
 
     A capture does no work, so it puts back what the recorded work changed.
     """
