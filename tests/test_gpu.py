@@ -141,8 +141,9 @@ def test_reading_a_step_does_not_wait_for_the_step_after_it() -> None:
     take = CudaGraphStep(step_of("bf16"))
     batch = Batch(0, 0, 0, torch.arange(8, device=CUDA), noise(8), torch.arange(8, device=CUDA))
     rates = schedule.LearningRates(1e-5, 2e-5)
-    for _ in range(2 * EAGER):
-        take(batch, rates, True).read()
+    earlier = [take(batch, rates, True) for _ in range(2 * EAGER)]
+    earlier[-1].read()
+    del earlier  # leaves pinned memory for the steps below: new memory could make the host wait
     first = take(batch, rates, True)
     torch.cuda._sleep(2 * 10**9)  # cycles: about a second
     second = take(batch, rates, True)

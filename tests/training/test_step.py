@@ -1,13 +1,13 @@
 """A training step: fast and plain arithmetic agree, and its position may be a number or a tensor."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeVar
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.recorded import Recorded
 from torch import Tensor
 
 from alexnet.config.recipe import Net, Recipe
@@ -19,9 +19,7 @@ from alexnet.models.build import AnyModel, build
 from alexnet.training import schedule
 from alexnet.training.optimizer import Momentum
 from alexnet.training.schedule import LearningRates
-from alexnet.training.step import CudaGraphStep, Graphs, Step
-
-T = TypeVar("T")
+from alexnet.training.step import CudaGraphStep, Step
 
 CPU = torch.device("cpu")
 RATES = LearningRates(1e-4, 2e-4)
@@ -117,36 +115,6 @@ def test_the_gradient_of_the_views_is_never_computed(name: str) -> None:
     outcome = maker(narrow(name), "fp32")(batch_of(narrow(name)), schedule.learning_rates(narrow(name), 0.0, ()), True)
     assert not outcome.views.requires_grad
     assert outcome.views.grad is None
-
-
-class Recorded(Graphs):
-    """A stand-in for CUDA's graphs on a CPU: it records the work, and each replay runs it again on the same memory.
-
-    A capture does no work, so it puts back what the recorded work changed.
-    """
-
-    def __init__(self, momentum: Momentum) -> None:
-        self.held = [*momentum.parameters.values(), *momentum.velocity.values()]
-        self.captures = self.replays = self.eager = 0
-
-    def warm_up(self, work: Callable[[], T]) -> T:
-        self.eager += 1
-        return work()
-
-    def capture(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
-        self.captures += 1
-        before = [t.detach().clone() for t in self.held]
-        result = work()
-        for t, value in zip(self.held, before, strict=True):
-            t.data.copy_(value)
-
-        def replay() -> None:
-            self.replays += 1
-            for name, made in vars(work()).items():
-                if isinstance(made, Tensor):
-                    getattr(result, name).copy_(made)
-
-        return result, replay
 
 
 def batches(recipe: Recipe, steps: int, stored: bool = False) -> Iterator[Batch]:
