@@ -188,7 +188,7 @@ def maybe_capture(step: Step) -> "Step | CudaGraphStep":
 
 
 class Graphs:
-    """How a CUDA device records work, and repeats it. A test on a CPU puts another class in its place."""
+    """CUDA's graphs: they record work and repeat it. A test on a CPU puts another class in their place."""
 
     def __init__(self) -> None:
         self.stream = torch.cuda.Stream()
