@@ -59,7 +59,7 @@ def built(settings: dict[str, Any], dtype: torch.dtype) -> AlexNet:
         for name, p in net.named_parameters():
             if name.endswith("bias"):
                 p.add_(torch.linspace(-0.3, 0.3, len(p)).to(p))
-    net = net.to(memory_format=torch.channels_last)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net.train().at(5, 8)
 
 
