@@ -58,34 +58,44 @@ class Momentum:
         device = next(iter(self.parameters.values())).device
         self.finite = torch.ones(len(self.parameters), dtype=torch.bool, device=device)
         self.flags = dict(zip(self.parameters, self.finite.unbind(), strict=True))
+        self.order = {name: i for i, name in enumerate(self.parameters)}
 
     def load(self, velocity: dict[str, Tensor]) -> None:
         """Copy the velocities of a checkpoint."""
         for name, kept in self.velocity.items():
             kept.copy_(velocity[name])
 
-    @torch.no_grad()
     def step(self, rates: LearningRates, gradients: Mapping[str, Tensor]) -> None:
         """Update all parameters from their gradients, by name; a gradient may have another dtype than its weight."""
-        self.finite.fill_(True)
+        self.begin()
         trust = {} if self.sgd.lars is None else self.trust(self.sgd.lars, gradients)
-        for i, (name, w) in enumerate(self.parameters.items()):
-            rate, decay = self.settings(name, rates)
-            if not rate:
-                reference.check_finite(w, self.flags[name])
-                continue
-            g, v, seen = gradients[name], self.velocity[name], self.compute_weights[name]
-            if g.stride() != w.stride():
-                g = torch.empty_like(w, dtype=g.dtype).copy_(g)
-            if name in trust:
-                g, decay = torch.add(g, w, alpha=decay).mul_(trust[name]), 0.0
-            shadow = () if seen is w else (seen,)
-            form = best(w, v, g, *shadow) if w.dtype == torch.float32 else reference
-            if self.rule is not None and form is cpu:
-                form = reference  # the C++ form takes numbers alone
-            factor = rate if self.rule is None else self.rule[i]
-            form.momentum(w, v, g, *(shadow or (None,)), self.flags[name], factor, self.sgd.momentum, decay)
+        for name in self.parameters:
+            self.update(name, rates, gradients[name], trust.get(name))
 
+    def begin(self) -> None:
+        """Prepare for the updates of a step, in any order."""
+        self.finite.fill_(True)
+
+    @torch.no_grad()
+    def update(self, name: str, rates: LearningRates, g: Tensor, trust: Tensor | None = None) -> None:
+        """Update one parameter from its gradient; with LARS, `trust` is its number."""
+        w, v, seen = self.parameters[name], self.velocity[name], self.compute_weights[name]
+        rate, decay = self.settings(name, rates)
+        if not rate:
+            reference.check_finite(w, self.flags[name])
+            return
+        if g.stride() != w.stride():
+            g = torch.empty_like(w, dtype=g.dtype).copy_(g)
+        if trust is not None:
+            g, decay = torch.add(g, w, alpha=decay).mul_(trust), 0.0
+        shadow = () if seen is w else (seen,)
+        form = best(w, v, g, *shadow) if w.dtype == torch.float32 else reference
+        if self.rule is not None and form is cpu:
+            form = reference  # the C++ form takes numbers alone
+        factor = rate if self.rule is None else self.rule[self.order[name]]
+        form.momentum(w, v, g, *(shadow or (None,)), self.flags[name], factor, self.sgd.momentum, decay)
+
+    @torch.no_grad()
     def trust(self, eta: float, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Compute eta |w| / (|g| + decay |w|) of each weight matrix, or 1 where that is 0 or 0 / 0.
 

@@ -19,9 +19,11 @@ from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import AnyModel
 from alexnet.training.optimizer import Momentum
 from alexnet.training.schedule import LearningRates
+from alexnet.training.updates import updates
 
 T = TypeVar("T")
 
+CAPTURE_PRIORITY = -2  # PyTorch hands out 32 streams of a priority in turn, so uploads (-1) never get this one
 EAGER = 3  # steps before capture: in the first ones, libraries choose algorithms and compile kernels
 PLACE = 24  # bytes of step, epoch and first
 
@@ -105,6 +107,8 @@ class Step:
         self.net, self.transform, self.momentum, self.compute, self.seed = net, transform, momentum, compute, seed
         self.sharding, self.parts = sharding or Sharding(), parts
         self.gradients = Gradients(momentum.compute_weights, self.sharding, parts)
+        alone = parts == 1 and self.sharding.mesh.everyone.size == 1
+        self.updates = updates(momentum, self.gradients, alone)
         self.blocks = net.packing(compute.device, compute.dtype) if isinstance(net, AlexNet) else None
 
     def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
@@ -130,6 +134,7 @@ class Step:
         numbers = torch.zeros(2 + len(self.momentum.parameters), dtype=torch.float64, device=batch.ids.device)
         totals = numbers[:2]  # loss, wrong answers
         self.gradients.clear()
+        self.updates.begin(rates)
         for part in range(self.parts):
             runs = [(begin + parts[part][0], parts[part][1] - parts[part][0]) for begin, parts in shares]
             position, pictures = runs[replicas.index]
@@ -169,9 +174,8 @@ class Step:
         return loss.detach(), logits.detach()
 
     def update(self, rates: LearningRates) -> None:
-        """Wait for the gradients of all processes, then apply the momentum rule."""
-        self.gradients.wait()
-        self.momentum.step(rates, self.gradients)
+        """Apply the momentum rule where it is not applied yet, with the gradients of all processes."""
+        self.updates.finish(rates)
 
 
 def forward(net: AnyModel, weights: dict[str, Tensor], compute: Compute, views: Tensor) -> Tensor:
@@ -191,7 +195,8 @@ class Graphs:
     """CUDA's graphs: they record work and repeat it. A test on a CPU puts another class in their place."""
 
     def __init__(self) -> None:
-        self.stream = torch.cuda.Stream()
+        # Before the stream of updates, which fill what is left: 0 is the lowest priority.
+        self.stream = torch.cuda.Stream(priority=CAPTURE_PRIORITY)
 
     def warm_up(self, work: Callable[[], T]) -> T:
         """Do the work on a stream of its own, as PyTorch asks for work that is captured later."""
@@ -205,7 +210,7 @@ class Graphs:
         """Record the work without doing it; return its result, and the function that does it and fills the result."""
         graph = torch.cuda.CUDAGraph()
         # thread_local: the loader's threads make CUDA calls during the capture.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
             result = work()
         return result, graph.replay
 
