@@ -473,8 +473,8 @@ blocks = {"height": 224, "width": 224, "blocks": 57, "block": 4}
 cut = {"side": 256, "size": 224, "place": True, "blocks": 57, "block": 4}
 for kernel, types, constants in [
     (norm.norm_kernel, maps, normed | {"bias": None}),
-    (norm.gradient_kernel, maps, normed | {"index": None, "G": X, "K": None, "bias": None}),
-    (norm.gradient_kernel, maps, normed | {"G": P, "K": P}),
+    (norm.gradient_kernel, maps, normed | {"G": X, "bias": None}),
+    (norm.pool_gradient_kernel, maps, normed | {"G": P, "K": P}),
     (norm.pool_kernel, maps, normed | {"P": P, "K": P, "alive": False}),
     (norm.pool_kernel, maps, normed | {"F": plain, "P": P, "K": P, "alive": True, "bias": None}),
     (norm.unpool_kernel, maps, normed | {"F": plain, "G": P, "K": P}),

@@ -139,30 +139,8 @@ def pool_kernel(
 
 
 @triton.jit
-def handed_down(g, index, picture, place, r, ok, F: constexpr, P: constexpr, K: constexpr):
-    """Sum the gradients of the pools over the rows r at a place, each for the units that the pool chose."""
-    windows: constexpr = F.windows
-    y, x = place // F.width, place % F.width
-    total = tl.full((r.shape[0], F.V), 0.0, tl.float32)
-    for i in tl.static_range(windows):
-        for j in tl.static_range(windows):
-            down, across = y // F.stride - i, x // F.stride - j
-            dy, dx = y - down * F.stride, x - across * F.stride
-            inside = ok & (dy < F.size) & (dx < F.size)
-            inside &= (down >= 0) & (down < F.down) & (across >= 0) & (across < F.across)
-            pool = down * F.across + across
-            chosen = raw(index, picture * K.picture + pool * K.place + r * F.V, inside, F.V)
-            chosen = chosen == (dy * F.size + dx)[:, None]
-            d = load(g, picture * P.picture + pool * P.place + r * (F.V * P.map), inside, F.V, P.map)
-            total += tl.where(chosen, d, 0.0)
-    return total
-
-
-@triton.jit
-def gradient_kernel(
-    g, index, x, bias, dx, F: constexpr, G: constexpr, K: constexpr, X: constexpr, D: constexpr, B: constexpr
-):  # fmt: skip
-    """Compute dx = g s^-beta - 2 a beta b window(g b s^-(beta + 1)); g is the norm's or, with an index, the pools'."""
+def gradient_kernel(g, x, bias, dx, F: constexpr, G: constexpr, X: constexpr, D: constexpr, B: constexpr):
+    """Compute dx = g s^-beta - 2 a beta b window(g b s^-(beta + 1))."""
     picture, row, ok = mine(F.rows, B)
     place, r = row // F.T, row % F.T
     number = r % F.tower
@@ -172,10 +150,7 @@ def gradient_kernel(
     direct, own = through, through
     for o in tl.static_range(-near, near + 1):
         inside = ok & (number + o >= 0) & (number + o < F.tower)
-        if index is None:
-            d = load(g, picture * G.picture + place * G.place + (r + o) * F.V, inside, F.V)
-        else:
-            d = handed_down(g, index, picture, place, r + o, inside, F, G, K)
+        d = load(g, picture * G.picture + place * G.place + (r + o) * F.V, inside, F.V)
         b, s = terms(x, bias, here, number, ok, o, F)
         power, inverse = powers(s, F.beta)
         if F.relu == "after":
@@ -191,12 +166,105 @@ def gradient_kernel(
 
 
 @triton.jit
+def square_of(F: constexpr, B: constexpr):
+    """Find this program's picture, squares of stride x stride units, and rows."""
+    picture, row, ok = mine(F.squares, B)
+    square = row // F.T
+    return picture, square // F.square_columns, square % F.square_columns, row % F.T, ok
+
+
+@triton.jit
+def pools_over(g, index, picture, down, across, r, ok, F: constexpr, G: constexpr, K: constexpr):
+    """Load the pools over a square of stride x stride units: tuples of their gradients, and of the units they chose."""
+    windows: constexpr = F.windows
+    gradients = ()
+    chosen = ()
+    for i in tl.static_range(windows):
+        for j in tl.static_range(windows):
+            y, x = down - i, across - j
+            inside = ok & (y >= 0) & (y < F.down) & (x >= 0) & (x < F.across)
+            pool = y * F.across + x
+            gradients += (load(g, picture * G.picture + pool * G.place + r * (F.V * G.map), inside, F.V, G.map),)
+            units = raw(index, picture * K.picture + pool * K.place + r * F.V, inside, F.V)
+            chosen += (tl.where(inside[:, None], units, 255),)
+    return gradients, chosen
+
+
+@triton.jit
+def to_unit(gradients, chosen, y: constexpr, x: constexpr, F: constexpr):
+    """Sum the gradients that the pools over a square hand down to its unit (y, x)."""
+    windows: constexpr = F.windows
+    total = tl.zeros_like(gradients[0])
+    for i in tl.static_range(windows):
+        for j in tl.static_range(windows):
+            if (y + i * F.stride < F.size) and (x + j * F.stride < F.size):
+                unit = (y + i * F.stride) * F.size + x + j * F.stride
+                total += tl.where(chosen[i * windows + j] == unit, gradients[i * windows + j], 0.0)
+    return total
+
+
+@triton.jit
+def pool_gradient_kernel(
+    g, index, x, bias, dx, F: constexpr, G: constexpr, K: constexpr, X: constexpr, D: constexpr, B: constexpr
+):  # fmt: skip
+    """Compute gradient_kernel's dx from the pools; a thread does the units of a square, which share their pools."""
+    near: constexpr = F.near
+    far: constexpr = F.far
+    stride: constexpr = F.stride
+    picture, down, across, r, ok = square_of(F, B)
+    number = r % F.tower
+    gradients = ()
+    chosen = ()
+    for o in tl.static_range(-near, near + 1):
+        inside = ok & (number + o >= 0) & (number + o < F.tower)
+        made, units = pools_over(g, index, picture, down, across, r + o, inside, F, G, K)
+        gradients += (made,)
+        chosen += (units,)
+    for y in tl.static_range(stride):
+        for x_ in tl.static_range(stride):
+            here = ok & (down * stride + y < F.height) & (across * stride + x_ < F.width)
+            place = (down * stride + y) * F.width + across * stride + x_
+            at = picture * X.picture + place * X.place + r * F.V
+            b = ()
+            for o in tl.static_range(-far, far + 1):
+                inside = here & (number + o >= 0) & (number + o < F.tower)
+                value = biased(x, bias, at + o * F.V, number + o, inside, F)
+                if F.relu == "before":
+                    value = positive(value)
+                b += (value,)
+            through = tl.full((B, F.V), 0.0, tl.float32)
+            direct = through
+            for o in tl.static_range(-near, near + 1):
+                total = tl.full((B, F.V), 0.0, tl.float32)
+                for q in tl.static_range(-near, near + 1):
+                    if o + q >= -far and o + q <= far:
+                        total += from_row(b[o + q + far] * b[o + q + far], q, F)
+                power, inverse = powers(F.k + F.a * total, F.beta)
+                d = to_unit(gradients[o + near], chosen[o + near], y, x_, F)
+                if F.relu == "after":
+                    d = tl.where(b[o + far] <= 0, 0.0, d)
+                d *= power
+                through += from_row(d * b[o + far] * inverse, o, F)
+                if o == 0:
+                    direct = d
+            slope = direct - 2 * F.a * F.beta * b[far] * through
+            if F.relu == "before":
+                slope = tl.where(b[far] <= 0, 0.0, slope)
+            store(dx, picture * D.picture + place * D.place + r * F.V, slope, here, F.V)
+
+
+@triton.jit
 def unpool_kernel(g, index, dx, F: constexpr, G: constexpr, K: constexpr, D: constexpr, B: constexpr):
     """Compute the gradient of a pool's input: of each unit, the gradients of the pools that chose it."""
-    picture, row, ok = mine(F.rows, B)
-    place, r = row // F.T, row % F.T
-    d = handed_down(g, index, picture, place, r, ok, F, G, K)
-    store(dx, picture * D.picture + place * D.place + r * F.V, d, ok, F.V)
+    stride: constexpr = F.stride
+    picture, down, across, r, ok = square_of(F, B)
+    gradients, chosen = pools_over(g, index, picture, down, across, r, ok, F, G, K)
+    for y in tl.static_range(stride):
+        for x in tl.static_range(stride):
+            here = ok & (down * stride + y < F.height) & (across * stride + x < F.width)
+            place = (down * stride + y) * F.width + across * stride + x
+            d = to_unit(gradients, chosen, y, x, F)
+            store(dx, picture * D.picture + place * D.place + r * F.V, d, here, F.V)
 
 
 def norm(x: Part, y: Part, F: Form, bias: Tensor | None = None) -> None:
@@ -206,8 +274,8 @@ def norm(x: Part, y: Part, F: Form, bias: Tensor | None = None) -> None:
 
 def norm_gradient(g: Part, x: Part, dx: Part, F: Form, bias: Tensor | None = None) -> None:
     """Compute dx, the gradient of x, from that of its norm."""
-    strides: dict[str, Any] = {"G": g.strides, "K": None, "X": x.strides, "D": dx.strides}
-    launch(gradient_kernel, x.pictures, F.rows, g.memory, None, x.memory, bias, dx.memory, F=F, **strides)
+    strides: dict[str, Any] = {"G": g.strides, "X": x.strides, "D": dx.strides}
+    launch(gradient_kernel, x.pictures, F.rows, g.memory, x.memory, bias, dx.memory, F=F, **strides)
 
 
 def pool(x: Part, p: Part, index: Part, F: Form, alive: bool = False, bias: Tensor | None = None) -> None:
@@ -224,11 +292,11 @@ def pool_gradient(g: Part, index: Part, x: Part | None, dx: Part, F: Form, bias:
     """Compute dx, the gradient of x under its norm and pools; without a norm, `x` is not needed."""
     strides: dict[str, Any] = {"G": g.strides, "K": index.strides, "D": dx.strides}
     if x is None:
-        launch(unpool_kernel, g.pictures, F.rows, g.memory, index.memory, dx.memory, F=F, **strides)
+        launch(unpool_kernel, g.pictures, F.squares, g.memory, index.memory, dx.memory, F=F, **strides)
         return
     strides["X"] = x.strides
     given = g.memory, index.memory, x.memory, bias, dx.memory
-    launch(gradient_kernel, g.pictures, F.rows, *given, F=F, **strides)
+    launch(pool_gradient_kernel, g.pictures, F.squares, *given, F=F, **strides)
 
 
 def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:

@@ -115,6 +115,16 @@ class Form:
         return ceil(self.height, self.strip) * self.width * self.T
 
     @property
+    def square_columns(self) -> int:
+        """The number of squares of stride x stride units along the width."""
+        return ceil(self.width, self.stride)
+
+    @property
+    def squares(self) -> int:
+        """The number of rows of a picture's squares."""
+        return ceil(self.height, self.stride) * self.square_columns * self.T
+
+    @property
     def windows(self) -> int:
         """The largest number of pools that hold a unit, along one axis."""
         return ceil(self.size, self.stride)

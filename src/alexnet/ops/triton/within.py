@@ -13,8 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from alexnet.ops.triton.norm import handed_down
-from alexnet.ops.triton.rows import Form, Part, ceil, form, launch, load, mine, powers, store
+from alexnet.ops.triton.rows import Form, Part, ceil, form, launch, load, mine, powers, raw, store
 
 STRIP = 9  # most lines that a thread computes: it reads n - 1 more
 
@@ -39,6 +38,26 @@ def strip_of(F: constexpr, B: constexpr):
     """Find this program's picture, rows, columns and first lines."""
     picture, row, ok = mine(F.columns, B)
     return picture, row % F.T, row // F.T % F.width, row // (F.T * F.width) * F.strip, ok
+
+
+@triton.jit
+def handed_down(g, index, picture, place, r, ok, F: constexpr, P: constexpr, K: constexpr):
+    """Sum the gradients of the pools over the rows r at a place, each for the units that the pool chose."""
+    windows: constexpr = F.windows
+    y, x = place // F.width, place % F.width
+    total = tl.full((r.shape[0], F.V), 0.0, tl.float32)
+    for i in tl.static_range(windows):
+        for j in tl.static_range(windows):
+            down, across = y // F.stride - i, x // F.stride - j
+            dy, dx = y - down * F.stride, x - across * F.stride
+            inside = ok & (dy < F.size) & (dx < F.size)
+            inside &= (down >= 0) & (down < F.down) & (across >= 0) & (across < F.across)
+            pool = down * F.across + across
+            chosen = raw(index, picture * K.picture + pool * K.place + r * F.V, inside, F.V)
+            chosen = chosen == (dy * F.size + dx)[:, None]
+            d = load(g, picture * P.picture + pool * P.place + r * (F.V * P.map), inside, F.V, P.map)
+            total += tl.where(chosen, d, 0.0)
+    return total
 
 
 @triton.jit
