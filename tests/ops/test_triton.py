@@ -464,13 +464,13 @@ weights |= {"row": "*fp32", "mu": "fp32", "pull": "fp32", "push": "fp32", "numbe
 ints = dict.fromkeys(("step", "epoch", "first", "ids", "rows", "top", "left"), "*i64")
 ints |= dict.fromkeys(("position", "quad", "k0", "k1", "k_crop", "k_colour", "least", "pictures", "places"), "i64")
 floats = dict.fromkeys(("components", "mean", "shift", "sums"), "*fp32") | {"colour": "fp32", "factor": "fp32"}
-small = ints | floats | {"images": "*u8", "mirrored": "*u8", "views": "*bf16"}
+small = ints | floats | {"images": "*u8", "table": "*i32", "mirrored": "*u8", "views": "*bf16"}
 sums = maps | floats | {"places": "i32", "tiles": "i32", "rows": "i32", "out": "*bf16"}
 normed = {"F": F, "X": X, "Y": X, "D": X}
 windows = {"F": around, "X": P, "Y": P, "U": P, "D": P}
 tile = {"maps": 192, "of_g": 192, "of_y": 192, "of_dx": 384, "width": 384, "P": 32, "M": 64}
 blocks = {"height": 224, "width": 224, "blocks": 57, "block": 4}
-cut = {"side": 256, "size": 224, "place": True, "blocks": 57, "block": 4}
+cut = {"side": 256, "size": 224, "place": True, "blocks": 57, "block": 4, "V": 8}
 for kernel, types, constants in [
     (norm.norm_kernel, maps, normed | {"bias": None}),
     (norm.gradient_kernel, maps, normed | {"G": X, "bias": None}),

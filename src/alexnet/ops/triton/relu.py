@@ -9,7 +9,8 @@ from triton.language import constexpr
 
 from alexnet.ops.triton.rows import Part, ceil
 
-PLACES, MAPS = 32, 64  # a tile
+PLACES = 32  # of a tile; it has 64 maps, or 32 where that wastes fewer
+ROWS, COLUMNS = 256, 8  # of a tile of sums
 PROGRAMS = 512  # about as many as a large device runs at once; each adds up the places of several tiles
 
 
@@ -61,7 +62,8 @@ def relu_gradient(pairs: list[tuple[Part, Part | None, Part | None]], dtype: tor
             given = g.memory, y and y.memory, dx and dx.memory, sums[:, first:], places, tiles, g.maps
             strides = g.strides.place, y and y.strides.place, dx and dx.strides.place
             if programs:
-                relu_gradient_kernel[(programs, ceil(g.maps, MAPS))](*given, *strides, width, PLACES, MAPS)
+                maps = 64 if g.maps % 64 in (0, *range(33, 64)) else 32
+                relu_gradient_kernel[(programs, ceil(g.maps, maps))](*given, *strides, width, PLACES, maps)
             first += g.maps
-        total_kernel[(ceil(width, MAPS),)](sums, out, programs, width, PLACES, MAPS)
+        total_kernel[(ceil(width, COLUMNS),)](sums, out, programs, width, ROWS, COLUMNS)
     return out

@@ -5,13 +5,16 @@ A convolution of few channels is slow on a GPU. One of size 11 and stride 4 over
 1 over the 48 channels of blocks of 4 x 4 pixels, if zeros complete its kernel to 12 x 12.
 """
 
+import functools
+import math
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from alexnet.ops.triton.rows import ceil, launch, mine
+from alexnet.ops.triton.rows import BLOCK, ceil, launch, mine
 
 PIXELS = 1024  # numbers of views per program
 
@@ -25,28 +28,47 @@ def pixel_of(i, blocks: constexpr, side: constexpr):
 
 
 @triton.jit
-def cut_kernel(images, rows, top, left, mirrored, mean, shift, views, factor, side: constexpr, size: constexpr,
-               place: constexpr, blocks: constexpr, block: constexpr, B: constexpr):  # fmt: skip
-    """Compute views; a program writes consecutive numbers: red, green and blue of each pixel."""
-    numbers: constexpr = blocks * blocks * block * block * 3
-    picture, i, ok = mine(numbers, B)
-    y, x, colour = pixel_of(i, blocks, block)
-    there = ok & (y < size) & (x < size)
-    along = tl.where(tl.load(mirrored + picture) != 0, size - 1 - x, x)
-    pixel = (tl.load(top + picture).to(tl.int32) + y) * side + tl.load(left + picture).to(tl.int32) + along
+def cut_kernel(images, rows, top, left, mirrored, mean, shift, table, views, factor, side: constexpr, size: constexpr,
+               place: constexpr, blocks: constexpr, block: constexpr, V: constexpr, B: constexpr):  # fmt: skip
+    """Compute views; a thread writes V consecutive numbers of a block: red, green and blue of each pixel.
+
+    `table` has for each number of a block its line, column and colour, and where it lies in a stored picture, counted
+    from the block's first pixel: as stored, and mirrored. So no thread divides.
+    """
+    numbers: constexpr = block * block * 3
+    each: constexpr = numbers // V  # threads of a block
+    picture, row, ok = mine(blocks * blocks * each, B)
+    at = row // each
+    down, across, own = at // blocks * block, at % blocks * block, row % each * V
+    number = own[:, None] + tl.arange(0, V)[None, :]
+    flipped = tl.load(mirrored + picture) != 0
+    plain = tl.load(table + 3 * numbers + number)
+    other = tl.load(table + 4 * numbers + number)
+    colour = tl.load(table + 2 * numbers + number)
+    first = tl.load(top + picture).to(tl.int32) * side + tl.load(left + picture).to(tl.int32) + down * side
+    pixel = 3 * (first + tl.where(flipped, size - 1 - across, across))[:, None] + tl.where(flipped, other, plain)
     if place:
         middle = pixel
     else:
-        middle = ((side - size) // 2 + y) * side + (side - size) // 2 + x
+        margin: constexpr = (side - size) // 2
+        middle = 3 * ((margin + down) * side + margin + across)[:, None] + plain
+    there = ok[:, None]
+    if size % block == 0:  # a block is whole, or not there
+        there &= ((down < size) & (across < size))[:, None]
+    else:
+        there &= down[:, None] + tl.load(table + number) < size
+        there &= across[:, None] + tl.load(table + numbers + number) < size
     stored = picture
     if rows is not None:
         stored = tl.load(rows + picture)
-    v = tl.load(images + stored * (side * side * 3) + pixel * 3 + colour, mask=there, other=0).to(tl.float32)
-    v -= tl.load(mean + middle * 3 + colour, mask=there, other=0)
+    v = tl.load(images + stored * (side * side * 3) + pixel, mask=there, other=0).to(tl.float32)
+    v -= tl.load(mean + middle, mask=there, other=0)
     if shift is not None:
-        v += tl.load(shift + picture * 3 + colour, mask=ok, other=0)
+        light = shift + picture * 3
+        v += tl.where(colour == 0, tl.load(light), tl.where(colour == 1, tl.load(light + 1), tl.load(light + 2)))
     v = tl.where(there, v * factor, 0.0)
-    tl.store(views + picture * numbers + i, v.to(views.dtype.element_ty), mask=ok)
+    to = views + picture * (blocks * blocks * numbers) + at[:, None] * numbers + number
+    tl.store(to, v.to(views.dtype.element_ty), mask=ok[:, None])
 
 
 @triton.jit
@@ -81,13 +103,24 @@ def cut(
 
     With `blocks`, they are packed as `pack` does.
     """
-    blocks, pictures = blocks or size, len(top)
+    blocks, pictures, side = blocks or size, len(top), images.shape[1]
     views = images.new_empty((pictures, blocks, blocks, 3 * block * block), dtype=dtype)
     inputs = images, rows, top, left, mirrored.view(torch.uint8), mean, shift
-    small = [t if t is None else t.contiguous() for t in inputs]
-    constants = {"side": images.shape[1], "size": size, "place": place, "blocks": blocks, "block": block, "B": PIXELS}
-    launch(cut_kernel, pictures, blocks * blocks * block * block * 3, *small, views, factor, **constants)
+    given = [t if t is None else t.contiguous() for t in inputs]
+    V = math.gcd(3 * block * block, 16 // views.element_size())
+    threads = blocks * blocks * 3 * block * block // V
+    constants = {"side": side, "size": size, "place": place, "blocks": blocks, "block": block, "V": V, "B": BLOCK}
+    launch(cut_kernel, pictures, threads, *given, table_of(side, block, images.device), views, factor, **constants)
     return views.permute(0, 3, 1, 2)
+
+
+@functools.cache
+def table_of(side: int, block: int, device: torch.device) -> Tensor:
+    """Make the table of `cut_kernel` for stored pictures of a side: int32 (5, 3 * block^2)."""
+    number = torch.arange(3 * block * block, dtype=torch.int32)
+    y, x, colour = number // (3 * block), number // 3 % block, number % 3
+    plain, mirrored = 3 * (y * side + x) + colour, 3 * (y * side - x) + colour
+    return torch.stack((y, x, colour, plain, mirrored)).to(device)
 
 
 def pack(x: Tensor, block: int, blocks: int) -> Tensor:
