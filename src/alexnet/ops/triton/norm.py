@@ -1,4 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
+# mypy: disable-error-code=assignment
 """The norm across maps (section 3.3), alone and with the pool that follows it, each in one pass over memory.
 
 `norm`, `norm_gradient`, `pool` and `pool_gradient` write some maps of a tensor, such as one tower's, from some maps of

@@ -1,4 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
+# mypy: disable-error-code=assignment
 """The norm within a map (2012 code; not in the paper).
 
 A thread goes down a column of places and keeps the sums of the last n lines: so it reads n rows a line, not n x n.
@@ -41,22 +42,37 @@ def strip_of(F: constexpr, B: constexpr):
 
 
 @triton.jit
-def handed_down(g, index, picture, place, r, ok, F: constexpr, P: constexpr, K: constexpr):
-    """Sum the gradients of the pools over the rows r at a place, each for the units that the pool chose."""
+def pool_line(g, index, picture, down, column, r, ok, F: constexpr, G: constexpr, K: constexpr):
+    """Load the pools of a line that a column of units may lie under: tuples of their gradients, and of keys.
+
+    A key is the first unit, of the line of the pool that it chose from, that it could have chosen; it is -1 if the pool
+    chose a unit of another column.
+    """
     windows: constexpr = F.windows
-    y, x = place // F.width, place % F.width
-    total = tl.full((r.shape[0], F.V), 0.0, tl.float32)
+    gradients = ()
+    keys = ()
+    for j in tl.static_range(windows):
+        across = column // F.stride - j
+        dx = column - across * F.stride
+        inside = ok & (down >= 0) & (down < F.down) & (across >= 0) & (across < F.across) & (dx < F.size)
+        pool = down * F.across + across
+        gradients += (load(g, picture * G.picture + pool * G.place + r * (F.V * G.map), inside, F.V, G.map),)
+        chosen = raw(index, picture * K.picture + pool * K.place + r * F.V, inside, F.V).to(tl.int32)
+        keys += (tl.where(inside[:, None], chosen - dx[:, None], -1),)
+    return gradients, keys
+
+
+@triton.jit
+def handed_down(gradients, keys, y: constexpr, F: constexpr):
+    """Sum what pools hand down to a unit, y lines below the first line of the last line of pools in the tuples."""
+    windows: constexpr = F.windows
+    total = tl.zeros_like(gradients[0])
     for i in tl.static_range(windows):
-        for j in tl.static_range(windows):
-            down, across = y // F.stride - i, x // F.stride - j
-            dy, dx = y - down * F.stride, x - across * F.stride
-            inside = ok & (dy < F.size) & (dx < F.size)
-            inside &= (down >= 0) & (down < F.down) & (across >= 0) & (across < F.across)
-            pool = down * F.across + across
-            chosen = raw(index, picture * K.picture + pool * K.place + r * F.V, inside, F.V)
-            chosen = chosen == (dy * F.size + dx)[:, None]
-            d = load(g, picture * P.picture + pool * P.place + r * (F.V * P.map), inside, F.V, P.map)
-            total += tl.where(chosen, d, 0.0)
+        if y + i * F.stride < F.size:
+            for j in tl.static_range(windows):
+                key = keys[(windows - 1 - i) * windows + j]
+                d = gradients[(windows - 1 - i) * windows + j]
+                total += tl.where(key == (y + i * F.stride) * F.size, d, 0.0)
     return total
 
 
@@ -73,8 +89,17 @@ def within_kernel(
     picture, r, column, first, ok = strip_of(F, B)
     base = picture * X.picture + r * F.V
     lines = (tl.full((B, F.V), 0.0, tl.float32),)
+    windows: constexpr = F.windows
+    gradients = ()
+    keys = ()
+    if index is not None:  # the lines of pools over the first line, but the last
+        for i in tl.static_range(windows - 1):
+            down = first // F.stride - (windows - 1) + i
+            made, keyed = pool_line(g, index, picture, down, column, r, ok, F, G, K)
+            gradients += made
+            keys += keyed
     for i in tl.static_range(n - 1):
-        lines += (across(x, base, first + (i - F.reach), column, ok, True, F, X),)  # type: ignore[assignment]
+        lines += (across(x, base, first + (i - F.reach), column, ok, True, F, X),)
     for i in tl.static_range(strip):
         lines = lines[1:] + (across(x, base, first + (i + F.reach), column, ok, True, F, X),)  # noqa: RUF005 (Triton has no unpacking)
         total = lines[0]
@@ -91,7 +116,16 @@ def within_kernel(
             if index is None:
                 d = load(g, picture * G.picture + place * G.place + r * F.V, here, F.V)
             else:
-                d = handed_down(g, index, picture, place, r, here, F, G, K)
+                if i % F.stride == 0:
+                    made, keyed = pool_line(
+                        g, index, picture, first // F.stride + i // F.stride, column, r, ok, F, G, K
+                    )
+                    if i > 0:
+                        gradients = gradients[windows:]
+                        keys = keys[windows:]
+                    gradients += made
+                    keys += keyed
+                d = handed_down(gradients, keys, i % F.stride, F)
             d *= power
             store(y, to, d, here, F.V)
             store(u, to, d * b * inverse, here, F.V)
@@ -106,7 +140,7 @@ def within_gradient_kernel(x, direct, u, dx, F: constexpr, X: constexpr, U: cons
     base = picture * U.picture + r * F.V
     lines = (tl.full((B, F.V), 0.0, tl.float32),)
     for i in tl.static_range(n - 1):
-        lines += (across(u, base, first + (i - F.reach), column, ok, False, F, U),)  # type: ignore[assignment]
+        lines += (across(u, base, first + (i - F.reach), column, ok, False, F, U),)
     for i in tl.static_range(strip):
         lines = lines[1:] + (across(u, base, first + (i + F.reach), column, ok, False, F, U),)  # noqa: RUF005 (Triton has no unpacking)
         total = lines[0]
@@ -120,8 +154,9 @@ def within_gradient_kernel(x, direct, u, dx, F: constexpr, X: constexpr, U: cons
 
 
 def strips(F: Form) -> Form:
-    """Return the form with strips of lines, as equal as possible, in place of strips of pools."""
-    return replace(F, strip=ceil(F.height, ceil(F.height, STRIP)))
+    """Return the form with strips of lines, in place of strips of pools: as equal as whole pools allow."""
+    lines = ceil(F.height, ceil(F.height, STRIP))
+    return replace(F, strip=ceil(lines, F.stride) * F.stride)
 
 
 def launch_strips(kernel, x: Part, F: Form, *args, **constants) -> None:
