@@ -24,6 +24,7 @@ from alexnet.models import fused, layer_table
 from alexnet.models.arguments import check_input, moved, settings
 from alexnet.models.layers import ACTIVATIONS, initialise, last_output, output_of
 from alexnet.models.shard import ModelShard, Runs
+from alexnet.ops.choices import choices
 from alexnet.ops.dropout import dropout
 from alexnet.ops.linear import linear
 from alexnet.ops.norm import Relu, pooled_norm, response_norm, within_map_norm
@@ -272,7 +273,8 @@ class AlexNet(nn.Module):
 
     def packing(self, device: torch.device, dtype: torch.dtype) -> tuple[int, int] | None:
         """Return the blocks of pixels that this net takes on a device, (side, number along a view), or None."""
-        return fused.packing(self.net) if fused.suits(self, device, dtype) else None
+        in_blocks = fused.suits(self, device, dtype) and choices(device).blocks
+        return fused.packing(self.net) if in_blocks else None
 
     def at(self, step: int | Tensor, position: int = 0, runs: Runs = ()) -> Self:
         """Set the place of the next batch, of which dropout is a function.

@@ -9,6 +9,7 @@ from torch.nn.modules import module as torch_module
 from alexnet.config.recipe import Net
 from alexnet.models import layer_table
 from alexnet.ops import dispatch
+from alexnet.ops.choices import Choices, choices
 from alexnet.ops.fused import Block, Dropout, block, full, packed
 
 if TYPE_CHECKING:
@@ -77,40 +78,49 @@ def packing(net: Net) -> tuple[int, int]:
     return stride, out + -(-size // stride) - 1
 
 
-def blocks(net: Net) -> dict[str, Block]:
+def blocks(net: Net, of: Choices) -> dict[str, Block]:
     """Describe each convolution, what follows it, and where its maps go."""
     found = {}
     convolutions = [name for name in net.layers if name.startswith("conv")]
     for name, after in zip(convolutions, [*convolutions[1:], ""], strict=True):
         number = int(name[-1])
         normed = number < 3
+        alone = of.apart and after and layer_table.groups(net, after) > 1
         found[name] = Block(
             net.towers,
             layer_table.groups(net, name),
+            net.stride if number == 1 and not of.blocks else 1,
             0 if number == 1 else net.kernel_sizes[number - 1] // 2,
-            "units" if not after else "together" if layer_table.groups(net, after) == 1 else "apart",
+            "units" if not after else "apart" if alone else "together",
             net.lrn if normed else None,
             number == 1 and net.lrn1_first,
             net.spatial_lrn if number == 2 else None,
             net.pool if normed or not after else None,
+            of.apart,
         )
     return found
 
 
-def logits(net: "AlexNet", x: Tensor) -> Tensor:
-    """Compute the logits (N, classes) of views (N, 3, side, side), or of views in blocks as `packing` describes."""
+def logits(net: "AlexNet", x: Tensor, of: Choices | None = None) -> Tensor:
+    """Compute the logits (N, classes) of views (N, 3, side, side), or of views in blocks as `packing` describes.
+
+    `of` are the choices for the device of x, if none are given.
+    """
+    of = of or choices(x.device)
     side, count = packing(net.net)
-    maps: tuple[Tensor, ...] = (x if x.shape[1] != 3 else packed(x, side, count),)
-    for name, of in blocks(net.net).items():
+    if x.shape[1] == 3:
+        x = packed(x, side, count) if of.blocks else nn.functional.pad(x, (0, net.overhang, 0, net.overhang))
+    maps: tuple[Tensor, ...] = (x,)
+    for name, block_ in blocks(net.net, of).items():
         layer = net.get_submodule(name)
         weight, bias = layer.weight, layer.bias
         assert isinstance(weight, Tensor)
         assert isinstance(bias, Tensor)
-        if name == "conv1":
+        if name == "conv1" and of.blocks:
             weight = packed(weight, side, -(-net.net.kernel_sizes[0] // side))
-        if of.groups == 1 and len(maps) > 1:  # no pool wrote them together
+        if block_.groups == 1 and len(maps) > 1:  # no pool wrote them together
             maps = (torch.cat(maps, 1),)
-        maps = block(of, weight, bias, *maps)
+        maps = block(block_, weight, bias, *maps)
     (units,) = maps
     for name, layer in (("fc6", net.fc6), ("fc7", net.fc7)):
         dropout = Dropout(net.net.dropout, net.seed, name, net.step, net.position) if net.training else None

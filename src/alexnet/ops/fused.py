@@ -31,23 +31,32 @@ class Block:
 
     Attributes:
         towers: Number of towers of the output.
-        groups: Number of groups of the convolution, which are then tensors.
-        padding: Padding of the convolution; its stride is 1.
+        groups: Number of groups of the convolution.
+        stride: Stride of the convolution.
+        padding: Padding of the convolution.
         to: Where the result lies: each tower's maps "apart", all "together", or as the "units" of fc6.
         norm: The norm across maps before the pool.
         norm_first: Whether the norm comes before the ReLU.
         within: The norm within a map after it.
         pool: Side of the pools; None for none.
+        apart: Whether groups are convolutions of their own, each of a tensor.
     """
 
     towers: int
     groups: int
+    stride: int
     padding: int
     to: Place
     norm: LRN | None = None
     norm_first: bool = False
     within: SpatialLRN | None = None
     pool: int | None = None
+    apart: bool = True
+
+    @property
+    def convolutions(self) -> int:
+        """The number of convolutions that read tensors of their own."""
+        return self.groups if self.apart else 1
 
     @property
     def bias_later(self) -> bool:
@@ -71,13 +80,14 @@ def block(of: Block, weight: Tensor, bias: Tensor, *x: Tensor) -> tuple[Tensor, 
     return made
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor, padding: int, later: bool) -> Tensor:
-    """Compute a convolution of stride 1 with its bias and ReLU; without both if they come `later`."""
-    if later:
-        return torch.conv2d(x, weight, None, 1, padding)
-    if x.is_cuda:  # one kernel: PyTorch would add the bias and apply the ReLU in two more passes
-        return torch.cudnn_convolution_relu(x, weight, bias, [1, 1], [padding] * 2, [1, 1], 1)
-    return torch.conv2d(x, weight, bias, 1, padding).relu()
+def convolve(of: Block, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute a convolution with its bias and ReLU; without both if they come later."""
+    how, groups = ([of.stride] * 2, [of.padding] * 2, [1, 1]), of.groups // of.convolutions
+    if of.bias_later:
+        return torch.conv2d(x, weight, None, *how, groups)
+    if x.is_cuda and groups == 1:  # one kernel: PyTorch would add the bias and apply the ReLU in two more passes
+        return torch.cudnn_convolution_relu(x, weight, bias, *how, groups)
+    return torch.conv2d(x, weight, bias, *how, groups).relu_()
 
 
 class BlockFunction(torch.autograd.Function):
@@ -86,10 +96,10 @@ class BlockFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, of: Block, weight: Tensor, bias: Tensor, *x: Tensor) -> tuple[Tensor, ...]:
         """Compute the block's output."""
-        pieces = of.towers if of.groups > 1 or (of.pool is None and of.to == "apart") else 1
+        pieces = of.towers if of.convolutions > 1 or (of.pool is None and of.to == "apart") else 1
         parts = zip(weight.chunk(pieces), bias.chunk(pieces), strict=True)
         inputs = x if len(x) == pieces else x * pieces
-        ys = [convolve(i, w, b, of.padding, of.bias_later) for i, (w, b) in zip(inputs, parts, strict=True)]
+        ys = [convolve(of, i, w, b) for i, (w, b) in zip(inputs, parts, strict=True)]
         ctx.of, ctx.sources = of, len(x)
         if of.pool is None:
             ctx.save_for_backward(weight, bias, *x, *ys)
@@ -111,7 +121,8 @@ class BlockFunction(torch.autograd.Function):
         else:
             dys, db = pooled_gradient(of, g, rest[: ctx.made], rest[ctx.made :], bias)
         wanted = [ctx.needs_input_grad[3], ctx.needs_input_grad[1], False]
-        how: tuple[Any, ...] = [1, 1], [of.padding] * 2, [1, 1], False, [0, 0], 1, wanted
+        groups = of.groups // of.convolutions
+        how: tuple[Any, ...] = [of.stride] * 2, [of.padding] * 2, [1, 1], False, [0, 0], groups, wanted
         pairs = zip(dys, x, weight.chunk(len(dys)), strict=True)
         back = [torch.ops.aten.convolution_backward(d, i, w, None, *how) for d, i, w in pairs]
         dw = back[0][1] if len(back) == 1 else torch.cat([made[1] for made in back])
@@ -122,7 +133,7 @@ def gradients_of(of: Block, ys: Sequence[Tensor]) -> tuple[list[Tensor], list[An
     """Allocate the gradients of what the convolution gives, a tensor for each group, and each tower's part."""
     rows = kernels().rows
     whole = ys[0].shape[1] * len(ys)
-    if of.groups > 1:
+    if of.convolutions > 1:
         dys = [torch.empty_like(y) for y in ys]
         return dys, [rows.Part.of(d) for d in dys]
     shape = ys[0].shape[0], whole, *ys[0].shape[2:]

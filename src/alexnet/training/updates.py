@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from alexnet.distributed.sharding import Gradients
+from alexnet.ops.choices import choices
 from alexnet.training.optimizer import Momentum
 from alexnet.training.schedule import LearningRates
 
@@ -68,9 +69,11 @@ class DuringBackward:
 
 
 def updates(momentum: Momentum, gradients: Gradients, alone: bool) -> Updates:
-    """Choose when to update: during the backward pass on one GPU, unless a rule needs all gradients at once (LARS).
+    """Choose when to update: during the backward pass where that was measured to be faster (ops/choices.py).
 
-    `alone` tells whether a parameter has its whole gradient when the backward pass of its layer is over.
+    `alone` tells whether a parameter has its whole gradient when the backward pass of its layer is over. LARS needs all
+    gradients at once.
     """
-    early = alone and momentum.finite.is_cuda and momentum.sgd.lars is None
+    device = momentum.finite.device
+    early = device.type == "cuda" and alone and momentum.sgd.lars is None and choices(device).early
     return DuringBackward(momentum) if early else AfterBackward(momentum, gradients)

@@ -1,0 +1,54 @@
+"""What only a measurement can choose on a GPU: right in any case, and fast by the device's name.
+
+`benchmarks/gpu.sh` times each choice on the device at hand; what it finds belongs into MEASURED.
+"""
+
+import functools
+import os
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+from alexnet.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The ways of a training step that give the same numbers, to rounding."""
+
+    # conv1 reads blocks of stride x stride pixels as channels, in place of 3 channels with that stride.
+    blocks: bool = True
+    # A convolution for each tower, in place of one in groups.
+    apart: bool = True
+    # The update of a layer runs beside the rest of the backward pass, on a stream of its own. No device has tried it.
+    early: bool = False
+
+
+MEASURED: dict[str, Choices] = {
+    # docs/log.md: conv1 forward 99 us in blocks, 924 us without (batch 128); conv2 135 us apart, 247 us in groups
+    "NVIDIA H100 80GB HBM3": Choices(blocks=True, apart=True),
+}
+
+
+def choices(device: torch.device) -> Choices:
+    """Return the choices for a device: those measured on its kind, or the defaults.
+
+    The variable ALEXNET_GPU changes some, such as "apart=off,early=on".
+
+    Raises:
+        InputError: ALEXNET_GPU names another choice, or a value that is neither "on" nor "off".
+    """
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return changed(MEASURED.get(name, Choices()), os.environ.get("ALEXNET_GPU", ""))
+
+
+@functools.cache
+def changed(choices: Choices, words: str) -> Choices:
+    """Change some choices by words such as "apart=off,early=on"."""
+    names = [field.name for field in fields(Choices)]
+    for word in filter(None, words.split(",")):
+        name, _, value = word.partition("=")
+        if name not in names or value not in ("on", "off"):
+            raise InputError(f"ALEXNET_GPU has {word}; it takes {', '.join(f'{n}=on|off' for n in names)}")
+        choices = replace(choices, **{name: value == "on"})
+    return choices
