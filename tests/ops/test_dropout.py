@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.ops.dropout import dropout
+from alexnet.ops.dropout import Dropout, dropout
 
 
 def kept(
@@ -94,3 +94,16 @@ def test_the_same_place_is_the_same_mask_in_any_dtype() -> None:
         y = dropout(x, 0.5, 7, "fc6", 9, 2)
         assert y.dtype == dtype
         assert torch.equal(y == 1, kept(rows=8, units=40, seed=7, step=9, position=2))
+
+
+def test_a_kernel_without_autograd_masks_gradients_as_units() -> None:
+    """As on a CUDA device: what the kernel returns has no history of its own. Also the second derivative."""
+    place = 0.5, 1, "fc6", 7, 32, 0
+    plain, x = (torch.ones(4, 40, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    expected, found = dropout(plain, *place), Dropout.apply(x, lambda t, *at: dropout(t.detach(), *at), place)
+    assert torch.equal(found, expected)
+    first = [torch.autograd.grad(y.pow(3).sum(), t, create_graph=True)[0] for y, t in ((expected, plain), (found, x))]
+    assert torch.equal(*first)
+    second = [torch.autograd.grad(g.sum(), t)[0] for g, t in zip(first, (plain, x), strict=True)]
+    assert torch.equal(*second)
+    assert second[1].any()

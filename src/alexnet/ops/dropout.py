@@ -1,6 +1,8 @@
 """The paper's dropout in training. In testing, the nets multiply all units by 1 - p instead (section 4.2)."""
 
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +36,8 @@ def dropout(x: Tensor, p: float, seed: int, layer: str, step: int | Tensor, posi
     units = lead + x.shape[1]
     form = best(x) if isinstance(step, int) else best(x, step)
     if hasattr(form, "dropout"):
-        return form.dropout(x, p, seed, layer, step, position, unit)
+        made: Tensor = Dropout.apply(x, form.dropout, (p, seed, layer, step, position, unit))  # type: ignore[no-untyped-call]
+        return made
     if isinstance(step, int) and form is cpu:
         code = zlib.crc32(purpose.encode())
         return x * cpu.kept(x.shape[0], units, quad, position, step, seed & rng.MASK, code, least)[:, lead:]
@@ -42,3 +45,18 @@ def dropout(x: Tensor, p: float, seed: int, layer: str, step: int | Tensor, posi
     quads = torch.arange(quad, quad + (units + 3) // 4, device=x.device)
     four = rng.words(seed, purpose, quads, pictures[:, None], step & rng.MASK, step >> 32)
     return x * (four.flatten(1)[:, lead:units] >= least)
+
+
+class Dropout(torch.autograd.Function):
+    """Dropout by a kernel, which masks gradients as it masks units: it draws the same words again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Callable[..., Tensor], place: tuple[Any, ...]) -> Tensor:
+        """Mask units."""
+        ctx.kernel, ctx.place = kernel, place
+        return kernel(x, *place)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        """Mask their gradients."""
+        return Dropout.apply(g, ctx.kernel, ctx.place), None, None  # type: ignore[no-untyped-call]
