@@ -100,7 +100,8 @@ def test_a_kernel_without_autograd_masks_gradients_as_units() -> None:
     """As on a CUDA device: what the kernel returns has no history of its own. Also the second derivative."""
     place = 0.5, 1, "fc6", 7, 32, 0
     plain, x = (torch.ones(4, 40, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    expected, found = dropout(plain, *place), Dropout.apply(x, lambda t, *at: dropout(t.detach(), *at), place)
+    expected = dropout(plain, *place)
+    found = Dropout.apply(x, lambda t, *at: dropout(t.detach(), *at), place)  # type: ignore[no-untyped-call]
     assert torch.equal(found, expected)
     first = [torch.autograd.grad(y.pow(3).sum(), t, create_graph=True)[0] for y, t in ((expected, plain), (found, x))]
     assert torch.equal(*first)
