@@ -292,5 +292,31 @@ def test_the_stages_run_on_a_cpu_on_next_to_nothing(pictures: Path, tmp_path: Pa
     status = {f"{n} {name}": part["status"] for n, stage in stages.items() for name, part in stage["parts"].items()}
     shown = {name for name, part in stages["2"]["parts"].items() if part["figures"]}
     assert shown == {"ceilings 1", "step cifar-18 1"}
-    assert {name for name, word in status.items() if word == "ok"} >= {"1 place", "3 prepare", "3 feeding none 2"}
-    assert {"data_wait", "top1"} <= {f["name"].split()[-1] for f in stages["3"]["parts"]["feeding none 2"]["figures"]}
+    assert {name for name, word in status.items() if word == "ok"} >= {"1 place", "3 prepare", "3 precision fp32 0"}
+    third = {name: part["figures"] for name, part in stages["3"]["parts"].items()}
+    assert {"data_wait", "top1"} <= {figure["name"].split()[-1] for figure in third["precision fp32 0"]}
+    assert third["precisions"][0]["name"] == "fp32, top1 of ten views"
+    (fed,) = third["feeding cifar-18"]
+    assert fed["name"].startswith("end to end, cifar-18, batch 128, ")
+    assert 0 <= fed["data_wait"] <= 1
+
+
+def test_errors_of_several_seeds_have_students_interval(load: Callable[[str], Any]) -> None:
+    """Three runs: 4.303 standard errors to either side of the mean."""
+    low, high = load("probe").interval([0.30, 0.31, 0.32])
+    assert (low, high) == pytest.approx((0.31 - 4.3027 * 0.01 / 3**0.5, 0.31 + 4.3027 * 0.01 / 3**0.5), abs=1e-5)
+
+
+def test_a_reading_is_as_many_calls_as_its_time_asks_for(load: Callable[[str], Any]) -> None:
+    within = load("probe").within
+    assert within(0.002, 0.3, 5, 200) == 150
+    assert within(0.5, 0.3, 5, 200) == 5
+    assert within(0.0, 0.3, 5, 200) == 200
+
+
+def test_plugins_that_are_not_ours_stay_out_of_the_tests(load: Callable[[str], Any]) -> None:
+    """pytest-benchmark warns beside pytest-xdist, and here a warning is an error."""
+    command = [*load("stages").TESTS, "--co", "-n", "2", str(FOLDER.parent / "tests/test_paper.py")]
+    done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "-pno:benchmark" in command
