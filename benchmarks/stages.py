@@ -106,7 +106,7 @@ def second(job: Job) -> list[Part]:
     for batch in (128, 1024):
         parts += [probe("convolutions", batch, 70), probe("kernels", batch, 40)]
     parts += [probe("step", 128, 60, "source", ALEXNET_NATIVE="off")]
-    return [*parts, bench("infer", 128, 150), bench("lrn", 128, 150)]
+    return [*parts, bench("infer", 128, 220), bench("lrn", 128, 150)]
 
 
 def third(job: Job) -> list[Part]:

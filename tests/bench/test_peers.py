@@ -1,5 +1,10 @@
 """The peers do the same work."""
 
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
 import pytest
 import torch
 from tests.rounding import reach
@@ -7,6 +12,7 @@ from tests.rounding import reach
 from alexnet.bench import peers
 from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
+from alexnet.core.device import Compute
 from alexnet.models.build import build
 
 
@@ -41,3 +47,81 @@ def test_the_stock_net_is_the_same_net_but_for_the_norm_within_maps(name: str) -
         (room,) = reach(lambda: [ours(x.double())], draws=2)
         assert room < 1e-3 * (found[0] - found[1]).abs().max()  # the pictures do come through
         torch.testing.assert_close(found, theirs, rtol=0, atol=2 * room)  # both in float32, the norms by other routes
+
+
+SMALL = RECIPES["source"].replace(
+    net={"channels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 5, "spatial_lrn": None, "std": (0.1,) * 8}
+)
+CPU = Compute(torch.device("cpu"), "fp32")
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Net:
+    monkeypatch.setitem(RECIPES, "source", SMALL)
+    assert isinstance(SMALL.net, Net)
+    return SMALL.net
+
+
+def test_the_peers_of_a_gpu_learn_and_serve_by_name(narrow: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here without a compiler's work: what is compiled is what is called."""
+    asked: list[str] = []
+
+    def compile_as_it_is(work: Callable[..., object], mode: str, dynamic: bool) -> Callable[..., object]:
+        asked.append(mode)
+        return work
+
+    monkeypatch.setattr(torch, "compile", compile_as_it_is)
+    for works, what in (
+        (peers.gpu_learners(2, CPU), "fused torch.optim.SGD"),
+        (peers.gpu_servers(narrow, torch.randn(2, 3, 224, 224), CPU), "stock modules, channels last, fp32"),
+        (peers.gpu_norms((2, 8, 5, 5), torch.bfloat16, CPU), "nn.LocalResponseNorm"),
+    ):
+        eager, compiled = works
+        assert what in eager
+        assert eager.endswith("eager")
+        assert "torch.compile max-autotune" in compiled
+        for work in works.values():
+            work()
+    assert asked == ["max-autotune", "max-autotune", "max-autotune-no-cudagraphs"]
+
+
+def test_a_fused_step_is_the_step_that_anyone_would_write(narrow: Net) -> None:
+    """The first step of each moves every weight alike, but for the rates: 0.01 and 1e-5."""
+    views, labels = 60 * torch.randn(2, 3, 227, 227, dtype=torch.float64), torch.tensor([1, 3])
+    plain, fused = (peers.Stock(narrow).double() for _ in range(2))
+    fused.load_state_dict(plain.state_dict())
+    for module in (*plain, *fused):
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    start = [p.detach().clone() for p in plain.parameters()]
+    peers.stock_step(plain, views, labels, False)()
+    peers.fused_step(fused, views, labels, Compute(torch.device("cpu"), "fp64"), None)()
+    for before, one, two in zip(start, plain.parameters(), fused.parameters(), strict=True):
+        moved = one.detach() - before
+        assert moved.abs().max() > 0
+        torch.testing.assert_close(
+            1000 * (two.detach() - before), moved, rtol=1e-6, atol=1e-6 * float(moved.abs().max())
+        )
+
+
+@pytest.mark.parametrize("failure", ["raises", "hangs"])
+def test_a_peer_that_does_not_compile_is_left_out_in_a_line(
+    failure: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peers, "COMPILE_SECONDS", 0.2)
+    handler = signal.getsignal(signal.SIGALRM)
+
+    def build() -> Callable[[], object]:
+        if failure == "raises":
+            raise RuntimeError("no\nplan")
+        while True:
+            with suppress(Exception):  # as a library would
+                time.sleep(60)
+
+    assert peers.attempted("a peer", build, CPU) is None
+    err = capsys.readouterr().err
+    assert err.startswith("left out: a peer: ")
+    assert err.count("\n") == 1
+    assert ("no plan" if failure == "raises" else "not compiled in 0 s") in err
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert peers.attempted("a peer", lambda: lambda: None, CPU) is not None

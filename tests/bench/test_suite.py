@@ -36,6 +36,15 @@ def test_pictures_may_be_ones_own(tmp_path: Path) -> None:
     assert str(tmp_path) in line.what
 
 
+def test_training_from_end_to_end_names_a_cache_and_workers_that_were_asked_for(tmp_path: Path) -> None:
+    """On a CPU it says nothing of the usual ones, which read the store at each step."""
+    Image.new("RGB", (300, 280), (200, 10, 10)).save(tmp_path / "one.jpg")
+    usual = next(suite.bench("end-to-end", device="cpu", batch=2, rounds=1, pictures=tmp_path))
+    assert "cache" not in usual.what
+    kept = next(suite.bench("end-to-end", device="cpu", batch=2, rounds=1, pictures=tmp_path, cache="ram", workers=3))
+    assert kept.what.startswith(usual.what.partition(" (")[0] + ", cache ram, 3 workers (")
+
+
 def test_a_folder_without_pictures_and_an_unknown_bench_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no JPEG"):
         next(suite.bench("prepare", device="cpu", pictures=tmp_path))

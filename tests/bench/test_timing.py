@@ -44,6 +44,12 @@ def test_a_reading_of_many_calls_is_the_time_of_one() -> None:
     assert 0 < one[0] < 5 * ONE.seconds(lambda: sum(range(10**5)))
 
 
+def test_the_clock_of_a_device_is_that_of_the_host_on_a_cpu() -> None:
+    calls: list[int] = []
+    assert ONE.device_seconds(lambda: calls.append(sum(range(10**5))), 20) > 0
+    assert len(calls) == 20
+
+
 def test_bounds_are_rates_of_this_machine() -> None:
     assert timing.products_per_second(ONE, torch.float32, rounds=1, size=256) > 1e8
     assert timing.bytes_per_second(ONE, rounds=1, size=1 << 22) > 1e8

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from alexnet.bench import timing
 from alexnet.bench.job import Job
-from alexnet.bench.peers import Stock, stock_learner, stock_norm
+from alexnet.bench.peers import Stock, gpu_learners, gpu_norms, gpu_servers, stock_learner, stock_norm
 from alexnet.bench.timing import Clock, Line, compared, malloc
 from alexnet.config.recipe import LRN, AnyNet, Net, Recipe, SpatialLRN
 from alexnet.config.recipes import RECIPES
@@ -28,6 +28,7 @@ MAPS = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}  # what the norms see
 def lrn(clock: Clock, job: Job) -> Iterator[Line]:
     """Time the norms, forward and backward, against torch's. Bound: five passes over the numbers at copying speed."""
     compute, narrow = clock.compute, [torch.float32, torch.bfloat16]
+    cuda = compute.device.type == "cuda"
     for layer, maps in MAPS.items():
         for dtype in narrow if compute.precision == "bf16" else narrow[:1]:
             x = 60 * torch.randn(job.batch, *maps, device=compute.device)
@@ -47,14 +48,20 @@ def lrn(clock: Clock, job: Job) -> Iterator[Line]:
 
             bound = 5 * x.numel() * x.element_size() / timing.bytes_per_second(clock)
             shape = (job.batch, *maps)
-            theirs = stock_norm(shape, dtype, compute.device)
-            a, peer, b, c = clock.medians([ours, theirs, within, pooled], job.rounds, clock.calls)
-            default = timing.apart(clock, job.rounds, stock_norm, shape, dtype, compute.device)
+            theirs = (
+                gpu_norms(shape, dtype, compute)
+                if cuda
+                else {"nn.LocalResponseNorm": stock_norm(shape, dtype, compute.device)}
+            )
+            a, *peers, b, c = clock.medians([ours, *theirs.values(), within, pooled], job.rounds, clock.calls)
+            found = dict(zip(theirs, peers, strict=True))
+            if not cuda:
+                default = timing.apart(clock, job.rounds, stock_norm, shape, dtype, compute.device)
+                found = both_mallocs("nn.LocalResponseNorm", default, peers[0])
             name = f"{layer} {job.batch} x {' x '.join(map(str, maps))} {str(dtype)[6:]} NHWC, forward + backward"
-            for seconds, pages in ((default, False), (peer, True)):
-                peer_name = f"nn.LocalResponseNorm, {malloc(pages)}"
+            for peer_name, seconds in found.items():
                 yield compared(f"norm across maps, {name}", a, seconds, peer_name, clock, bound=bound)
-            peer_name = f"avg_pool2d and pow by autograd, {malloc(True)}"
+            peer_name = "avg_pool2d and pow by autograd" + ("" if cuda else f", {malloc(True)}")
             yield compared(f"norm within a map, {name}", b, c, peer_name, clock, bound=bound)
 
 
@@ -63,19 +70,21 @@ def step(clock: Clock, job: Job) -> Iterator[Line]:
     compute, recipe = clock.compute, RECIPES["source"]
     plain = recipe.replace(net={"spatial_lrn": None})
     # First, as this process is still small: pages that the machine has to find are slow to come.
-    default = timing.apart(clock, job.rounds, stock_learner, job.batch, compute)
+    cuda = compute.device.type == "cuda"
+    default = 0.0 if cuda else timing.apart(clock, job.rounds, stock_learner, job.batch, compute)
     views = 60 * torch.randn(job.batch, 3, recipe.net.image_size, recipe.net.image_size, device=compute.device)
     labels = torch.randint(0, recipe.net.classes, (job.batch,), device=compute.device)
     recipes = (plain, plain.replace(net={"lrn": None}), recipe)
     learn, learn_bare, learn_all = (learner(r, views, labels, compute) for r in recipes)
     rate = timing.products_per_second(clock, compute.dtype)
     bound = job.batch * products(plain.net, training=True) / rate
-    works = [learn, stock_learner(job.batch, compute), learn_bare, learn_all]
-    ours, peer, bare, both = clock.medians(works, job.rounds, clock.calls)
+    name = "stock modules and torch.optim.SGD, fp32"
+    theirs = gpu_learners(job.batch, compute) if cuda else {name: stock_learner(job.batch, compute)}
+    ours, *peers, bare, both = clock.medians([learn, *theirs.values(), learn_bare, learn_all], job.rounds, clock.calls)
     what = f"training step, batch {job.batch}, {compute.precision}, layers of source without the norm within maps"
-    name = "stock modules and torch.optim.SGD, " + ("fp32" if compute.device.type == "cpu" else compute.precision)
-    for seconds, pages in ((default, False), (peer, True)):
-        yield compared(what, ours, seconds, f"{name}, {malloc(pages)}", clock, amount=job.batch, bound=bound)
+    found = dict(zip(theirs, peers, strict=True)) if cuda else both_mallocs(name, default, peers[0])
+    for peer_name, seconds in found.items():
+        yield compared(what, ours, seconds, peer_name, clock, amount=job.batch, bound=bound)
     yield compared(what, ours, bare, "ours without any norm", clock, amount=job.batch, bound=bound)
     bound = job.batch * products(recipe.net, training=True) / rate
     what = f"training step, batch {job.batch}, {compute.precision}, all layers of source"
@@ -87,6 +96,7 @@ def infer(clock: Clock, job: Job) -> Iterator[Line]:
     compute, net = clock.compute, RECIPES["paper"].net
     assert isinstance(net, Net)
     ours = compute.serve(AlexNet(net)).eval()
+    cuda = compute.device.type == "cuda"
     stock = Stock(net).to(compute.device).eval()
     weights = sum(p.numel() * p.element_size() for p in ours.parameters())
     rate, speed = timing.products_per_second(clock, compute.dtype), timing.bytes_read_per_second(clock)
@@ -103,12 +113,18 @@ def infer(clock: Clock, job: Job) -> Iterator[Line]:
             with torch.inference_mode():
                 return stock(whole)
 
-        a, peer = clock.medians([serve, eager], 4 * job.rounds if batch == 1 else job.rounds)
+        theirs = gpu_servers(net, views, compute) if cuda else {"stock modules, eager fp32": eager}
+        rounds = 4 * job.rounds if batch == 1 else job.rounds
+        a, *peers = clock.medians([serve, *theirs.values()], rounds, clock.calls)
         bound = batch * products(net) / rate + weights / speed
         what = f"inference, batch {batch}, {compute.precision}"
-        yield compared(
-            what, a, peer, "stock modules, eager fp32", clock, amount=0 if batch == 1 else batch, bound=bound
-        )
+        for peer_name, seconds in zip(theirs, peers, strict=True):
+            yield compared(what, a, seconds, peer_name, clock, amount=0 if batch == 1 else batch, bound=bound)
+
+
+def both_mallocs(name: str, default: float, kept: float) -> dict[str, float]:
+    """Name a peer's seconds with malloc's defaults and with kept pages."""
+    return {f"{name}, {malloc(pages)}": seconds for seconds, pages in ((default, False), (kept, True))}
 
 
 def learner(recipe: Recipe, views: Tensor, labels: Tensor, compute: Compute) -> Callable[[], object]:

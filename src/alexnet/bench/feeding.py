@@ -1,5 +1,6 @@
 """Measure how fast pictures reach the net: preparing, loading, and training from end to end."""
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ from alexnet.bench.timing import Clock, Line, compared
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Compute
+from alexnet.core.process_pool import available_cores
 from alexnet.data import transforms
+from alexnet.data.cache import CachedPictures
 from alexnet.data.images.decode import decode
 from alexnet.data.images.resize import square
 from alexnet.data.loader import training_batches
@@ -76,8 +79,13 @@ def loader(clock: Clock, job: Job) -> Iterator[Line]:
 
 
 def end_to_end(clock: Clock, job: Job) -> Iterator[Line]:
-    """Training from a JPEG store, read anew each step, against the same steps on one batch that lies ready."""
+    """Training from a JPEG store, against the same steps on one batch that lies ready.
+
+    On a CPU the store is read anew at each step, unless the job names a cache.
+    """
     compute, recipe = clock.compute, RECIPES["source"]
+    cuda = compute.device.type == "cuda"
+    workers = job.workers or (available_cores() if cuda else 2)
     with tempfile.TemporaryDirectory() as folder:
         store = store_of(job, Path(folder), 8 * job.batch)
         split = store["train"]
@@ -85,23 +93,34 @@ def end_to_end(clock: Clock, job: Job) -> Iterator[Line]:
         net = compute.hold(build(recipe.net, 0)).train()
         momentum = optimizer.Momentum(net, recipe.sgd, compute.dtype)
         take = maybe_capture(Step(net, transform_for(recipe, store).to(compute.device), momentum, compute, 0))
-        rates, count = schedule.learning_rates(recipe, 0.0, ()), 4
+        rates, count = schedule.learning_rates(recipe, 0.0, ()), max(4, clock.calls)
+        pictures = CachedPictures(split, compute.device, job.cache or ("auto" if cuda else "none"))
         batches = training_batches(
-            split, job.batch, epochs=10**6, seed=0, reshuffle=True, first_step=0, device=compute.device, workers=2
+            pictures,
+            job.batch,
+            epochs=10**6,
+            seed=0,
+            reshuffle=True,
+            first_step=0,
+            device=compute.device,
+            workers=workers,
         )
         ready = next(b for b in batches if len(b.ids) == job.batch)
 
         def real() -> None:
-            for batch in [next(full) for _ in range(count)]:
-                take(batch, rates, True).loss.item()
+            some = itertools.islice(full, count)
+            for batch in some if cuda else list(some):
+                take(batch, rates, True)
 
         def synthetic() -> None:
             for _ in range(count):
-                take(ready, rates, True).loss.item()
+                take(ready, rates, True)
 
         full = (b for b in batches if len(b.ids) == job.batch)
         a, peer = clock.medians([real, synthetic], job.rounds)
         what = f"training from end to end, batch {job.batch}, {compute.precision}, {job.whose} at 256 x 256"
+        if cuda or job.cache or job.workers:
+            what += f", cache {pictures.kept}, {workers} workers"
         name = "the same steps on one batch in memory"
         yield compared(what, a, peer, name, clock, amount=count * job.batch, bound=peer)
 

@@ -13,10 +13,15 @@ from alexnet.data.sources import drawings
 
 
 class Job:
-    """The size of what is measured: pictures a step, rounds, and a folder of JPEGs, or None for drawn ones."""
+    """The size of what is measured: pictures a step, rounds, and a folder of JPEGs, or None for drawn ones.
 
-    def __init__(self, batch: int, rounds: int, pictures: Path | None) -> None:
-        self.batch, self.rounds, self.folder = batch, rounds, pictures
+    `cache` and `workers` are those of the training from end to end, or None for the usual ones.
+    """
+
+    def __init__(
+        self, batch: int, rounds: int, pictures: Path | None, cache: str | None = None, workers: int | None = None
+    ) -> None:
+        self.batch, self.rounds, self.folder, self.cache, self.workers = batch, rounds, pictures, cache, workers
 
     @property
     def whose(self) -> str:

@@ -1,7 +1,13 @@
-"""Peers: the same work as anyone would write it with PyTorch and Pillow."""
+"""Peers: the same work as anyone would write it with PyTorch and Pillow; on a GPU, as the best would."""
 
 import io
-from collections.abc import Callable
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
 
 import numpy as np
 import torch
@@ -13,6 +19,9 @@ from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Compute
 from alexnet.data.store_files import pack
+
+COMPILE_SECONDS = 120.0  # longest time to compile a peer for a GPU
+MODE = "max-autotune"  # with CUDA graphs
 
 
 class Stock(nn.Sequential):
@@ -38,21 +47,25 @@ class Stock(nn.Sequential):
         )  # fmt: skip
 
 
-def stock_norm(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """torch's norm, forward and backward; it has it in float32 alone."""
+def stock_norm(
+    shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, mode: str | None = None
+) -> Callable[[], object]:
+    """torch's norm, forward and backward; it has it in float32 alone. `mode` is one of torch.compile."""
     x = (60 * torch.randn(shape, device=device)).to(dtype).contiguous(memory_format=torch.channels_last)
     x, g, norm = x.requires_grad_(), torch.randn_like(x), nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)
+    if mode:
+        compiled = torch.compile(lambda x: norm(x.float()).to(dtype), mode=mode, dynamic=False)
+        return lambda: torch.autograd.grad(compiled(x), x, g)
     return lambda: torch.autograd.grad(norm(x.float()).to(dtype), x, g)
 
 
 def stock_learner(batch: int, compute: Compute) -> Callable[[], object]:
-    """Return a training step of the stock net on ready views: fp32 on a CPU, our precision on a GPU."""
+    """Return a training step of the stock net on ready views, in fp32 on a CPU."""
     net = RECIPES["source"].net
     assert isinstance(net, Net)
     views = 60 * torch.randn(batch, 3, net.image_size, net.image_size, device=compute.device)
     labels = torch.randint(0, net.classes, (batch,), device=compute.device)
-    narrow = compute.device.type == "cuda" and compute.precision == "bf16"
-    return stock_step(Stock(net).to(compute.device), F.pad(views, (0, 3, 0, 3)), labels, narrow)
+    return stock_step(Stock(net).to(compute.device), F.pad(views, (0, 3, 0, 3)), labels, False)
 
 
 def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> Callable[[], object]:
@@ -67,6 +80,127 @@ def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> C
         sgd.step()
 
     return learn
+
+
+def gpu_learners(batch: int, compute: Compute) -> dict[str, Callable[[], object]]:
+    """Return training steps of the stock net on ready views, by name: eager and compiled, in our precision.
+
+    Both are in channels-last memory, with one fused update of all weights. One that fails to compile is left out.
+    """
+    net = RECIPES["source"].net
+    assert isinstance(net, Net)
+    views = 60 * torch.randn(batch, 3, net.image_size + 3, net.image_size + 3, device=compute.device)
+    labels = torch.randint(0, net.classes, (batch,), device=compute.device)
+    ready = views.to(compute.dtype).contiguous(memory_format=torch.channels_last)
+    how = f"stock modules, channels last, {in_words(compute)}, fused torch.optim.SGD"
+    works = {}
+    for name, mode in ((f"{how}, eager", None), (f"{how}, torch.compile {MODE}", MODE)):
+        if work := attempted(name, partial(fused_step, Stock(net), ready, labels, compute, mode), compute):
+            works[name] = work
+    return works
+
+
+def fused_step(
+    net: nn.Module, views: Tensor, labels: Tensor, compute: Compute, mode: str | None
+) -> Callable[[], object]:
+    """Return a training step that updates all weights at once; compiled in a mode of torch.compile, or eager."""
+    compute.hold(net).train()
+    # So low a rate that thousands of steps on one batch stay finite: arithmetic on NaN takes less power.
+    sgd = torch.optim.SGD(net.parameters(), 1e-5, momentum=0.9, weight_decay=0.0005, fused=True)
+
+    def loss_of(views: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast(views.device.type, torch.bfloat16, enabled=compute.precision == "bf16"):
+            return F.cross_entropy(net(views), labels)
+
+    loss = torch.compile(loss_of, mode=mode, dynamic=False) if mode else loss_of
+
+    def learn() -> None:
+        loss(views, labels).backward()
+        sgd.step()
+        sgd.zero_grad()  # at once: the next replay of a compiled graph overwrites these gradients
+
+    return learn
+
+
+def gpu_servers(net: Net, views: Tensor, compute: Compute) -> dict[str, Callable[[], object]]:
+    """Return inference by the stock net, by name: eager and compiled, weights in our precision."""
+    ready = F.pad(views, (0, 3, 0, 3)).to(compute.dtype).contiguous(memory_format=torch.channels_last)
+    how = f"stock modules, channels last, {in_words(compute)}"
+    works = {}
+    for name, mode in ((f"{how}, eager", None), (f"{how}, torch.compile {MODE}", MODE)):
+        if work := attempted(name, partial(server, Stock(net), ready, compute, mode), compute):
+            works[name] = work
+    return works
+
+
+def server(net: nn.Module, views: Tensor, compute: Compute, mode: str | None) -> Callable[[], object]:
+    """Return inference with weights that were rounded once; torch's norm is in float32 by autocast."""
+    compute.serve(net).eval()
+
+    def serve(views: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(views.device.type, torch.bfloat16, enabled=compute.precision == "bf16"):
+            return net(views)
+
+    call = torch.compile(serve, mode=mode, dynamic=False) if mode else serve
+    return lambda: call(views)
+
+
+def gpu_norms(shape: tuple[int, ...], dtype: torch.dtype, compute: Compute) -> dict[str, Callable[[], object]]:
+    """Return torch's norm, forward and backward, by name: eager and compiled."""
+    works = {"nn.LocalResponseNorm, eager": stock_norm(shape, dtype, compute.device)}
+    mode = f"{MODE}-no-cudagraphs"  # a graph would first copy the maps to memory of its own
+    name = f"nn.LocalResponseNorm, torch.compile {mode}"
+    if work := attempted(name, partial(stock_norm, shape, dtype, compute.device, mode), compute):
+        works[name] = work
+    return works
+
+
+def in_words(compute: Compute) -> str:
+    """Say how the stock net is computed."""
+    return "bf16 autocast" if compute.precision == "bf16" else compute.precision
+
+
+class TooLong(BaseException):
+    """The time to compile a peer is over. No library must take it for an error of its own."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise TooLong in the main thread after some seconds; elsewhere, and on Windows, there is no limit."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TooLong
+
+    handler, timer = signal.signal(signal.SIGALRM, stop), signal.getitimer(signal.ITIMER_REAL)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, 5)  # again and again: a destructor may swallow an exception
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+def attempted(name: str, build: Callable[[], Callable[[], object]], compute: Compute) -> Callable[[], object] | None:
+    """Build a peer and call it thrice, which compiles it; return None, and say so, if that fails or takes too long."""
+    try:
+        with limited(COMPILE_SECONDS):
+            work = build()
+            for _ in range(3):
+                work()
+            if compute.device.type == "cuda":
+                torch.cuda.synchronize(compute.device)
+            return work
+    except TooLong:
+        why = f"it was not compiled in {COMPILE_SECONDS:.0f} s"
+    except Exception as error:  # whatever a compiler raises
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    print(f"left out: {name}: {why}", file=sys.stderr, flush=True)
+    torch.compiler.reset()
+    return None
 
 
 def pillow_square(data: bytes) -> np.ndarray:

@@ -29,6 +29,8 @@ def bench(
     batch: int = 128,
     rounds: int = 5,
     pictures: Path | None = None,
+    cache: str | None = None,
+    workers: int | None = None,
 ) -> Iterator["Line"]:
     """Measure something, on a CPU once on one thread by CPU time and once on all threads by wall time.
 
@@ -39,6 +41,8 @@ def bench(
         batch: Pictures a step.
         rounds: Times that each is measured; the medians count.
         pictures: A folder of JPEGs for prepare, loader and end-to-end; without it such are drawn, of 500 x 375 pixels.
+        cache: Where end-to-end keeps decoded pictures: auto, device, ram or none; by default none on a CPU, else auto.
+        workers: Threads that read ahead for end-to-end; by default 2 on a CPU, else as many as there are cores.
 
     Yields:
         A comparison with a peer, as soon as it is measured.
@@ -61,6 +65,6 @@ def bench(
         for name in BENCHES if what == "all" else [what]:
             measure = getattr(import_module(f"alexnet.bench.{BENCHES[name][0]}"), name.replace("-", "_"))
             for count in threads:
-                yield from measure(Clock(compute, count or before), Job(batch, rounds, pictures))
+                yield from measure(Clock(compute, count or before), Job(batch, rounds, pictures, cache, workers))
     finally:
         torch.set_num_threads(before)

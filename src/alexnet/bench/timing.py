@@ -63,6 +63,11 @@ class Clock:
         """Number of calls between two readings; more on a GPU, where the first launch and the last wait cost."""
         return 50 if self.compute.device.type == "cuda" else 1
 
+    @property
+    def first_calls(self) -> int:
+        """Number of calls before the first reading; more on a GPU, where steps are captured as graphs in them."""
+        return 12 if self.compute.device.type == "cuda" else 3
+
     def seconds(self, work: Work, calls: int = 1) -> float:
         """Return the seconds of one of several calls; wait for the device after the last."""
         one_thread = self.threads == 1 and self.compute.device.type == "cpu"
@@ -73,6 +78,18 @@ class Clock:
             work()
         self.wait()
         return (now() - start) / calls
+
+    def device_seconds(self, work: Work, calls: int = 1) -> float:
+        """Return what `seconds` does; on a GPU by its own clock, so that a launch and a wait do not count."""
+        if self.compute.device.type != "cuda":
+            return self.seconds(work, calls)
+        begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begun.record()
+        for _ in range(calls):
+            work()
+        ended.record()
+        ended.synchronize()
+        return begun.elapsed_time(ended) / 1e3 / calls
 
     def wait(self) -> None:
         """Until the device has done what it was given."""
@@ -86,7 +103,7 @@ class Clock:
         taken: list[list[float]] = [[] for _ in works]
         for turn in range(rounds):
             for i, work in enumerate(works):
-                for _ in range(1 if turn else 3):  # caches and kept pages as this work leaves them
+                for _ in range(1 if turn else self.first_calls):  # caches and kept pages as this work leaves them
                     work()
                 taken[i].append(self.seconds(work, calls))
         return [statistics.median(t) for t in taken]
@@ -135,7 +152,7 @@ def products_per_second(clock: Clock, dtype: torch.dtype, rounds: int = 5, size:
     a, b = (torch.randn(size, size, device=clock.compute.device).to(dtype) for _ in range(2))
     torch.set_num_threads(clock.threads)
     torch.mm(a, b)
-    return size**3 / min(clock.seconds(lambda: torch.mm(a, b), clock.calls) for _ in range(rounds))
+    return size**3 / min(clock.device_seconds(lambda: torch.mm(a, b), clock.calls) for _ in range(rounds))
 
 
 def bytes_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> float:
@@ -144,11 +161,11 @@ def bytes_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> floa
     b = torch.empty_like(a)
     torch.set_num_threads(clock.threads)
     b.copy_(a.fill_(1))
-    return 2 * size / min(clock.seconds(lambda: b.copy_(a), clock.calls) for _ in range(rounds))
+    return 2 * size / min(clock.device_seconds(lambda: b.copy_(a), clock.calls) for _ in range(rounds))
 
 
 def bytes_read_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> float:
     """Bytes read a second in summing: what bounds a pass over weights."""
     a = torch.ones(size // 4, device=clock.compute.device)
     torch.set_num_threads(clock.threads)
-    return size / min(clock.seconds(a.sum, clock.calls) for _ in range(rounds))
+    return size / min(clock.device_seconds(a.sum, clock.calls) for _ in range(rounds))

@@ -23,6 +23,8 @@ def bench(
     batch: Annotated[int, number(1, 1_000_000)] = 128,
     rounds: Annotated[int, number(1, 1_000_000)] = 5,
     pictures: Path | None = None,
+    cache: Literal["auto", "device", "ram", "none"] | None = None,
+    workers: Annotated[int | None, number(1, 256)] = None,
     json_: Json = False,
 ) -> None:
     """Measure speed on this machine, compared with a named peer.
@@ -42,10 +44,24 @@ def bench(
         Number of times to measure each; the median is reported.
     pictures
         Folder of JPEGs for prepare, loader and end-to-end. By default pictures drawn by program.
+    cache
+        Where end-to-end keeps decoded pictures. By default none on a CPU, and auto on a CUDA device.
+    workers
+        Number of threads that read pictures ahead in end-to-end. By default 2 on a CPU, and the number of cores beside
+        a CUDA device.
     """
     from alexnet.bench.suite import bench
 
-    lines = bench(what, device=device, precision=precision, batch=batch, rounds=rounds, pictures=pictures)
+    lines = bench(
+        what,
+        device=device,
+        precision=precision,
+        batch=batch,
+        rounds=rounds,
+        pictures=pictures,
+        cache=cache,
+        workers=workers,
+    )
     if json_:
         for line in lines:
             print(line.plain(), flush=True)
