@@ -18,9 +18,10 @@ torture: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
 	$(BIN)/pytest -n 2 --torture tests/faults
 
-# The tables of claims in README.md and docs/paper.md, from the records in results/.
+# The tables of claims in README.md and docs/paper.md, from the records in results/, and those of a GPU.
 tables: .venv/ready
 	$(BIN)/python benchmarks/claims_table.py results README.md docs/paper.md
+	$(BIN)/python benchmarks/gpu_table.py results/gpu README.md docs/performance.md
 	$(BIN)/alexnet figures results docs/images > /dev/null && rm docs/images/claims.svg
 
 # What the studies still want, a process a core at lowest priority, until nothing is missing or a run fails.

@@ -15,7 +15,6 @@ from alexnet.studies.judge import judge_records
 from alexnet.studies.record import read_records
 from alexnet.studies.wording import amount, between, every_claim, of_paper
 
-BEGIN, END = "<!-- claims: begin (make tables) -->", "<!-- claims: end -->"
 HEADS = ("claim", "paper", "ours (95 % interval)", "seeds", "scale", "verdict")
 
 
@@ -46,13 +45,14 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return f"`{row['claim']}`", paper, ours, f"{row['seeds']}", scale, row["verdict"]
 
 
-def filled(text: str, page: Path, new: str) -> str:
-    """Put the table between the markers of a page; raises InputError where they are not there, once and in order."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in after or END in before + after:
-        raise InputError(f"{page} must have the lines {BEGIN} and {END}, each once")
-    return f"{before}{BEGIN}\n\n{new}\n{END}{after}"
+def between_markers(text: str, page: Path, name: str, new: str) -> str:
+    """Put a table between its markers in a page; raises InputError where they are not there, once and in order."""
+    first, last = f"<!-- {name}: begin (make tables) -->", f"<!-- {name}: end -->"
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if not begin or not end or first in after or last in before + after:
+        raise InputError(f"{page} must have the lines {first} and {last}, each once")
+    return f"{before}{first}\n\n{new}\n{last}{after}"
 
 
 def main(words: list[str] | None = None) -> int:
@@ -69,7 +69,7 @@ def main(words: list[str] | None = None) -> int:
     for page in asked.pages:
         text = page.read_text(encoding="utf-8")
         try:
-            made = filled(text, page, new)
+            made = between_markers(text, page, "claims", new)
         except InputError as error:
             print(error, file=sys.stderr)
             return 2

@@ -1,10 +1,12 @@
 """What README and docs/ name is there: files, the names in them, and tests. docs/log.md tells of the past."""
 
+import json
 import re
 import runpy
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.planted import plant
@@ -93,7 +95,8 @@ def test_the_tables_of_claims_are_those_that_the_projects_records_give(
 def test_the_projects_records_are_small() -> None:
     sizes = {path: path.stat().st_size for path in (ROOT / "results").rglob("*") if path.is_file()}
     assert sum(sizes.values()) < 5_000_000
-    assert not [path for path, size in sizes.items() if path.suffix == ".json" and size > 20_000]
+    most = {"results": 20_000, "gpu": 100_000}  # of a record, and of the figures of a GPU
+    assert not [path for path, size in sizes.items() if path.suffix == ".json" and size > most[path.parent.name]]
 
 
 def test_a_table_of_claims_is_written_checked_and_found_out_of_date(
@@ -126,3 +129,91 @@ def test_a_page_without_markers_is_refused(
     (tmp_path / "page.md").write_text("nothing\n")
     assert claims_table([str(tmp_path), str(tmp_path / "page.md")]) == 2
     assert "each once" in capsys.readouterr().err
+
+
+GPU_MARKERS = "before\n<!-- {0}: begin (make tables) -->\n<!-- {0}: end -->\nafter\n"
+
+
+@pytest.fixture
+def gpu_table(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command behind `make tables` for the figures of a GPU."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    main: Command = runpy.run_path(str(ROOT / "benchmarks/gpu_table.py"))["main"]
+    return main
+
+
+def test_the_tables_of_a_gpu_are_those_that_the_newest_figures_give(gpu_table: Command) -> None:
+    pages = [str(ROOT / page) for page in ("README.md", "docs/performance.md")]
+    assert gpu_table(["--check", str(ROOT / "results/gpu"), *pages]) == 0
+
+
+def figures_of_a_gpu(written: str, steps: float) -> dict[str, Any]:
+    """What the stages write: a part that went well, one that was stopped and one that never ran."""
+    step = "step of source, batch 128, bf16, triton, {} between two readings"
+    figures: list[dict[str, Any]] = [
+        {"name": step.format(1), "value": 9.0, "unit": "ms", "pictures_per_second": 1.0},
+        {"name": step.format(140), "value": 2.0, "unit": "ms", "pictures_per_second": steps},
+    ]
+    of_kernel = {"unit": "us a step", "launches": 2}
+    kernel = "step of source, batch 128, triton: kernel|{}"
+    figures += [{"name": kernel.format(i), "value": 90.0 - i, **of_kernel} for i in range(40)]
+    what = "training step, batch 1024, bf16, layers of source without the norm within maps (wall time)"
+    peers = {"compiled": 40_000.0, "eager": 9_000.0, "ours without any norm": 1e6}
+    raced = [
+        {"name": what, "value": 7e4, "unit": "pictures/s", "peer": peer, "peer_name": name, "ratio": 2, "bound": None}
+        for name, peer in peers.items()
+    ]
+    fed = {"value": 5e4, "unit": "pictures/s", "data_wait": 0.01}
+    name = "end to end, large, batch 1024, bf16, cache {}, 16 workers"
+    parts = {
+        "step": {"status": "ok", "seconds": 1.0, "figures": figures},
+        "bench": {"status": "failed", "seconds": 1.0, "why": "not done in 9 s", "figures": raced},
+        "late": {"status": "failed", "why": "the stage had no time left", "figures": []},
+    }
+    of = {"machine": {"device": "A GPU"}, "versions": {"torch": "2.11", "cudnn": 9}, "commit": "a" * 40}
+    feeding = [{"name": name.format("ram"), **fed}, {"name": name.format("device"), **fed, "value": 6e4}]
+    third = {"feeding": {"status": "ok", "seconds": 1.0, "figures": feeding}}
+    return {"written": written, "stages": {"2": {**of, "parts": parts}, "3": {**of, "parts": third}}}
+
+
+def test_a_table_of_a_gpu_has_the_newest_figures_and_says_what_failed(
+    gpu_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, written, rate in (("b", "2026-01-01T00:00:00Z", 11_111.0), ("a", "2026-01-02T00:00:00Z", 64_321.0)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(figures_of_a_gpu(written, rate)))
+    short, long = tmp_path / "short.md", tmp_path / "long.md"
+    short.write_text(GPU_MARKERS.format("gpu"))
+    long.write_text(GPU_MARKERS.format("gpu in full"))
+    given = [str(tmp_path), str(short), str(long)]
+    assert gpu_table(["--check", *given]) == 1
+    assert capsys.readouterr().out.count("run make tables") == 2
+    assert gpu_table(given) == gpu_table(["--check", *given]) == 0
+    text = short.read_text()
+    assert "A GPU, torch 2.11, cuDNN 9, commit aaaaaaaaaaaa; 2026-01-02. " in text
+    assert "2 parts of the run did not end well" in text
+    assert "|training step of `source`|64,321|-|" in text
+    assert "|`source` without its norm within maps|-|70,000|" in text
+    assert "|the same layers: compiled|-|40,000|" in text
+    assert "|training from a store, cache device, 16 workers|-|60,000|" in text
+    full = long.read_text()
+    assert "- `bench`: not done in 9 s\n- `late`: the stage had no time left\n" in full
+    assert "|128|`kernel/0`|90|2|" in full
+
+
+def test_kept_figures_have_the_first_kernels_of_a_profile(gpu_table: Command, tmp_path: Path) -> None:
+    (tmp_path / "figures.json").write_text(json.dumps(figures_of_a_gpu("2026-01-01T00:00:00Z", 1.0)))
+    assert gpu_table(["--keep", str(tmp_path / "figures.json"), str(tmp_path / "kept.json")]) == 0
+    kept = json.loads((tmp_path / "kept.json").read_text())
+    assert [figure["value"] for figure in kept["stages"]["2"]["parts"]["step"]["figures"]] == [9, 2, *range(90, 75, -1)]
+    assert kept["stages"]["3"] == figures_of_a_gpu("", 1.0)["stages"]["3"]
+
+
+def test_a_page_without_markers_and_a_folder_without_figures_are_refused(
+    gpu_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "page.md").write_text("nothing\n")
+    assert gpu_table([str(tmp_path), str(tmp_path / "page.md")]) == 2
+    assert "holds no figures" in capsys.readouterr().err
+    (tmp_path / "figures.json").write_text(json.dumps(figures_of_a_gpu("2026-01-01T00:00:00Z", 1.0)))
+    assert gpu_table([str(tmp_path), str(tmp_path / "page.md")]) == 2
+    assert "has no markers" in capsys.readouterr().err

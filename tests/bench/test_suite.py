@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from alexnet.bench import suite
+from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
 
 KEYS = ["what", "ours", "peer", "peer_name", "ratio", "bound", "fraction_of_bound", "unit", "machine"]
@@ -36,8 +37,12 @@ def test_pictures_may_be_ones_own(tmp_path: Path) -> None:
     assert str(tmp_path) in line.what
 
 
-def test_training_from_end_to_end_names_a_cache_and_workers_that_were_asked_for(tmp_path: Path) -> None:
+def test_training_from_end_to_end_names_a_cache_and_workers_that_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a CPU it says nothing of the usual ones, which read the store at each step."""
+    net = {"channels": (8, 8, 8, 8, 8), "hidden": 16, "std": (0.1,) * 8}
+    monkeypatch.setitem(RECIPES, "source", RECIPES["source"].replace(net=net))
     Image.new("RGB", (300, 280), (200, 10, 10)).save(tmp_path / "one.jpg")
     usual = next(suite.bench("end-to-end", device="cpu", batch=2, rounds=1, pictures=tmp_path))
     assert "cache" not in usual.what
