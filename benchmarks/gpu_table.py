@@ -46,14 +46,16 @@ class Figures:
     @property
     def title(self) -> str:
         """The device, versions and commit; each stage may have its own."""
-        told = dict[str, None]()
+        told = dict[str, list[str]]()
         for stage in self.stages.values():
             of, commit = stage["versions"], stage["commit"]
             short = commit[:12] + ("-dirty" if commit.endswith("-dirty") else "")
             words = f"{stage['machine'].get('device', 'unknown device')}, torch {of.get('torch')}"
             words += f", cuDNN {of['cudnn']}" if of.get("cudnn") else ""
-            told[f"{words}, commit {short}"] = None
-        return "; ".join(told) + f"; {self.written[:10]}"
+            commits = told.setdefault(words, [])
+            commits += [short] if short not in commits else []
+        each = (f"{words}, commit {' and '.join(commits)}" for words, commits in told.items())
+        return "; ".join(each) + f"; {self.written[:10]}"
 
     @property
     def failed(self) -> list[str]:
@@ -110,6 +112,7 @@ def short(figures: Figures) -> str:
     how = "; ".join(dict.fromkeys(each[0] for each in fed if each))
     rows.append([f"training from a store{', ' * bool(how)}{how}", *(rate(each[1] if each else None) for each in fed)])
     heads = ["pictures/s", *(f"batch {batch:,}" for batch in BATCHES)]
+    rows = [row for row in rows if set(row[1:]) != {"-"}]
     left = len(figures.failed)
     note = f" {left} part{'s' * (left > 1)} of the run did not end well." if left else ""
     return f"{figures.title}. A dash was not measured.{note}\n\n{table(heads, rows)}"
