@@ -24,7 +24,7 @@ def evaluate(
     save: Path | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = None,
     json_: Json = False,
 ) -> None:
     """Measure the error of a run on a store, or of the average of several runs.
@@ -133,7 +133,7 @@ def features(
     split: str | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = None,
     json_: Json = False,
 ) -> int:
     """Save a layer's activations for pictures, as float32 rows of OUT.npy.
@@ -184,7 +184,7 @@ def similar(
     layer: str | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = None,
     json_: Json = False,
 ) -> int:
     """Find the pictures of a store that the net sees as most similar, as in figure 4 (right).

@@ -49,7 +49,13 @@ def number(least: int, most: int) -> Any:
 
 
 Whole = Annotated[int, Parameter(converter=whole)]
-Workers = Annotated[int, number(1, 256), Parameter(help="Number of threads that read pictures ahead.")]
+Workers = Annotated[
+    int | None,
+    number(1, 256),
+    Parameter(
+        help="Number of threads that read pictures ahead; by default 2, or on CUDA all cores.", show_default=False
+    ),
+]
 Top = Annotated[int, number(1, 1_000_000)]
 Positive = Annotated[int, number(1, 1_000_000_000)]
 NotNegative = Annotated[int, number(0, 1_000_000_000)]

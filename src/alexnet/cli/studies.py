@@ -93,7 +93,7 @@ def study(
     list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
     device: Device = "auto",
     precision: Precision = "bf16",
-    workers: Workers = 2,
+    workers: Workers = None,
     json_: Json = False,
 ) -> int:
     """Test a claim of the paper: train its arms with several seeds.
@@ -170,7 +170,7 @@ def study(
         from alexnet.studies.plan import Request
 
         request = Request(recipe, seeds, epochs, pictures, held_out, Store(pretrain_on) if pretrain_on else None)
-        words = ["--device", device] * (device != "auto") + ["--workers", f"{workers}"] * (workers != 2)
+        words = ["--device", device] * (device != "auto") + ["--workers", f"{workers}"] * (workers is not None)
         rows = queue.missing([name], store, out, request, records, precision=precision, options=words)
         show_json(rows) if json_ else print("".join(row["command"] + "\n" for row in rows), end="")
         return 0

@@ -104,7 +104,7 @@ def training_batches(
     reshuffle: bool,
     first_step: int,
     device: torch.device,
-    workers: int,
+    workers: int | None,
     share: Share = (0, 1),
 ) -> Batches:
     """Iterate over the training batches from `first_step` on; their order depends only on seed and epoch.
@@ -119,7 +119,7 @@ def training_batches(
         reshuffle: Whether each epoch has a new order.
         first_step: Step to begin with, counted from the start of training.
         device: Device for the batches.
-        workers: Number of threads that read ahead.
+        workers: Number of threads that read ahead; None means as `readers` says.
         share: (i, n): this is process i of the n that share each batch.
     """
     per_epoch = steps(len(split), batch)
@@ -133,11 +133,11 @@ def training_batches(
                 begin, end = bounds(len(whole), share[1])[share[0]]
                 yield step, epoch, first + begin, whole[begin:end], begin, len(whole)
 
-    return _read_ahead(split, plan(), device, workers, in_place=True)
+    return _read_ahead(split, plan(), device, readers(workers, device), in_place=True)
 
 
 def batches_in_order(
-    split: Split | CachedPictures, batch: int, *, device: torch.device, workers: int, share: Share = (0, 1)
+    split: Split | CachedPictures, batch: int, *, device: torch.device, workers: int | None, share: Share = (0, 1)
 ) -> Batches:
     """Iterate over every picture once, in the store's order; with `share` (i, n), over batches i, i + n, i + 2n, ..."""
 
@@ -146,7 +146,7 @@ def batches_in_order(
             ids = np.arange(i * batch, min((i + 1) * batch, len(split)))
             yield i, 0, i * batch, ids, 0, len(ids)
 
-    return _read_ahead(split, plan(), device, workers)
+    return _read_ahead(split, plan(), device, readers(workers, device))
 
 
 def _read_ahead(

@@ -86,7 +86,7 @@ def evaluate(
     weights: Sequence[float] | None = None,
     device: str = "auto",
     precision: str = "auto",
-    workers: int = 2,
+    workers: int | None = None,
     save: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Evaluation:
@@ -103,7 +103,7 @@ def evaluate(
         weights: Weight of each run in the average, 0 or more; by default all are equal.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "auto", "fp32", "tf32", "bf16" or "fp64".
-        workers: Number of threads that read the store ahead, 1 or more.
+        workers: Number of threads that read the store ahead, 1 or more; None means 2, or on CUDA all cores.
         save: A .npz file to write, with arrays `probabilities`, `labels` and `names`.
         progress: Function called with the numbers of pictures done and in all.
 
@@ -138,7 +138,7 @@ def evaluate_on_mesh(
     folders: Sequence[Path],
     *,
     compute: Compute,
-    workers: int,
+    workers: int | None,
     progress: Callable[[int, int], None],
     split: str,
     views: int = 10,
@@ -211,7 +211,7 @@ def validate(
     pictures: CachedPictures,
     classes: int,
     compute: Compute,
-    workers: int,
+    workers: int | None,
     mesh: Mesh,
     progress: Callable[[int, int], None],
 ) -> Errors:
@@ -225,7 +225,7 @@ def validate(
 def in_order(
     pictures: Split | CachedPictures,
     compute: Compute,
-    workers: int,
+    workers: int | None,
     batch: int,
     mesh: Mesh,
     progress: Callable[[int, int], None],

@@ -56,7 +56,7 @@ def features(
     split: str | None = None,
     device: str = "auto",
     precision: str = "auto",
-    workers: int = 2,
+    workers: int | None = None,
     keep: Path | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Features:
@@ -70,7 +70,7 @@ def features(
         split: Split of the store, "train", "val" or "test"; by default the held-out one. Only for a store.
         device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
         precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
-        workers: Number of threads that read a store ahead, 1 or more.
+        workers: Number of threads that read a store ahead, 1 or more; None means 2, or on CUDA all cores.
         keep: A new .npy file to map the values to, instead of holding them in memory.
         progress: Function called with the numbers of pictures done and in all.
 
@@ -153,7 +153,7 @@ def similar(
     layer: str | None = None,
     device: str = "auto",
     precision: str = "auto",
-    workers: int = 2,
+    workers: int | None = None,
     progress: Progress = lambda done, of: None,
 ) -> list[dict[str, Any]]:
     """Find the pictures of a store that are most similar to each given picture (section 6.1; figure 4, right).
@@ -169,7 +169,7 @@ def similar(
         layer: Layer whose outputs are compared. By default the activations of the last hidden layer, 4096 in AlexNet.
         device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
         precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
-        workers: Number of threads that read the store ahead, 1 or more.
+        workers: Number of threads that read the store ahead, 1 or more; None means 2, or on CUDA all cores.
         progress: Function called with the numbers of stored pictures compared and in all.
 
     Returns:
@@ -213,7 +213,7 @@ def nearest(
     queries: Tensor,
     count: int,
     compute: Compute,
-    workers: int = 2,
+    workers: int | None = None,
     progress: Progress = lambda done, of: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the nearest pictures of a split for each query, in order of distance.

@@ -43,7 +43,7 @@ class ModelShard:
 
     @property
     def whole(self) -> bool:
-        """Whether the process holds the whole net."""
+        """True if the process holds the whole net."""
         return self == ModelShard()
 
     def bounds_of(self, layer: str, outputs: int) -> tuple[int, int]:

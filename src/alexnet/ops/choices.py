@@ -1,4 +1,4 @@
-"""What only a measurement can choose on a GPU: right in any case, and fast by the device's name.
+"""Choose on a GPU what only a measurement can: ways that are right in any case, and fast by the device's name.
 
 `benchmarks/gpu.sh` times each choice on the device at hand; what it finds belongs into MEASURED.
 """

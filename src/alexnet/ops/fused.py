@@ -60,7 +60,7 @@ class Block:
 
     @property
     def bias_later(self) -> bool:
-        """Whether the norm adds the bias: a convolution can add one and apply the ReLU, but not one of the two."""
+        """True if the norm adds the bias: a convolution can add one and apply the ReLU, but not one of the two."""
         return self.norm is not None and self.norm_first
 
 

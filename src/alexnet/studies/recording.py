@@ -20,7 +20,7 @@ from alexnet.studies.record import CURVE, MOST_CHOICES, Average, Record, pack
 Evaluate = Callable[[Path, str, int], Evaluation]  # of a run, a split and a number of views
 
 
-def evaluator(store: Store, compute: Compute, workers: int, poll: Callable[..., None]) -> Evaluate:
+def evaluator(store: Store, compute: Compute, workers: int | None, poll: Callable[..., None]) -> Evaluate:
     """Return what evaluates runs on a store."""
 
     def one(folder: Path, split: str, views: int) -> Evaluation:

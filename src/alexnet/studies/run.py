@@ -47,7 +47,7 @@ def study(
     records: str | Path | None = None,
     device: str = "auto",
     precision: str = PRECISION,
-    workers: int = 2,
+    workers: int | None = None,
     pretrain_on: str | Path | None = None,
     only: str | None = None,
     quiet: bool = False,
@@ -71,7 +71,7 @@ def study(
         records: Folder for records, whose runs count as trained; OUT/records if None.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: Precision of all runs; "auto" means "bf16", since records of one precision add up everywhere.
-        workers: Number of threads that read pictures ahead.
+        workers: Number of threads that read pictures ahead; None means 2, or on CUDA all cores.
         pretrain_on: Store of more classes, for arms that train on it first.
         only: Digest of the one recipe to train; then nothing is judged.
         quiet: Print no progress.
@@ -170,7 +170,7 @@ class StudyWork:
     out: Path
     kept: Path
     compute: Compute
-    workers: int
+    workers: int | None
     quiet: bool
     leave: bool
     poll: Callable[..., None]

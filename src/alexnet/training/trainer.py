@@ -12,7 +12,7 @@ import torch
 from alexnet.core.device import Compute
 from alexnet.core.errors import WorkFailed
 from alexnet.data.cache import CachedPictures
-from alexnet.data.loader import Batch, Batches, readers, steps, training_batches
+from alexnet.data.loader import Batch, Batches, steps, training_batches
 from alexnet.data.store import Store
 from alexnet.distributed.sharding import Sharding
 from alexnet.inference.evaluate import Evaluation, evaluate_on_mesh, validate
@@ -40,7 +40,7 @@ class Trainer:
         self.net, self.sharding, self.compute = net, sharding, compute
         recipe = run.recipe
         self.step, self.errors, self.seconds, self.tally = 0, list[float](), 0.0, Tally()
-        self.begun, self.workers = time.monotonic(), readers(options.workers, compute.device)
+        self.begun = time.monotonic()
         compute.hold(self.net).train()
         with torch.device("meta"):  # layers without weights, for validation with `compute_weights`
             self.meta_net = build(recipe.net, recipe.seed).eval()
@@ -106,7 +106,7 @@ class Trainer:
             reshuffle=self.recipe.sgd.shuffle == "each epoch",
             first_step=self.step,
             device=self.compute.device,
-            workers=self.workers,
+            workers=self.options.workers,
             share=self.sharding.mesh.replicas.share,
         )
 
@@ -169,7 +169,7 @@ class Trainer:
             self.held_out,
             self.recipe.net.classes,
             self.compute,
-            self.workers,
+            self.options.workers,
             self.sharding.mesh,
             poll,
         )
@@ -195,7 +195,7 @@ class Trainer:
             [self.run.folder],
             split=self.store.held_out,
             compute=self.compute,
-            workers=self.workers,
+            workers=self.options.workers,
             progress=poll,
         )
 
