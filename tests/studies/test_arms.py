@@ -174,6 +174,6 @@ def test_decays_of_layers_that_the_full_net_lacks_are_left_out() -> None:
 
 def test_a_base_that_no_full_net_matches_in_weights_is_refused() -> None:
     for recipe in (RECIPES["demo"], TINY.replace(net=MlpNet(56), late=Late())):
-        with pytest.raises(InputError, match="claim fc-conv needs two nets of as many weights: the base's") as refused:
+        with pytest.raises(InputError, match="fc-conv needs two nets with as many weights: the base's") as refused:
             changed(recipe, arms.dense(1))
         assert "\n" not in str(refused.value)

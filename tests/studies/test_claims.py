@@ -229,7 +229,7 @@ def test_the_factorial_of_init_has_all_its_corners() -> None:
 
 
 def test_a_recipe_that_a_claim_cannot_use_is_refused() -> None:
-    with pytest.raises(InputError, match="relu-tanh has a recipe of its own"):
+    with pytest.raises(InputError, match="relu-tanh has its own recipe"):
         arms_of("relu-tanh", 32, "cifar-18")
     with pytest.raises(InputError, match="overlap is about AlexNet's layers, which a CifarNet lacks"):
         arms_of("overlap", 32, "cifar-13")

@@ -73,7 +73,7 @@ def test_an_average_is_wanted_once_its_nets_are_there(store: Path, brief: Path, 
 
 def test_a_name_that_a_shell_reads_otherwise_is_refused(store: Path, brief: Path, tmp_path: Path) -> None:
     for name in ("my runs", "it's", "a\\b", "$HOME", "{}"):
-        with pytest.raises(InputError, match="holds what a shell reads otherwise"):
+        with pytest.raises(InputError, match="holds a character that a shell interprets"):
             missing(["two-towers"], store, tmp_path / name, Request(str(brief), 2), precision="fp32")
 
 

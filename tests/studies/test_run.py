@@ -128,7 +128,7 @@ def test_figure_1_says_where_no_net_came_to_its_training_error(little: Path, tmp
     (found,) = study.study(["relu-tanh"], little, tmp_path / "out", seeds=1, epochs=1, **QUICK)
     assert found["verdict"] == "not shown"
     assert found["arms"]["relu"]["measures"]["until"] == [None]  # not in an epoch of forty pictures
-    assert found["expects"][0]["why"] == "2 of 2 runs give no number"
+    assert found["expects"][0]["why"] == "2 of 2 runs give no value"
 
 
 def test_a_training_ends_at_a_training_error_and_its_resumption_knows(
@@ -206,7 +206,7 @@ def test_all_leaves_out_what_cannot_be_decided_and_says_why(store: Path, brief: 
     plans, left = plan.plan_all(["all"], Store(store), plan.Request(brief, 2), Records((), (), ()), "fp32")
     names = {plan.claim.name for plan in plans}
     assert names == {n for n, c in CLAIMS.items() if not c.base} - {"fc-conv", "pretrain"}
-    assert any("fc-conv needs two nets of as many weights" in words for words in left)
+    assert any("fc-conv needs two nets with as many weights" in words for words in left)
     assert any("claim pretrain trains on more classes first" in words for words in left)
     assert len(plans) + len(left) == len(CLAIMS)
 
@@ -215,11 +215,11 @@ def test_all_leaves_out_what_cannot_be_decided_and_says_why(store: Path, brief: 
     ("claim", "recipe", "seeds", "words"),
     [
         ("lnr", None, 3, "no claim lnr; did you mean lrn?"),
-        ("relu-tanh", None, 3, "claim relu-tanh needs pictures of 32 pixels, as CIFAR-10 has; store .* holds 64"),
+        ("relu-tanh", None, 3, "claim relu-tanh needs pictures of 32 pixels, as in CIFAR-10; store .* has 64"),
         ("lrn", "source", 3, "takes views of 224 pixels, but store .* holds pictures of 64"),
         ("overlap", "cifar-13", 3, "about AlexNet's layers"),
-        ("pretrain", None, 3, "pretrain trains on more classes first; name a store of them with --pretrain-on"),
-        ("lrn", None, 0, "--seeds 0; give 1 or more"),
+        ("pretrain", None, 3, "pretrain trains on more classes first; name a store that has them with --pretrain-on"),
+        ("lrn", None, 0, "--seeds is 0; give 1 or more"),
         ("lrn", "nothing", 3, "no recipe nothing"),
     ],
 )
@@ -239,7 +239,7 @@ def test_arms_that_are_the_same_under_a_recipe_are_refused(store: Path, small: R
 
 
 def test_views_without_room_for_crops_are_refused(little: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="claim crops is about crops, and views of 32 pixels leave no room"):
+    with pytest.raises(InputError, match="claim crops is about crops, but views of 32 pixels leave no room"):
         study.study(["crops"], little, tmp_path / "out", "cifar-18", **QUICK)
 
 

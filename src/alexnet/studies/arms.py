@@ -1,4 +1,4 @@
-"""Arms that depend on the base recipe: functions from the base to the changes that a claim makes in it."""
+"""Arms that depend on the base recipe: each function takes the base and returns the changes to make in it."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,19 +11,19 @@ from alexnet.models import layer_table
 from alexnet.studies.claim import Changes
 
 CENTRE = {"crops": False, "mirror": False}
-PRINTED, ONES = (0.01,) * 8, (2, 4, 5, 6, 7)  # section 5: std of all layers, and where biases start at 1
+PRINTED, ONES = (0.01,) * 8, (2, 4, 5, 6, 7)  # section 5: std of all layers; layers whose biases start at 1
 
 
 def half(base: Recipe) -> Mapping[str, Any]:
-    """Change the net to section 3.2's for one GPU: one tower of half the kernels, but conv5 whole."""
+    """Build section 3.2's net for one GPU: one tower with half the kernels, except in conv5, which stays whole."""
     kernels = net_of(base).channels
     return {"net": {"towers": 1, "channels": (*(k // 2 for k in kernels[:4]), kernels[4])}}
 
 
 def net_150(base: Recipe) -> Mapping[str, Any]:
-    """Build the 2012 code's net 150: towers that never talk, conv2 wider by a quarter, fc6 and fc7 twice as wide.
+    """Build net 150 of the 2012 code: towers that never talk, conv2 wider by a quarter, fc6 and fc7 twice as wide.
 
-    Of net 145's 128 maps a tower in conv2 and 2,048 units in fc6 and fc7 that makes 160 and 4,096.
+    Net 145 has 128 maps a tower in conv2, and 2,048 units a tower in fc6 and fc7; net 150 has 160 and 4,096.
     """
     net = net_of(base)
     conv1, conv2, *others = net.channels
@@ -32,15 +32,15 @@ def net_150(base: Recipe) -> Mapping[str, Any]:
 
 
 def pooled(pool: int) -> Callable[[Recipe], Mapping[str, Any]]:
-    """Set the pools' side, with an input side at which all pools have equally many outputs (see `even_input`)."""
+    """Set the pools' side, and an input side at which pools of any side have equal outputs (see `even_input`)."""
     return lambda base: {"net": {"pool": pool, "image_size": even_input(net_of(base))}}
 
 
 def even_input(net: Net) -> int:
-    """Find the input side at which pools of 2 and of 3 put out equal maps: the net's own, or the nearest.
+    """Find the input side, nearest to the net's, at which pools of side 2 and of side 3 have equal outputs.
 
-    A pool that moves by 2 halves an even side whether it sees 2 units or 3. All three pools see an even side where
-    conv1 puts out a multiple of 8 units.
+    A pool of stride 2 halves an even side whether its own side is 2 or 3. All three pools see an even side if the
+    output side of conv1 is a multiple of 8.
     """
     side = layer_table.layers_of(net)[0].side
     if side % 8 == 0:
@@ -49,13 +49,13 @@ def even_input(net: Net) -> int:
 
 
 def wider_hidden(base: Recipe) -> Mapping[str, Any]:
-    """Make fc6 and fc7 four times as wide, and halve the std of fc7 and fc8, so that they pass on as much."""
+    """Make fc6 and fc7 four times as wide, and halve the std of fc7 and fc8 to keep the size of their outputs."""
     net = net_of(base)
     return {"net": {"hidden": 4 * net.hidden, "std": (*net.std[:6], net.std[6] / 2, net.std[7] / 2)}}
 
 
 def decayed(times: float) -> Callable[[Recipe], Mapping[str, Any]]:
-    """Multiply the base's weight decay everywhere."""
+    """Multiply the base's weight decay, in all layers."""
 
     def change(base: Recipe) -> Mapping[str, Any]:
         sgd = base.sgd
@@ -86,9 +86,10 @@ def six(base: Recipe) -> Mapping[str, Any]:
 
 
 def tuned(base: Recipe) -> Mapping[str, Any]:
-    """Fine-tune that net as 146-2012-2011 was: weights' rates a tenth, a hundredth in conv1, whole in fc8.
+    """Fine-tune the net of `six` as in net 146-2012-2011 of the 2012 code.
 
-    The biases keep their rate. conv1 is frozen at epoch 7 of 54, and the colour noise ends at 38.
+    The weights' learning rate is a tenth of the base's, in conv1 a hundredth, and in fc8 the full rate. The biases keep
+    their rate. conv1 is frozen at epoch 7 of 54, and the colour noise ends at epoch 38.
     """
     epoch = base.schedule.of_epochs / 54
     return {
@@ -101,8 +102,9 @@ def tuned(base: Recipe) -> Mapping[str, Any]:
 def dense(times: float) -> Callable[[Recipe], Mapping[str, Any]]:
     """Replace the net by two equal hidden layers with as many weights, and multiply the learning rates.
 
-    Each layer passes on what the base's first, second last and last do (std times the root of the inputs), and its
-    biases start as theirs. Raises InputError for a base that no such net equals in weights.
+    The three layers start like the base's first, second last and last: std times the root of the number of inputs is
+    the same, which keeps the size of the outputs, and the biases have the same value. Raises InputError if no such net
+    has the base's number of weights.
     """
 
     def change(base: Recipe) -> Mapping[str, Any]:
@@ -128,13 +130,13 @@ def mlp_like(base: Recipe) -> MlpNet:
     def weights(net: MlpNet) -> int:
         return sum(layer.weights for layer in layer_table.layers_of(net))
 
-    half = (3 * net.image_size**2 + net.classes + 2) / 2  # width^2 + 2 half width + classes are the weights
+    half = (3 * net.image_size**2 + net.classes + 2) / 2  # the net has width^2 + 2 half width + classes weights
     width = max(1, math.floor(math.sqrt(half**2 + wanted - net.classes) - half))
     made = min((wide(width), wide(width + 1)), key=lambda net: abs(weights(net) - wanted))
     if isinstance(net, MlpNet) or abs(weights(made) / wanted - 1) > 0.01:
         raise InputError(
-            f"claim fc-conv needs two nets of as many weights: the base's {type(net).__name__} has {wanted:,}, and the "
-            f"nearest of fully connected layers alone {weights(made):,}; give --recipe tiny, source or cifar-13"
+            f"claim fc-conv needs two nets with as many weights: the base's {type(net).__name__} has {wanted:,}, and "
+            f"the nearest fully connected net has {weights(made):,}; give --recipe tiny, source or cifar-13"
         )
     std = [
         net.std[i] * math.sqrt(fan_in(layers[i]) / fan_in(layer))
@@ -146,16 +148,16 @@ def mlp_like(base: Recipe) -> MlpNet:
 
 
 def fan_in(layer: layer_table.Layer) -> int:
-    """Return the number of inputs of a unit."""
+    """Count the inputs of a unit."""
     return layer.multiply_adds // layer.units
 
 
 def started(std: tuple[float, ...] | None, ones: tuple[int, ...], scale: float) -> Changes:
-    """Set one corner of the factorial design of `init`: None keeps the base recipe's std."""
+    """Set one corner of the factorial design of claim `init`; a std of None keeps the base recipe's."""
     return {"net": ({"std": std} if std else {}) | {"bias_one_layers": ones}, "views": {"scale": scale}}
 
 
 def net_of(base: Recipe) -> Net:
-    """Return the base's net, which has AlexNet's layers: `designs.base_of` refuses any other."""
+    """Return the base's net, which has AlexNet's layers, since `designs.base_of` refuses any other."""
     assert isinstance(base.net, Net)
     return base.net

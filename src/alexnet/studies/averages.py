@@ -1,4 +1,4 @@
-"""Find the averages of nets that a claim asks for."""
+"""The averages of nets that a claim asks for."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from alexnet.config.recipe import Recipe
 from alexnet.studies.plan import StudyPlan
 from alexnet.studies.record import Records, arm_digest
 
-FIVE = 5  # nets that the paper averages (section 6)
-MOST_NETS = 10  # whose averages of five are all made
+FIVE = 5  # nets in an average of the paper (section 6)
+MOST_NETS = 10  # nets of which every choice of five is averaged
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Nets to average, `size` at a time: the recipes by the keys of their records."""
+    """Nets to average, `size` at a time: their recipes by the keys of their records."""
 
     arm: str
     members: dict[str, Recipe]
@@ -21,7 +21,7 @@ class Wanted:
 
 
 def wanted(plan: StudyPlan, records: Records, precision: str, failed: Collection[str] = ()) -> list[Wanted]:
-    """Return the averages that a claim asks for, whose nets all have records, and that have none themselves."""
+    """List the averages of a claim that can be made now: their nets have records, and they have no record yet."""
     scale = plan.store.digest, precision
 
     def members(arms: dict[str, int]) -> dict[str, Recipe]:

@@ -16,23 +16,30 @@ MEASURES = {
     "train": "error of the finished net on the training pictures, one view, no dropout",
     "train_nats": "loss of the finished net on the training pictures, one view, no dropout",
     "gap": "one-view top-1 error minus that on the training pictures",
-    "even_gap": "one-view top-1 error at the epoch whose training error is the one that all arms come to",
-    "until": "epochs until the error in training is 25 % or less, interpolated between the middles of epochs",
-    "early": "loss in training over the first epoch",
-    "settled": "epochs until the validation error is within a twentieth of its lowest",
+    "even_gap": "one-view top-1 error at the lowest training error that every run reaches",
+    "until": "epochs until the training error is 25 % or less, interpolated between the middles of epochs",
+    "early": "training loss over the first epoch",
+    "settled": "epochs until the validation error is within a twentieth of its lowest value",
     "ensemble_top1": "top-1 error of five nets averaged, ten views",
     "ensemble_top5": "top-5 error of five nets averaged, ten views",
 }
-LOSSES = ("nats", "train_nats", "early")  # in nats; the others are rates, or epochs
-UNTIL = 0.25  # the training error of figure 1
+LOSSES = ("nats", "train_nats", "early")  # in nats; the other measures are error rates or epochs
+UNTIL = 0.25  # training error that figure 1 times the nets to
 
 
 @dataclass(frozen=True)
 class Expect:
-    """Expect `measure` to be larger for one arm than for another; as a ratio where differences mean little.
+    """A difference that a claim expects: a measure is larger for one arm than for another.
 
-    `smaller_measure`: what is measured of `smaller` where it is something else. One that is not `judged` is shown
-    beside those that make the verdict. `paper` and `log`: how much larger it is in the paper, and in the 2012 log.
+    Attributes:
+        larger: Arm with the larger value.
+        smaller: Arm with the smaller value.
+        measure: Key of MEASURES.
+        smaller_measure: Key of MEASURES for the arm `smaller`, if it is another one: the error of an average of nets.
+        paper: By how much it is larger in the paper, in the measure's unit (0.014 is 1.4 points of error).
+        log: By how much it is larger in the log of 2012.
+        ratio: Divide the values instead of subtracting them, for measures that are compared by factors.
+        judged: Let the difference decide the verdict; otherwise it is only shown.
     """
 
     larger: str
@@ -47,7 +54,7 @@ class Expect:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of a table: the error of one net, or of an average of a number of nets of each arm."""
+    """A row of a table: the error of one net, or of an average over some nets of each arm."""
 
     model: str
     nets: Mapping[str, int]
@@ -55,31 +62,53 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: its section, the paper's words, and the experiment that decides it."""
+    """A claim of the paper, and the experiment that decides it.
+
+    Attributes:
+        name: Name on the command line and in files.
+        section: Section of the paper.
+        words: The paper's words, or ours if the claim is not in the paper.
+        paper: The paper's number, in words.
+        log: The number in the log of 2012, in words.
+        arms: For each net to train, its name and what it changes in the base recipe.
+        expects: Differences to expect between the arms.
+        notes: Remarks for the reader of a result.
+        base: Base recipe of the claim's own, for a net of CIFAR-10; None for the ground's.
+        ground: Key of designs.GROUNDS, for claims without a base of their own.
+        adjust: Changes that the design makes to the ground's recipe, in all arms.
+        seeds: Number of seeds of each judged arm; the ground's own recipe has at least designs.BASE_SEEDS.
+        margin: Size below which a difference counts as absent: half the paper's number, or half a point.
+        tune: For each arm whose learning rate is chosen, the arms to choose from.
+        shape: Only nets with AlexNet's layers can decide the claim.
+        room: Views must be smaller than the pictures.
+        until: Training error at which a run ends; None for the recipe's epochs.
+        first: Arms that train on another store first, and what that net changes in the base recipe.
+        rows: Rows of a table of errors; they fix the number of nets of each arm.
+    """
 
     name: str
     section: str
-    words: str  # the paper's, unless said otherwise
+    words: str
     paper: str
     log: str
     arms: Mapping[str, Changes]
     expects: tuple[Expect, ...]
     notes: tuple[str, ...] = ()
-    base: Recipe | None = None  # fixed: a net for CIFAR-10
-    ground: Literal["A", "B"] = "A"  # of designs.GROUNDS, where the claim has no base of its own
-    adjust: Changes = field(default_factory=dict)  # what the design changes in the ground's recipe, for all arms
-    seeds: int = 5  # of each judged arm; the ground's own recipe has designs.BASE_SEEDS at least
-    margin: float = 0.005  # a smaller difference counts as none: half the paper's number, else half a point
-    tune: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the best of these stands for that arm
-    shape: bool = False  # whether it is about AlexNet's layers, which other nets lack
-    room: bool = False  # whether views must be smaller than the pictures
-    until: float | None = None  # the runs end at this training error
-    first: Mapping[str, Changes] = field(default_factory=dict)  # arms trained first on another store, and as what nets
-    rows: tuple[TableRow, ...] = ()  # of a table; they say how many nets an arm has
+    base: Recipe | None = None
+    ground: Literal["A", "B"] = "A"
+    adjust: Changes = field(default_factory=dict)
+    seeds: int = 5
+    margin: float = 0.005
+    tune: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    shape: bool = False
+    room: bool = False
+    until: float | None = None
+    first: Mapping[str, Changes] = field(default_factory=dict)
+    rows: tuple[TableRow, ...] = ()
 
 
 def with_top5(more: str, less: str, paper: tuple[float, float], log: tuple[float, float]) -> tuple[Expect, ...]:
-    """Expect more error in one arm: top-1 is judged, top-5, which says little with few classes, is shown beside it."""
+    """Expect more error in one arm: top-1 decides; top-5, which says little with few classes, is only shown."""
     return (
         Expect(more, less, "top1", paper=paper[0], log=log[0]),
         Expect(more, less, "top5", paper=paper[1], log=log[1], judged=False),

@@ -1,11 +1,12 @@
-"""The paper's claims, in the order of its sections: arms that differ from a base recipe, and what should differ.
+"""The list of the paper's claims, in the order of its sections.
 
-An arm is what `Recipe.replace` takes. An expectation says of which arm a measure is larger; the paper's number stands
-beside it in the measure's unit (0.014 is 1.4 points of error). Numbers of "the 2012 log" are from the comments in the
-released parameter files, top-1 / top-5 with ten views on ILSVRC-2012's validation set unless said otherwise.
+A claim has arms, which are nets that differ from a base recipe in the fields given to `Recipe.replace`, and
+expectations, which name the arm with the larger value of a measure. The paper's number is in the measure's unit (0.014
+is 1.4 points of error). Numbers of "the 2012 log" are from comments in the released parameter files. They are top-1 /
+top-5 errors with ten views on the validation set of ILSVRC-2012, unless they name another set.
 
-ADD YOURS: a `Claim` in net_claims.py or training_claims.py; an arm that must look at the base recipe is a function of
-arms.py.
+ADD YOURS: write a `Claim` in net_claims.py or training_claims.py. If an arm depends on the base recipe, write a
+function in arms.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from alexnet.studies.training_claims import TRAINING
 
 
 def by_name(claims: Iterable[Claim]) -> dict[str, Claim]:
-    """Return the claims by their names; raises ValueError where two have one name."""
+    """Index claims by name; raise ValueError if two share a name."""
     found = dict[str, Claim]()
     for claim in claims:
         if claim.name in found:
@@ -32,7 +33,7 @@ CLAIMS = by_name(ALL)
 
 
 def claims_named(names: Sequence[str]) -> list[Claim]:
-    """Return the claims of these names, each once, or all for "all"; raise InputError for an unknown name."""
+    """Look up claims by name, each once, or all of them for "all"; raise InputError for an unknown name."""
     for name in names:
         if name not in (*CLAIMS, "all"):
             raise InputError(overrides.unknown_name(name, name, [*CLAIMS, "all"], "", what="claim"))

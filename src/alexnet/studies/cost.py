@@ -1,4 +1,4 @@
-"""List the claims, and estimate the cost of deciding each."""
+"""A list of the claims, with an estimate of what it costs to decide each."""
 
 import statistics
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from alexnet.studies.claim import Claim
 from alexnet.studies.plan import Request, plan_claim
 from alexnet.studies.record import Records
 
-RATE = 6e10  # multiply-adds a second of one core in training, assumed where no run tells: an AMD EPYC's, in bf16
-CIFAR_10 = (32, 50_000)  # side and training pictures, assumed where no store is named
+RATE = 6e10  # multiply-adds a second of one core in training, if no run shows it; measured on an AMD EPYC in bf16
+CIFAR_10 = (32, 50_000)  # side and training pictures, if no store is named
 
 
 def listing(
@@ -32,10 +32,25 @@ def listing(
     epochs: int | None = None,
     pretrain_on: str | Path | None = None,
 ) -> list[dict[str, Any]]:
-    """List the claims with section, the paper's number and 2012's, arms, and the cost of deciding each here.
+    """List claims with their section, the paper's number, that of 2012, their arms, and the cost of deciding them.
 
-    Cost is of training from nothing: 3 times a forward pass's multiply-adds, at the rate that the runs in OUT show or
-    RATE. Without a store it is CIFAR-10's.
+    The cost is that of training every run from the start. A training step takes three times the multiply-adds of a
+    forward pass. They run at the speed of the runs in `out`, or at RATE.
+
+    Args:
+        names: Names of claims, or "all".
+        store: Folder of the store; the cost is that of CIFAR-10 if None.
+        out: Folder of studies, whose runs show the machine's speed.
+        recipe: Base recipe for the claims without their own; by default it follows from the store.
+        seeds: Number of seeds of each arm; the claim's design if None.
+        epochs: Number of epochs of each run; the recipe's if None.
+        pretrain_on: Store of more classes, for arms that train on it first.
+
+    Returns:
+        A row for each claim. If it cannot be decided on the store, "cost" says why, and the numbers are None.
+
+    Raises:
+        InputError: A name is not a claim, or the store or the recipe cannot be read.
     """
     opened = Store(store) if store else None
     side, pictures = (opened.side, len(opened["train"])) if opened else CIFAR_10
@@ -62,7 +77,7 @@ def listing(
 def priced(
     claim: Claim, store: Store | None, asked: Request, given: Recipe | None, side: int
 ) -> tuple[str, list[tuple[Recipe, int]], int | None]:
-    """Return a claim's base, each recipe with how many seeds it has, and of how many pictures (None: all)."""
+    """Return a claim's base, its recipes with their numbers of seeds, and the number of pictures (None for all)."""
     if store:
         plan = plan_claim(claim, store, asked, given, Records((), (), ()), "")
         return plan.base, [(r, 1) for r in plan.recipes.values()], len(plan.store["train"])
@@ -71,7 +86,7 @@ def priced(
     seeds = asked.seeds or claim.seeds
     arms, tuned = designs.arms_of(claim, recipe), [name for names in claim.tune.values() for name in names]
     each = {r.digest: (r, seeds) for name, r in arms.items() if name not in tuned}
-    chosen = [(arms[names[0]], seeds) for names in claim.tune.values()]  # any: they differ in their rates
+    chosen = [(arms[names[0]], seeds) for names in claim.tune.values()]  # any: they differ only in their rates
     return base, [*each.values(), *((arms[name], 1) for name in tuned), *chosen], few
 
 
@@ -81,7 +96,7 @@ def forward_products(recipe: Recipe) -> int:
 
 
 def measured_rate(out: Path) -> float | None:
-    """Measure the multiply-adds a second and thread of the runs in OUT; None if no run tells."""
+    """Compute the multiply-adds per second and thread of the runs in `out`; None if no run has logged its speed."""
     rates = []
     for folder in sorted((out / "runs").glob("*")) if (out / "runs").is_dir() else []:
         speeds = [line["pictures_per_second"] for line in log.read(folder) if line["kind"] == "step"]

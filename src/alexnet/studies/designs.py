@@ -1,4 +1,4 @@
-"""Designs: on which pictures and from which recipe a claim's arms are trained (docs/log.md says why these)."""
+"""The designs of studies: the pictures and the base recipe of a claim's arms. docs/log.md gives the reasons."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
 from alexnet.studies.claim import Changes, Claim
 
-# The claims in the order of --missing: what shows most for the least training first.
+# The order of --missing: claims that show most for the least training come first.
 QUEUE = (
     *("ten-views", "ensemble", "init", "fc-conv", "momentum", "crops", "relu-tanh", "dropout", "two-towers", "depth"),
     *("lrn", "columns", "norm-order", "colour", "decay", "overlap", "lrn-cifar", "pretrain", "table-2"),
 )
-BASE_SEEDS = 10  # of a ground's own recipe, which many claims share
-TUNING_SEED = 1000  # of the runs that choose a rate; no judged run has it
+BASE_SEEDS = 10  # seeds of a ground's own recipe, which many claims share
+TUNING_SEED = 1000  # seed of the runs that choose a learning rate; no judged run has it
 
 
 @dataclass(frozen=True)
 class Ground:
-    """A recipe, and the number of training pictures; None means all."""
+    """A base recipe and the number of training pictures; None means all."""
 
     recipe: Recipe
     pictures: int | None = None
 
 
-# For stores of 32 pixels. On A the base recipe underfits a little; on B, a tenth of the pictures and 18,840 steps, a
-# net without dropout comes to less than 5 % training error, so that what is against overfitting can show.
+# For stores of 32 pixels. On A the base recipe underfits a little. B has a tenth of the pictures and 18,840 steps:
+# there a net without dropout reaches less than 5 % training error, so remedies against overfitting can show an effect.
 GROUNDS = {
     "A": Ground(RECIPES["small"]),
     "B": Ground(RECIPES["small"].replace(sgd={"batch": 32, "lr": 0.004, "bias_lr": 0.008}, epochs=120), 5_000),
@@ -41,14 +41,14 @@ def changed(base: Recipe, changes: Changes) -> Recipe:
 
 
 def base_of(claim: Claim, side: int, recipe: Recipe | None) -> tuple[str, Recipe, int | None]:
-    """Find what a claim's arms differ from: its name, the recipe, and of how many training pictures (None: all).
+    """Find the base of a claim's arms: its name, its recipe, and the number of training pictures (None for all).
 
-    It is the claim's own recipe, the one asked for, or what suits pictures of that side. Raises InputError where the
-    claim has its own and another is asked for, or the one asked for is not of its kind.
+    The base is the claim's own recipe, the given one, or the one that suits pictures of `side` pixels. Raises
+    InputError if the claim has its own and another is given, or if the given net lacks the layers that the claim needs.
     """
     if claim.base:
         if recipe:
-            raise InputError(f"claim {claim.name} has a recipe of its own, a net for CIFAR-10; leave out --recipe")
+            raise InputError(f"claim {claim.name} has its own recipe, a net for CIFAR-10; leave out --recipe")
         return "its own", claim.base, None
     if recipe:
         if claim.shape and not isinstance(recipe.net, Net):
@@ -65,5 +65,5 @@ def base_of(claim: Claim, side: int, recipe: Recipe | None) -> tuple[str, Recipe
 
 
 def arms_of(claim: Claim, base: Recipe) -> dict[str, Recipe]:
-    """Return the recipe of each arm."""
+    """Build the recipe of each arm."""
     return {name: changed(base, changes) for name, changes in claim.arms.items()}

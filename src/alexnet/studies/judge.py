@@ -1,4 +1,4 @@
-"""Judge claims from records alone, without store or weights."""
+"""Verdicts on claims from records alone, without a store or weights."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,12 +28,12 @@ from alexnet.studies.statistics import (
     pooled_sd,
 )
 
-FEWEST = 3  # seeds that a verdict takes
+FEWEST = 3  # seeds that a verdict needs
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One expectation with its estimate from the records, before all claims are judged together."""
+    """An expectation with its estimate from the records, before all claims are judged together."""
 
     expect: Expect
     estimate: Estimate | None
@@ -44,13 +44,13 @@ class Comparison:
 
     @property
     def seeds(self) -> int:
-        """The fewest seeds of either arm that give a number."""
+        """Number of seeds with a value, in the arm that has fewer."""
         return min(sum(v is not None for v in arm.values()) for arm in (self.larger, self.smaller))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, the runs of its arms on one scale, and a comparison for each expectation."""
+    """A claim with the runs of its arms on one scale, and a comparison for each expectation."""
 
     claim: Claim
     base: str
@@ -61,26 +61,29 @@ class Finding:
 
     @property
     def seeds(self) -> int:
-        """The fewest seeds of any judged arm."""
+        """Number of seeds of the judged arm that has the fewest."""
         return min((c.seeds for c in self.comparisons if c.expect.judged), default=0)
 
     @property
     def record(self) -> Record:
-        """Any of its runs, for what they share."""
+        """Any one of the runs, for the values that all share."""
         return next(r for arm in self.arms.values() for r in arm.values())
 
 
 def judge_folder(folder: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Judge every claim that the records in a folder are of.
+    """Judge every claim for which a folder holds records.
+
+    The verdicts are "holds", "opposite", "absent" and "not shown"; docs/studies.md defines them.
 
     Args:
-        folder: Records of `alexnet study --records`, at any depth, from anyone.
+        folder: Folder of records that `alexnet study` wrote, at any depth, on any machine.
 
     Returns:
-        A row a claim, in the order of the paper, and a line for each file that is left out.
+        A dictionary for each claim, in the order of the paper, as `row` makes it; and a line for each file left out.
+        Differences of errors are rates (0.014 is 1.4 points), those of losses are in nats.
 
     Raises:
-        InputError: The folder is missing, or holds no record.
+        InputError: The folder does not exist or holds no record of a run.
     """
     records = read_records(Path(folder))
     left = [f"left out: {one.path}: {one.why}" for one in records.left]
@@ -91,7 +94,17 @@ def judge_folder(folder: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def judge_records(records: Records) -> list[dict[str, Any]]:
-    """Judge every claim that the records are of: on its own design's scale, or else where it has most seeds."""
+    """Judge every claim that has records.
+
+    Each claim is judged on the scale of its own design, or else on the scale with the most seeds.
+
+    Args:
+        records: Records from `read_records`.
+
+    Returns:
+        A dictionary for each claim, in the order of the paper, as `row` makes it. Under "also" it holds the results on
+        other scales, each judged alone.
+    """
     found = [(claim, findings(claim, records)) for claim in claims.ALL]
     shown = [(claim, each) for claim, each in found if each]
     firsts = judge_together([each[0] for _, each in shown])
@@ -103,7 +116,7 @@ def judge_records(records: Records) -> list[dict[str, Any]]:
 
 
 def judge_together(found: Sequence[Finding]) -> list[tuple[Finding, list[Judgement]]]:
-    """Judge findings in one report: what each says is adjusted for how many are judged (Holm 1979)."""
+    """Judge findings together: their p values are adjusted for the number of judged comparisons (Holm 1979)."""
     judged = [c for f in found for c in f.comparisons if c.expect.judged]
     adjusted = iter(holm([c.estimate.p if c.estimate and c.seeds >= FEWEST and not c.why else None for c in judged]))
 
@@ -114,14 +127,14 @@ def judge_together(found: Sequence[Finding]) -> list[tuple[Finding, list[Judgeme
 
 
 def judgement(claim: Claim, c: Comparison, p_holm: float | None) -> Judgement:
-    """Judge one expectation; one beside the judged ones is read by its own p."""
+    """Judge one expectation; one that is only shown keeps its own p value."""
     p = p_holm if c.expect.judged or c.estimate is None or c.seeds < FEWEST else c.estimate.p
     margin = claim.margin
     return decide(c.estimate, p_holm=p, margin=margin, paper=c.expect.paper, ratio=c.expect.ratio, why=c.why, sd=c.sd)
 
 
 def findings(claim: Claim, records: Records) -> list[Finding]:
-    """Find where the records decide a claim: its own design first, then by seeds."""
+    """List the scales on which the records decide a claim: its own design first, then by number of seeds."""
     found = dict[tuple[Any, ...], tuple[bool, Finding]]()
     for scale in dict.fromkeys(r.scale for r in records.runs):
         of_scale = [r for r in records.runs if r.scale == scale]
@@ -141,7 +154,7 @@ def findings(claim: Claim, records: Records) -> list[Finding]:
 
 
 def bases(claim: Claim, records: Sequence[Record]) -> Iterable[tuple[bool, str, Recipe]]:
-    """Give the recipes that a claim's arms may differ from: its design's, and those of the records themselves."""
+    """Yield the possible base recipes of a claim: its design's, and those of the records themselves."""
     store = records[0].plain["store"]
     try:
         name, recipe, pictures = designs.base_of(claim, store["side"], None)
@@ -157,7 +170,7 @@ def bases(claim: Claim, records: Sequence[Record]) -> Iterable[tuple[bool, str, 
 def finding_of(
     claim: Claim, base: str, variants: Mapping[str, Recipe], records: Records, scale: tuple[str, str]
 ) -> Finding | None:
-    """Return what the records say of a claim's arms; None while a judged arm has no run."""
+    """Collect the records of a claim's arms and compare them; None while a judged arm has no run."""
     chosen = dict(variants)
     for arm in claim.tune:
         if best := best_variant(claim, arm, variants, records, scale):
@@ -171,12 +184,12 @@ def finding_of(
     pool = {arm: judged_runs(records.of(arm, scale)) for arm in others}
     compared = [comparison(e, arms, averages, pool) for e in claim.expects]
     if not any(c.seeds for c in compared if c.expect.judged) or claim.first.keys() - arms.keys():
-        return None  # no average of nets yet, or none that was trained on other pictures first
+        return None  # there is no average of nets yet, or no net that trained on other pictures first
     return Finding(claim, base, scale, arms, compared, averages)
 
 
 def judged_runs(runs: Mapping[int, Record]) -> dict[int, Record]:
-    """Select the runs of an arm that are judged, in the order of their seeds, without those that choose a rate."""
+    """Select the runs of an arm that count, by seed in order; those that choose a learning rate do not."""
     return {seed: runs[seed] for seed in sorted(runs) if seed < designs.TUNING_SEED}
 
 
@@ -186,7 +199,7 @@ def comparison(
     averages: Sequence[Average],
     pool: Mapping[str, Mapping[int, Record]],
 ) -> Comparison:
-    """Compare what an expectation names."""
+    """Compare the two arms of an expectation."""
     if e.larger not in arms or e.smaller not in arms:
         return Comparison(e, None, {}, {}, why="an arm has no run yet")
     larger, smaller = arms[e.larger], arms[e.smaller]
@@ -198,7 +211,7 @@ def comparison(
     level = max(lowest_training_error(r) for r in both) if e.measure == "even_gap" else None
     values = [{seed: measured(r, e.measure, level) for seed, r in of.items()} for of in (larger, smaller)]
     lost = [seed for of in values for seed, value in of.items() if value is None]
-    why = f"{len(lost)} of {len(both)} runs give no number" if lost else ""
+    why = f"{len(lost)} of {len(both)} runs give no value" if lost else ""
     same = {r.arm for r in both}
     scale = {(r.recipe.epochs, r.recipe.sgd.batch) for r in both}
     beside = [
@@ -214,7 +227,7 @@ def comparison(
 
 
 def of_same_nets(e: Expect, runs: Mapping[int, Record], pool: Mapping[str, Mapping[int, Record]]) -> Comparison:
-    """Compare two measures of the same nets: of all nets as long trained on these pictures, whose views have room."""
+    """Compare two measures of the same nets: all that trained on these pictures for as long and have room for crops."""
     first = next(iter(runs.values()))
     epochs, side = first.recipe.epochs, first.plain["store"]["side"]
     nets = [
@@ -235,7 +248,7 @@ def of_same_nets(e: Expect, runs: Mapping[int, Record], pool: Mapping[str, Mappi
 
 
 def of_average(e: Expect, runs: Mapping[int, Record], averages: Sequence[Average]) -> Comparison:
-    """Compare single nets with averages of five: of the largest record whose nets are all here."""
+    """Compare single nets with averages of five, from the largest record whose nets all have records."""
     by_key = {r.key: (seed, r) for seed, r in runs.items()}
     fitting = [a for a in averages if set(a.members) <= by_key.keys() and a.plain["size"] == min(FIVE, len(a.members))]
     singles = {seed: measured(r, e.measure) for seed, r in runs.items()}
@@ -260,7 +273,7 @@ def standard_error(values: np.ndarray) -> float:
 
 
 def row(finding: Finding, judgements: Sequence[Judgement]) -> dict[str, Any]:
-    """Make the JSON of a claim: the weakest of the judged expectations, and each of them."""
+    """Make the JSON of a claim: its numbers are those of the judged expectation with the largest p value."""
     claim = finding.claim
     both = list(zip(finding.comparisons, judgements, strict=True))
     judged = [(c, j) for c, j in both if c.expect.judged]

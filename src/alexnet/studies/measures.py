@@ -1,4 +1,4 @@
-"""Read measures from a record, and tell when a run is complete."""
+"""Measures of a run, read from its record, and the test that a run is complete."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,11 +9,11 @@ from alexnet.runs import log as runlog
 from alexnet.studies import claim
 from alexnet.studies.record import Record
 
-EASY = 0.05  # the part of the lowest validation error within which an epoch counts as settled
+EASY = 0.05  # relative distance from the lowest validation error at which an epoch counts as settled
 
 
 def complete(folder: Path, recipe: Recipe, until: float | None) -> bool:
-    """Return whether a run has reached its end, or its training error `until`."""
+    """Check whether a run has reached its end, or its training error `until`."""
     log = runlog.read(folder)
     errors = [line["train_error"] for line in log if line["kind"] == "epoch"]
     if until is not None and any(error <= until for error in errors):
@@ -23,9 +23,15 @@ def complete(folder: Path, recipe: Recipe, until: float | None) -> bool:
 
 
 def measured(record: Record, measure: str, level: float | None = None) -> float | None:
-    """Return a measure of `claim.MEASURES`, or None where the run does not come to it.
+    """Return a measure of a run, or None if the run did not reach the point where it is taken.
 
-    `level` is the training error at which `even_gap` compares.
+    Args:
+        record: The run's record.
+        measure: Key of `claim.MEASURES`, except those of an ensemble.
+        level: Training error, 0 to 1, at which "even_gap" compares.
+
+    Returns:
+        An error rate from 0 to 1, a loss in nats, or a number of epochs.
     """
     errors: Mapping[str, Any] = record.plain["errors"]
     curve = record.curve
@@ -50,10 +56,10 @@ def measured(record: Record, measure: str, level: float | None = None) -> float 
 
 
 def crossing(errors: Sequence[float], level: float) -> float | None:
-    """Return after how many epochs the training error is `level`; None where it does not come to that.
+    """Compute after how many epochs the training error falls to `level`; None if it does not.
 
-    `errors` begins with that of chance, at 0. The error of epoch i is a mean over it, and so stands at its middle,
-    i - 1/2.
+    `errors` begins with the error of chance, at epoch 0. The error of epoch i is a mean over the epoch, so it is placed
+    at its middle, i - 1/2.
     """
     points = [(max(0.0, i - 0.5), error) for i, error in enumerate(errors)]
     for i, (at, error) in enumerate(points):
@@ -64,12 +70,12 @@ def crossing(errors: Sequence[float], level: float) -> float | None:
 
 
 def lowest_training_error(record: Record) -> float:
-    """Return the lowest error in training of any epoch."""
+    """Return the lowest training error of any epoch."""
     return min((line["train_error"] for line in record.curve), default=1.0)
 
 
 def held_out_at(curve: Sequence[Mapping[str, float]], level: float) -> float | None:
-    """Return the held-out error when the training error first comes down to `level`, between epochs if need be."""
+    """Interpolate the held-out error at the point where the training error first falls to `level`."""
     for i, line in enumerate(curve):
         if line["train_error"] <= level:
             if not i:

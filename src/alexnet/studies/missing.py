@@ -1,4 +1,4 @@
-"""The runs that a study still wants, as commands that any queue can work off."""
+"""The runs that a study still needs, as commands for any queue."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from alexnet.studies.plan import Request, StudyPlan, plan_all
 from alexnet.studies.record import Records, place_of
 from alexnet.studies.run import read_kept
 
-PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)  # what no shell and no xargs reads otherwise
+PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)  # words that neither a shell nor xargs changes
 
 
 def missing(
@@ -28,23 +28,23 @@ def missing(
     precision: str,
     options: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return what is still to be done: a run a row, each once, then the averages of nets that are trained.
+    """List the work that is left: each missing run once, then the averages of trained nets.
 
     Args:
-        names: Of claims, or "all".
-        store: The store's folder.
-        out: The studies' folder.
-        asked: What the study is asked for.
-        records: The folder of records; OUT/records if None.
-        precision: Of all runs.
-        options: Further words of the command line that every command repeats.
+        names: Names of claims, or "all".
+        store: Folder of the store.
+        out: Folder of the studies.
+        asked: Options of the study.
+        records: Folder of records; OUT/records if None.
+        precision: Precision of all runs.
+        options: Further words for every command line.
 
     Returns:
-        For each command its words (`command`), the claim, the arm, the seed, and the recipe's digest. What depends on
-        runs that are missing, such as an average, comes once these are there.
+        For each command its text ("command"), the claim, the arm, the seed, and the recipe's digest. Work that depends
+        on missing runs, such as an average, is listed once these are done.
 
     Raises:
-        InputError: A claim cannot be decided, or a name holds what a shell would read otherwise.
+        InputError: A claim cannot be decided, or a path holds a character that a shell would interpret.
     """
     kept = Path(records) if records else Path(out) / "records"
     opened, precision = Store(store), choose_compute("cpu", precision).precision
@@ -52,7 +52,9 @@ def missing(
     plans, _ = plan_all(names, opened, asked, known, precision)
     shared = [str(store), str(out), "--records", str(kept), "--precision", precision, *words_of(asked), *options]
     if wrong := next((word for word in shared if not PLAIN.fullmatch(word)), None):
-        raise InputError(f"--missing: {wrong!r} holds what a shell reads otherwise; name folders without that")
+        raise InputError(
+            f"--missing: {wrong!r} holds a character that a shell interprets; use folders with plain names"
+        )
     rows = dict[tuple[Any, ...], dict[str, Any]]()
     for plan in sorted(plans, key=lambda plan: designs.QUEUE.index(plan.claim.name)):
         rows |= {key: row for key, row in of_plan(plan, known, precision, shared).items() if key not in rows}
@@ -60,9 +62,9 @@ def missing(
 
 
 def words_of(asked: Request) -> list[str]:
-    """Return the options of the command line that ask for the same."""
+    """Write a request as options of the command line."""
     if isinstance(asked.recipe, Recipe):
-        raise InputError("--missing: a command names its recipe; give the name of one, or its file")
+        raise InputError("--missing: a command line needs a recipe's name; give the name of a recipe, or of its file")
     given: dict[str, Any] = {
         "recipe": asked.recipe,
         "seeds": asked.seeds,
@@ -76,7 +78,7 @@ def words_of(asked: Request) -> list[str]:
 def of_plan(
     plan: StudyPlan, known: Records, precision: str, shared: Sequence[str]
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """List the rows of one claim, by the key of the run."""
+    """List the missing work of one claim, by a key that is the same for runs shared by claims."""
     name, rows = plan.claim.name, dict[tuple[Any, ...], dict[str, Any]]()
     there = known.places(plan.store.digest, precision)
     for digest, recipe in plan.recipes.items():
@@ -89,6 +91,6 @@ def of_plan(
 
 
 def line(words: Sequence[str], claim: str, arm: str, recipe: Recipe | None) -> dict[str, Any]:
-    """Make the row of a command."""
+    """Describe a command."""
     seed, digest = (recipe.seed, recipe.digest) if recipe else (None, None)
     return {"command": " ".join(words), "claim": claim, "arm": arm, "seed": seed, "digest": digest}

@@ -1,4 +1,8 @@
-"""The claims about the net (sections 1, 3 and 7): units, towers, norms, pools, depth and convolutions."""
+"""The claims about the net (sections 1, 3 and 7): units, towers, norms, pools, depth and convolutions.
+
+Each `Claim` quotes the paper, gives the paper's number and the number in the log of 2012, and lists the nets to train
+(its arms) and the differences to expect. Numbers such as "net 145" name the parameter files of the 2012 release.
+"""
 
 import math
 
@@ -7,10 +11,11 @@ from alexnet.config.recipes import RECIPES
 from alexnet.studies import arms
 from alexnet.studies.claim import UNTIL, Claim, Expect, with_top5
 
-# Figure 1's net has no regularisation of any kind. Its rates are not known: each activation has five, a factor of two
-# apart, and the fastest to 25 % counts. In a first search, training error after two epochs was: relu .001 .453, .002
-# .439, .004 .435; tanh .001 .594, .004 .525, .016 .492. The lowest of these are not the first at 25 %: relu at .004
-# stood at .272 after 8 epochs, .002 at .238, .001 at .293 after 6.
+# Figure 1's net has no regularisation of any kind. The paper does not give its learning rates, so each activation tries
+# five, a factor of two apart, and the one that reaches 25 % first counts. A first search over two epochs gave these
+# training errors: relu .453 at rate .001, .439 at .002, .435 at .004; tanh .594 at .001, .525 at .004, .492 at .016.
+# The lowest error after two epochs does not predict which rate reaches 25 % first: after 8 epochs relu was at .272 with
+# rate .004 and at .238 with .002; with .001 it was at .293 after 6.
 FIGURE_1 = RECIPES["cifar-13"].replace(
     views=arms.CENTRE,
     sgd={"weight_decay": 0.0, "layer_weight_decay": {"conv1": 0.0, "conv2": 0.0}},
@@ -20,8 +25,8 @@ FIGURE_1 = RECIPES["cifar-13"].replace(
 RATES = {"relu": (0.0005, 0.001, 0.002, 0.004, 0.008), "tanh": (0.002, 0.004, 0.008, 0.016, 0.032)}
 CIFAR_30 = RECIPES["cifar-13"].replace(schedule=Steps(milestones=(24.0, 27.0), of_epochs=30), epochs=30)
 CIFAR_NORM = LRN(n=9, k=1.0, alpha=1e-3, divide_alpha_by_n=True)
-# They bracket the best of a search over two epochs of CIFAR-10, held-out error with one view: .01 60.7 %, .03 58.5, .1
-# 59.8, .3 63.5, 1 78.9, 3 and 10 chance.
+# Factors on the learning rates. They bracket the best of a search over two epochs of CIFAR-10, whose held-out errors
+# with one view were 60.7 % at .01, 58.5 at .03, 59.8 at .1, 63.5 at .3, 78.9 at 1, and chance at 3 and 10.
 TIMES_DENSE = (0.01, 0.03, 0.1)
 
 # fmt: off
@@ -37,10 +42,11 @@ NET = (
         tune={name: tuple(f"{name}, rate {rate:g}" for rate in rates) for name, rates in RATES.items()},
         expects=(Expect("tanh", "relu", "until", paper=6.0, ratio=True),), until=UNTIL, margin=math.log(6) / 2,
         notes=(
-            "The net of figure 1 is not in the release: this is 2012's four-layer net of 13 % without augmentation.",
-            "Rates are chosen separately, as in the paper: of five a net, a factor of two apart, the one that reaches "
-            "25 % first, on a seed that is not judged.",
-            "The paper hedges its number: the size of the effect varies with the architecture.",
+            "The release does not contain the net of figure 1. This study uses the four-layer net of 2012 that reaches "
+            "13 %, without augmentation.",
+            "As in the paper, each net has its own learning rate: of five rates, a factor of two apart, the one that "
+            "reaches 25 % first. It is chosen on a seed that is not part of the verdict.",
+            "The paper qualifies its number: the size of the effect varies with the architecture.",
         ),
     ),
     Claim(
@@ -52,13 +58,14 @@ NET = (
         arms={"two towers": {}, "one tower": arms.half}, seeds=6, margin=0.0085,
         expects=with_top5("one tower", "two towers", (0.017, 0.012), (0.0170, 0.0123)),
         notes=(
-            "As the paper's footnote says, the one-tower net keeps conv5 and the fully connected layers whole, and so "
-            "about as many weights: what is compared is two towers with one of the same kernels, not grouping alone.",
+            "As the paper's footnote explains, the one-tower net keeps conv5 and the fully connected layers at full "
+            "size, so both nets have about the same number of weights. The study therefore compares two towers with "
+            "one of them; it does not measure grouping alone.",
         ),
     ),
     Claim(
         "columns", "3.2; 2012 log",
-        "Not in the paper: what the towers gain by talking at all.",
+        "Not in the paper: how much the net gains because its towers talk to each other at all.",
         paper="none", log="1.16 / 1.12 points (net 150, two columns that never talk: 41.83 / 19.33)", shape=True,
         arms={
             "talking": {}, "never talking, as net 150": arms.net_150,
@@ -71,11 +78,11 @@ NET = (
             Expect("net 145 silenced", "talking", "top1", judged=False),
         ),
         notes=(
-            "Net 150 is not net 145 silenced: it has 160 maps a tower in conv2 for 128, and 4,096 units in fc6 and "
-            "fc7 for 2,048, in all 81.6 million weights for 61.0, and still errs more. The judged arm is wider by the "
-            "same factors.",
-            "Beside it: the towers of the base, silenced and not widened, which halves the weights of conv3, fc6 and "
-            "fc7.",
+            "Net 150 is more than net 145 without the connections between its towers. It has 160 maps a tower in conv2 "
+            "instead of 128, and 4,096 units in fc6 and fc7 instead of 2,048. In all it has 81.6 million weights "
+            "instead of 61.0 million, and its error is still higher. The judged arm is widened by the same factors.",
+            "The arm “net 145 silenced” removes the connections between the base's towers and widens nothing. This "
+            "halves the weights of conv3, fc6 and fc7. It is shown but not judged.",
         ),
     ),
     Claim(
@@ -104,15 +111,15 @@ NET = (
             Expect("none", "as printed", "top1", judged=False),
         ),
         notes=(
-            "Judged is the pair that 2012 measured: net 145 with its three norms, of which the paper describes two, "
-            "and net 148 with none.",
-            "Without norms more is passed on: with few active neighbours a norm is a factor near 2^-0.75 = 0.595, "
-            "twice. An arm of alpha 0 keeps this factor and has no competition between maps; what it errs more than "
-            "net 145 is the norm's own doing.",
-            "The norm as printed has an alpha five times as large as the code's, stands behind both ReLUs, and has no "
-            "norm within each map beside it.",
-            "Against the claim: 2012's net 167 lacks both norms over conv2 and logs 40.49 / 18.12, no worse than net "
-            "169 with them (40.60 / 18.11), and better than net 145 (40.66 / 18.21).",
+            "The judged pair is the one that was measured in 2012: net 145 with its three norms, two of which the "
+            "paper describes, and net 148 without any.",
+            "Removing the norms also makes the activations larger: where few neighbours are active, each of the two "
+            "norms multiplies by about 2^-0.75 = 0.595. The arm with alpha 0 keeps this factor but has no competition "
+            "between maps. The difference between its error and net 145's is the effect of the competition itself.",
+            "The norm as printed has five times the alpha of the code, follows both ReLUs, and comes without the norm "
+            "within each map.",
+            "One log speaks against the claim: net 167 of 2012 lacks both norms over conv2 and has 40.49 / 18.12. That "
+            "is no worse than net 169, which has them (40.60 / 18.11), and better than net 145 (40.66 / 18.21).",
         ),
     ),
     Claim(
@@ -132,10 +139,11 @@ NET = (
             Expect("none", "as published", "top1", paper=0.02, judged=False),
         ),
         notes=(
-            "The two files of 2012 differ in more than the norm: the one of 11 % has twice the maps in local3 and a "
-            "decay of 0.01 in fc. The judged arms differ in the norm alone; the third is the published one.",
-            "30 epochs on all five batches, the weights' rate a tenth at 24 and at 27. 2012 took 350 epochs on four "
-            "batches and 150 on five, and then 10 and 10 at the lower rates.",
+            "The two files of 2012 differ in more than the norm: the 11 % net also has twice the maps in local3 and a "
+            "weight decay of 0.01 in fc. The judged arms differ in the norm alone; the third arm is the published net.",
+            "Each net trains for 30 epochs on all five batches, and the weights' learning rate falls to a tenth at "
+            "epoch 24 and again at 27. The nets of 2012 trained for 350 epochs on four batches and 150 on five, and "
+            "then for 10 and 10 at the lower rates.",
         ),
     ),
     Claim(
@@ -149,7 +157,8 @@ NET = (
         seeds=12,
         expects=(Expect("after ReLU", "before ReLU", "top1"),),
         notes=(
-            "The paper claims no effect: held against it is that the code which won normalises conv1 before its ReLU.",
+            "The paper claims no effect of this order. It is compared because the code that won the contest differs "
+            "from the paper: it normalises conv1 before its ReLU.",
         ),
     ),
     Claim(
@@ -164,9 +173,10 @@ NET = (
             Expect("side by side", "overlapping", "nats", judged=False),
         ),
         notes=(
-            "Both nets have equal maps, weights and multiply-adds. Net 147 came to that by its paddings (1 in conv2, 0 "
-            "in conv5, which keep 27, 13 and 6 units a side); here both arms take views with which every pool sees an "
-            "even side: 231 pixels where the base takes 224, and 51 where it takes 56. At 28 nothing changes.",
+            "Both nets have the same map sizes, weights and multiply-adds. Net 147 achieved this with its padding (1 "
+            "in conv2 and 0 in conv5, which keeps the maps at 27, 13 and 6 units a side). Here both arms use an image "
+            "side at which every pool sees an even side: 231 pixels instead of 224, or 51 instead of 56. A side of 28 "
+            "needs no change.",
         ),
     ),
     Claim(
@@ -176,7 +186,7 @@ NET = (
         arms={"whole": {}} | {f"no conv{i}": {"net": {"skip": (i,)}} for i in (3, 4)}, seeds=6, margin=0.01,
         expects=tuple(Expect(f"no conv{i}", "whole", "top1", paper=0.02) for i in (3, 4)),
         notes=(
-            "Without conv3 the towers meet before conv4. conv5 stays: without it fc6 would grow by half.",
+            "Without conv3, the towers meet before conv4. No arm removes conv5, because fc6 would then grow by half.",
         ),
     ),
     Claim(
@@ -190,12 +200,14 @@ NET = (
         adjust={"epochs": 10},
         expects=(Expect("fully connected", "convolutional", "top1"),),
         notes=(
-            "Equal, within 1 %: the number of weights, biases included; input, classes, activation and dropout too, "
-            "and a layer passes on as much at the start. Not equal: depth, units and multiply-adds, of which the "
-            "convolutions have far more; there is no norm and no decay of single layers, nor is the first layer frozen "
-            "late.",
-            "The base's rates suit the convolutions: with them the other net hardly learns. It has three of its own, "
-            "and the best of them counts, chosen on a seed that is not judged.",
+            "The two nets have the same number of weights within 1 %, biases included. Their input, classes, "
+            "activation and dropout are equal, and their layers' outputs start at the same size. The nets differ in "
+            "depth, units and multiply-adds; the convolutional net has far more multiply-adds and units. The fully "
+            "connected net has no norm and no weight decay set for single layers, and its first layer is not frozen "
+            "late in the run.",
+            "The base's learning rates suit the convolutional net; with them the other hardly learns. So the fully "
+            "connected net tries three factors on them, and the best one counts. It is chosen on a seed that is not "
+            "part of the verdict.",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Plan what a study trains: a recipe for each arm and seed of a claim."""
+"""Plans of studies: a recipe for each arm and seed of a claim."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,21 @@ from alexnet.studies.measures import measured
 from alexnet.studies.record import Records, arm_digest
 from alexnet.training.setup import check_fit
 
-SIDE = 32  # pixels, of CIFAR-10's pictures
+SIDE = 32  # pixels a side of CIFAR-10's pictures
 
 
 @dataclass(frozen=True)
 class Request:
-    """The options of a study; None means the design's value."""
+    """The options of a study.
+
+    Attributes:
+        recipe: Base recipe, or its name; None for the one that suits the store.
+        seeds: Number of seeds of each arm; None for the claim's design.
+        epochs: Number of epochs of each run; None for the recipe's.
+        pictures: Number of training pictures; None for the claim's design.
+        held_out: Number of pictures to judge on; None for all.
+        more: Store of more classes, for arms that train on it first.
+    """
 
     recipe: str | Recipe | None = None
     seeds: int | None = None
@@ -31,21 +40,27 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.seeds is not None and self.seeds < 1:
-            raise InputError(f"--seeds {self.seeds}; give 1 or more, and 3 or more for a verdict")
+            raise InputError(f"--seeds is {self.seeds}; give 1 or more, and 3 or more for a verdict")
 
     @property
     def called(self) -> str | None:
-        """The name of the recipe that is given, if it has one."""
+        """Name of the given recipe, if it has one."""
         return self.recipe if isinstance(self.recipe, str) else None
 
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """The runs of a claim's study on `store`: a recipe for each arm and seed, once a tuned arm's variant is chosen.
+    """The runs of a claim's study.
 
-    `variants`: the arms with seed 0, also those of which the best stands for another by `claim.tune`; `tuning` are the
-    runs that choose. `first`: by the digest of a recipe that starts from another net, what that is, trained on the
-    store `more`.
+    Attributes:
+        claim: The claim to decide.
+        base: Name of the base recipe.
+        store: The store, or the part of it that the design uses.
+        variants: Recipe of every arm with seed 0, including the candidates of `claim.tune`.
+        arms: For each arm, a recipe per seed. A tuned arm is missing until its runs in `tuning` have records.
+        tuning: Recipes of the runs that choose a learning rate.
+        first: For the digest of each recipe that starts from another net, the recipe of that net.
+        more: Store that the nets of `first` train on.
     """
 
     claim: Claim
@@ -59,13 +74,13 @@ class StudyPlan:
 
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
-        """Each recipe once, by its digest; those that choose a rate come first."""
+        """The recipes by digest, each once; those that choose a learning rate come first."""
         every = [*self.tuning, *(recipe for recipes in self.arms.values() for recipe in recipes)]
         return {recipe.digest: recipe for recipe in every}
 
     @cached_property
     def arm_of(self) -> dict[str, str]:
-        """The name of an arm that each recipe is of, by its digest."""
+        """The name of each recipe's arm, by the recipe's digest."""
         tuning = {v.replace(seed=designs.TUNING_SEED).digest: n for n, v in self.variants.items()}
         return tuning | {r.digest: arm for arm, recipes in self.arms.items() for r in recipes}
 
@@ -73,7 +88,7 @@ class StudyPlan:
 def plan_all(
     names: Sequence[str], store: Store, asked: Request, records: Records, precision: str
 ) -> tuple[list[StudyPlan], list[str]]:
-    """Plan claims; for "all" also say why some are left out. Raises InputError for one that cannot be decided."""
+    """Plan claims, and list why some are left out of "all"; raise InputError if a named one cannot be decided."""
     given = named(asked.recipe) if isinstance(asked.recipe, str) else asked.recipe
     plans, left = list[StudyPlan](), list[str]()
     for claim in claims.claims_named(names):
@@ -91,13 +106,13 @@ def plan_all(
 def plan_claim(
     claim: Claim, store: Store, asked: Request, given: Recipe | None, records: Records, precision: str
 ) -> StudyPlan:
-    """Plan a claim on a store; raises InputError where the one cannot be decided on the other."""
+    """Plan a claim on a store; raise InputError if the claim cannot be decided on it."""
     name, base, pictures = designs.base_of(claim, store.side, given)
     base = base if asked.epochs is None else base.replace(epochs=asked.epochs)
-    base = base.replace(net={"classes": len(store.classes)})  # before the arms: one counts the weights
+    base = base.replace(net={"classes": len(store.classes)})  # before the arms, because fc-conv counts the weights
     if claim.base and store.side != SIDE:
         raise InputError(
-            f"claim {claim.name} needs pictures of 32 pixels, as CIFAR-10 has; store {store.path} holds {store.side}"
+            f"claim {claim.name} needs pictures of 32 pixels, as in CIFAR-10; store {store.path} has {store.side}"
         )
     part = part_of(store, asked, pictures)
     arms = designs.arms_of(claim, base)
@@ -105,8 +120,8 @@ def plan_claim(
         check_fit(f"of claim {claim.name}", recipe, store)
     if claim.room and base.net.image_size >= store.side:
         raise InputError(
-            f"claim {claim.name} is about crops, and views of {base.net.image_size} pixels leave no room in the "
-            f"{store.side} of store {store.path}; give another --recipe"
+            f"claim {claim.name} is about crops, but views of {base.net.image_size} pixels leave no room in pictures "
+            f"of {store.side}, as store {store.path} has; give another --recipe"
         )
     for e in claim.expects:
         both = [arms.get(arm) for arm in (e.larger, e.smaller)]
@@ -115,7 +130,7 @@ def plan_claim(
                 f"claim {claim.name}: its arms {e.larger} and {e.smaller} are the same net under recipe "
                 f"{asked.called or name}; give a --recipe in which they differ"
             )
-    if claim.rows and not asked.more:  # a table without the rows that need it
+    if claim.rows and not asked.more:  # the table is made without the rows that need it
         arms = {n: r for n, r in arms.items() if n not in claim.first}
     chosen, tuning = choose(claim, arms, records, (part.digest, precision))
     seeded = {n: [r.replace(seed=s) for s in range(count_of(claim, n, r, base, asked))] for n, r in chosen.items()}
@@ -133,7 +148,7 @@ def plan_claim(
 
 
 def part_of(store: Store, asked: Request, pictures: int | None) -> Store:
-    """Select the pictures that a claim is decided on: as many as the options or its design say."""
+    """Select the pictures to decide a claim on, as the options or its design say."""
     classes = len(store.classes)
     if asked.pictures is not None or asked.held_out is not None:
         return store.subset(asked.pictures, asked.held_out)
@@ -154,10 +169,10 @@ def count_of(claim: Claim, arm: str, recipe: Recipe, base: Recipe, asked: Reques
 def choose(
     claim: Claim, arms: Mapping[str, Recipe], records: Records, scale: tuple[str, str]
 ) -> tuple[dict[str, Recipe], list[Recipe]]:
-    """Find which variant stands for each arm that is tuned, as far as the runs that choose are there.
+    """Choose the best candidate of each tuned arm, if the runs that choose have records.
 
     Returns:
-        The arms to judge, by name, and the runs that choose.
+        The recipes of the arms to judge, by name, and those of the runs that choose.
     """
     tuned = {name for names in claim.tune.values() for name in names}
     expected = {arm for e in claim.expects for arm in (e.larger, e.smaller)}
@@ -172,7 +187,7 @@ def choose(
 def best_variant(
     claim: Claim, arm: str, arms: Mapping[str, Recipe], records: Records, scale: tuple[str, str]
 ) -> str | None:
-    """Return which variant does best on the seed that is not judged; None while a run of it is missing."""
+    """Find the candidate that does best on the tuning seed; None while one of its runs is missing."""
     measure = next(e.measure for e in claim.expects if e.judged and arm in (e.larger, e.smaller))
     seen = {n: records.of(arm_digest(arms[n]), scale).get(designs.TUNING_SEED) for n in claim.tune[arm]}
     if not all(seen.values()):
@@ -183,10 +198,10 @@ def best_variant(
 
 
 def pretrained(claim: Claim, base: Recipe, arm: str, store: Store, more: Store | None) -> Recipe:
-    """Make the recipe that trains an arm on the store `more` first; raise InputError if `more` does not fit."""
+    """Build the recipe that trains an arm on the store `more` first; raise InputError if `more` does not fit."""
     if more is None:
         raise InputError(
-            f"claim {claim.name} trains on more classes first; name a store of them with --pretrain-on STORE"
+            f"claim {claim.name} trains on more classes first; name a store that has them with --pretrain-on STORE"
         )
     if more.side != store.side or len(more.classes) <= len(store.classes):
         raise InputError(
@@ -196,6 +211,6 @@ def pretrained(claim: Claim, base: Recipe, arm: str, store: Store, more: Store |
     change = claim.first[arm]
     recipe = base.replace(**(change(base) if callable(change) else change)).replace(net={"classes": len(more.classes)})
     if isinstance(recipe.schedule, Plateau):
-        raise InputError(f"claim {claim.name} needs a recipe whose length is known before: source or tiny, not paper")
+        raise InputError(f"claim {claim.name} needs a recipe with a fixed number of epochs: source or tiny, not paper")
     check_fit(f"of claim {claim.name}", recipe, more)
     return recipe

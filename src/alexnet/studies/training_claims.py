@@ -4,21 +4,24 @@ from alexnet.config.recipe import Late, Steps
 from alexnet.studies import arms
 from alexnet.studies.claim import Claim, Expect, TableRow, with_top5
 
-# In a search over two epochs of CIFAR-10, held-out error with one view was: 1 71.2 %, 3 64.0, 10 59.2, 30 59.0.
+# Factors on the learning rates of the nets without momentum. A search over two epochs of CIFAR-10 gave these held-out
+# errors with one view: 71.2 % at 1, 64.0 at 3, 59.2 at 10, 59.0 at 30.
 TIMES_STILL = (1, 3, 10, 30)
 PRETRAINED = (
-    "Each CNN* is trained on the store of --pretrain-on, and then on this one as net 146-2012-2011 was: the weights' "
-    "rate a tenth, conv1's a hundredth, that of the fresh fc8 the full one, and the biases' uncut; conv1 frozen at 7 "
-    "of 54 epochs and the colour noise off at 38. Then the base recipe's rates fall; 2012 turned them by hand, fc8's "
-    "from its 300th batch to epoch 9, and slowed conv1 at 5.",
-    "2012's net had a longer line: net 145 on ILSVRC-2012, then ImageNet of autumn 2009, then of autumn 2011, then "
-    "ILSVRC-2012 again; of each only the convolutions went on, and fc6 and fc7 in the last step. Here there is one "
-    "store before.",
+    "Each CNN* trains on the store of --pretrain-on first, and then on this one, as net 146-2012-2011 did. In the "
+    "second training the weights' learning rate is a tenth of the base's, in conv1 a hundredth, and in the new fc8 the "
+    "full rate; the biases keep their rate. conv1 is frozen at epoch 7 of 54, and the colour noise ends at epoch 38. "
+    "The rates fall as in the base recipe. In 2012 they were set by hand: fc8's from its 300th batch to epoch 9, and "
+    "conv1 was slowed at epoch 5.",
+    "The net of 2012 had a longer history: net 145 on ILSVRC-2012, then ImageNet of autumn 2009, then of autumn 2011, "
+    "then ILSVRC-2012 again. Each step kept only the convolutions of the step before; the last one also kept fc6 and "
+    "fc7. Here there is only one step before.",
 )
 EQUAL_SHARES = (
-    "The 2012 code's avg-valid.py searches the nets' coefficients on the validation set unless they are given, and the "
-    "five were probably the five different nets that the release logs (120, 131, 135, 137, 145). Here they are nets of "
-    "one recipe and different seeds, in equal shares: less diverse, so less is to be expected."
+    "Unless it is given the nets' coefficients, avg-valid.py of the 2012 code searches for them on the validation set. "
+    "Its five nets were probably the five different ones whose logs are in the release (120, 131, 135, 137, 145). Here "
+    "the five nets share one recipe, differ only in their seeds and count equally. They are less diverse, so expect a "
+    "smaller gain."
 )
 
 # fmt: off
@@ -39,9 +42,9 @@ TRAINING = (
             Expect("centre alone", "crops and mirrors", "nats", judged=False),
         ),
         notes=(
-            "Judged is the error with the central view, which both nets know. Of ten views the net of the "
-            "centre has seen one.",
-            "Both arms draw a crop for each picture, where the 2012 code draws one for 32.",
+            "The verdict is about the error with the central view, which both nets have seen in training. Of the ten "
+            "views, the net trained on the centre alone has seen only one.",
+            "Both arms draw a new crop for each picture; the 2012 code draws one crop for 32 pictures.",
         ),
     ),
     Claim(
@@ -53,7 +56,7 @@ TRAINING = (
             Expect("none", "colour noise", "top1", paper=0.01),
             Expect("none", "colour noise", "nats", judged=False),
         ),
-        notes=("The noise ends late in the run, as in 2012.",),
+        notes=("The noise is turned off late in the run, as in 2012.",),
     ),
     Claim(
         "ten-views", "4.1, 6",
@@ -66,7 +69,7 @@ TRAINING = (
             Expect("net", "net", "one_top1", smaller_measure="top1", paper=0.015, log=0.0155),
             Expect("net", "net", "one_top5", smaller_measure="top5", paper=0.013, log=0.0130, judged=False),
         ),
-        notes=("The same nets are evaluated twice: nothing else differs.",),
+        notes=("The same nets are evaluated with one view and with ten; nothing else differs.",),
     ),
     Claim(
         "dropout", "4.2",
@@ -82,12 +85,13 @@ TRAINING = (
             Expect("dropout", "none", "settled", paper=2.0, ratio=True, judged=False),
         ),
         notes=(
-            "The held-out error is judged. A gap alone does not measure overfitting, as whatever hinders the fit "
-            "narrows it: that gap stands beside at an equal training error.",
-            "fc6 and fc7 are four times as wide as the ground's, so that the net without dropout overfits; fc7 and fc8 "
-            "begin with weights half as large, and pass on as much.",
-            "When an error settles depends on when the rate falls, which is at the same epochs for both arms: the "
-            "ratio is shown and not judged.",
+            "The verdict is about the held-out error. The gap between training and held-out error does not measure "
+            "overfitting by itself, because anything that hinders the fit also narrows it. So the gap is shown at "
+            "equal training error, and not judged.",
+            "fc6 and fc7 are four times as wide as in the base recipe, so that the net without dropout overfits. fc7 "
+            "and fc8 start with weights half as large, which keeps the size of their outputs.",
+            "The epoch at which the error settles depends on when the learning rate falls, and that is the same in "
+            "both arms. So the ratio of these epochs is shown and not judged.",
         ),
     ),
     Claim(
@@ -109,9 +113,10 @@ TRAINING = (
             Expect("unit, 0.01, biases of one", "raw, 0.01, biases of one", "early", judged=False),
         ),
         notes=(
-            "Raw pixels are 0 to 255 minus the mean, unit ones 1/58 of that; own std is the base recipe's. The printed "
-            "0.01 with unit pixels is the plateau on which re-implementations sit.",
-            "Measured is the loss in training, in nats, over the first epoch, at the first rate throughout.",
+            "Raw pixels are 0 to 255 minus the mean; unit pixels are 1/58 of that. Own std is the base recipe's. The "
+            "printed std of 0.01 with unit pixels gives the plateau on which re-implementations get stuck.",
+            "The measure is the training loss over the first epoch, in nats. The learning rate stays at its first "
+            "value throughout.",
         ),
     ),
     Claim(
@@ -132,10 +137,11 @@ TRAINING = (
             Expect("none", "decay x 40", "top1", judged=False),
         ),
         notes=(
-            "What decay can do grows with the sum of rate times decay over the run: 1.41 in 2012. Ground B's 18,840 "
-            "steps at a constant rate of 0.004 come to 0.037 with the paper's decay of 0.0005, to 0.37 with ten times "
-            "that and to 1.5 with forty times. By itself the paper's decay takes a third off a weight there (momentum "
-            "counts ten times), where in 2012 it left nothing of the initial ones: so the larger decays stand beside.",
+            "The effect of weight decay grows with the sum of learning rate times decay over the run, which was 1.41 "
+            "in 2012. Ground B takes 18,840 steps at a constant rate of 0.004. Its sum is 0.037 with the paper's decay "
+            "of 0.0005, 0.37 with ten times that, and 1.5 with forty times. Momentum multiplies the effect by ten, so "
+            "the paper's decay alone shrinks a weight by a third here; in 2012 it left nothing of the initial weights. "
+            "The larger decays are shown for this reason.",
         ),
     ),
     Claim(
@@ -147,8 +153,9 @@ TRAINING = (
         adjust={"epochs": 5},
         expects=(Expect("none", "momentum", "top1"),),
         notes=(
-            "Momentum of 0.9 moves a weight ten times as far in the long run. So the net without it has the base's "
-            "rates, or 3, 10 or 30 times those, and the best of them counts, chosen on a seed that is not judged.",
+            "In the long run, momentum of 0.9 moves a weight ten times as far. So the net without momentum tries the "
+            "base's learning rates and 3, 10 and 30 times these, and the best one counts. It is chosen on a seed that "
+            "is not part of the verdict.",
         ),
     ),
     Claim(
@@ -193,7 +200,9 @@ TRAINING = (
             TableRow("1 CNN", {"CNN": 1}), TableRow("5 CNNs", {"CNN": 5}), TableRow("1 CNN*", {"CNN*": 1}),
             TableRow("7 CNNs*", {"CNN": 5, "CNN*": 2}),
         ),
-        notes=("Always five nets, and two pre-trained ones, whatever --seeds says.", EQUAL_SHARES, *PRETRAINED),
+        notes=(
+            "The table always has five nets and two pre-trained ones, whatever --seeds is.", EQUAL_SHARES, *PRETRAINED,
+        ),
     ),
 )
 # fmt: on
