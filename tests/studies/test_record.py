@@ -67,8 +67,8 @@ def test_the_key_changes_with_all_that_tells_runs_apart() -> None:
     ("change", "words"),
     [
         ({"errors": {"one_view": {"top1": 0.26}, "ten_views": {"top1": 0.2, "top5": 0.025}}}, "its pictures give 0.25"),
-        ({"digest": "0" * 12}, "digest 000000000000 is not its recipe's"),
-        ({"curve": [[1.0, 0.5, 0.5, 0.1, 1.0]]}, "its curve has 1 epochs, and its recipe 20"),
+        ({"digest": "0" * 12}, "its digest is 000000000000, but that of its recipe is"),
+        ({"curve": [[1.0, 0.5, 0.5, 0.1, 1.0]]}, "its curve has 1 epochs, but its recipe has 20"),
         ({"curve": [[float("nan"), 0.5, 0.5, 0.1, 1.0]] * 20}, "its curve holds NaN or infinity"),
         ({"right": {}}, "it is not a record"),
         ({"recipe": []}, "a recipe is a JSON object"),
@@ -102,7 +102,7 @@ def test_both_of_one_run_go_where_they_differ_on_one_machine(tmp_path: Path) -> 
     records = read_records(tmp_path)
     assert sorted(r.recipe.seed for r in records.runs) == [1, 2]
     assert len(records.left) == 2
-    assert all("of one run on one processor and version, and differ" in one.why for one in records.left)
+    assert all("of one run on one processor and version, but differ" in one.why for one in records.left)
 
 
 def test_a_run_of_another_processor_may_differ_by_six_standard_deviations(tmp_path: Path) -> None:
@@ -143,6 +143,6 @@ def test_a_record_of_a_newer_alexnet_is_left_out_with_what_to_do(tmp_path: Path)
 
 
 def test_a_record_is_checked_before_it_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not its recipe's"):
+    with pytest.raises(ValueError, match="but that of its recipe is"):
         write_record(tmp_path, Record(tmp_path, plain_record(BASE, 0.25) | {"digest": "0" * 12}))
     assert not list(tmp_path.iterdir())

@@ -257,5 +257,5 @@ def test_a_folder_of_another_store_or_of_other_things_is_refused(
         study.study(["momentum"], store, out, brief, **QUICK)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(InputError, match="exists and holds no studies; name another folder"):
+    with pytest.raises(InputError, match="exists but holds no studies; name another folder"):
         study.study(["momentum"], store, tmp_path / "mine", brief, **QUICK)

@@ -132,7 +132,7 @@ def test_an_arm_of_one_seed_or_without_a_number_has_no_estimate() -> None:
     assert jackknife(1.0, [1.0], 0.1) is None
     nothing = judged(None)
     assert (nothing.verdict, nothing.seeds, nothing.low, nothing.p) == ("not shown", 0, None, None)
-    assert "fewer than two numbers" in nothing.why
+    assert "fewer than two values" in nothing.why
 
 
 def test_gains_are_crossed_with_pictures() -> None:

@@ -1,4 +1,4 @@
-"""Making records: of a finished run, and of finished runs whose probabilities are averaged."""
+"""Functions that make records: of a finished run, and of finished runs whose probabilities are averaged."""
 
 import base64
 import itertools
@@ -17,7 +17,7 @@ from alexnet.runs.checkpoint import FILES
 from alexnet.runs.run import Run
 from alexnet.studies.record import CURVE, MOST_CHOICES, Average, Record, pack
 
-Evaluate = Callable[[Path, str, int], Evaluation]  # of a run, a split and a number of views
+Evaluate = Callable[[Path, str, int], Evaluation]  # (run, split, number of views) -> its evaluation
 
 
 def evaluator(store: Store, compute: Compute, workers: int | None, poll: Callable[..., None]) -> Evaluate:
@@ -39,7 +39,7 @@ def evaluator(store: Store, compute: Compute, workers: int | None, poll: Callabl
 
 
 def record_of(folder: Path, store: Store, until: float | None, evaluate_run: Evaluate) -> Record:
-    """Make the record of a finished run; `until` is the training error at which it was to end."""
+    """Make the record of a finished run; `until` is the training error at which it had to end, if any."""
     run = Run(folder)
     ten, train = evaluate_run(folder, store.held_out, 10), evaluate_run(folder, "train", 1)
     then = run.environment
@@ -74,7 +74,7 @@ def record_of(folder: Path, store: Store, until: float | None, evaluate_run: Eva
 
 
 def six_digits(number: float) -> float:
-    """Round a number of a curve: more digits would take half of a record."""
+    """Round a number of a curve: with all digits, the curve would fill half of a record."""
     return float(f"{number:.6g}")
 
 
@@ -92,28 +92,28 @@ def about_store(store: Store) -> dict[str, Any]:
 
 
 def short(top1: float, top5: float, nats: float) -> dict[str, float]:
-    """Errors, and the loss, by name."""
+    """Name the errors and the loss."""
     return {"top1": top1, "top5": top5, "nats": nats}
 
 
 def start_digest(folder: Path) -> str | None:
-    """Return what identifies the weights that a run started from: the newest of the run at `folder`."""
+    """Compute the digest of the weights that a run started from: the newest checkpoint of the run at `folder`."""
     saved = Run(folder).checkpoints
     found = digest(saved[-1] / FILES[0]) if saved else None
     return found and found[:16]
 
 
 def average_of(members: Mapping[str, Path], size: int, store: Store, precision: str, evaluate_run: Evaluate) -> Average:
-    """Make the record of nets averaged `size` at a time, in every choice of them.
+    """Make the record of nets averaged `size` at a time, for every choice of nets.
 
-    What each net's absence changes stands beside, for the spread: of five nets that leaves four to average.
+    The record also holds the errors without each net, from which the jackknife estimates the spread.
 
     Args:
-        members: Two to ten runs by the keys of their records, in the order of their seeds.
-        size: How many are averaged at a time, 2 to all.
-        store: What they are evaluated on.
-        precision: Of the runs.
-        evaluate_run: What evaluates a run.
+        members: Two to ten run folders by the keys of their records, in the order of their seeds.
+        size: Number of nets to average at a time, from 2 to all.
+        store: Store to evaluate the nets on.
+        precision: Precision of the runs.
+        evaluate_run: Function that evaluates a run, from `evaluator`.
     """
     found = [evaluate_run(folder, store.held_out, 10) for folder in members.values()]
     labels = found[0].labels
@@ -140,7 +140,7 @@ def average_of(members: Mapping[str, Path], size: int, store: Store, precision: 
 
 
 def average_right(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute for each picture whether the nets' average is right, and whether its first five hold the class."""
+    """Compute for each picture whether the nets' average is right, and whether the class is in its top five."""
     mean: np.ndarray = np.mean(np.stack(probabilities), axis=0)
     return {"top1": credit(mean, labels, 1), "top5": credit(mean, labels, 5)}
 
@@ -151,7 +151,7 @@ def absent(
     probabilities: Sequence[np.ndarray],
     labels: np.ndarray,
 ) -> dict[str, float]:
-    """Compute the errors of the choices without net `i`, or of all other nets averaged if each choice has it."""
+    """Compute the errors of the choices without net `i`, or of all other nets averaged if every choice has it."""
     others = [right for choice, right in rights.items() if i not in choice]
     others = others or [average_right([p for j, p in enumerate(probabilities) if j != i], labels)]
     return {m: 1 - float(np.mean([(o[m] >= 0.5).mean() for o in others])) for m in ("top1", "top5")}

@@ -1,4 +1,4 @@
-"""Make OUT/NAME.json, the result of a claim."""
+"""The contents of OUT/NAME.json, the result of a claim."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from alexnet.studies.statistics import Judgement, overall
 
 
 def finding_of_plan(plan: StudyPlan, records: Records, precision: str) -> Finding:
-    """Return what the records say of a plan's arms, also where some have no run."""
+    """Collect and compare the records of a plan's arms, even if some arms have no run."""
     scale = plan.store.digest, precision
     arms = {n: judged_runs(records.of(arm_digest(of[0]), scale)) if of else {} for n, of in plan.arms.items()}
     pool = {key[0]: judged_runs(of) for key, of in sorted(records.by_arm.items()) if key[1:] == scale}
@@ -36,7 +36,7 @@ def result(
     folder_of: Callable[[Recipe], Path],
     precision: str,
 ) -> dict[str, Any]:
-    """Return what OUT/NAME.json holds."""
+    """Make the contents of OUT/NAME.json."""
     claim, recipes, store = plan.claim, plan.recipes, plan.store
     failures = [{"digest": d, "seed": recipes[d].seed, "why": why} for d, why in failed.items() if d in recipes]
     expects = [compared(c, j) for c, j in zip(finding.comparisons, judgements, strict=True)]
@@ -59,7 +59,7 @@ def result(
         "rows": rows(plan, finding),
         "arms": {name: arm(plan, name, finding, out, folder_of) for name in plan.arms},
         "measures": {m: MEASURES[m] for m in asked(claim.expects)},
-        "notes": [*claim.notes, "An interval is of seeds: other nets on these pictures."],
+        "notes": [*claim.notes, "Intervals are over seeds: they cover other nets trained on the same pictures."],
         "failed": failures,
         "seconds": round(sum(runlog.total_seconds(runlog.read(f)) for f in folders), 1),
         "recipe": {"name": plan.base, "epochs": first.epochs},
@@ -76,7 +76,7 @@ def asked(expects: Sequence[Expect]) -> list[str]:
 
 
 def arm(plan: StudyPlan, name: str, finding: Finding, out: Path, folder_of: Callable[[Recipe], Path]) -> dict[str, Any]:
-    """Describe an arm: its recipes, its runs' folders, and each measure by seed, or one value for averages."""
+    """Describe an arm: its recipes, its run folders, and each measure by seed, or one value for averages."""
     recipes, runs = plan.arms[name], finding.arms.get(name, {})
     shown = [m for m in asked(plan.claim.expects) if m != "even_gap" and not m.startswith("ensemble")]
     seen = {m: [measured(runs[r.seed], m) if r.seed in runs else None for r in recipes] for m in shown}
@@ -102,7 +102,7 @@ def compared(c: Comparison, j: Judgement) -> dict[str, Any]:
 
 
 def rows(plan: StudyPlan, finding: Finding) -> list[dict[str, Any]]:
-    """Make the rows of a claim's table that have records; a row of one net is the mean over its arm."""
+    """Make the rows of a claim's table that have records; a row about one net is the mean over its arm."""
     made = []
     for row in plan.claim.rows:
         each = {
@@ -126,7 +126,7 @@ def rows(plan: StudyPlan, finding: Finding) -> list[dict[str, Any]]:
 
 
 def earlier(plan: StudyPlan) -> str:
-    """Say in words what some arms were trained on first."""
+    """Describe the pictures that some arms trained on first."""
     if not (plan.first and plan.more):
         return ""
     pictures, classes = len(plan.more["train"]), len(plan.more.classes)
@@ -134,7 +134,7 @@ def earlier(plan: StudyPlan) -> str:
 
 
 def differs(plan: StudyPlan, arm: str) -> dict[str, list[str]]:
-    """List the recipe's fields in which an arm differs from the first one, with both values."""
+    """List the recipe fields in which an arm differs from the first arm, with both values."""
     first, own = (
         {n: v for n, v, _ in overrides.describe_fields(plan.arms[a][0])} for a in (next(iter(plan.arms)), arm)
     )

@@ -1,7 +1,7 @@
 """Studies: train the arms of claims over several seeds, write a record of each run, and judge by the records.
 
-OUT/study.json says which store the folder is for, OUT/runs/DIGEST-PRECISION are the runs, which all claims share, and
-OUT/NAME.json is what was found of each claim. Records go to OUT/records, or to the folder of --records.
+OUT/study.json names the store that the folder is for. The run folders OUT/runs/DIGEST-PRECISION are shared by all
+claims. OUT/NAME.json is the result of a claim. Records go to OUT/records, or to the folder given with --records.
 """
 
 import re
@@ -30,8 +30,8 @@ from alexnet.training.options import TrainOptions
 from alexnet.training.setup import check_same
 from alexnet.training.train import train
 
-OURS = re.compile(r"runs|records|study\.json(\.\d+\.tmp)?")  # what another process may have made by now
-PRECISION = "bf16"  # records of one precision add up on every machine, and "auto" would differ
+OURS = re.compile(r"runs|records|study\.json(\.\d+\.tmp)?")  # files that another process may have made by now
+PRECISION = "bf16"  # "auto" would differ between machines, whose records must add up
 
 
 def study(
@@ -54,40 +54,42 @@ def study(
     say: Callable[[str], None] = lambda words: None,
     leave: bool = False,
 ) -> list[dict[str, Any]]:
-    """Decide claims on a store, write OUT/NAME.json for each, and a record of every run.
+    """Test claims of the paper by training and comparing nets on a store.
 
-    Runs and records that exist are not trained again, and interrupted ones go on. A run that fails, such as one whose
-    loss is NaN, leaves its claim not shown; the others go on.
+    Writes the result of each claim to OUT/NAME.json, and a record of every run. Runs that have a record are not trained
+    again, and interrupted runs resume. If a run fails, for example because its loss becomes NaN, the verdict of its
+    claim is "not shown" and the study continues.
 
     Args:
-        names: Names of claims, or "all" for those that can be decided here.
+        names: Names of claims, such as "lrn", or "all" for those that this store can decide.
         store: Folder of the store.
-        out: Folder for the runs, new or with earlier studies of this store.
-        recipe: Base recipe for the claims without their own; by default it follows from the store.
-        seeds: Number of seeds of each arm; the claim's design if None.
+        out: Folder for the runs and results: a new one, or one with earlier studies of this store.
+        recipe: Base recipe, or its name, for the claims without their own; by default it follows from the store.
+        seeds: Number of seeds of each arm, 1 or more, and 3 or more for a verdict; the claim's design if None.
         epochs: Number of epochs of each run; the recipe's if None.
-        pictures: Number of pictures to train on, equally many of each class; the claim's design if None.
-        held_out: Number of pictures to judge on, likewise; all if None.
-        records: Folder for records, whose runs count as trained; OUT/records if None.
+        pictures: Number of pictures to train on, the same for each class; the claim's design if None.
+        held_out: Number of pictures to judge on, the same for each class; all if None.
+        records: Folder for records. Its runs count as trained. OUT/records if None.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: Precision of all runs; "auto" means "bf16", since records of one precision add up everywhere.
         workers: Number of threads that read pictures ahead; None means 2, or on CUDA all cores.
         pretrain_on: Store of more classes, for arms that train on it first.
         only: Digest of the one recipe to train; then nothing is judged.
         quiet: Print no progress.
-        say: Function to call with a line about progress.
+        say: Function to call with each line about progress.
         leave: Let a second signal end the process, as in `train`.
 
     Returns:
-        The contents of the files OUT/NAME.json; nothing with `only`.
+        The contents of each OUT/NAME.json, in the order of `names`; an empty list with `only`.
 
     Raises:
-        InputError: A claim cannot be decided on the store; then nothing is trained.
-        Stopped: SIGINT or SIGTERM arrived, and all is saved. A second signal acts as in `train`.
+        InputError: A claim cannot be decided on the store. Nothing is trained then.
+        WorkFailed: The run of `only` failed.
+        Stopped: SIGINT or SIGTERM arrived, and everything is saved. A second signal acts as in `train`.
     """
 
     if launch().world > 1:
-        raise InputError(f"study runs in one process, and {launch().world} were started; leave out the launcher")
+        raise InputError(f"study runs in one process, but {launch().world} were started; leave out the launcher")
     opened, compute = Store(store), choose_compute(device, PRECISION if precision == "auto" else precision)
     asked = Request(recipe, seeds, epochs, pictures, held_out, Store(pretrain_on) if pretrain_on else None)
     names = [names] if isinstance(names, str) else list(names)
@@ -106,7 +108,7 @@ def study(
                     failed |= work.train(only)
                     continue
                 failed |= work.train()
-                if plan.claim.tune:  # which arm is judged is known only now
+                if plan.claim.tune:  # only now is it known which arm is judged
                     (again,), _ = plan_all([plan.claim.name], opened, asked, work.known, compute.precision)
                     work = StudyWork(again, opened, folder, kept, compute, workers, quiet, leave, signals.poll, say)
                     failed |= work.train()
@@ -118,14 +120,16 @@ def study(
             words = str(stop).removesuffix("; --resume goes on from there")
             raise Stopped(f"{words}; the same command goes on with the study", stop.signal) from None
     if only and not any(only in plan.recipes for plan in plans):
-        raise InputError(f"--run {only}: no run of {' '.join(names)} has that recipe here; see --missing")
+        raise InputError(
+            f"--run {only}: no run of {' '.join(names)} has that recipe here; list the runs with --missing"
+        )
     if only and failed:
         raise WorkFailed(f"run {only}: {next(iter(failed.values()))}")
     return found
 
 
 def read_kept(folder: Path, say: Callable[[str], None] = lambda words: None) -> Records:
-    """Read the records that are there already, and say which are left out."""
+    """Read the records that exist, and report those that are left out."""
     records = read_records(folder) if folder.is_dir() else Records((), (), ())
     for one in records.left:
         say(f"left out: {one.path}: {one.why}")
@@ -133,7 +137,7 @@ def read_kept(folder: Path, say: Callable[[str], None] = lambda words: None) -> 
 
 
 def write_results(works: Sequence["StudyWork"], failed: dict[str, str]) -> list[dict[str, Any]]:
-    """Judge the claims together, and write OUT/NAME.json of each."""
+    """Judge the claims together, and write OUT/NAME.json for each."""
     judged = judge_together([finding_of_plan(work.plan, work.known, work.compute.precision) for work in works])
     results = []
     for work, (finding, judgements) in zip(works, judged, strict=True):
@@ -150,11 +154,11 @@ def home(out: Path, store: Store) -> Path:
         then = read_json(record)
         if then.get("store_digest") != store.digest:
             raise InputError(
-                f"folder {out} holds studies of store {then.get('store')}, and {store.path} has other pictures; name "
+                f"folder {out} holds studies of store {then.get('store')}, but {store.path} has other pictures; name "
                 "another folder"
             )
     elif out.exists() and (not out.is_dir() or any(not OURS.fullmatch(p.name) for p in out.iterdir())):
-        raise InputError(f"folder {out} exists and holds no studies; name another folder")
+        raise InputError(f"folder {out} exists but holds no studies; name another folder")
     else:
         out.mkdir(parents=True, exist_ok=True)
         write_json(record, {"store": str(store.path.resolve()), "store_digest": store.digest})
@@ -163,7 +167,7 @@ def home(out: Path, store: Store) -> Path:
 
 @dataclass(frozen=True)
 class StudyWork:
-    """A plan being carried out in the folder `out`, with records in `kept`; `store` is the whole one."""
+    """The work on a plan in the folder `out`, with records in `kept`; `store` is the whole store."""
 
     plan: StudyPlan
     store: Store
@@ -178,11 +182,11 @@ class StudyWork:
 
     @property
     def known(self) -> Records:
-        """The records that there are by now."""
+        """The records that exist by now."""
         return read_kept(self.kept)
 
     def folder(self, recipe: Recipe, of: Store | None = None) -> Path:
-        """Name the folder of a recipe's run; a subset of the store adds its digest to the name."""
+        """Find the folder of a recipe's run; for a subset of the store, its name ends in the subset's digest."""
         of = of or self.plan.store
         other = "" if of.digest == self.store.digest else f"-{of.digest[:8]}"
         names = (f"{digest}-{self.compute.precision}{other}" for digest in (recipe.digest, recipe.digest_before))
@@ -190,7 +194,7 @@ class StudyWork:
         return before if is_run(before) and not is_run(today) else today
 
     def before(self, recipe: Recipe) -> tuple[Store, Recipe, Path] | None:
-        """Return what a recipe starts from: the store, the recipe and the folder of that run; None if nothing."""
+        """Find the run that a recipe starts from: its store, recipe and folder; None for random weights."""
         if not recipe.start:
             return None
         first, more = self.plan.first[recipe.digest], self.plan.more
@@ -198,7 +202,7 @@ class StudyWork:
         return more, first, self.folder(first, more)
 
     def train(self, only: str | None = None) -> dict[str, str]:
-        """Train what has no record, and write its record; returns why runs failed, by the digests of their recipes."""
+        """Train and record the runs without a record; return why runs failed, by the digests of their recipes."""
         failed, recipes = dict[str, str](), self.plan.recipes
         there = self.known.places(self.plan.store.digest, self.compute.precision)
         for i, (digest, recipe) in enumerate(recipes.items(), 1):
@@ -215,7 +219,7 @@ class StudyWork:
         return failed
 
     def trained(self, recipe: Recipe, name: str, which: str) -> Path:
-        """Train a run to its end, unless it is there; returns its folder."""
+        """Train a run to its end, unless it is complete, and return its folder."""
         folder, until = self.folder(recipe), self.plan.claim.until
         if is_run(folder):
             check_same(Run(folder), recipe, self.plan.store)
@@ -234,26 +238,26 @@ class StudyWork:
     def one(
         self, store: Store, folder: Path, recipe: Recipe, name: str, until: float | None, start: Path | None = None
     ) -> None:
-        """Train one run, or on with it."""
+        """Train one run, or resume it."""
         how = {"device": str(self.compute.device), "precision": self.compute.precision, "workers": self.workers}
         options = TrainOptions(is_run(folder), start, until=until).replace(how)
         train(store, folder, recipe, options, name=name, quiet=self.quiet, leave=self.leave)
 
     def record(self, recipe: Recipe) -> Record:
-        """Write the record of a run that is complete."""
+        """Write the record of a complete run."""
         evaluate_run = evaluator(self.plan.store, self.compute, self.workers, self.poll)
         record = record_of(self.folder(recipe), self.plan.store, self.plan.claim.until, evaluate_run)
         write_record(self.kept, record)
         return record
 
     def average(self, failed: Collection[str]) -> None:
-        """Write the records of nets averaged, where the claim asks for them.
+        """Write the records of the averages that the claim asks for.
 
-        It takes their weights: a net that has a record from elsewhere is trained here again.
+        An average needs the nets' weights, so a net that only has a record, from elsewhere, is trained again here.
         """
         for want in wanted(self.plan, self.known, self.compute.precision, failed):
             name = f"{self.plan.claim.name}, {want.arm}"
-            folders = {key: self.trained(r, name, "its weights are wanted") for key, r in want.members.items()}
+            folders = {key: self.trained(r, name, "its weights are needed") for key, r in want.members.items()}
             evaluate_run = evaluator(self.plan.store, self.compute, self.workers, self.poll)
             average = average_of(folders, want.size, self.plan.store, self.compute.precision, evaluate_run)
             write_record(self.kept, average)

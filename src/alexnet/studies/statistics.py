@@ -1,4 +1,4 @@
-"""Decide claims: estimates with moderated variances (Smyth 2004), Holm's adjustment, and verdicts."""
+"""The statistics of verdicts: moderated variances (Smyth 2004), Holm's adjustment, and the rule that decides."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,18 +6,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Verdict = Literal["holds", "opposite", "absent", "not shown"]
-LEVEL = 0.05  # of false verdicts
-FEWEST = 3  # seeds below which no verdict is given
-MOST = 10_000  # seeds named as needed; an effect that needs more may as well be zero
+LEVEL = 0.05  # rate of false verdicts
+FEWEST = 3  # seeds that a verdict needs
+MOST = 10_000  # largest number of seeds needed; an effect that needs more may as well be zero
 WEIGHT = 4.0  # degrees of freedom that the other arms' variance counts for
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference with its standard error; of logarithms where the claim is about a ratio.
+    """A difference of means with its standard error.
 
-    `df`: degrees of freedom of the standard error, above 0 and possibly infinite. `seeds`: the fewest seeds of any arm
-    (or nets, where the same nets are measured twice).
+    Attributes:
+        difference: The difference, of logarithms if the claim is about a ratio.
+        se: Standard error of the difference.
+        df: Degrees of freedom of the standard error, above 0 and possibly infinite.
+        seeds: Number of seeds of the smaller arm, or of nets if the same nets are measured twice.
     """
 
     difference: float
@@ -26,7 +29,7 @@ class Estimate:
     seeds: int
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Give the two-sided interval of Student's t that covers the difference with probability `level`."""
+        """Compute the two-sided interval of Student's t that covers the difference with probability `level`."""
         half = quantile((1 + level) / 2, self.df) * self.se
         return self.difference - half, self.difference + half
 
@@ -42,11 +45,19 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on a claim and the numbers it rests on.
+    """A verdict and the numbers behind it.
 
-    `low`, `high`: 95 % interval; `low90`, `high90`: 90 %. For a ratio these and `difference` are ratios.
-    `paper_inside`: whether the 95 % interval includes the paper's number. `needed_paper`: the seeds an arm with which
-    the paper's number would be found four times in five.
+    Attributes:
+        difference: The estimated difference; for a ratio, the ratio.
+        low, high: 95 % interval, in the same unit.
+        low90, high90: 90 % interval, in the same unit.
+        p: Two-sided p value.
+        p_holm: The p value adjusted for the number of judged comparisons.
+        verdict: "holds", "opposite", "absent" or "not shown".
+        why: The reason for the verdict.
+        seeds: Number of seeds of the smaller arm.
+        paper_inside: Whether the 95 % interval includes the paper's number.
+        needed_paper: Number of seeds an arm with which the paper's number would be found four times in five.
     """
 
     difference: float | None
@@ -63,7 +74,7 @@ class Judgement:
     needed_paper: int | None
 
     def plain(self) -> dict[str, Any]:
-        """Give the fields as JSON takes them."""
+        """Return the fields as a dictionary for JSON."""
         return asdict(self)
 
 
@@ -72,17 +83,17 @@ def compare(
 ) -> Estimate | None:
     """Estimate by how much the mean of one arm exceeds the mean of another, with moderated variances.
 
-    The values of the two arms must be independent. Arms that share their seeds are often positively correlated, which
-    makes the interval too wide and never too narrow: false verdicts become rarer.
+    The values of the two arms must be independent. Arms that share their seeds are often positively correlated. This
+    makes the interval too wide, never too narrow, so false verdicts become rarer.
 
     Args:
-        larger: values of the arm that the claim says is larger, one a seed; for a ratio, their logarithms.
-        smaller: values of the other arm; it may have another number of seeds.
-        others: values of other arms of the same base and scale, whose mean variance moderates that of the two arms.
-            Arms of fewer than two values do not count, and the variance of few arms moderates less.
+        larger: Values of the arm that the claim says is larger, one per seed; for a ratio, their logarithms.
+        smaller: Values of the other arm, which may have another number of seeds.
+        others: Values of other arms of the same base and scale. Their mean variance moderates that of the two arms.
+            Arms with fewer than two values do not count, and the variance of few arms moderates less.
 
     Returns:
-        The estimate; None where an arm has fewer than two values, or where a value of the two is not finite.
+        The estimate; None if an arm has fewer than two values, or if one of its values is NaN or infinite.
     """
     seeds = min(len(larger), len(smaller))
     if seeds < 2 or not all(map(math.isfinite, (*larger, *smaller))):
@@ -97,18 +108,18 @@ def compare(
 def welch(
     first: float, first_seeds: int, second: float, second_seeds: int, shared: float, weight: float
 ) -> tuple[float, float]:
-    """Give the standard error of a difference of two means and its degrees of freedom.
+    """Compute the standard error of a difference of two means, and its degrees of freedom.
 
-    Each arm's variance is moderated on its own. Pooling both would give 11 % of false verdicts where the base has
-    thrice the seeds and the other arm 1.5 times the spread. The degrees are those of the arm with fewer seeds; without
-    moderation they go a quarter of the way to Welch's (1947), which alone give 6 % with 3 seeds against 9
-    (benchmarks/verdicts.py has the rates).
+    Each arm's variance is moderated separately. Pooling the two would give 11 % of false verdicts if the base has three
+    times the seeds and the other arm 1.5 times the spread. The degrees of freedom are those of the arm with fewer
+    seeds. Without moderation they go a quarter of the way to Welch's (1947), which alone would give 6 % of false
+    verdicts with 3 seeds against 9. benchmarks/verdicts.py computes these rates.
 
     Args:
-        first, second: variances of a run in the arms.
-        first_seeds, second_seeds: their seeds, 2 or more.
-        shared: mean variance of the other arms.
-        weight: degrees of freedom it counts for, 0 or more.
+        first, second: Variance of a run in each arm.
+        first_seeds, second_seeds: Number of seeds of each arm, 2 or more.
+        shared: Mean variance of the other arms.
+        weight: Degrees of freedom that `shared` counts for, 0 or more.
 
     Returns:
         The standard error and the degrees of freedom.
@@ -122,14 +133,14 @@ def welch(
 
 
 def crossed(gains: Sequence[float], picture_se: float) -> Estimate | None:
-    """Estimate the mean gain where each net is measured twice, over nets and pictures.
+    """Estimate the mean gain of nets that are measured twice, with its spread over nets and pictures.
 
     Args:
-        gains: the difference of the two measures of each net.
-        picture_se: standard error of the mean gain over pictures, with the nets held fixed.
+        gains: Difference of the two measures of each net.
+        picture_se: Standard error of the mean gain over pictures, with the nets held fixed.
 
     Returns:
-        The estimate, with sqrt(se_nets^2 + se_pictures^2) as its standard error; None for fewer than two nets.
+        The estimate, whose standard error is sqrt(se_nets^2 + se_pictures^2); None for fewer than two nets.
     """
     if len(gains) < 2 or not all(map(math.isfinite, gains)):
         return None
@@ -140,9 +151,9 @@ def jackknife(whole: float, without: Sequence[float], picture_se: float) -> Esti
     """Estimate the gain of an ensemble, over nets by the jackknife (Tukey 1958) and over pictures.
 
     Args:
-        whole: the gain of the ensemble of all nets.
-        without: the gain with each net left out in turn.
-        picture_se: standard error of `whole` over pictures, with the nets held fixed.
+        whole: Gain of the ensemble of all nets.
+        without: Gain with each net left out in turn.
+        picture_se: Standard error of `whole` over pictures, with the nets held fixed.
 
     Returns:
         The estimate; None for fewer than two nets.
@@ -154,13 +165,13 @@ def jackknife(whole: float, without: Sequence[float], picture_se: float) -> Esti
 
 
 def over_pictures(gain: float, of_nets: float, picture_se: float, nets: int) -> Estimate:
-    """Cross a variance over nets with a standard error over pictures, whose degrees of freedom are infinite."""
+    """Combine a variance over nets with a standard error over pictures, whose degrees of freedom are infinite."""
     df = satterthwaite((of_nets, nets - 1), (picture_se**2, math.inf))
     return Estimate(gain, math.sqrt(of_nets + picture_se**2), df, nets)
 
 
 def satterthwaite(*parts: tuple[float, float]) -> float:
-    """Give the degrees of freedom of a sum of variances, each with its own (Satterthwaite 1946)."""
+    """Compute the degrees of freedom of a sum of variances from pairs (variance, its degrees) (Satterthwaite 1946)."""
     below = sum(part * part / df for part, df in parts)
     if not below:
         return min(df for _, df in parts)
@@ -168,13 +179,15 @@ def satterthwaite(*parts: tuple[float, float]) -> float:
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Adjust p values for their number, so that any false verdict at all has at most the level (Holm 1979).
+    """Adjust p values for their number (Holm 1979).
+
+    The probability of any false verdict among them is then at most the level.
 
     Args:
-        ps: p values; None for a claim that is not judged, which does not count.
+        ps: p values. None marks a claim that is not judged and does not count.
 
     Returns:
-        The adjusted values in the same order, None where None was given.
+        The adjusted values in the same order, with None in the same places.
     """
     adjusted: list[float | None] = [None] * len(ps)
     known = sorted((p, i) for i, p in enumerate(ps) if p is not None)
@@ -195,21 +208,25 @@ def decide(
     why: str = "",
     sd: float | None = None,
 ) -> Judgement:
-    """Give the verdict on a claim that a difference is above 0, or a ratio above 1.
+    """Decide a claim that a difference is above 0, or a ratio above 1.
 
     Args:
-        estimate: the difference; None where there are too few values for one.
-        p_holm: its p value, adjusted for the claims judged beside it; None for a claim that is not judged.
-        margin: the size below which a difference counts as absent, above 0; for a ratio, of its logarithm.
-        paper: the paper's difference, or ratio (above 0).
-        ratio: whether the estimate is of logarithms.
-        why: what forbids a verdict (failed seeds and the like); empty if nothing does.
-        sd: standard deviation of a run, pooled over arms, of the logarithm for a ratio; for the seeds needed.
+        estimate: The difference; None if there are too few values.
+        p_holm: Its p value, adjusted for the other claims; None for a claim that is not judged.
+        margin: Size below which a difference counts as absent, above 0; for a ratio, that of its logarithm.
+        paper: The paper's difference, or its ratio, above 0.
+        ratio: Whether the estimate is of logarithms.
+        why: Reason that rules out a verdict, such as failed seeds; empty if there is none.
+        sd: Standard deviation of a run, pooled over arms, for the number of seeds needed; for a ratio, that of the
+            logarithm.
+
+    Returns:
+        The verdict, its numbers and its reason. docs/studies.md defines the verdicts.
     """
     target = math.log(paper) if ratio and paper is not None else paper
     wanted = None if target is None or sd is None else needed(target, sd)
     if estimate is None:
-        why = why or "an arm has fewer than two numbers, which give no interval"
+        why = why or "an arm has fewer than two values, too few for an interval"
         return Judgement(None, None, None, None, None, None, None, "not shown", why, 0, None, wanted)
     (low, high), inner = estimate.interval(), estimate.interval(0.90)
     verdict, reason = rule(estimate, p_holm, margin)
@@ -231,11 +248,11 @@ def decide(
 
 
 def rule(estimate: Estimate, p_holm: float | None, margin: float) -> tuple[Verdict, str]:
-    """Give the verdict on an estimate, and why in a sentence."""
+    """Choose the verdict on an estimate, and give the reason."""
     if estimate.seeds < FEWEST:
-        return "not shown", f"{estimate.seeds} seeds give no verdict; {FEWEST} or more do"
+        return "not shown", f"{estimate.seeds} seeds are too few for a verdict, which needs {FEWEST}"
     if p_holm is None:
-        return "not shown", "the claim is not among those that are judged"
+        return "not shown", "this difference is not judged"
     if p_holm < LEVEL and estimate.difference > 0:
         return "holds", "the p value, adjusted for the number of claims, is below 5 %"
     if p_holm < LEVEL:
@@ -245,18 +262,18 @@ def rule(estimate: Estimate, p_holm: float | None, margin: float) -> tuple[Verdi
         return "absent", "the 90 % interval lies inside the margin; this is not adjusted for the number of claims"
     if estimate.p < LEVEL:
         return "not shown", "the p value is below 5 % alone, but not when adjusted for the number of claims"
-    return "not shown", "the interval includes no difference, and reaches beyond the margin"
+    return "not shown", "the interval includes zero effect and reaches beyond the margin"
 
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:
-    """Give the verdict on a claim that expects several things: all of them must hold, or all be absent."""
+    """Combine the verdicts on a claim's judged differences: all must hold, or all be absent."""
     if "opposite" in verdicts:
         return "opposite"
     return verdicts[0] if len(set(verdicts)) == 1 else "not shown"
 
 
 def pooled_sd(arms: Iterable[Sequence[float]]) -> float | None:
-    """Give the standard deviation of a run, pooled over arms of two or more values; None without such an arm."""
+    """Compute the standard deviation of a run, pooled over arms with two or more values; None without such an arm."""
     known = [arm for arm in arms if len(arm) > 1]
     if not known:
         return None
@@ -265,7 +282,7 @@ def pooled_sd(arms: Iterable[Sequence[float]]) -> float | None:
 
 
 def needed(effect: float, sd: float) -> int | None:
-    """Give the seeds an arm with which an effect is found four times in five; None for none, or for more than MOST."""
+    """Compute the seeds an arm that find an effect four times in five; None for no effect, or for more than MOST."""
     if not effect or power(abs(effect), sd, MOST, MOST) < 0.8:
         return None
     low, high = FEWEST - 1, MOST
@@ -276,14 +293,14 @@ def needed(effect: float, sd: float) -> int | None:
 
 
 def power(effect: float, sd: float, seeds: int, base_seeds: int, weight: float = WEIGHT) -> float:
-    """Give the probability that one claim, judged alone, holds.
+    """Compute the probability that a claim holds when it is judged alone.
 
     Args:
-        effect: the true difference of the two arms.
-        sd: the standard deviation of a run, the same in all arms.
-        seeds: seeds of the one arm, 2 or more.
-        base_seeds: seeds of the other.
-        weight: degrees of freedom that the other arms' variance counts for; 0 without other arms.
+        effect: True difference of the two arms.
+        sd: Standard deviation of a run, the same in all arms.
+        seeds: Number of seeds of one arm, 2 or more.
+        base_seeds: Number of seeds of the other arm.
+        weight: Degrees of freedom that the other arms' variance counts for; 0 without other arms.
     """
     from scipy.special import nctdtr
 
@@ -294,7 +311,7 @@ def power(effect: float, sd: float, seeds: int, base_seeds: int, weight: float =
 
 
 def absence(margin: float, sd: float, seeds: int, base_seeds: int, weight: float = WEIGHT) -> float:
-    """Give the probability that a claim without an effect, judged alone, is called absent; arguments as in `power`."""
+    """Compute the probability that a zero effect, judged alone, is called absent; arguments as in `power`."""
     from scipy.special import chdtri
 
     se, df, spread = planned(sd, seeds, base_seeds, weight)
@@ -302,15 +319,15 @@ def absence(margin: float, sd: float, seeds: int, base_seeds: int, weight: float
         return 1.0
     wide, narrow = quantile(1 - LEVEL / 2, df), quantile(1 - LEVEL, df)
     points = [(i + 0.5) / 500 for i in range(500)]
-    ratios = [math.sqrt(chdtri(spread, q) / spread) for q in points]  # of the standard error found to the true one
+    ratios = [math.sqrt(chdtri(spread, q) / spread) for q in points]  # estimated over true standard error
     within = [max(0.0, min(margin / se - narrow * ratio, wide * ratio)) for ratio in ratios]
     return mean([math.erf(z / math.sqrt(2)) for z in within])
 
 
 def planned(sd: float, seeds: int, base_seeds: int, weight: float) -> tuple[float, float, float]:
-    """Give the standard error expected, the degrees of freedom it is judged by, and those that it varies with.
+    """Compute the expected standard error, the degrees of freedom that judge it, and those that it varies with.
 
-    The last are more where variances are moderated, as the other arms' mean hardly varies.
+    With moderated variances the last number is larger, because the mean of the other arms hardly varies.
     """
     se, df = welch(sd * sd, seeds, sd * sd, base_seeds, sd * sd, weight)
     arms = ((1 / n, (weight + n - 1) ** 2 / (n - 1)) for n in (seeds, base_seeds))
@@ -318,18 +335,18 @@ def planned(sd: float, seeds: int, base_seeds: int, weight: float) -> tuple[floa
 
 
 def quantile(probability: float, df: float) -> float:
-    """Give the value that Student's t stays below with that probability."""
+    """Compute the value that Student's t stays below with a given probability."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, probability))
 
 
 def mean(values: Sequence[float]) -> float:
-    """Give the mean; of values that are all the same, exactly their own, so that no rounding passes for an effect."""
+    """Compute the mean. For equal values it is exactly their value, so that no rounding error passes for an effect."""
     return values[0] + math.fsum(x - values[0] for x in values) / len(values)
 
 
 def variance(values: Sequence[float]) -> float:
-    """Give the variance about the mean, over one less than the number of values."""
+    """Compute the sample variance, with n - 1 in the denominator."""
     middle = mean(values)
     return math.fsum((x - middle) ** 2 for x in values) / (len(values) - 1)

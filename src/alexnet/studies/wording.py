@@ -1,4 +1,4 @@
-"""Write a claim's numbers: errors in points, losses in nats, ratios as times."""
+"""A claim's numbers in words: errors in points, losses in nats, ratios as times."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ def unit(e: Mapping[str, Any]) -> str:
 
 
 def number(value: float, e: Mapping[str, Any], sign: str = "") -> str:
-    """Write a number without its unit; with "+" as `sign` a difference above 0 has one too."""
+    """Write a number without its unit; with "+" as `sign`, a difference above 0 gets a plus sign."""
     written = {"times": f"{value:.2f}", "nats": f"{value:{sign}.3f}", "points": f"{100 * value:{sign}.2f}"}[unit(e)]
     return written.replace("-", "−") if sign else written
 
@@ -24,7 +24,7 @@ def amount(value: float | None, e: Mapping[str, Any], sign: str = "") -> str:
 
 
 def of_paper(e: Mapping[str, Any]) -> str:
-    """Write the paper's number with as many digits as the paper gives it; empty where it has none."""
+    """Write the paper's number with as many digits as the paper has; empty if it gives no number."""
     if e["paper"] is None:
         return ""
     stated = round(e["paper"] * (100 if unit(e) == "points" else 1), 4)
@@ -32,12 +32,12 @@ def of_paper(e: Mapping[str, Any]) -> str:
 
 
 def between(e: Mapping[str, Any], sign: str = "") -> str:
-    """Write the 95 % interval, without its unit; empty if it is missing."""
+    """Write the 95 % interval without its unit; empty if it is missing."""
     return "" if e["low"] is None else f"{number(e['low'], e, sign)} to {number(e['high'], e, sign)}"
 
 
 def first_expected(claim: Claim) -> dict[str, Any]:
-    """Return what is known of a claim before it has a run, under the names of a judged claim's row."""
+    """Make the row of a claim that has no run yet, with the same keys as that of a judged claim."""
     e = next(e for e in claim.expects if e.judged)
     return {
         "claim": claim.name,
@@ -53,6 +53,6 @@ def first_expected(claim: Claim) -> dict[str, Any]:
 
 
 def every_claim(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return a row for every claim in the paper's order: one of `rows`, or that of a claim that was not run."""
+    """List a row for every claim in the paper's order: the one in `rows`, or that of a claim without runs."""
     judged = {row["claim"]: row for row in rows}
     return [judged.get(claim.name) or first_expected(claim) for claim in ALL]
