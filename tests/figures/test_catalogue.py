@@ -75,7 +75,7 @@ def test_another_store_in_the_place_of_the_runs_is_not_drawn(
 
 
 def test_a_figure_of_another_name_is_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no figure loss; there are architecture, curves"):
+    with pytest.raises(InputError, match="there is no figure loss; choose from architecture, curves"):
         catalogue.draw(run, tmp_path / "figures", ["loss"])
     assert not (tmp_path / "figures").exists()
 
@@ -136,7 +136,7 @@ def test_a_study_has_figure_1_once_its_relu_tanh_is_finished(small: Recipe, tmp_
         (folder / "recipe.json").write_text(json.dumps({"name": f"relu-tanh, {arm}", "recipe": recipe}))
         (folder / "log.jsonl").write_text(json.dumps(epoch(1)) + "\n" + json.dumps(epoch(4)) + "\n")
     (study / "study.json").write_text('{"store": "/made/up", "store_digest": "0"}')
-    with pytest.raises(InputError, match="has no finished relu-tanh"):
+    with pytest.raises(InputError, match="has no result for relu-tanh"):
         catalogue.draw(study, out)
     arms = {arm: {"runs": [folder.relative_to(study).as_posix()]} for arm, folder in runs.items()}
     (study / "relu-tanh.json").write_text(json.dumps({"arms": arms}))
@@ -154,7 +154,7 @@ def test_a_folder_of_records_has_the_figure_of_all_claims_and_a_study_that_of_it
     (tmp_path / "st" / "study.json").write_text('{"store": "/made/up", "store_digest": "0"}')
     written, missing = catalogue.draw(tmp_path / "st", tmp_path / "b")
     assert [path.name for path in written] == ["claims.png", "claims.svg"]
-    assert "has no finished relu-tanh" in missing["figure-1"]
+    assert "has no result for relu-tanh" in missing["figure-1"]
 
 
 def test_importing_the_catalogue_imports_no_large_library() -> None:

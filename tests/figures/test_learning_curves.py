@@ -73,7 +73,7 @@ def test_the_larger_part_of_the_error_has_the_word(
     words = reading(run_of(training, validation), 10)
     assert words.startswith(verdict)
     assert remedy in words
-    assert "in passing" in words
+    assert "measured with dropout" in words
 
 
 def test_training_error_as_validation_sees_counts_for_more_than_that_in_passing() -> None:
@@ -82,7 +82,7 @@ def test_training_error_as_validation_sees_counts_for_more_than_that_in_passing(
     words = reading(log, 10, training_error=0.02)
     assert words.startswith("Overfitting")
     assert "bias 2.0, variance 38.0" in words
-    assert "as validation sees: 2.0 %" in labels(curves(log, 10, 0.02), 1)[-1]
+    assert "as in validation: 2.0 %" in labels(curves(log, 10, 0.02), 1)[-1]
 
 
 def test_before_the_first_epoch_ends_nothing_is_said_of_fitting() -> None:

@@ -1,1 +1,1 @@
-"""The figures of a run and of a study: one module each, listed in `catalogue`."""
+"""The figures of a run and of a study: one module for each, listed in `catalogue`."""

@@ -1,4 +1,4 @@
-"""Figure 2: the net as boxes, tower over tower, with what each layer weighs and where the towers meet."""
+"""Figure 2: the net as boxes, one tower above the other, with each layer's weights and the joins of the towers."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
     from alexnet.models.build import AnyModel
 
-APART = 1.25  # of the towers' middles from the figure's
+APART = 1.25  # distance of each tower's middle from the middle of the figure
 
 TITLE = "Architecture"
 CAPTION = (
-    "As figure 2 of the paper, drawn from the run's own net: maps × side² of every layer, the kernels' side, what "
-    "follows the layer (norm; pool's side/stride), and its weights, biases included."
+    "Figure 2 of the paper, drawn from the net of this run. Each layer shows its output (maps × side²), its kernels, "
+    "the norm or pool that follows (a pool as side/stride), and the number of its weights, biases included."
 )
 
 
 def draw(run_data: RunData) -> "Figure":
-    """Draw figure 2 for the net of the run's recipe."""
+    """Draw figure 2 for the net of a run."""
     import torch
 
     from alexnet.models import build
@@ -34,10 +34,10 @@ def draw(run_data: RunData) -> "Figure":
 
 
 def architecture(net: "AnyModel") -> "Figure":
-    """Draw the layers as boxes, as high as their maps' sides and as wide as their number, one tower above the other.
+    """Draw the layers as boxes, one tower above the other; the height shows the maps' side, the width their number.
 
-    Where the input of a layer comes from both towers the lines cross; the last layer belongs to neither. All numbers
-    are those of models.layer_table, and so are the layers in which the towers meet.
+    Lines cross where a layer reads both towers. The last layer belongs to neither tower. All numbers, and the layers in
+    which the towers meet, come from models.layer_table.
     """
     from matplotlib.lines import Line2D
 
@@ -97,7 +97,7 @@ def architecture(net: "AnyModel") -> "Figure":
 
 
 def said(net: "AnyModel", layer: layer_table.Layer, pools: dict[str, layer_table.Layer]) -> list[str]:
-    """List what to write beneath a layer: its name, its kernels, what follows it, its weights."""
+    """List the text beneath a layer: its name, its kernels, the norm and pool that follow, and its weights."""
     number = layer.name.lstrip("abcdefghijklmnopqrstuvwxyz")
     kernel = _window(layer)
     what = f"{kernel[0]} × {kernel[0]}" + (f", stride {kernel[1]}" if kernel[1] > 1 else "") if kernel else "full"
@@ -114,7 +114,7 @@ def said(net: "AnyModel", layer: layer_table.Layer, pools: dict[str, layer_table
 
 
 def follows(net: "AnyModel", number: str) -> list[str]:
-    """List what follows a convolution besides its activation, "norm" and "pool", in order."""
+    """List the "norm" and "pool" that follow a convolution, in order."""
     from alexnet.models import cifar
 
     if isinstance(net, cifar.Cifar):
@@ -126,14 +126,14 @@ def follows(net: "AnyModel", number: str) -> list[str]:
 
 
 def meets(net: "AnyModel", layer: str) -> bool:
-    """Return whether every output of a layer sees all of its input, from both towers."""
+    """Check whether every output of a layer reads the maps of both towers."""
     return not isinstance(net.net, Net) or layer_table.groups(net.net, layer) == 1
 
 
 def _box(
     axes: "Axes", x: float, y: float, maps: int, side: int, largest: int, colour: str
 ) -> tuple[float, float, float]:
-    """Draw a box for maps x side x side and write its size; return its x, y and half width."""
+    """Draw a box for maps x side x side, with its size; return its x, y and half width."""
     from matplotlib.patches import Polygon
 
     tall = 1.75 * (side / largest) ** 0.48 if side > 1 else 0.021 * maps**0.5
@@ -148,7 +148,7 @@ def _box(
     axes.add_patch(Polygon(upper, facecolor="white", **style))
     axes.add_patch(Polygon(flank, facecolor="#d3d8de", **style))
     size = f"{maps} × {side}²" if side > 1 else f"{maps:,}"
-    under = y < 0  # above the lower tower the lines of a join pass
+    under = y < 0  # the lines of a join pass above the lower tower
     at, where = (low - 0.07, "top") if under else (top + slant[1] + 0.05, "bottom")
     axes.text(x if under else x + slant[0] / 2, at, size, ha="center", va=where, fontsize=TEXT, color=INK)
     return x, y, wide / 2 + slant[0] / 2
@@ -157,7 +157,7 @@ def _box(
 def _lines(
     axes: "Axes", before: list[tuple[float, float, float]], after: list[tuple[float, float, float]], joined: bool
 ) -> None:
-    """Arrows to a layer from the one before: from the same tower, and from the other where the towers meet."""
+    """Draw the arrows to a layer: from the same tower, and from the other tower where they meet."""
     for i, (x, y, half) in enumerate(after):
         for j, (x0, y0, half0) in enumerate(before):
             other = len(before) == len(after) == 2 and i != j
@@ -180,7 +180,7 @@ def _lines(
 
 
 def _window(layer: layer_table.Layer) -> tuple[int, int] | None:
-    """(side, stride) of a layer's windows, out of its size formula; None where it is fully connected."""
+    """Parse (side, stride) of a layer's windows from its size formula; None for a fully connected layer."""
     found = re.search(r"- (\d+)\)/(\d+)", layer.working)
     return (int(found[1]), int(found[2])) if found else None
 

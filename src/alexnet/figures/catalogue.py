@@ -1,10 +1,9 @@
-"""The figures that can be drawn, by the names that the command line and the files give them.
+"""The list of figures, by the names that the command line and the files use.
 
-A figure is one module of this package with three names: TITLE and CAPTION, the words that stand with it on a page, and
-draw(run_data), which returns a matplotlib Figure or raises InputError with the reason why it cannot be drawn. The help
-of `alexnet figures`, its files and the report follow from the table below. A figure of a whole folder, of studies or of
-records, is the same with draw(folder). Modules are imported when a figure is drawn, so that reading the names imports
-neither numpy nor torch.
+A figure is a module of this package with three names. TITLE and CAPTION are its text on a page. draw(run_data) returns
+a matplotlib Figure, or raises InputError with the reason why it cannot be drawn. A figure of studies or records has
+draw(folder) instead. The help of `alexnet figures`, its files and the report all follow the tables below. A module is
+imported only when its figure is drawn, so that the names are available without numpy or torch.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,13 +33,13 @@ OF_FOLDERS = {
     "figure-1": ("study", "relu_tanh"),
     "claims": ("records", "claims"),
 }
-QUICK = ("curves", "kernels", "top5")  # what a page about many runs shows of each
+QUICK = ("curves", "kernels", "top5")  # the figures of each run on a page about many runs
 
 
 def module_of(name: str) -> ModuleType:
-    """Import the module that draws the figure `name`; raises InputError if there is no such figure."""
+    """Import the module of a figure; raise InputError if there is no such figure."""
     if name not in FIGURES:
-        raise InputError(f"no figure {name}; there are {', '.join(FIGURES)}")
+        raise InputError(f"there is no figure {name}; choose from {', '.join(FIGURES)}")
     return import_module(f"alexnet.figures.{FIGURES[name]}")
 
 
@@ -50,15 +49,15 @@ def draw_run(
     """Draw figures of a run.
 
     Args:
-        run: The run's folder.
-        names: Which of FIGURES.
-        progress: Called with (done, of) during the pass over all training pictures that "neighbours" makes.
+        run: Folder of the run.
+        names: Keys of FIGURES.
+        progress: Function to call with (done, of) while "neighbours" reads all training pictures.
 
     Returns:
-        By name the figure, or the reason why it cannot be drawn.
+        For each name, the figure or the reason why it cannot be drawn.
 
     Raises:
-        InputError: The folder is not a run, or there is no such figure.
+        InputError: The folder is not a run, or a name is not a figure.
     """
     from alexnet.figures.run_data import RunData
 
@@ -71,13 +70,13 @@ def draw_folder(folder: Path) -> dict[str, "Figure | str"]:
     """Draw the figures of a folder of studies or of records.
 
     Args:
-        folder: A study's folder, whose records may lie in it, or one that holds records at any depth.
+        folder: Folder of a study, which may contain records, or a folder with records at any depth.
 
     Returns:
-        By name the figure, or the reason why it cannot be drawn.
+        For each name, the figure or the reason why it cannot be drawn.
 
     Raises:
-        InputError: The folder is neither, or its figures cannot be drawn.
+        InputError: The folder is neither, or none of its figures can be drawn.
     """
     study = (folder / "study.json").is_file()
     where = {"study": folder, "records": folder / "records" if study else folder}
@@ -108,19 +107,19 @@ def draw(
     names: Sequence[str] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> tuple[list[Path], dict[str, str]]:
-    """Write the figures of a run, figure 1 of a study, or that of all claims from records, to a folder.
+    """Write the figures of a run, figure 1 of a study, or the figure of all claims from records.
 
     Args:
-        folder: A run's folder, a study's in which relu-tanh is finished, or one that holds records.
-        out: Where NAME.png and NAME.svg are written; it is made if it does not exist.
-        names: Which of FIGURES to draw of a run; all of them unless given.
-        progress: Called with (done, of) during the pass over all training pictures that "neighbours" makes.
+        folder: Folder of a run, of a study in which relu-tanh is finished, or of records.
+        out: Folder for NAME.png and NAME.svg; it is created if it does not exist.
+        names: Keys of FIGURES to draw of a run; all if None.
+        progress: Function to call with (done, of) while "neighbours" reads all training pictures.
 
     Returns:
-        The files, and by name the reason why any figure is missing.
+        The files, and for each missing figure the reason by its name.
 
     Raises:
-        InputError: The folder is neither a run nor a study and holds no records, or there is no such figure.
+        InputError: The folder is not a run, a study or a folder of records, or a name is not a figure.
     """
     from alexnet.figures.style import save
     from alexnet.runs.folder import is_run

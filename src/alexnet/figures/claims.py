@@ -1,4 +1,4 @@
-"""All claims on one axis, from records: the paper's number, the 2012 log's, and ours with its interval."""
+"""All claims on one axis, from records: the paper's number, that of the 2012 log, and ours with its interval."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,23 +17,23 @@ PANELS = {  # unit: the axis, and the value of no effect
     "nats": ("nats of loss", 0.0),
     "times": ("times (logarithmic)", 1.0),
 }
-FURTHEST = {"points": (-4.0, 6.0), "nats": (-0.5, 1.0), "times": (0.25, 16.0)}  # an axis ends there at the latest
-NEAREST = {"points": (-1.0, 3.0), "nats": (-0.05, 0.1), "times": (0.8, 8.0)}  # and at the earliest there
+FURTHEST = {"points": (-4.0, 6.0), "nats": (-0.5, 1.0), "times": (0.25, 16.0)}  # widest range of an axis
+NEAREST = {"points": (-1.0, 3.0), "nats": (-0.05, 0.1), "times": (0.8, 8.0)}  # narrowest range of an axis
 DECIDED = ("holds", "opposite", "absent")
 DIAMOND: dict[str, Any] = {"color": FALSE, "markeredgecolor": INK, "markersize": 9}
-Row = Mapping[str, Any]  # of a claim, as `judge.row` makes it
+Row = Mapping[str, Any]  # a claim, as `judge.row` describes it
 
 TITLE = "The claims, from records"
 CAPTION = (
-    "To the right of the line of no effect is what the paper expects. Diamond: the paper's number. Tick: the 2012 "
-    "log's. Dot and line: ours with its 95 % interval over seeds, the dot filled where the claim is decided; an arrow "
-    "where it goes on beyond the axis. Grey band: the margin in which an effect counts as absent. Claims in grey have "
-    "no number yet."
+    "Effects to the right of the line of no effect are those that the paper expects. Diamond: the paper's number. "
+    "Tick: the number in the log of 2012. Dot and line: our number with its 95 % interval over seeds. The dot is "
+    "filled if the claim is decided, and an arrow shows that the interval continues beyond the axis. Grey band: the "
+    "margin in which an effect counts as absent. Claims in grey have no result yet."
 )
 
 
 def draw(folder: Path) -> "Figure":
-    """Draw the claims that the records in a folder are of; raises InputError where it is missing or has none."""
+    """Draw all claims from the records in a folder; raise InputError if it is missing or holds no records."""
     from alexnet.studies.judge import judge_folder
 
     rows, left = judge_folder(folder)
@@ -44,10 +44,10 @@ def draw(folder: Path) -> "Figure":
 
 
 def draw_claims(rows: Sequence[Row]) -> "Figure":
-    """Draw a line for every claim; TITLE and CAPTION say how to read it.
+    """Draw a line for every claim; CAPTION explains the marks.
 
     Args:
-        rows: Claims that are judged, as `judge.judge_records` returns them; the others are drawn as not run.
+        rows: Judged claims, as `judge.judge_records` returns them. The other claims are drawn as not run.
     """
     every = every_claim(rows)
     panels = {name: of for name in PANELS if (of := [row for row in every if unit(row) == name])}
@@ -85,7 +85,7 @@ def fill(axes: "Axes", name: str, rows: Sequence[Row]) -> None:
 
 
 def line(axes: "Axes", y: int, row: Row) -> None:
-    """Draw one claim: its margin, the paper's number, the log's, ours, and the verdict at the right edge."""
+    """Draw one claim: its margin, the paper's number, that of the log, ours, and the verdict at the right edge."""
     left, right = axes.get_xlim()
     paper, log, ours, low, high = (shown(row[key], row) for key in ("paper", "log", "difference", "low", "high"))
     near, far = (math.exp(m) if row["ratio"] else shown(m, row) or 0.0 for m in (-row["margin"], row["margin"]))
@@ -110,7 +110,7 @@ def line(axes: "Axes", y: int, row: Row) -> None:
 
 
 def verdict(row: Row) -> str:
-    """Write the right edge: the verdict, the difference with its interval, and the number of seeds."""
+    """Write the text at the right edge: verdict, difference with its interval, and number of seeds."""
     said = f"{MARKS[row['verdict']]} {row['verdict']}"
     seeds = f"{row['seeds']} seed{'s' * (row['seeds'] > 1)}"
     if row["difference"] is None:
@@ -120,7 +120,7 @@ def verdict(row: Row) -> str:
 
 
 def shown(value: float | None, row: Row) -> float | None:
-    """Convert a value to its axis: errors in points."""
+    """Convert a value to the unit of its axis: errors to points."""
     return 100 * value if value is not None and unit(row) == "points" else value
 
 
@@ -141,7 +141,7 @@ def ends(name: str, rows: Sequence[Row]) -> tuple[float, float]:
 
 
 def legend(axes: "Axes") -> None:
-    """Say above the figure what the marks are."""
+    """Draw the legend of the marks above the figure."""
     marks: dict[str, dict[str, Any]] = {
         "the paper's number": {"marker": "D", **DIAMOND},
         "2012's log": {"marker": "|", "color": INK, "markersize": 17},

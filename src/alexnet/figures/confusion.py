@@ -1,4 +1,4 @@
-"""Confusions: the worst classes of a net, and its most frequent mistakes."""
+"""The worst classes of a net, and its most frequent mistakes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,26 +13,31 @@ if TYPE_CHECKING:
 
 WORST = 10  # classes shown
 PAIRS = 8  # mistakes named
-HELD_OUT = 1000  # held-out pictures in the confusion, at least; ten a class where there are many
+HELD_OUT = 1000  # held-out pictures to count, or ten a class if that is more
 
 TITLE = "The worst classes"
 CAPTION = (
-    f"What they were taken for, from one view. Of a split with more than {HELD_OUT:,} pictures (or ten a class) "
-    "it is a sample that lies evenly across it, as the heading says."
+    "The classes with the largest error, and the classes that the net took their pictures for, with one view. If the "
+    f"split has more than {HELD_OUT:,} pictures (or ten a class), these are a sample spread evenly over it; the "
+    "heading gives its size."
 )
 
 
 def draw(run_data: RunData) -> "Figure":
-    """Draw the classes of the held-out split with the largest error."""
+    """Draw the classes with the largest error on the held-out split."""
     split = run_data.held_out
     ids = evenly_spaced(max(HELD_OUT, 10 * len(run_data.names)), len(split))
     return confusion(split.labels[ids], run_data.predicted(split, ids), run_data.names, len(split))
 
 
 def confusion(truth: np.ndarray, said: np.ndarray, classes: Sequence[str], of: int | None = None) -> "Figure":
-    """Draw the worst classes against the predicted ones, in per cent of their pictures, and the top mistakes.
+    """Draw the worst classes against the predicted classes, and list the most frequent mistakes.
 
-    `truth` and `said` are class numbers of each picture; `of` is how many pictures there are where these are a sample.
+    Args:
+        truth: Class number of each picture, int (n,).
+        said: Predicted class number of each picture, int (n,).
+        classes: Names of all classes.
+        of: Number of pictures in the split, if these are a sample of it.
     """
     counts = counted(truth, said, len(classes))
     rows = worst(counts, WORST)
@@ -81,13 +86,13 @@ def confusion(truth: np.ndarray, said: np.ndarray, classes: Sequence[str], of: i
 
 
 def counted(truth: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
-    """Count how often each class (row) was predicted as each (column)."""
+    """Count how often each true class (row) was predicted as each class (column)."""
     counts: np.ndarray = np.bincount(truth * classes + said, minlength=classes**2).reshape(classes, classes)
     return counts
 
 
 def worst(counts: np.ndarray, most: int) -> np.ndarray:
-    """List the classes with the largest error, worst first; classes without pictures are left out."""
+    """Find the classes with the largest error, worst first; classes without pictures are left out."""
     pictures = counts.sum(1)
     wrong = np.where(pictures > 0, 1 - np.diag(counts) / np.maximum(pictures, 1), -1)
     order = np.argsort(-wrong, kind="stable")[:most]

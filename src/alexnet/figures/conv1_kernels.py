@@ -1,4 +1,4 @@
-"""Figure 3: the kernels of conv1, tower over tower, and how differently the towers see."""
+"""Figure 3: the kernels of conv1, one tower above the other, and a comparison of the towers."""
 
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 TITLE = "Kernels of conv1"
 CAPTION = (
-    "As figure 3 of the paper. Each tile is scaled on its own, so brightness cannot be compared between tiles. "
-    "Beneath, each kernel's colour (share of its energy off the grey axis) and orientation (how far its Fourier "
-    "energy gathers about one axis); p: how often chance alone parts the towers as far (permutation test)."
+    "As figure 3 of the paper. Each tile is scaled separately, so brightness cannot be compared between tiles. "
+    "Beneath: the colour of each kernel (share of its energy off the grey axis) and its orientation (how strongly its "
+    "Fourier energy concentrates along one axis). p is the probability that chance alone separates the towers as far "
+    "(permutation test)."
 )
 
 
@@ -26,9 +27,11 @@ def draw(run_data: RunData) -> "Figure":
 
 
 def kernels(weight: np.ndarray, towers: int) -> "Figure":
-    """Draw kernels (K, 3, s, s) as colour tiles, tower 0 above tower 1; beneath, their colour and orientation.
+    """Draw kernels as colour tiles, tower 0 above tower 1, and beneath their colour and orientation.
 
-    Each tile is scaled on its own to 0..1, so that brightness cannot be compared between tiles.
+    Args:
+        weight: Weights of conv1, float (kernels, 3, side, side). Each tile is scaled separately to 0 to 1.
+        towers: Number of towers, 1 or 2; each has an equal share of the kernels, in order.
     """
     canvas, starts, tall = tiles(weight, towers)
     wide = 11.5
@@ -68,7 +71,7 @@ def kernels(weight: np.ndarray, towers: int) -> "Figure":
 
 
 def tiles(weight: np.ndarray, towers: int) -> tuple[np.ndarray, list[int], int]:
-    """Arrange tiles side by side on white; return the picture, each tower's first row, and a tower's height."""
+    """Arrange the tiles on white; return the picture, the first row of each tower, and the height of a tower."""
     share, side = len(weight) // towers, weight.shape[-1]
     across = min(16, share)
     down = -(-share // across)

@@ -11,10 +11,10 @@ from alexnet.figures.style import INK, SMALL, TEXT, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = "What the layers make of one picture"
+TITLE = "Feature maps of one picture"
 CAPTION = (
-    "After the activation, the maps with the most energy of each layer and tower, with their numbers. Each map is "
-    "scaled on its own; white is the strongest."
+    "The maps with the most energy in each layer and tower, after the activation, with their numbers. Each map is "
+    "scaled separately; white is the strongest."
 )
 
 
@@ -34,10 +34,13 @@ def draw(run_data: RunData) -> "Figure":
 
 
 def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], towers: int, each: int = 4) -> "Figure":
-    """Draw the strongest maps of every layer for one picture; `layers` holds (name, (maps, side, side)) in order.
+    """Draw the maps with the most energy in every layer for one picture, tower 0 on the left and tower 1 on the right.
 
-    Of each tower the `each` maps with the most energy, tower 0 left, tower 1 right (of one tower twice as many), each
-    with its number and scaled on its own; white is the strongest.
+    Args:
+        picture: The picture, uint8 (S, S, 3).
+        layers: Pairs of a layer's name and its maps, float (maps, side, side), in order.
+        towers: Number of towers, 1 or 2.
+        each: Number of maps of each tower; twice as many if there is one tower.
     """
     columns = 2 * each
     figure = new_figure(12, 1.13 * len(layers) + 0.4)
@@ -90,6 +93,6 @@ def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], towers: 
 
 
 def strongest(values: np.ndarray, count: int) -> list[int]:
-    """Find the maps of (n, side, side) with the most energy, strongest first; of equals the first."""
+    """Find the maps of (n, side, side) with the most energy, strongest first; ties go to the lower number."""
     energy = (values.astype(np.float64) ** 2).sum((1, 2))
     return [int(i) for i in np.argsort(-energy, kind="stable")[:count]]

@@ -1,4 +1,4 @@
-"""Learning curves, and what they say in words: too little learnt, too much, or neither (bias and variance)."""
+"""Learning curves, with their diagnosis in words: underfitting, overfitting or neither (bias and variance)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SMALLEST = 0.1  # a tenth of chance: an error, or a difference of errors, below it is small
-TRAINING = 500  # training pictures seen as validation sees them, for the curves
+SMALLEST = 0.1  # share of the error of chance below which an error, or a difference of errors, is small
+TRAINING = 500  # training pictures that the finished net is evaluated on, as in validation
 
 TITLE = "Learning curves"
 CAPTION = (
-    "Training is measured in passing, with dropout and random views; validation with one central view. The diamond "
-    f"is the error at the end on up to {TRAINING} training pictures seen as validation sees them. A dotted line "
-    "marks where the rate falls."
+    "Training loss and error are measured during training, with dropout and random views; validation uses one central "
+    f"view. The diamond is the error of the finished net on up to {TRAINING} training pictures, evaluated as in "
+    "validation. A dotted line marks a fall of the learning rate."
 )
 
 
 def draw(run_data: RunData) -> "Figure":
-    """Draw the run's log, with the training error as validation would see it if net and store can be read."""
+    """Draw the learning curves of a run, with its final training error if the net and the store can be read."""
     from alexnet.runs import log
 
     try:
@@ -40,18 +40,24 @@ def draw(run_data: RunData) -> "Figure":
 
 
 def curves(log: Sequence[Mapping[str, Any]], classes: int, training_error: float | None = None) -> "Figure":
-    """Loss and error against epochs, from the lines of a run's log, and their `reading` beneath.
+    """Draw loss and error against epochs, with their `reading` beneath.
 
-    Chance is ln(classes) and 1 - 1 / classes. Training is measured in passing, with dropout and random views;
-    validation with one central view; `training_error` is that of the end on training pictures seen as validation sees
-    them. A dotted line marks where the rate falls. Raises InputError for a log that holds neither steps nor epochs.
+    Chance is a loss of ln(classes) and an error of 1 - 1 / classes.
+
+    Args:
+        log: Lines of a run's log.
+        classes: Number of classes.
+        training_error: Error rate of the finished net on training pictures, evaluated as in validation.
+
+    Raises:
+        InputError: The log holds neither steps nor epochs.
     """
     epochs = [line for line in log if line["kind"] == "epoch"]
-    ends = {line["step"] for line in epochs}  # an epoch's last batch may be a few pictures, which say little
+    ends = {line["step"] for line in epochs}  # the last batch of an epoch may be small, and its numbers noisy
     steps = [line for line in log if line["kind"] == "step" and line["step"] not in ends]
     if not epochs and not steps:
         raise InputError("no step has been logged yet")
-    # Lines of steps come every ten seconds: in a short run they are coarser than the epochs' own means.
+    # A step is logged every ten seconds. In a short run the means over epochs are finer.
     if len(steps) > len(epochs):
         training = [(s["epoch"], s["loss"], s["error"]) for s in steps]
     else:
@@ -70,7 +76,7 @@ def curves(log: Sequence[Mapping[str, Any]], classes: int, training_error: float
         _line(error, validation, 3, "validation, top-5", 100, color=INK, linewidth=1.8, linestyle="--", marker="s")
     end = max([t[0] for t in training] + [e["epoch"] for e in epochs])
     if training_error is not None:
-        words = f"training, as validation sees: {100 * training_error:.1f} %"
+        words = f"training, as in validation: {100 * training_error:.1f} %"
         error.plot(end, 100 * training_error, "D", color=INK, mfc="white", mew=2, ms=9, label=words, clip_on=False)
     final = next((line for line in reversed(log) if line["kind"] == "final"), None)
     if final and epochs:
@@ -108,12 +114,12 @@ def curves(log: Sequence[Mapping[str, Any]], classes: int, training_error: float
 
 
 def reading(log: Sequence[Mapping[str, Any]], classes: int, training_error: float | None = None) -> str:
-    """Underfitting, overfitting or neither, with the numbers, and what the paper does about it (slides, supplement 1).
+    """Diagnose underfitting, overfitting or neither, with the paper's remedies (slides, supplement 1).
 
-    The validation error is taken apart into the training error (bias: even what was trained on is not learnt) and the
-    rest (variance: it is learnt but does not hold for other pictures). The larger part has the word, unless both are
-    below a tenth of chance. `training_error` counts instead of that measured in passing, which dropout and random
-    views make larger.
+    The validation error is split into the training error (bias: the net has not learnt its training pictures) and the
+    rest (variance: what it learnt does not generalize). The larger part decides, unless both are below a tenth of the
+    error of chance. `training_error` replaces the error measured during training, which dropout and random views
+    increase.
     """
     last = next((line for line in reversed(log) if line["kind"] == "epoch"), None)
     if last is None:
@@ -121,33 +127,38 @@ def reading(log: Sequence[Mapping[str, Any]], classes: int, training_error: floa
     bias = last["train_error"] if training_error is None else training_error
     validation = last["top1"]
     gap, chance = validation - bias, 1 - 1 / classes
-    how = "in passing, so rather too high" if training_error is None else "seen as validation sees"
+    how = (
+        "measured with dropout and random views, so rather high"
+        if training_error is None
+        else "evaluated as in validation"
+    )
     numbers = (
         f"Training error {100 * bias:.1f} % ({how}), validation {100 * validation:.1f} %: "
         f"bias {100 * bias:.1f}, variance {100 * max(0.0, gap):.1f} points."
     )
     if bias > 0.9 * chance:
         return (
-            f"Underfitting: hardly better than chance, {100 * chance:.1f} %. {numbers} Look at the rate and the scale "
-            "of the input before the size of the net."
+            f"Underfitting: hardly better than chance, {100 * chance:.1f} %. {numbers} Check the learning rate and "
+            "the scale of the input before the size of the net."
         )
     if max(bias, gap) <= SMALLEST * chance:
         return (
-            f"Neither underfitting nor overfitting. {numbers} Both are small: from here the paper expects more of a "
+            f"Neither underfitting nor overfitting. {numbers} Both are small. The next step in the paper is a "
             "larger net with more pictures (section 7)."
         )
     both = min(bias, gap) > SMALLEST * chance
     if bias >= gap:
-        also = " Variance is not small either: the remedies for overfitting are due too (4.1, 4.2)." if both else ""
+        also = " Variance is not small either, so apply the remedies for overfitting too (4.1, 4.2)." if both else ""
         return (
-            f"Underfitting: the larger part of the error is there in training already (high bias). {numbers} The paper "
-            "would take a larger, deeper net and train it longer (section 7), lower the rate when progress stops, and "
-            f"keep weight decay, which lowered its training error (5).{also}"
+            f"Underfitting: most of the error is already there in training (high bias). {numbers} The paper's "
+            "remedies: a larger, deeper net and longer training (section 7), a lower learning rate when progress "
+            "stops, and "
+            f"weight decay, which lowered its training error (5).{also}"
         )
-    also = " Bias is not small either: a larger net, trained longer (7), is due too." if both else ""
+    also = " Bias is not small either, so train a larger net for longer too (7)." if both else ""
     return (
-        f"Overfitting: what was learnt holds less for other pictures (high variance). {numbers} The paper's remedies: "
-        "more pictures by crops, mirrors and colour noise (4.1), dropout (4.2), weight decay (5)."
+        f"Overfitting: what the net learnt holds less for other pictures (high variance). {numbers} The paper's "
+        "remedies: more pictures by crops, mirrors and colour noise (4.1), dropout (4.2), weight decay (5)."
         f"{also}"
     )
 
@@ -162,6 +173,6 @@ def _line(
 
 
 def _drops(lines: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
-    """(epoch, new rate) wherever the rate falls."""
+    """List (epoch, new rate) wherever the learning rate falls."""
     ordered = sorted(lines, key=lambda line: line["step"])
     return [(after["epoch"], after["rate"]) for before, after in pairwise(ordered) if after["rate"] < before["rate"]]

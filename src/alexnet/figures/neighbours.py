@@ -1,4 +1,4 @@
-"""Figure 4, right: held-out pictures and the nearest training pictures."""
+"""Figure 4, right: held-out pictures and their nearest training pictures."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,14 +15,14 @@ QUERIES, NEAREST = 6, 6
 
 TITLE = "Held-out pictures and their nearest training pictures"
 CAPTION = (
-    "As in figure 4 of the paper, right: nearest by Euclidean distance (the number) of the last hidden layer's "
-    "activations, of all training pictures, without exception. A dashed frame and italics mark another class. The "
-    "queries lie evenly across the split and were not picked by result."
+    "As in figure 4 of the paper, right. All training pictures are compared by the Euclidean distance (the number) "
+    "between activations of the last hidden layer. A dashed frame and italics mark a picture of another class. The "
+    "held-out pictures are spread evenly over the split and were not picked by result."
 )
 
 
 def draw(run_data: RunData) -> "Figure":
-    """Draw figure 4, right: held-out pictures and the nearest of all training pictures."""
+    """Draw figure 4, right, for pictures that are spread evenly over the held-out split."""
     import torch
 
     from alexnet.inference.features import extract, last_hidden, nearest
@@ -40,10 +40,16 @@ def draw(run_data: RunData) -> "Figure":
 def neighbours(
     queries: np.ndarray, asked: Sequence[str], found: np.ndarray, names: Sequence[Sequence[str]], distances: np.ndarray
 ) -> "Figure":
-    """Figure 4, right: query pictures uint8 (q, S, S, 3), and in a row with each the nearest training pictures.
+    """Draw figure 4, right: a row for each query picture, with its nearest training pictures.
 
-    `asked` are the queries' classes; `found` (q, k, S, S, 3), `names` and `distances` (q, k) are of the nearest, in
-    order. A picture of another class than its query has a dashed frame and its class in italics.
+    A picture of another class than the query's has a dashed frame, and its class is in italics.
+
+    Args:
+        queries: Query pictures, uint8 (q, S, S, 3).
+        asked: Classes of the queries.
+        found: Nearest pictures, nearest first, uint8 (q, k, S, S, 3).
+        names: Classes of the nearest pictures (q, k).
+        distances: Distances of the nearest pictures, float (q, k).
     """
     from matplotlib.patches import Rectangle
 

@@ -1,4 +1,4 @@
-"""Figure 1 of the paper, from a study: the training error of nets with ReLU and with tanh, by epoch."""
+"""Figure 1 of the paper, from a study: training error against epochs, with ReLU and with tanh."""
 
 import math
 import statistics
@@ -14,21 +14,21 @@ from alexnet.studies.designs import TUNING_SEED
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CLAIM = "relu-tanh"  # the study's name for it
+CLAIM = "relu-tanh"  # name of the claim in studies
 STYLES: Mapping[str, Mapping[str, Any]] = {"relu": {"color": INK}, "tanh": {"color": SOFT, "dashes": (5, 2.5)}}
 WORDS = {"relu": "ReLU", "tanh": "tanh"}
-ErrorsByArm = Mapping[str, Mapping[int, Sequence[float]]]  # by arm and seed: before training, after epoch 1, 2...
+ErrorsByArm = Mapping[str, Mapping[int, Sequence[float]]]  # by arm and seed: at chance, in epoch 1, 2...
 
 PAPER = "The paper: six times."
 TITLE = "Figure 1"
 CAPTION = (
-    "Training error by epoch, each at the epoch's middle: ReLU solid, tanh dashed; a thin line a seed, and a thick one "
-    "for their mean."
+    "Training error of each epoch, placed at the epoch's middle. ReLU is solid, tanh dashed. Thin lines are seeds, the "
+    "thick line is their mean."
 )
 
 
 def draw(study: Path) -> "Figure":
-    """Draw figure 1 of a study's folder; raise InputError if it is not a study, or relu-tanh is not finished."""
+    """Draw figure 1 from a study's folder; raise InputError if it is not a study, or relu-tanh is not finished."""
     if not (study / "study.json").is_file():
         raise InputError(
             f"{study} is neither a run nor a study: it has no recipe.json and no study.json; name a folder that "
@@ -36,16 +36,19 @@ def draw(study: Path) -> "Figure":
         )
     if not (study / f"{CLAIM}.json").is_file():
         raise InputError(
-            f"study {study} has no finished {CLAIM}, which figure 1 is of; run alexnet study {CLAIM} STORE {study}"
+            f"study {study} has no result for {CLAIM}, which figure 1 shows; run alexnet study {CLAIM} STORE {study}"
         )
     return figure_1(training_errors(study))
 
 
 def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
-    """Read what the runs of a study's relu-tanh logged, after the chance they began from; it need not be finished.
+    """Read the training errors of a study's relu-tanh runs, each after the error of chance.
 
-    Runs that choose a rate do not count, and once the study has its result, only those that it names do. Raises
-    InputError if no run is left.
+    The study may be unfinished. Once it has a result, only the runs named there count. Runs that choose a learning rate
+    never count. Raises InputError if no run is left.
+
+    Returns:
+        For each activation and seed, the error rates: chance, then the mean over each epoch.
     """
     from alexnet.runs import log
     from alexnet.runs.folder import is_run, read_json
@@ -70,7 +73,7 @@ def training_errors(study: Path) -> dict[str, dict[int, list[float]]]:
 
 
 def figure_1(errors: ErrorsByArm) -> "Figure":
-    """Plot the training errors of `training_errors`; TITLE and CAPTION say how."""
+    """Plot the errors from `training_errors` against epochs; CAPTION explains the lines."""
     figure = new_figure(9, 6)
     axes = figure.subplots()
     end = max((len(e) - 1 for of_seeds in errors.values() for e in of_seeds.values()), default=1)
@@ -80,7 +83,7 @@ def figure_1(errors: ErrorsByArm) -> "Figure":
                 middles(each), [100 * e for e in each], linewidth=0.9 if len(of_seeds) > 1 else 2.4, **STYLES[arm]
             )
         if len(of_seeds) > 1:
-            # The mean ends where the first seed does: beyond, it would be of other nets.
+            # The mean ends with the shortest run, because beyond it the mean would be over other nets.
             shared = [100 * statistics.fmean(e) for e in zip(*of_seeds.values(), strict=False)]
             axes.plot(middles(shared), shared, linewidth=2.8, **STYLES[arm])
         seeds = f"{len(of_seeds)} seed{'s' * (len(of_seeds) != 1)}"
@@ -109,7 +112,7 @@ def figure_1(errors: ErrorsByArm) -> "Figure":
 
 
 def middles(errors: Sequence[float]) -> list[float]:
-    """Place errors on the axis: chance at 0, and the mean over epoch i at its middle."""
+    """Place the errors on the axis: chance at 0, and the mean over epoch i at its middle."""
     return [max(0.0, i - 0.5) for i in range(len(errors))]
 
 
@@ -127,7 +130,7 @@ def reached(errors: ErrorsByArm) -> str:
     words = f"Epochs to a training error of {100 * UNTIL:.0f} %, by seed: {'; '.join(said)}."
     tanh, relu = ([math.log(e) for e in epochs[arm].values() if e] for arm in ("tanh", "relu"))
     if not tanh or not relu:
-        return f"{words} No seed has come there with {'tanh' if relu else 'ReLU'}, so there is no ratio yet. {PAPER}"
+        return f"{words} No seed has reached it with {'tanh' if relu else 'ReLU'}, so there is no ratio yet. {PAPER}"
     ratio = math.exp(statistics.fmean(tanh) - statistics.fmean(relu))
     fewest = min(len(tanh), len(relu))
     seeds = f"{fewest} seed{'s' * (fewest > 1)}" if len(tanh) == len(relu) else f"{len(tanh)} and {len(relu)} seeds"
@@ -135,7 +138,7 @@ def reached(errors: ErrorsByArm) -> str:
 
 
 def interval(tanh: Sequence[float], relu: Sequence[float]) -> str:
-    """Write the ratio's 95 % interval, from logarithms of epochs, and whether the seeds are enough for a verdict."""
+    """Write the 95 % interval of the ratio, and whether the seeds are enough for a verdict."""
     from alexnet.studies.statistics import FEWEST, compare
 
     estimate = compare(tanh, relu)

@@ -1,4 +1,4 @@
-"""Collect the parts of a run and its store that figures need, or the reason why one is missing."""
+"""The parts of a run and its store that figures need, or the reason why one is missing."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 class RunData:
-    """A run to be drawn. Each thing is read or computed once, at its first use; InputError says why it cannot be."""
+    """A run to draw. Each property is read once, at its first use, and raises InputError if it is not available."""
 
     def __init__(self, run: Path, progress: Progress) -> None:
         from alexnet.runs.run import Run
@@ -32,7 +32,7 @@ class RunData:
 
     @cached_property
     def compute(self) -> "Compute":
-        """The best device there is."""
+        """The best device of this machine."""
         from alexnet.core.device import choose_compute
 
         return choose_compute()
@@ -46,22 +46,22 @@ class RunData:
 
     @property
     def classes(self) -> list[str]:
-        """The classes as a person is shown them."""
+        """The classes, in words for the reader."""
         return self.opened.classes
 
     @property
     def towers(self) -> int:
-        """Two, or one."""
+        """Number of towers, 1 or 2."""
         return int(getattr(self.recipe.net, "towers", 1))
 
     def check_convolutional(self) -> None:
-        """Raise InputError where the net has no convolutions."""
+        """Raise InputError if the net has no convolutions."""
         if "conv1" not in self.recipe.net.layers:
             raise InputError("a net of fully connected layers alone has neither kernels nor maps to show")
 
     @cached_property
     def store(self) -> "Store":
-        """The store that the run was trained on, if it is still where it was."""
+        """The store that the run was trained on, if it is still in its place."""
         from alexnet.data.store import Store
 
         known = self.opened.environment
@@ -77,13 +77,13 @@ class RunData:
 
     @cached_property
     def names(self) -> list[str]:
-        """The names to show, one a class."""
+        """The name to show for each class."""
         from alexnet.data.store import labels
 
         return labels(self.store.classes)
 
     def predicted(self, split: "Split", ids: np.ndarray) -> np.ndarray:
-        """Predict the likeliest class of some pictures from one view."""
+        """Predict the likeliest class of some pictures, int (n,), from one view."""
         import torch
 
         from alexnet.inference.evaluate import probabilities
@@ -96,6 +96,6 @@ class RunData:
 
 
 def evenly_spaced(count: int, of: int) -> np.ndarray:
-    """Numbers that lie evenly across a split, so across the classes too: none is picked by result."""
+    """Choose pictures evenly over a split, and so over its classes; nothing is picked by result."""
     count = min(count, of)
     return (2 * np.arange(count) + 1) * of // (2 * count)

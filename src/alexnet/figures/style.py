@@ -1,4 +1,4 @@
-"""Parts that all figures share: colours, an empty figure, short names, and files with the same bytes each time."""
+"""Parts that all figures share: colours, empty figures, short names, and files with the same bytes each time."""
 
 import io
 import textwrap
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Matplotlib takes as long to import as a figure to draw, so it is imported where a figure is made.
+# Importing Matplotlib takes as long as drawing a figure, so it is imported only where a figure is made.
 
 INK, SOFT, PALE, TRUE, FALSE = "#1b1f24", "#5a636e", "#e3e6ea", "#b4261a", "#a9bdd6"
 TOWERS = ("#dbe6f3", "#f6e3c5")  # of light and dark on a grey print: both pale, told apart by their place
@@ -26,11 +26,11 @@ MARKS = {
     "not run": "–",
     "does not hold": "✕",
 }
-LARGE, TEXT, SMALL = 15, 13, 11  # points: a figure is about 12 inches wide, as a slide is
+LARGE, TEXT, SMALL = 15, 13, 11  # points; a figure is about 12 inches wide, like a slide
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """Make an empty figure without a window or global state; sizes in inches."""
+    """Make an empty figure, sizes in inches, without a window or global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
@@ -42,19 +42,19 @@ def title(figure: "Figure", words: str) -> None:
 
 
 def footnote(figure: "Figure", words: str, across: int = 118) -> None:
-    """Sentences under a figure, broken into lines."""
+    """Write sentences under a figure, wrapped into lines."""
     lines = "\n".join(textwrap.fill(line, across) for line in words.splitlines())
     figure.supxlabel(lines, x=0.012, ha="left", fontsize=TEXT, color=INK, parse_math=False, linespacing=1.35)
 
 
 def short(name: str, longest: int) -> str:
-    """Return the first of several names for a class, cut to fit."""
+    """Shorten a class name: the first of several names, cut to `longest` characters."""
     first = name.split(",")[0]
     return first if len(first) <= longest else first[: longest - 1] + "…"
 
 
 def save(figure: "Figure", path: Path) -> list[Path]:
-    """Write `path`.png and `path`.svg; the same figure gives the same bytes. Returns both paths."""
+    """Write `path`.png and `path`.svg, and return both paths; the same figure gives the same bytes."""
     png, svg = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.svg")
     write(png, [rendered(figure, "png")])
     write(svg, [rendered(figure, "svg")])
@@ -62,7 +62,7 @@ def save(figure: "Figure", path: Path) -> list[Path]:
 
 
 def rendered(figure: "Figure", format: Literal["png", "svg"], dots: int = 150) -> bytes:
-    """Render the figure to the bytes of a file without a date, at `dots` an inch."""
+    """Render the figure to the bytes of a file without a date, at `dots` per inch."""
     import matplotlib
 
     out = io.BytesIO()

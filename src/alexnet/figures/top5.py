@@ -1,4 +1,4 @@
-"""Figure 4, left: held-out pictures and the five likeliest classes."""
+"""Figure 4, left: held-out pictures and their five likeliest classes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 ACROSS = 4  # pictures a row of the top-5 panel
 
-TITLE = "Held-out pictures and the five likeliest classes"
+TITLE = "Held-out pictures and their five likeliest classes"
 CAPTION = (
-    "As in figure 4 of the paper, left, from ten views. The true label stands beneath each picture; its bar is "
-    "hatched and bold. The pictures lie evenly across the split and were not picked by result."
+    "As in figure 4 of the paper, left, with ten views. The true label is beneath each picture; its bar is hatched "
+    "and bold. The pictures are spread evenly over the split and were not picked by result."
 )
 
 
 def draw(run_data: RunData) -> "Figure":
-    """Draw figure 4, left, for pictures that lie evenly across the held-out split."""
+    """Draw figure 4, left, for pictures that are spread evenly over the held-out split."""
     from alexnet.inference.predict import predict_arrays
 
     split = run_data.held_out
@@ -32,10 +32,14 @@ def draw(run_data: RunData) -> "Figure":
 
 
 def top5(pictures: np.ndarray, truths: Sequence[str], predictions: Sequence[Sequence[tuple[str, float]]]) -> "Figure":
-    """Figure 4, left: pictures uint8 (n, S, S, 3), the true label beneath, and the likeliest classes as bars.
+    """Draw figure 4, left: pictures, their true labels, and the likeliest classes as bars.
 
-    `predictions` holds (class, probability in 0..1) of up to five classes a picture, best first. The bar of the true
-    class is red, hatched and in bold.
+    The bar of the true class is red, hatched and in bold.
+
+    Args:
+        pictures: Pictures, uint8 (n, S, S, 3).
+        truths: True class of each picture.
+        predictions: For each picture, up to five pairs (class, probability from 0 to 1), likeliest first.
     """
     across = min(ACROSS, len(pictures))
     down = -(-len(pictures) // across)

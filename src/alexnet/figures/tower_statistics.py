@@ -1,8 +1,8 @@
 """Statistics of the two towers' first kernels: the colour and the orientation of each (section 6.1, figure 3).
 
-The paper: "The kernels on GPU 1 are largely color-agnostic, while the kernels on on [sic] GPU 2 are largely
-color-specific." Here that is two numbers a kernel, their means a tower, and how often chance alone parts the towers
-as far.
+The paper says: "The kernels on GPU 1 are largely color-agnostic, while the kernels on on [sic] GPU 2 are largely
+color-specific." This module measures two numbers for each kernel, their means in each tower, and the probability that
+chance alone separates the towers as far.
 """
 
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from dataclasses import dataclass
 import numpy as np
 
 DEALS = 10_000  # random deals of the kernels to two towers
-NOISE = 2 / 3  # colour of a kernel of white noise: two of three directions in RGB are off the grey axis
-LEVEL = 0.025  # a twentieth, shared by the two measures
+NOISE = 2 / 3  # colour of a white-noise kernel: two of the three directions in RGB are off the grey axis
+LEVEL = 0.025  # 5 %, divided between the two measures
 
 
 @dataclass(frozen=True)
 class Specialisation:
-    """Colour and orientation of every kernel, the towers' means, and what chance would say of their differences."""
+    """Colour and orientation of every kernel, the towers' means, and p values of the differences."""
 
     colour: np.ndarray  # (kernels,)
     orientation: np.ndarray
     colours: tuple[float, ...]  # mean of each tower
     orientations: tuple[float, ...]
-    p_colour: float | None = None  # of a permutation test; None where there is one tower
+    p_colour: float | None = None  # from a permutation test; None for one tower
     p_orientation: float | None = None
 
     def words(self) -> str:
-        """Explain the numbers to a reader of the figure, in a few sentences."""
+        """Explain the numbers to the reader of the figure."""
         if self.p_colour is None or self.p_orientation is None:
             return f"One tower: mean colour {self.colours[0]:.2f}, mean orientation {self.orientations[0]:.2f}."
         parts = [
@@ -42,22 +42,22 @@ class Specialisation:
 
 
 def measured(weight: np.ndarray, towers: int) -> Specialisation:
-    """Measure the specialisation of conv1's kernels (kernels, 3, s, s), of which each tower holds an equal part."""
+    """Measure the specialisation of conv1's kernels (kernels, 3, s, s), divided equally among the towers."""
     colour, orientation = colours(weight), orientations(weight)
     apart = (by_chance(colour), by_chance(orientation)) if towers > 1 else (None, None)
     return Specialisation(colour, orientation, means(colour, towers), means(orientation, towers), *apart)
 
 
 def means(values: np.ndarray, towers: int) -> tuple[float, ...]:
-    """Of each tower's kernels."""
+    """Compute the mean over each tower's kernels."""
     return tuple(float(part.mean()) for part in np.split(values, towers))
 
 
 def colours(weight: np.ndarray) -> np.ndarray:
     """Compute the share of each kernel's energy off the grey axis, 0 to 1; weight (kernels, 3, s, s).
 
-    0 is a kernel that weighs red, green and blue alike in every place; white noise has 2/3; 1 is a kernel that any
-    grey picture leaves at zero.
+    At 0, a kernel weighs red, green and blue equally in every place. White noise has 2/3. At 1, a kernel does not
+    respond to any grey picture.
     """
     weight = weight.astype(np.float64)
     off = weight - weight.mean(1, keepdims=True)
@@ -65,10 +65,11 @@ def colours(weight: np.ndarray) -> np.ndarray:
 
 
 def orientations(weight: np.ndarray, padded: int = 64) -> np.ndarray:
-    """Compute how far each kernel's Fourier energy gathers about one axis, 0 to 1; weight (kernels, 3, s, s).
+    """Compute how strongly each kernel's energy concentrates along one axis, 0 to 1; weight (kernels, 3, s, s).
 
-    With energy P at the angle t, it is |sum of P exp(2it)| / sum of P: 0 for what looks the same from all sides, near 1
-    for a grating. The mean of each colour is left out, colours are added up, and corners of the spectrum do not count.
+    With Fourier energy P at the angle t, it is |sum of P exp(2it)| / sum of P: 0 for a kernel that looks the same from
+    all sides, near 1 for a grating. The mean of each colour is removed, the energies of the colours are added, and the
+    corners of the spectrum are left out.
     """
     weight = weight.astype(np.float64)
     weight = weight - weight.mean((2, 3), keepdims=True)
@@ -80,12 +81,12 @@ def orientations(weight: np.ndarray, padded: int = 64) -> np.ndarray:
 
 
 def by_chance(values: np.ndarray, deals: int = DEALS) -> float:
-    """Compute how often two random halves differ in their means at least as much as the first and second half.
+    """Compute the p value of a two-sided permutation test that the first and second half have different means.
 
-    The deal that is there counts as one of them, so the answer is never 0 (permutation test, two-sided).
+    The given order counts as one of the permutations, so p is never 0.
     """
     half = len(values) // 2
-    centred = values - values.mean()  # halves of equal size: one mean is minus the other
+    centred = values - values.mean()  # the halves have equal size, so one mean is minus the other
     there = abs(centred[:half].sum())
     dealt = np.random.Generator(np.random.Philox(0)).permuted(np.tile(centred, (deals, 1)), axis=1)
     as_far = np.abs(dealt[:, :half].sum(1)) >= there * (1 - 1e-12)
@@ -93,7 +94,7 @@ def by_chance(values: np.ndarray, deals: int = DEALS) -> float:
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, and 0 where there is nothing."""
+    """Divide part by whole; 0 where whole is 0."""
     shares: np.ndarray = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
     return shares
 

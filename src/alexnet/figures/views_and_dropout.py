@@ -1,4 +1,4 @@
-"""The effect of each view and each dropout mask on one picture."""
+"""The probability of the true class for each view and each dropout mask of one picture."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,18 +11,18 @@ from alexnet.figures.style import FALSE, INK, SMALL, SOFT, TEXT, TRUE, caption_b
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MASKS = 50  # of dropout
+MASKS = 50  # random dropout masks to draw
 
-TITLE = "What each view and each dropout mask does to one picture"
+TITLE = "One picture in ten views and under many dropout masks"
 CAPTION = (
-    "The probability of the true class for the picture of the top-5 panel that the net is least sure of: for each "
-    "of the ten views that are averaged in testing, and for the central view under random dropout masks as in "
-    "training, beside that of all units at once."
+    "The probability of the true class, for the picture of the top-5 panel that the net is least sure of. Bars: each "
+    "of the ten views that testing averages. Histogram: the central view under random dropout masks, as in training, "
+    "beside the value with all units, as in testing."
 )
 
 
 def draw(run_data: RunData) -> "Figure":
-    """Draw views and dropout masks, for the picture of the top-5 panel that the net is least sure of."""
+    """Draw the views and dropout masks of the picture in the top-5 panel that the net is least sure of."""
     import torch
 
     net, compute, split = run_data.net, run_data.compute, run_data.held_out
@@ -51,7 +51,7 @@ def draw(run_data: RunData) -> "Figure":
 
 
 def place_in_words(top: int, left: int, mirrored: bool, margin: int) -> str:
-    """Name a view's place."""
+    """Describe a view's place, such as "top left, mirrored"."""
     corner = f"{'bottom' if top else 'top'} {'right' if left else 'left'}"
     where = "whole" if not margin else "centre" if 0 < top < margin or (top, left) == (0, 0) == (margin, 0) else corner
     return f"{where}, mirrored" if mirrored else where
@@ -62,8 +62,12 @@ def chances(
 ) -> "Figure":
     """Draw the true class's probability for each view of one picture, and under each of many dropout masks.
 
-    `views` holds (where the view lies, probability); `masks` are probabilities with half of the units left out at
-    random, empty for a net without dropout; `whole` is that with all units, multiplied by what was kept in training.
+    Args:
+        picture: The picture, uint8 (S, S, 3).
+        truth: Its true class.
+        views: Pairs of a view's place and the probability with that view.
+        masks: Probabilities under random dropout masks; empty for a net without dropout.
+        whole: Probability with all units, their outputs multiplied by the share kept in training (section 4.2).
     """
     figure = new_figure(12, 5.2)
     grid = figure.subplots(1, 3 if masks else 2, width_ratios=[1.25, 2, 1.5] if masks else [1, 2])
