@@ -1,6 +1,6 @@
 """Write the table of claims into pages from records: python benchmarks/claims_table.py [--check] RECORDS PAGE...
 
-It stands between two markers. With --check nothing is written, and exit status 1 says that a page is out of date.
+The table goes between two markers. With --check nothing is written, and exit status 1 means that a page is out of date.
 """
 
 import argparse
@@ -19,7 +19,7 @@ HEADS = ("claim", "paper", "ours (95 % interval)", "seeds", "scale", "verdict")
 
 
 def judged(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Judge the records in a folder, which may be missing or hold none: the claims, and which files are left out."""
+    """Judge the records in a folder, which may be missing or empty; return the claims and the files left out."""
     if not folder.is_dir():
         return [], []
     records = read_records(folder)
@@ -28,13 +28,13 @@ def judged(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Write a line for every claim, as Markdown."""
+    """Write a Markdown table with a line for every claim."""
     lines = [HEADS, ("---",) * len(HEADS), *(cells(row) for row in every_claim(rows))]
     return "".join(f"|{'|'.join(line)}|\n" for line in lines)
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Write a claim: the paper's number, or its words where it has none."""
+    """Write the cells of a claim, with the paper's number, or its words if it gives no number."""
     paper = of_paper(row) or CLAIMS[row["claim"]].paper
     if row["verdict"] == "not run":
         return f"`{row['claim']}`", paper, "-", "-", "-", "not run"
@@ -56,7 +56,7 @@ def between_markers(text: str, page: Path, name: str, new: str) -> str:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Write the tables, or say which are out of date."""
+    """Write the tables, or list those that are out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", type=Path, help="folder of records; it may be missing")
     parser.add_argument("pages", type=Path, nargs="+", help="Markdown files with the markers")
@@ -76,7 +76,7 @@ def main(words: list[str] | None = None) -> int:
         if made == text:
             continue
         if asked.check:
-            print(f"{page} is not what the records in {asked.records} give; run make tables")
+            print(f"{page} does not match the records in {asked.records}; run make tables")
             status = 1
         else:
             page.write_text(made, encoding="utf-8")

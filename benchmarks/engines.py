@@ -1,4 +1,4 @@
-"""Inference of ours against ONNX Runtime and OpenVINO on the same weights (recipe paper)."""
+"""Inference with our net against ONNX Runtime and OpenVINO, with the same weights (recipe paper)."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,9 +18,11 @@ from alexnet.core.device import Compute
 from alexnet.models.alexnet import AlexNet
 
 OPSET, IR = 17, 8  # old enough for every engine that is still in use
-CLOSE = 1e-3  # of the largest logit: how far float32 logits may lie apart
+CLOSE = 1e-3  # largest difference of float32 logits, as a share of the largest logit
 
-Engine = Callable[[bytes, np.ndarray, int], Callable[[], np.ndarray]]  # graph, views, threads -> what answers
+Engine = Callable[
+    [bytes, np.ndarray, int], Callable[[], np.ndarray]
+]  # (graph, views, threads) -> function that computes the logits
 
 
 def graph(net: AlexNet, batch: int) -> Any:
@@ -29,7 +31,7 @@ def graph(net: AlexNet, batch: int) -> Any:
     made, floats = onnx.helper, onnx.TensorProto.FLOAT
     shape, norm = net.net, net.net.lrn
     if norm is None or shape.activation != "relu" or shape.spatial_lrn or shape.lrn1_first:
-        raise ValueError("only the layers of recipe paper are written here")
+        raise ValueError("this graph has only the layers of recipe paper")
     nodes: list[Any] = []
     constants = {name: p.detach().float().numpy() for name, p in net.named_parameters()}
     constants["kept"] = np.array([1 - shape.dropout], np.float32)
@@ -41,7 +43,7 @@ def graph(net: AlexNet, batch: int) -> Any:
     def layer(kind: str, x: str, name: str, **attributes: Any) -> str:
         return node(kind, [x, f"{name}.weight", f"{name}.bias"], name, **attributes)
 
-    # A window of 2012 divides by alpha alone, ONNX by alpha over its size; and it never reaches into the other tower.
+    # ONNX divides alpha by the window's size, the net of 2012 does not; and its window never reaches the other tower.
     numbers: dict[str, Any] = {"size": norm.n, "alpha": norm.a * norm.n, "beta": norm.beta, "bias": norm.k}
     pool: dict[str, Any] = {"kernel_shape": [shape.pool] * 2, "strides": [2, 2], "ceil_mode": 1}
     x = "views"
@@ -61,7 +63,7 @@ def graph(net: AlexNet, batch: int) -> Any:
     x = node("Flatten", [x], "flat", axis=1)
     for i in (6, 7):
         x = node("Relu", [layer("Gemm", x, f"fc{i}", transB=1)], f"relu{i}")
-        x = node("Mul", [x, "kept"], f"drop{i}")  # section 4.2: in testing all units count, at half their output
+        x = node("Mul", [x, "kept"], f"drop{i}")  # section 4.2: testing uses all units and halves their outputs
     node("Gemm", [x, "fc8.weight", "fc8.bias"], "logits", transB=1)
     views = made.make_tensor_value_info("views", floats, [batch, 3, shape.image_size, shape.image_size])
     logits = made.make_tensor_value_info("logits", floats, [batch, shape.classes])
@@ -71,19 +73,19 @@ def graph(net: AlexNet, batch: int) -> Any:
 
 
 def onnx_runtime(model: bytes, views: np.ndarray, threads: int) -> Callable[[], np.ndarray]:
-    """ONNX Runtime with all its optimisations."""
+    """Set up ONNX Runtime with all its optimisations."""
     ort = peers.needed("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    # Its threads would go on looking for work while it is another's turn.
+    # Otherwise its threads go on spinning while another engine has its turn.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {"views": views})[0]
 
 
 def openvino(precision: str) -> Engine:
-    """OpenVINO computing in "f32" or "bf16"."""
+    """Set up OpenVINO to compute in "f32" or "bf16"."""
 
     def made(model: bytes, views: np.ndarray, threads: int) -> Callable[[], np.ndarray]:
         ov = peers.needed("openvino")
@@ -97,7 +99,7 @@ def openvino(precision: str) -> Engine:
         if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() != precision:
             raise peers.MissingError(f"OpenVINO does not compute in {precision} on this machine")
         request = compiled.create_infer_request()
-        # Sharing spares it two copies.
+        # Sharing saves two copies.
         return lambda: request.infer([views], share_inputs=True, share_outputs=True)[0]
 
     return made
@@ -112,9 +114,9 @@ NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
 def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
-    """All take the same float32 views, N x 3 x 224 x 224. Bound: products at their best rate, reading every weight.
+    """Time inference on the same float32 views, N x 3 x 224 x 224. Bound: multiply-adds at full speed, and all weights.
 
-    Ours is measured as it serves, in bfloat16 where the machine has it, and in float32 beside engines that are.
+    Ours runs in bfloat16 if the machine has it, and also in float32 to compare with the engines in float32.
     """
     net = RECIPES["paper"].net
     assert isinstance(net, Net)
@@ -135,7 +137,7 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
             continue
         name = f"{NAMES[library]} {peers.needed(library).__version__.split('-')[0]} {precision}"
         if tell(name, batch, answer(), exact) > CLOSE and precision == "fp32":
-            peers.say(f"{name} computes another function than ours: it is not measured")
+            peers.say(f"{name} computes other logits than ours, so it is not measured")
             continue
         works.append(answer)
         names.append((f"{name}, {timing.malloc(True)}", precision))
@@ -154,7 +156,7 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
 
 
 def server(net: Net, compute: Compute, views: Tensor) -> Callable[[], Tensor]:
-    """Ours on those views; bringing them into its layout and precision counts, as it does for the engines."""
+    """Make our inference on the views; converting them to its layout and precision counts, as for the engines."""
     own = compute.serve(AlexNet(net)).eval()
 
     def serve() -> Tensor:
@@ -166,7 +168,7 @@ def server(net: Net, compute: Compute, views: Tensor) -> Callable[[], Tensor]:
 
 
 def tell(name: str, batch: int, logits: np.ndarray, exact: np.ndarray) -> float:
-    """How far logits lie from ours in float32, as a share of the largest of those; said on standard error."""
+    """Compute and print how far logits are from ours in float32, as a share of the largest of ours."""
     error = float(np.abs(logits - exact).max() / np.abs(exact).max())
     once(f"{name}, batch {batch}: logits within {error:.1e} of ours in fp32")
     return error
@@ -174,12 +176,12 @@ def tell(name: str, batch: int, logits: np.ndarray, exact: np.ndarray) -> float:
 
 @cache
 def once(words: str) -> None:
-    """Say a thing the first time."""
+    """Print a line on standard error, the first time only."""
     peers.say(words)
 
 
 def lines(batch: int, rounds: int, threads: int | None) -> Iterator[Line]:
-    """One picture, and a batch, by each clock."""
+    """Time one picture and a batch, by each clock."""
     for clock in peers.clocks(threads):
         for pictures in sorted({1, batch}):
             yield from infer(clock, pictures, rounds)
@@ -187,10 +189,10 @@ def lines(batch: int, rounds: int, threads: int | None) -> Iterator[Line]:
 
 def main() -> int:
     """Measure and print; exit status 1 if no engine could be measured."""
-    flags = peers.parser(__doc__, 64, "pictures at once, beside one at a time").parse_args()
+    flags = peers.parser(__doc__, 64, "pictures in a batch, in addition to one at a time").parse_args()
     try:
         return peers.show(lines(flags.batch, flags.rounds, flags.threads), flags.json)
-    except peers.MissingError as missing:  # onnx: no graph without it
+    except peers.MissingError as missing:  # onnx, without which there is no graph
         peers.say(missing)
         return 1
 

@@ -24,18 +24,18 @@ from alexnet.data.loader import batches_in_order, training_batches
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what such pipelines usually normalise by
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # the usual normalisation of such pipelines
 VIEW = 224
 
 
 class Pictures(Sized, Protocol):
-    """What a DataLoader reads."""
+    """A dataset for a DataLoader."""
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]: ...
 
 
 class Folder(Dataset[tuple[Tensor, int]]):
-    """Class folders by Pillow, with a random crop, a random mirror and normalising: what torchvision would do."""
+    """Class folders read with Pillow, with random crop, random mirror and normalisation, as in torchvision."""
 
     def __init__(self, root: Path) -> None:
         classes = sorted(p for p in root.iterdir() if p.is_dir())
@@ -58,7 +58,7 @@ class Folder(Dataset[tuple[Tensor, int]]):
 
 
 def dataset(root: Path) -> tuple[str, Pictures]:
-    """Torchvision's own folder and transforms, or the same in this file; and which, in words."""
+    """Build torchvision's folder dataset, or the one of this file if it is missing, and name it."""
     try:
         vision, datasets, transforms = (peers.torchvision(part) for part in ("", "datasets", "transforms"))
     except peers.MissingError:
@@ -70,9 +70,9 @@ def dataset(root: Path) -> tuple[str, Pictures]:
 
 
 def folders(job: Job, root: Path, pictures: int) -> None:
-    """`root`/train with that many JPEGs of 256 x 256, quality 90, in two classes, and a few in `root`/val.
+    """Write JPEGs of 256 x 256, quality 90, in two classes: `pictures` to `root`/train and a few to `root`/val.
 
-    They are the job's pictures (a batch of them), each as often as needed.
+    They repeat a batch of the job's pictures.
     """
     small = [recoded(data) for data in job.jpegs(job.batch)]
     for split, count in (("train", pictures), ("val", 2)):
@@ -83,9 +83,9 @@ def folders(job: Job, root: Path, pictures: int) -> None:
 
 
 def epochs(clock: Clock, job: Job, root: Path) -> Iterator[Line]:
-    """One epoch of batches of views, in random order. Bound: decoding, with as many threads."""
+    """Time an epoch of training views in random order. Bound: decoding with as many threads."""
     source = root / "pictures"
-    folders(job, source, job.batch * max(2, 2 * clock.threads))  # so that all workers have batches to make
+    folders(job, source, job.batch * max(2, 2 * clock.threads))  # enough batches for all workers
     prepare(source, root / "store", format="jpeg", jobs=1)
     store = Store(root / "store")
     split, transform = store["train"], transform_for(RECIPES["source"], store)
@@ -122,13 +122,13 @@ def epochs(clock: Clock, job: Job, root: Path) -> Iterator[Line]:
     what = (
         f"decode ({decoder}) and views, {len(split)} {whose} at 256 x 256, batch {job.batch}, {clock.compute.precision}"
     )
-    # It brings less than ours does: no colour noise, no mean of each pixel's own.
+    # The peer does less than ours: it has no colour noise and no mean image.
     name += f", PIL transforms (crop, mirror, normalise; no colour noise; fp32), DataLoader with {workers} workers"
     yield compared(what, a, peer, f"{name}, {malloc(True)}", clock, amount=len(split), bound=bound)
 
 
 def epoch(data: Pictures, batch: int, workers: int) -> Work:
-    """All batches of a DataLoader; its workers live on from epoch to epoch."""
+    """Make an epoch of a DataLoader, whose workers stay alive between epochs."""
     options: dict[str, Any] = {"persistent_workers": True, "worker_init_fn": settle} if workers else {}
     batches: DataLoader[Any] = DataLoader(data, batch, shuffle=True, num_workers=workers, **options)  # type: ignore[arg-type]
 
@@ -140,7 +140,7 @@ def epoch(data: Pictures, batch: int, workers: int) -> Work:
 
 
 def settle(worker: int) -> None:
-    """Set malloc in a worker, however it was started."""
+    """Set malloc in a worker, whatever its start method."""
     keep_pages()
 
 
@@ -153,13 +153,13 @@ def lines(batch: int, rounds: int, threads: int | None, pictures: Path | None) -
 
 def main() -> int:
     """Measure and print."""
-    parser = peers.parser(__doc__, 128, "pictures a batch")
-    parser.add_argument("--pictures", type=Path, help="folder of JPEGs, brought to 256 x 256; drawn unless given")
+    parser = peers.parser(__doc__, 128, "pictures per batch")
+    parser.add_argument("--pictures", type=Path, help="folder of JPEGs, resized to 256 x 256 (default: drawn pictures)")
     flags = parser.parse_args()
     try:
         peers.torchvision("datasets")
     except peers.MissingError as missing:
-        peers.say(f"{missing}; the same in ten lines stands in for it")
+        peers.say(f"{missing}; a short copy of its dataset is measured instead")
     return peers.show(lines(flags.batch, flags.rounds, flags.threads, flags.pictures), flags.json)
 
 

@@ -1,4 +1,4 @@
-"""A training step and inference of ours, against nets of torch's own modules and torchvision's AlexNet."""
+"""A training step and inference of our net, against nets of torch's own modules and torchvision's AlexNet."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -17,14 +17,14 @@ from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
 from alexnet.models.alexnet import AlexNet
 
-KINDS = {False: "eager fp32", True: "bf16 autocast, channels last"}  # what a peer is computed in
+KINDS = {False: "eager fp32", True: "bf16 autocast, channels last"}  # how the peers compute
 SERVED = {False: "eager fp32", True: "bf16 weights, autocast, channels last"}
 
 
 def train(clock: Clock, batch: int, rounds: int, compile_too: bool = False) -> Iterator[Line]:
-    """Time a step on ready views: ours is source without its norm within maps, for which torch has no module.
+    """Time a training step on ready views, for source without its norm within maps, which torch has no module for.
 
-    Bound: the products of ours at the best rate.
+    Bound: our multiply-adds at full speed.
     """
     compute, recipe = clock.compute, RECIPES["source"].replace(net={"spatial_lrn": None})
     views = 60 * torch.randn(batch, 3, recipe.net.image_size, recipe.net.image_size)
@@ -48,7 +48,7 @@ def train(clock: Clock, batch: int, rounds: int, compile_too: bool = False) -> I
 
 
 def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
-    """Time the net of paper on ready views. Bound: its products at their best rate, and reading every weight once."""
+    """Time the net of paper on ready views. Bound: its multiply-adds at full speed, and reading every weight once."""
     compute, net = clock.compute, RECIPES["paper"].net
     assert isinstance(net, Net)
     own = compute.serve(AlexNet(net)).eval()
@@ -75,20 +75,20 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
 
 
 def stock_nets(net: Any, views: Tensor) -> Iterator[tuple[str, Callable[[], nn.Module], Tensor]]:
-    """List the peers that are installed: name, constructor, and the views as each takes them."""
+    """Yield the installed peers: name, constructor, and the views in the form that each takes."""
     yield "stock modules with nn.LocalResponseNorm", lambda: Stock(net), F.pad(views, (0, 3, 0, 3))
     try:
         vision = peers.torchvision()
     except peers.MissingError:
-        return  # main has said so
+        return  # main has reported it
     version = vision.__version__.split("+")[0]
     weights = sum(p.numel() for p in vision.models.alexnet().parameters()) / 1e6
     name = f"torchvision {version} alexnet(), another net (2014: {weights:.1f} M weights, no norms, no groups)"
-    yield name, vision.models.alexnet, views / 60  # made for pictures of unit variance
+    yield name, vision.models.alexnet, views / 60  # it expects pictures of unit variance
 
 
 def server(net: nn.Module, views: Tensor, narrow: bool) -> Work:
-    """Inference; in bfloat16 with the weights rounded once, as ours, and the norm in float32 by autocast."""
+    """Make inference; in bfloat16 the weights are rounded once, like ours, and autocast keeps the norm in float32."""
     net, taken = laid(net.eval(), views, narrow)
     if narrow:
         net, taken = net.bfloat16(), taken.bfloat16()
@@ -101,19 +101,19 @@ def server(net: nn.Module, views: Tensor, narrow: bool) -> Work:
 
 
 def laid(net: nn.Module, views: Tensor, last: bool) -> tuple[nn.Module, Tensor]:
-    """Both in channels-last memory, or both as they come."""
+    """Convert net and views to channels-last memory, if `last`."""
     if not last:
         return net, views
     return net.to(memory_format=torch.channels_last), views.contiguous(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def arithmetic(narrow: bool) -> AbstractContextManager[Any]:
-    """Autocast to bfloat16, or not."""
+    """Make an autocast context for bfloat16, which does nothing unless `narrow`."""
     return torch.autocast("cpu", torch.bfloat16, enabled=narrow)
 
 
 def lines(batch: int, rounds: int, threads: int | None, compile_too: bool = False) -> Iterator[Line]:
-    """Training, then inference of one picture and of 64 (or of a smaller `batch`), by each clock."""
+    """Time training, then inference of 1 picture and of 64 (or of a smaller `batch`), by each clock."""
     for clock in peers.clocks(threads):
         yield from train(clock, batch, rounds, compile_too)
         for pictures in sorted({1, min(64, batch)}):
@@ -122,7 +122,9 @@ def lines(batch: int, rounds: int, threads: int | None, compile_too: bool = Fals
 
 def main() -> int:
     """Measure and print."""
-    parser = peers.parser(__doc__, 128, "pictures a training step; inference takes 1, and 64 or this if less")
+    parser = peers.parser(
+        __doc__, 128, "pictures per training step; inference takes 1, and 64 or this number if it is smaller"
+    )
     parser.add_argument("--compile", action="store_true", help="also time the bf16 peers under torch.compile")
     flags = parser.parse_args()
     try:

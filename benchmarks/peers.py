@@ -1,4 +1,4 @@
-"""What the comparisons share: their flags, their clocks, and peers that may not be installed."""
+"""Shared parts of the comparisons: flags, clocks, and the import of peers that may be missing."""
 
 import argparse
 import importlib
@@ -17,34 +17,38 @@ INSTALL = "pip install --no-deps -r benchmarks/requirements.txt"
 
 
 class MissingError(Exception):
-    """A peer that cannot be measured here; one line says why and what to install."""
+    """A peer that cannot be measured here; the message says why and what to install."""
 
 
 def parser(words: str | None, batch: int, meaning: str) -> argparse.ArgumentParser:
-    """Add the flags that every script has."""
+    """Make a parser with the flags of every script."""
     made = argparse.ArgumentParser(description=words)
-    made.add_argument("--json", action="store_true", help="one JSON object a line")
-    made.add_argument("--rounds", type=positive, default=5, help="times that each is measured; the medians count")
+    made.add_argument("--json", action="store_true", help="print one JSON object per line")
+    made.add_argument(
+        "--rounds", type=positive, default=5, help="number of times to measure each; the medians count (default 5)"
+    )
     made.add_argument("--batch", type=positive, default=batch, help=f"{meaning} (default {batch})")
-    made.add_argument("--threads", type=positive, help="this many only; 1 is by CPU time (default: one, then all)")
+    made.add_argument(
+        "--threads", type=positive, help="number of threads; 1 is timed by CPU time (default: 1, then all)"
+    )
     return made
 
 
 def positive(word: str) -> int:
-    """Parse the count of a flag; argparse reports a bad one."""
+    """Parse a number of 1 or more; argparse reports a bad one."""
     if (number := int(word)) < 1:
         raise ValueError
     return number
 
 
 def clocks(threads: int | None) -> list[Clock]:
-    """Return the CPU's clocks: with the given threads, or with one and with all, as in `alexnet bench`."""
+    """List the clocks of a CPU: with the given threads, or with one and with all, as in `alexnet bench`."""
     compute = choose_compute("cpu")
     return [Clock(compute, n) for n in ([threads] if threads else sorted({1, torch.get_num_threads()}))]
 
 
 def show(lines: Iterable[Line], as_json: bool) -> int:
-    """Print each line as it is measured; return the exit status, 1 if there is no line."""
+    """Print each line as soon as it is measured; return the exit status, 1 if there is no line."""
     count = 0
 
     def counted() -> Iterator[Line]:
@@ -66,30 +70,30 @@ def show(lines: Iterable[Line], as_json: bool) -> int:
 
 
 def say(words: object) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     print(" ".join(str(words).split()), file=sys.stderr, flush=True)
 
 
 def needed(name: str) -> Any:
-    """Import the module of that name; raise MissingError with what to install."""
+    """Import a module; raise MissingError with what to install."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingError(f"{name} cannot be imported ({error}): {INSTALL}") from None
 
 
-STUBS: list[torch.library.Library] = []  # what they define goes when they do
+STUBS: list[torch.library.Library] = []  # kept, because their definitions vanish with them
 
 
 def torchvision(part: str = "") -> Any:
-    """Torchvision, or a `part` of it; raises MissingError."""
+    """Import torchvision, or a `part` of it; raise MissingError if it cannot be imported."""
     try:
         try:
             needed("torchvision")
         except RuntimeError:
-            # Its compiled operators load only with the torch that they were built for, and the wheel on PyPI was built
-            # for CUDA; without them it still describes two of them as it is imported. They need only exist: no net,
-            # folder or transform calls them.
+            # The compiled operators load only with the torch that they were built for, and the wheel on PyPI is built
+            # for CUDA. Without them, the import still registers two of them. They only have to exist: no net, folder
+            # or transform calls them.
             if not STUBS:
                 STUBS.append(torch.library.Library("torchvision", "FRAGMENT"))
                 for name in ("nms", "qnms"):

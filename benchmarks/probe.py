@@ -1,9 +1,9 @@
-"""Times one piece of a training step at a time, and prints each figure as a JSON object, a line each.
+"""Times one piece of a training step at a time, and prints each figure as a JSON object on one line.
 
 PYTHONPATH=src python3 benchmarks/probe.py convolutions --batch 128
 
-On a CUDA device a piece is captured as a graph and replayed many times between two events, so that neither the host nor
-a launch is counted. All inputs are random: products of zeros take less power, and are faster.
+On a CUDA device, a piece is captured as a graph and replayed many times between two events, so that neither the host
+nor a launch counts. All inputs are random, because products of zeros take less power and are faster.
 """
 
 import argparse
@@ -46,7 +46,7 @@ from alexnet.training.step import EAGER, Step, maybe_capture
 READINGS, READING, QUEUED = 7, 0.02, 0.3  # number of readings; seconds of one of a piece, and of one of whole steps
 KERNELS = 40  # of a step, that are shown
 NARROW = torch.bfloat16
-RATES = schedule.LearningRates(1e-5, 2e-5)  # so low that the weights of thousands of steps on one batch stay finite
+RATES = schedule.LearningRates(1e-5, 2e-5)  # so low that weights stay finite over thousands of steps on one batch
 
 
 def show(name: str, value: float, unit: str, **more: Any) -> None:
@@ -91,7 +91,7 @@ def within(each: float, total: float, least: int, most: int) -> int:
 
 
 def machine(compute: str) -> None:
-    """Print the machine's parts as one object, also where a GPU does not answer."""
+    """Print the parts of the machine as one object, even if a GPU does not answer."""
     parts: dict[str, Any] = {
         "cores": os.cpu_count(),
         "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
@@ -114,7 +114,7 @@ def machine(compute: str) -> None:
 
 
 def places(device: str) -> None:
-    """Check the device by each of its names and in each precision: what it is, and that it multiplies."""
+    """Check that the device has the right type and multiplies, by each of its names and in each precision."""
     names = ["cpu"] if device == "cpu" else ["auto", "cuda", "cuda:0"]
     for name in names:
         for precision in PRECISIONS:
@@ -128,7 +128,7 @@ def places(device: str) -> None:
 
 
 def ceilings(compute: Compute) -> None:
-    """Measure the device's best: copying, products, and small operations that wait for each other in a graph."""
+    """Measure the limits of the device: copying, products, and dependent small operations in a graph."""
     small = compute.device.type == "cpu"
     size = 1 << (20 if small else 30)
     a, b = (torch.empty(size, dtype=torch.uint8, device=compute.device).random_() for _ in range(2))
@@ -254,7 +254,7 @@ def convolutions(compute: Compute, batch: int) -> None:
 
 
 def kernels(compute: Compute, batch: int) -> None:
-    """Triton's forms, against the bytes that each must at least read and write."""
+    """Time Triton's kernels, against the bytes that each has to read and write at least."""
     from alexnet.ops import triton as gpu
 
     def told(name: str, work: Callable[[], object], least: int) -> None:
@@ -284,7 +284,7 @@ def kernels(compute: Compute, batch: int) -> None:
 
 
 def step(compute: Compute, recipe: str, batch: int) -> None:
-    """Time a whole step: waited for each time, then as a run queues them; and where its time goes."""
+    """Time a whole step, first alone, then queued as in a run, and list where its time goes."""
     of, cpu = RECIPES[recipe], compute.device.type == "cpu"
     side = 256 if of.net.image_size > 64 else 64 if of.net.image_size > 32 else 32
     net = compute.hold(build(of.net, 0)).train()
@@ -367,7 +367,7 @@ def feeding(compute: Compute, recipe: str, folder: Path, caches: list[str], work
 
 
 def run(folder: Path) -> None:
-    """Summarise a run: its speed, how long it waited for pictures, and its errors."""
+    """Summarise a run: its speed, its wait for pictures, and its errors."""
     lines = log.read(folder)
     steps = [line for line in lines if line["kind"] == "step"]
     for name, unit in (("pictures_per_second", "pictures/s"), ("data_wait", "of the time")):

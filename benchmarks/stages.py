@@ -1,7 +1,7 @@
 """Runs the parts of each stage under a time limit, and keeps their figures in one JSON file.
 
-A part is a list of commands. Of what they print, a line that is a JSON object with "name", "value" and "unit", or one
-of `alexnet bench --json`, is a figure, and pytest's last line is a figure for each of its counts.
+A part is a list of commands. Three kinds of printed lines count as figures: a JSON object with "name", "value" and
+"unit", a line of `alexnet bench --json`, and the last line of pytest, which is a figure for each of its counts.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-STAGE_SECONDS = 460.0  # with MACHINE_SECONDS before, and twice GRACE to stop what hangs in either, below nine minutes
+STAGE_SECONDS = 460.0  # below nine minutes, with MACHINE_SECONDS before it and GRACE twice for hanging commands
 MACHINE_SECONDS = 30.0
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL
 HERE = Path(__file__).parent
@@ -32,7 +32,7 @@ CLEAN = "ok", "skipped"
 
 @dataclass(frozen=True)
 class Part:
-    """Commands to run one after the other within a time limit; `without` says why they cannot run here."""
+    """Commands to run in order within a time limit; `without` says why they cannot run here."""
 
     name: str
     seconds: float
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Job:
-    """What the stages are run on and with; on a CPU they are tried, on next to nothing."""
+    """The device, folders and pictures of the stages; on a CPU they only try a tiny amount of work."""
 
     device: str
     out: Path
@@ -52,17 +52,17 @@ class Job:
 
     @property
     def small(self) -> bool:
-        """Whether the stages are only tried."""
+        """True if the stages only try a tiny amount of work."""
         return self.device == "cpu"
 
     @property
     def work(self) -> Path:
-        """Stores and runs."""
+        """Folder of the stores and runs."""
         return self.out / "work"
 
 
 def first(job: Job) -> list[Part]:
-    """List the parts of the first stage: does it run, and is it right."""
+    """List the parts that check that the package runs and computes correctly."""
     memcheck = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9"]
     missing = subprocess.run(["sh", "-c", "command -v compute-sanitizer"], capture_output=True).returncode
     forms, some = "tests/ops/test_triton.py", "awkward or update or view_is or gradient_of_norm_and_pool"
@@ -79,7 +79,7 @@ def first(job: Job) -> list[Part]:
 
 
 def second(job: Job) -> list[Part]:
-    """How fast it is, by part and whole; at batch 128 first."""
+    """List the parts that time the pieces and the whole, first at batch 128."""
 
     def probe(what: str, batch: int, seconds: float, recipe: str = "", **environment: str) -> Part:
         named = ["--recipe", recipe] if recipe else []
@@ -188,14 +188,14 @@ def figures(printed: str) -> list[dict[str, Any]]:
 
 
 def run(part: Part, seconds: float, log: Path) -> dict[str, Any]:
-    """Run a part's commands: how it ended, in what time, and its figures; `log` gets all that it prints."""
+    """Run a part's commands; return its status, time and figures, and write all output to `log`."""
     begun, status, why = time.monotonic(), "skipped" if part.without else "ok", part.without
     log.write_text("")
     for command in () if part.without else part.commands:
         left = seconds - (time.monotonic() - begun)
         code = finished(command, left, part.environment or {}, log)
         if code is None:
-            status, why = "failed", f"not done in {seconds:.0f} s"
+            status, why = "failed", f"not finished within {seconds:.0f} s"
         elif code:
             status, why = "failed", f"exit status {code}: {last_line(log)[:200]}"
         if code != 0:
@@ -206,7 +206,7 @@ def run(part: Part, seconds: float, log: Path) -> dict[str, Any]:
 
 
 def finished(command: list[str], seconds: float, environment: dict[str, str], log: Path) -> int | None:
-    """Return the exit status of a command, or None if it took too long and was stopped with its children."""
+    """Run a command and return its exit status; None if it took too long and was stopped with its children."""
     with log.open("ab") as out:
         try:
             process = subprocess.Popen(
@@ -248,9 +248,9 @@ def machine(job: Job) -> dict[str, Any]:
 
 
 def staged(number: int, parts: list[Part], of: dict[str, Any], path: Path, seconds: float = STAGE_SECONDS) -> bool:
-    """Run a stage's parts within a time limit; return whether all succeeded. The file has each answer at once.
+    """Run a stage's parts within a time limit, save each result at once, and return whether all succeeded.
 
-    A part that went well on this machine at this commit is not run again.
+    A part that already succeeded on this machine at this commit is not run again.
     """
     kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"stages": {}}
     earlier = kept["stages"].get(str(number), {})
@@ -278,47 +278,51 @@ def staged(number: int, parts: list[Part], of: dict[str, Any], path: Path, secon
 
 
 def known(of: dict[str, Any]) -> bool:
-    """Whether the sources are those of a commit."""
+    """Check whether the sources are exactly those of a commit."""
     return of["commit"] != "unknown" and not of["commit"].endswith("-dirty")
 
 
 def main() -> int:
-    """Run the stages that are named; exit status 1 if a part failed."""
+    """Run the named stages; exit status 1 if a part failed."""
     given = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    given.add_argument("stages", nargs="*", type=int, help="1, 2, 3 and 4 unless given")
+    given.add_argument("stages", nargs="*", type=int, help="stages to run (default: 1 2 3 4)")
     given.add_argument(
-        "--device", default="cuda", choices=["cuda", "cpu"], help="cpu tries the stages, on next to nothing"
+        "--device", default="cuda", choices=["cuda", "cpu"], help="device; cpu only tries a tiny amount of work"
     )
-    given.add_argument("--out", type=Path, default=Path("gpu-figures"), help="folder for figures.json and all else")
-    given.add_argument("--pictures", type=Path, help="folder of class folders of photographs, for stage 3")
-    given.add_argument("--thumbnails", type=Path, help="the same of 64 x 64 pixels, for stage 4")
+    given.add_argument(
+        "--out", type=Path, default=Path("gpu-figures"), help="folder for figures.json and everything else"
+    )
+    given.add_argument("--pictures", type=Path, help="folder with a folder of photographs for each class, for stage 3")
+    given.add_argument("--thumbnails", type=Path, help="the same with pictures of 64 x 64 pixels, for stage 4")
     options = given.parse_args()
     for number in options.stages:
         if number not in STAGES:
-            given.error(f"stage {number}; there are {', '.join(map(str, STAGES))}")
+            given.error(f"there is no stage {number}; choose from {', '.join(map(str, STAGES))}")
     for folder in (options.pictures, options.thumbnails):
         if folder and not folder.is_dir():
-            given.error(f"{folder} is not a folder; name one of class folders of pictures")
+            given.error(f"{folder} is not a folder; name one with a folder of pictures for each class")
     job, file = Job(options.device, options.out, options.pictures, options.thumbnails), options.out / "figures.json"
     try:
         job.work.mkdir(parents=True, exist_ok=True)
         if file.exists() and "stages" not in json.loads(file.read_text()):
             raise ValueError
     except OSError as error:
-        given.error(f"--out {job.out}: {error.strerror}; name a folder that can be written to")
+        given.error(f"--out {job.out}: {error.strerror}; name a folder that you can write to")
     except (ValueError, TypeError):
-        given.error(f"{file} holds no figures of these stages; move it away")
+        given.error(f"{file} was not written by these stages; move it away")
     of, well = machine(job), True
     for number in sorted(set(options.stages or STAGES)):
         clean = staged(number, STAGES[number](job), of, file)
         well = well and clean
         if number == 1 and not clean:
-            print("stage 1 failed: it is not right here, so nothing further is measured", file=sys.stderr)
+            print(
+                "stage 1 failed: the package does not work correctly here, so nothing else is measured", file=sys.stderr
+            )
             break
     print(f"figures are in {file}")
     return 0 if well else 1
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the part in hand is stopped too
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the running part stops too
     sys.exit(main())

@@ -1,6 +1,7 @@
-"""What the verdicts of studies are worth, by Monte Carlo: python benchmarks/verdicts.py [ROUNDS].
+"""Error rates and power of the verdicts of studies, by simulation: python benchmarks/verdicts.py [ROUNDS].
 
-Spreads are in standard deviations of a run, rates in percent. The `others` are arms of spread 1 with the arm's seeds.
+Spreads are in standard deviations of a run, rates in percent. `others` is the number of other arms, which have spread 1
+and as many seeds as the arm.
 """
 
 import sys
@@ -17,7 +18,7 @@ SPREADS = {"equal": (1, 1), "arm x1.5": (1.5, 1), "base x1.5": (1, 1.5), "both x
 
 
 def studies(seeds: int, base: int, ours: float = 1, theirs: float = 1, effect: float = 0, others: int = 8) -> list[Any]:
-    """Simulate differences, and their 95 % and 90 % half-widths."""
+    """Simulate differences, and the half-widths of their 95 % and 90 % intervals."""
     noise, free = np.random.Generator(np.random.Philox(seeds * 100 + base)), others * (seeds - 1)
     one: Any = ours**2 * noise.chisquare(seeds - 1, ROUNDS) / (seeds - 1)
     two: Any = theirs**2 * noise.chisquare(base - 1, ROUNDS) / (base - 1)
@@ -32,7 +33,7 @@ def studies(seeds: int, base: int, ours: float = 1, theirs: float = 1, effect: f
 
 
 def false_verdicts(others: int) -> None:
-    """Print the mean half-width, and how often a verdict is false at equal and unequal spreads."""
+    """Print the mean half-width and the rate of false verdicts, for equal and unequal spreads."""
     print(f"\n{others} other arms\narm/base  half-width  " + "  ".join(SPREADS))
     for n, base in DESIGNS:
         found = [studies(n, base, *spreads, others=others) for spreads in SPREADS.values()]
@@ -41,7 +42,7 @@ def false_verdicts(others: int) -> None:
 
 
 def power_and_absence(size: float) -> None:
-    """Print how often an effect is found, and how often one of zero and one of the margin are called absent."""
+    """Print how often an effect is found, and how often a zero effect and one as large as the margin are absent."""
     print(f"\neffect, or margin, {size}\narm/base  found (stated)  zero absent (stated)  the margin absent")
     for n, base in DESIGNS:
         null, effect = studies(n, base), studies(n, base, effect=size)
@@ -52,7 +53,7 @@ def power_and_absence(size: float) -> None:
 
 
 def ensembles(nets: int) -> None:
-    """Print how often the interval of an ensemble's gain misses its mean, over nets and pictures drawn anew."""
+    """Print how often the interval of an ensemble's gain misses its mean, over new nets and pictures."""
     noise, found = np.random.Generator(np.random.Philox(nets)), []
     for _ in range(ROUNDS // 50):
         logits = noise.normal(size=(1, 1000, 10)) + 1.2 * noise.normal(size=(nets, 1000, 10))

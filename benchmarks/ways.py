@@ -1,4 +1,4 @@
-"""A training step spread over processes in each way: what it takes and sends, beside what `alexnet plan` predicts.
+"""Time and traffic of a training step under each strategy, compared with the predictions of `alexnet plan`.
 
 torchrun --nproc-per-node 2 benchmarks/ways.py
 """
@@ -31,13 +31,13 @@ from alexnet.models.build import build
 from alexnet.training import optimizer, schedule
 from alexnet.training.step import Step
 
-LOOPBACK = Path("/sys/class/net/lo/statistics/tx_bytes")  # what the kernel has sent between processes of one machine
+LOOPBACK = Path("/sys/class/net/lo/statistics/tx_bytes")  # bytes that the kernel has sent between processes
 SIDE = 256
-BYTES = 64 << 20  # in timing the link
+BYTES = 64 << 20  # size of the transfer that times the link
 
 
 def stepper(recipe: Recipe, compute: Compute, over: Sharding, pictures: int) -> Callable[[], object]:
-    """Make steps on this process's share of one ready batch."""
+    """Make a training step on this process's share of one ready batch."""
     net = compute.hold(build(recipe.net, recipe.seed, over.model_shard)).train()
     momentum = optimizer.Momentum(net, recipe.sgd, compute.dtype, over.sum_over_parts)
     transform = Transform(recipe.views, recipe.net.image_size, torch.full((SIDE, SIDE, 3), 120.0), 20 * torch.eye(3))
@@ -52,7 +52,7 @@ def stepper(recipe: Recipe, compute: Compute, over: Sharding, pictures: int) -> 
 
 
 def seconds(mesh: Mesh, work: Callable[[], object], rounds: int) -> float:
-    """Measure the median time until all processes have done it."""
+    """Measure the median time until all processes have finished the work."""
     work()
     taken = []
     for _ in range(rounds):
@@ -65,7 +65,7 @@ def seconds(mesh: Mesh, work: Callable[[], object], rounds: int) -> float:
 
 
 def link(mesh: Mesh, compute: Compute, rounds: int) -> estimate.Link:
-    """Latency of a hop and bytes a second of a process, from sums of one number and of many (Hockney's model)."""
+    """Measure latency per hop and bytes per second of a process, from short and long sums (Hockney's model)."""
     axis, hops = mesh.replicas, 2 * (mesh.replicas.size - 1)
 
     def total(numbers: int) -> Callable[[], None]:
@@ -85,7 +85,7 @@ def link(mesh: Mesh, compute: Compute, rounds: int) -> estimate.Link:
 
 
 def copied(rounds: int, compute: Compute) -> float:
-    """Bytes read and written a second, while the others copy too."""
+    """Measure bytes read and written per second while the other processes copy too."""
     a = torch.ones(BYTES // 4, device=compute.device)
     b = torch.empty_like(a)
     taken = []
@@ -98,10 +98,10 @@ def copied(rounds: int, compute: Compute) -> float:
 
 
 def measured(recipe: Recipe, compute: Compute, mesh: Mesh, rounds: int) -> list[dict[str, Any]]:
-    """Make a row for each strategy that these processes can follow."""
+    """Measure each strategy that these processes allow; return a row for each."""
     batch, size = recipe.sgd.batch, mesh.everyone.size
     share = max(1, batch // size)
-    # Alone, but all at once: they share the machine's cores, caches and memory, as they will.
+    # Each process works alone but at the same time, because they share cores, caches and memory in training too.
     one = seconds(mesh, stepper(recipe, compute, Sharding(), share), rounds)
     known = estimate.DeviceModel("this machine", dict.fromkeys(estimate.BYTES, 1e12), memory=copied(rounds, compute))
     device = estimate.calibrated(recipe.net, compute.precision, share / one, share, known)
@@ -134,10 +134,12 @@ def measured(recipe: Recipe, compute: Compute, mesh: Mesh, rounds: int) -> list[
 
 
 def main() -> None:
-    """Print a table, or with --json an object a way."""
+    """Print a table, or with --json an object for each strategy."""
     given = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     given.add_argument("--recipe", default="source")
-    given.add_argument("--batch", type=int, default=32, help="pictures of all processes together")
+    given.add_argument(
+        "--batch", type=int, default=32, help="pictures in the batch of all processes together (default 32)"
+    )
     given.add_argument("--rounds", type=int, default=5)
     given.add_argument("--device", default="auto")
     given.add_argument("--precision", default="auto")
@@ -164,7 +166,7 @@ def main() -> None:
             shown,
         )
     sys.stdout.flush()
-    os._exit(0)  # gloo's threads abort some of the processes that end in the ordinary way
+    os._exit(0)  # in a normal exit, gloo's threads abort some of the processes
 
 
 if __name__ == "__main__":

@@ -59,7 +59,9 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("alone")
-@pytest.mark.parametrize(("name", "says"), [("nets", "torchvision"), ("loader", "ten lines stands in for it")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("nets", "torchvision"), ("loader", "a short copy of its dataset is measured instead")]
+)
 def test_without_outside_peers_the_others_are_measured(
     load: Callable[[str], Any],
     name: str,
@@ -180,7 +182,7 @@ def test_a_part_that_fails_is_written_down_and_the_others_run(load: Callable[[st
     stage = json.loads(file.read_text())["stages"]["2"]
     assert {name: stage[name] for name in KNOWN} == KNOWN
     told = {name: (part["status"], part.get("why"), part["figures"]) for name, part in stage["parts"].items()}
-    assert told["slow"] == ("failed", "not done in 3 s", [one])
+    assert told["slow"] == ("failed", "not finished within 3 s", [one])
     assert told["wrong"] == ("failed", "exit status 3: no such layer", [])
     assert told["missing"][0] == "failed"
     assert "No such file" in told["missing"][1]
@@ -198,7 +200,7 @@ def test_a_stage_ends_in_its_time_whatever_its_parts_ask_for(load: Callable[[str
     assert not stages.staged(3, parts, KNOWN, file, seconds=3)
     assert time.monotonic() - begun < 3 + 2 * stages.GRACE
     whys = [part["why"] for part in json.loads(file.read_text())["stages"]["3"]["parts"].values()]
-    assert whys == ["not done in 3 s", "the stage had no time left"]
+    assert whys == ["not finished within 3 s", "the stage had no time left"]
     assert stages.MACHINE_SECONDS + stages.STAGE_SECONDS + 4 * stages.GRACE <= 9 * 60
 
 
@@ -232,17 +234,20 @@ def test_where_it_is_not_right_nothing_is_measured(
         monkeypatch.setitem(stages.STAGES, number, lambda _, part=part: [part])
     monkeypatch.setattr(sys, "argv", ["stages", "1", "2", "--device", "cpu", "--out", str(tmp_path)])
     assert stages.main() == 1
-    assert capsys.readouterr().err == "stage 1 failed: it is not right here, so nothing further is measured\n"
+    assert (
+        capsys.readouterr().err
+        == "stage 1 failed: the package does not work correctly here, so nothing else is measured\n"
+    )
     assert set(json.loads((tmp_path / "figures.json").read_text())["stages"]) == {"1"}
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (["5"], "stage 5; there are 1, 2, 3, 4"),
+        (["5"], "there is no stage 5; choose from 1, 2, 3, 4"),
         (["--pictures", "absent"], "absent is not a folder"),
         (["--out", "file"], "--out file: Not a directory"),
-        (["--out", "bad"], "holds no figures of these stages; move it away"),
+        (["--out", "bad"], "was not written by these stages; move it away"),
     ],
 )
 def test_unusable_input_costs_a_line_and_status_2(

@@ -106,7 +106,7 @@ def test_a_table_of_claims_is_written_checked_and_found_out_of_date(
     page.write_text(MARKERS)
     given = [str(records), str(page)]
     assert claims_table(["--check", *given]) == 1
-    assert "page.md is not what the records in" in capsys.readouterr().out
+    assert "page.md does not match the records in" in capsys.readouterr().out
     assert page.read_text() == MARKERS
     assert claims_table(given) == claims_table(["--check", *given]) == 0
     assert page.read_text().count("|not run|") == len(ALL)

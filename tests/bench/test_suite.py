@@ -53,5 +53,5 @@ def test_training_from_end_to_end_names_a_cache_and_workers_that_were_asked_for(
 def test_a_folder_without_pictures_and_an_unknown_bench_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no JPEG"):
         next(suite.bench("prepare", device="cpu", pictures=tmp_path))
-    with pytest.raises(InputError, match="bench 'walk' is not known; give lrn, step, infer"):
+    with pytest.raises(InputError, match="there is no benchmark 'walk'; choose from lrn, step, infer"):
         next(suite.bench("walk"))

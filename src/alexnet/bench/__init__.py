@@ -1,1 +1,1 @@
-"""Measure speed, against peers and the machine's bound."""
+"""Benchmarks of speed, against peers and the limit of the machine."""

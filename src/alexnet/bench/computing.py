@@ -1,4 +1,4 @@
-"""Measure how fast the net computes: the norms, a training step, and inference."""
+"""Benchmarks of computing: the norms, a training step, and inference."""
 
 from collections.abc import Callable, Iterator
 
@@ -22,11 +22,11 @@ from alexnet.ops.norm import response_norm, within_map_norm
 from alexnet.training import optimizer, schedule
 from alexnet.training.step import Step, maybe_capture
 
-MAPS = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}  # what the norms see
+MAPS = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}  # inputs of the norms
 
 
 def lrn(clock: Clock, job: Job) -> Iterator[Line]:
-    """Time the norms, forward and backward, against torch's. Bound: five passes over the numbers at copying speed."""
+    """Time the norms, forward and backward, against torch's. Bound: five passes over the data at copying speed."""
     compute, narrow = clock.compute, [torch.float32, torch.bfloat16]
     cuda = compute.device.type == "cuda"
     for layer, maps in MAPS.items():
@@ -66,7 +66,7 @@ def lrn(clock: Clock, job: Job) -> Iterator[Line]:
 
 
 def step(clock: Clock, job: Job) -> Iterator[Line]:
-    """Time a training step on ready views, against a net of stock modules. Bound: its products at the best rate."""
+    """Time a training step on ready views, against a net of stock modules. Bound: its multiply-adds at full speed."""
     compute, recipe = clock.compute, RECIPES["source"]
     plain = recipe.replace(net={"spatial_lrn": None})
     # First, as this process is still small: pages that the machine has to find are slow to come.
@@ -92,7 +92,7 @@ def step(clock: Clock, job: Job) -> Iterator[Line]:
 
 
 def infer(clock: Clock, job: Job) -> Iterator[Line]:
-    """One picture at a time and 64. Bound: products at their best rate, and reading every weight once."""
+    """Time inference of 1 and of 64 pictures. Bound: multiply-adds at full speed, and reading every weight once."""
     compute, net = clock.compute, RECIPES["paper"].net
     assert isinstance(net, Net)
     ours = compute.serve(AlexNet(net)).eval()
@@ -128,7 +128,7 @@ def both_mallocs(name: str, default: float, kept: float) -> dict[str, float]:
 
 
 def learner(recipe: Recipe, views: Tensor, labels: Tensor, compute: Compute) -> Callable[[], object]:
-    """Return a training step of ours on ready views; on a CUDA device captured, and from stored pictures."""
+    """Make our training step on ready views; on a CUDA device, a captured step from stored pictures."""
     net = compute.hold(build(recipe.net, 0)).train()
     momentum = optimizer.Momentum(net, recipe.sgd, compute.dtype)
     transform = Transform(recipe.views, recipe.net.image_size, torch.zeros(256, 256, 3), torch.eye(3)).to(
@@ -137,7 +137,7 @@ def learner(recipe: Recipe, views: Tensor, labels: Tensor, compute: Compute) -> 
     step, rates = Step(net, transform, momentum, compute, 0), schedule.learning_rates(recipe, 0.0, ())
     if compute.device.type == "cuda":
         take, count = maybe_capture(step), len(labels)
-        # Random, for products of zeros are faster; and learned slowly, for the same batch comes a thousand times.
+        # Random pixels, because products of zeros are faster; low rates, because the batch is repeated many times.
         images = torch.randint(0, 256, (count, 256, 256, 3), dtype=torch.uint8, device=compute.device)
         batch, rates = (
             Batch(0, 0, 0, torch.arange(count, device=compute.device), images, labels),
@@ -156,7 +156,7 @@ def learner(recipe: Recipe, views: Tensor, labels: Tensor, compute: Compute) -> 
 
 
 def products(net: AnyNet, training: bool = False) -> int:
-    """Multiply-adds for one picture: thrice the forward pass in training, but for the gradient of conv1's input."""
+    """Count multiply-adds for one picture; training takes three forward passes less the gradient of conv1's input."""
     layers = layer_table.layers_of(net)
     forward = sum(layer.multiply_adds for layer in layers)
     return 3 * forward - layers[0].multiply_adds if training else forward

@@ -1,4 +1,4 @@
-"""Measure how fast pictures reach the net: preparing, loading, and training from end to end."""
+"""Benchmarks of feeding the net: preparing pictures, loading them, and training from end to end."""
 
 import itertools
 import tempfile
@@ -29,7 +29,7 @@ from alexnet.training.step import Step, maybe_capture
 
 
 def prepare(clock: Clock, job: Job) -> Iterator[Line]:
-    """Decode and resize to 256 x 256, against Pillow alone, in one process. Bound: the decoding."""
+    """Time decoding and resizing to 256 x 256 in one process, against Pillow alone. Bound: decoding."""
     files = job.jpegs()
 
     def ours() -> None:
@@ -50,7 +50,7 @@ def prepare(clock: Clock, job: Job) -> Iterator[Line]:
 
 
 def loader(clock: Clock, job: Job) -> Iterator[Line]:
-    """Time a batch of training views from JPEGs of 256 x 256, against Pillow, picture by picture. Bound: decoding."""
+    """Time a batch of training views from JPEGs of 256 x 256, against Pillow one picture at a time. Bound: decoding."""
     compute = Compute(torch.device("cpu"), clock.compute.precision)
     with tempfile.TemporaryDirectory() as folder:
         store = store_of(job, Path(folder), 2 * job.batch)
@@ -126,7 +126,7 @@ def end_to_end(clock: Clock, job: Job) -> Iterator[Line]:
 
 
 def store_of(job: Job, folder: Path, pictures: int) -> Store:
-    """Write a store of `pictures` JPEGs of 256 x 256 in two classes, which repeats the job's pictures."""
+    """Write a store of `pictures` JPEGs of 256 x 256 in two classes, repeating the job's pictures."""
     files = job.jpegs(job.batch)
     for i in range(max(pictures, 20)):
         path = folder / "source" / str(i % 2) / f"{i:05d}.jpg"
@@ -137,6 +137,6 @@ def store_of(job: Job, folder: Path, pictures: int) -> Store:
 
 
 def transform_for(recipe: Recipe, store: Store) -> Transform:
-    """Make the recipe's transform for a store."""
+    """Build the recipe's transform for a store."""
     statistics = (store.mean, store.eigenvalues, store.eigenvectors)
     return transforms.make_transform(recipe, *map(torch.from_numpy, statistics))

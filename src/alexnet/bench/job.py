@@ -25,11 +25,11 @@ class Job:
 
     @property
     def whose(self) -> str:
-        """The JPEGs in words."""
+        """The source of the JPEGs, in words."""
         return f"JPEGs of {self.folder}" if self.folder else "drawn JPEGs of 500 x 375"
 
     def jpegs(self, count: int = 128) -> list[bytes]:
-        """Files' bytes: the folder's, or pictures drawn and given grain so that they compress as photographs do."""
+        """Read JPEG files of the folder, or draw pictures with grain, so that they compress like photographs."""
         if self.folder:
             paths = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))[:count]
             if not paths:
@@ -38,7 +38,7 @@ class Job:
                 try:
                     decode(path.read_bytes())
                 except UnreadablePicture as error:
-                    raise InputError(f"picture {path}: {error}; name a folder of whole JPEGs") from None
+                    raise InputError(f"picture {path}: {error}; name a folder of undamaged JPEGs") from None
             return [p.read_bytes() for p in paths]
         grain = np.random.Generator(np.random.Philox(1))
         files = []

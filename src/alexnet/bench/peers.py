@@ -25,14 +25,14 @@ MODE = "max-autotune"  # with CUDA graphs
 
 
 class Stock(nn.Sequential):
-    """The same layers (but for the norm within maps) of PyTorch's own modules, as anyone would write them."""
+    """The same net from PyTorch's own modules, except for the norm within maps, which PyTorch lacks."""
 
     def __init__(self, net: Net) -> None:
         k, norm = net.channels, net.lrn
         assert norm is not None
 
         def lrn() -> nn.Module:
-            return nn.LocalResponseNorm(norm.n, norm.a * norm.n, norm.beta, norm.k)  # it divides by n
+            return nn.LocalResponseNorm(norm.n, norm.a * norm.n, norm.beta, norm.k)  # torch divides alpha by n
 
         first = [lrn(), nn.ReLU(True)] if net.lrn1_first else [nn.ReLU(True), lrn()]
         super().__init__(
@@ -69,7 +69,7 @@ def stock_learner(batch: int, compute: Compute) -> Callable[[], object]:
 
 
 def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> Callable[[], object]:
-    """Return a training step as anyone would write it, in float32 or under autocast (torch's norm in float32)."""
+    """Make an ordinary training step, in float32 or under autocast, which runs torch's norm in float32."""
     sgd = torch.optim.SGD(net.train().parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
 
     def learn() -> None:
@@ -214,12 +214,12 @@ def pillow_square(data: bytes) -> np.ndarray:
 
 
 def recoded(data: bytes) -> bytes:
-    """Encode a picture as a JPEG store holds it, 256 x 256."""
+    """Encode a picture of 256 x 256 as a JPEG store does."""
     return pack(pillow_square(data), "jpeg")
 
 
 def per_picture(data: bytes, mean: Tensor, random: torch.Generator) -> Tensor:
-    """Make views as most pipelines do: Pillow, a tensor a picture, crop, mirror, less the mean."""
+    """Make a view as most pipelines do: decode with Pillow, crop, mirror and subtract the mean of one picture."""
     with Image.open(io.BytesIO(data)) as image:
         x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
     top, left, mirror = torch.randint(0, 32, (3,), generator=random).tolist()

@@ -10,7 +10,7 @@ from alexnet.core.errors import InputError
 if TYPE_CHECKING:
     from alexnet.bench.timing import Line
 
-# Name: its module here, which has a function of that name, and what it measures. ADD YOURS as one line.
+# Name: the module with the function of that name, and the measured work. ADD YOURS as one line.
 BENCHES = {
     "lrn": ("computing", "the norms"),
     "step": ("computing", "a training step"),
@@ -32,7 +32,7 @@ def bench(
     cache: str | None = None,
     workers: int | None = None,
 ) -> Iterator["Line"]:
-    """Measure something, on a CPU once on one thread by CPU time and once on all threads by wall time.
+    """Run benchmarks; on a CPU once with one thread by CPU time, and once with all threads by wall time.
 
     Args:
         what: A key of BENCHES, or "all".
@@ -48,7 +48,7 @@ def bench(
         A comparison with a peer, as soon as it is measured.
 
     Raises:
-        InputError: There is no such bench, device or precision, or the folder holds no JPEG.
+        InputError: There is no such benchmark, device or precision, or the folder holds no JPEG.
     """
     import torch
 
@@ -57,7 +57,7 @@ def bench(
     from alexnet.core.device import choose_compute
 
     if what != "all" and what not in BENCHES:
-        raise InputError(f"bench {what!r} is not known; give {', '.join(BENCHES)} or all")
+        raise InputError(f"there is no benchmark {what!r}; choose from {', '.join(BENCHES)} or all")
     compute = choose_compute(device, precision)
     before = torch.get_num_threads()
     threads = [0] if compute.device.type == "cuda" else sorted({1, before})

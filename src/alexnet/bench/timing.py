@@ -1,4 +1,4 @@
-"""Take times: ours and a peer's in turns in one run, as medians, against what the machine could do."""
+"""Timing: ours and the peers take turns, medians count, and a bound shows the limit of the machine."""
 
 import json
 import multiprocessing
@@ -19,7 +19,7 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison. `ours`, `peer` and `bound` are in `unit`; `ratio` is how many times as fast ours is."""
+    """A comparison. `ours`, `peer` and `bound` are in `unit`; `ratio` is the peer's time over ours."""
 
     what: str
     ours: float
@@ -32,7 +32,7 @@ class Line:
     machine: str
 
     def plain(self) -> str:
-        """For JSON: one object, one line."""
+        """Write the comparison as a JSON object on one line."""
         short = {n: float(f"{v:.4g}") if isinstance(v, float) else v for n, v in asdict(self).items()}
         return json.dumps(short)
 
@@ -46,7 +46,7 @@ class Clock:
 
     @property
     def name(self) -> str:
-        """Such as "1 thread, CPU time"."""
+        """The clock in words, such as "1 thread, CPU time"."""
         if self.compute.device.type == "cuda":
             return "wall time"
         return "1 thread, CPU time" if self.threads == 1 else f"{self.threads} threads, wall time"
@@ -60,7 +60,7 @@ class Clock:
 
     @property
     def calls(self) -> int:
-        """Number of calls between two readings; more on a GPU, where the first launch and the last wait cost."""
+        """Number of calls between two readings; many on a GPU, where the first launch and the last wait cost time."""
         return 50 if self.compute.device.type == "cuda" else 1
 
     @property
@@ -69,7 +69,7 @@ class Clock:
         return 12 if self.compute.device.type == "cuda" else 3
 
     def seconds(self, work: Work, calls: int = 1) -> float:
-        """Return the seconds of one of several calls; wait for the device after the last."""
+        """Measure the mean seconds of some calls; wait for the device after the last one."""
         one_thread = self.threads == 1 and self.compute.device.type == "cpu"
         now = time.process_time if one_thread else time.perf_counter
         self.wait()
@@ -92,12 +92,12 @@ class Clock:
         return begun.elapsed_time(ended) / 1e3 / calls
 
     def wait(self) -> None:
-        """Until the device has done what it was given."""
+        """Wait until the device has finished its work."""
         if self.compute.device.type == "cuda":
             torch.cuda.synchronize(self.compute.device)
 
     def medians(self, works: Sequence[Work], rounds: int, calls: int = 1) -> list[float]:
-        """Return the median seconds of a call of each, in turns, after a warm-up; malloc keeps freed pages."""
+        """Measure the median seconds of a call of each, in turns, after a warm-up; malloc keeps freed pages."""
         keep_pages()
         torch.set_num_threads(self.threads)
         taken: list[list[float]] = [[] for _ in works]
@@ -115,9 +115,9 @@ def malloc(kept: bool) -> str:
 
 
 def apart(clock: Clock, rounds: int, build: Callable[..., Work], *inputs: object) -> float:
-    """Return the median seconds of the work build(*inputs), in a new process with malloc's defaults.
+    """Measure the median seconds of the work build(*inputs) in a new process, with malloc's defaults.
 
-    Pages that were once kept are not given back, so the two settings cannot take turns in one process.
+    Once malloc keeps pages, it never returns them, so the two settings cannot take turns in one process.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_as_it_comes, clock, rounds, build, inputs).result()
@@ -131,7 +131,7 @@ def _as_it_comes(clock: Clock, rounds: int, build: Callable[..., Work], inputs: 
 def compared(
     what: str, ours: float, peer: float, peer_name: str, clock: Clock, *, amount: float = 0, bound: float | None = None
 ) -> Line:
-    """Make a line from seconds: as milliseconds, or as a rate if `amount` pictures are given. `bound` is in seconds."""
+    """Make a line from seconds: in milliseconds, or in pictures per second if `amount` pictures were processed."""
 
     def shown(seconds: float) -> float:
         return amount / seconds if amount else 1e3 * seconds
@@ -144,9 +144,9 @@ def compared(
 
 
 def products_per_second(clock: Clock, dtype: torch.dtype, rounds: int = 5, size: int | None = None) -> float:
-    """Multiply-adds a second of the best square matrix product: what bounds the convolutions.
+    """Measure multiply-adds per second in the best of some square matrix products, the bound of the convolutions.
 
-    Its side is 2048 on a CPU, and 8192 on a GPU, which does one of 2048 about as fast as it is launched.
+    The side is 2048 on a CPU, and 8192 on a GPU, where launching a product of 2048 takes about as long as computing it.
     """
     size = size or (8192 if clock.compute.device.type == "cuda" else 2048)
     a, b = (torch.randn(size, size, device=clock.compute.device).to(dtype) for _ in range(2))
@@ -156,7 +156,7 @@ def products_per_second(clock: Clock, dtype: torch.dtype, rounds: int = 5, size:
 
 
 def bytes_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> float:
-    """Bytes read and written a second in copying: what bounds operations that compute little."""
+    """Measure bytes read and written per second in copying, the bound of operations that compute little."""
     a = torch.empty(size, dtype=torch.uint8, device=clock.compute.device)
     b = torch.empty_like(a)
     torch.set_num_threads(clock.threads)
@@ -165,7 +165,7 @@ def bytes_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> floa
 
 
 def bytes_read_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> float:
-    """Bytes read a second in summing: what bounds a pass over weights."""
+    """Measure bytes read per second in summing, the bound of a pass over the weights."""
     a = torch.ones(size // 4, device=clock.compute.device)
     torch.set_num_threads(clock.threads)
     return size / min(clock.device_seconds(a.sum, clock.calls) for _ in range(rounds))
