@@ -1,4 +1,4 @@
-"""The comparisons in benchmarks/ run, name what they compare, and say what is missing; peers may be missing here."""
+"""The comparisons in benchmarks/ run, name what they compare, and report missing peers; some may be missing here."""
 
 import importlib.util
 import json
@@ -33,7 +33,7 @@ SMALL = {"channels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 5}
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """A script as a module; its nets are narrow here, and the machine's rates are measured on little."""
+    """Load a script as a module, with narrow nets and small measurements of the machine's rates."""
     monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
     for name in ("source", "paper"):
         monkeypatch.setitem(RECIPES, name, RECIPES[name].replace(net=SMALL))
@@ -53,7 +53,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No outside peer is installed."""
+    """Hide all outside peers."""
     for name in PEERS:
         monkeypatch.setitem(sys.modules, name, None)
 
@@ -115,7 +115,7 @@ def test_autocast_keeps_the_norm_of_torch_in_float32(load: Callable[[str], Any])
 
 
 def test_the_graph_is_the_net_in_testing(load: Callable[[str], Any]) -> None:
-    """By the specification's own evaluator: the same logits, the norms within each tower."""
+    """The specification's own evaluator gives the same logits, with the norms within each tower."""
     onnx = pytest.importorskip("onnx", reason="onnx is not installed: benchmarks/requirements.txt")
     reference = pytest.importorskip("onnx.reference")
     shape = RECIPES["paper"].net
@@ -131,7 +131,7 @@ def test_the_graph_is_the_net_in_testing(load: Callable[[str], Any]) -> None:
     norm = next(node for node in model.graph.node if node.op_type == "LRN")
     numbers = {a.name: onnx.helper.get_attribute_value(a) for a in norm.attribute}
     assert numbers == pytest.approx({"size": 5, "alpha": 5e-4, "beta": 0.75, "bias": 2.0})
-    # Up to onnx 1.23 at least, its LRN norms as many maps as there are pictures: four, so that it norms a whole tower.
+    # In onnx 1.23 and before, LRN norms only as many maps as there are pictures; four pictures cover a whole tower.
     views = 60 * torch.randn(4, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     logits = reference.ReferenceEvaluator(model).run(None, {"views": views.numpy()})[0]
     with torch.inference_mode():
@@ -149,7 +149,7 @@ def ways(mesh: Mesh, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def test_ways_counts_the_bytes_of_the_formula_and_the_kernel_no_fewer(ranks: Ranks, small: Recipe) -> None:
-    """Other processes of the machine may send meanwhile, and each message has its header."""
+    """Other processes of the machine may send at the same time, and each message has a header."""
     rows = ranks(2, worked, ways, small)[0]
     assert [row["way"] for row in rows] == ["data", "towers", "hybrid"]
     for row in rows:
@@ -167,7 +167,7 @@ def printing(*values: dict[str, Any]) -> list[str]:
 
 
 def test_a_part_that_fails_is_written_down_and_the_others_run(load: Callable[[str], Any], tmp_path: Path) -> None:
-    """Too slow, with a process of its own; of another exit status; not there. What was printed before counts."""
+    """One command is too slow, one fails and one is missing; figures printed before still count."""
     stages, file, one = load("stages"), tmp_path / "figures.json", {"name": "a", "value": 1.5, "unit": "ms"}
     ticks = tmp_path / "ticks"
     slow = ["sh", "-c", f"(while sleep 0.1; do echo >> {ticks}; done) & wait"]
@@ -280,7 +280,7 @@ def test_lines_of_bench_and_the_counts_of_pytest_are_figures(load: Callable[[str
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the stages are for Linux")
 def test_the_stages_run_on_a_cpu_on_next_to_nothing(pictures: Path, tmp_path: Path) -> None:
-    """From the script, and the package is not installed for it; the form of a figure is the same on a GPU."""
+    """Run the script without an installed package; figures have the same form on a GPU."""
     command = [FOLDER / "gpu.sh", "--out", tmp_path / "out", "--pictures", pictures]
     environment = os.environ | {"DEVICE": "cpu", "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(list(map(str, command)), cwd=FOLDER.parent, env=environment, capture_output=True, text=True)

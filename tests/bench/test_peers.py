@@ -18,7 +18,7 @@ from alexnet.models.build import build
 
 @pytest.mark.parametrize("name", ["source", "paper"])
 def test_the_stock_net_is_the_same_net_but_for_the_norm_within_maps(name: str) -> None:
-    """Its logits are ours when it has our weights: what is raced is the same function."""
+    """With our weights its logits are ours, so the peer computes the same function."""
     recipe = RECIPES[name].replace(
         net={"spatial_lrn": None, "channels": (16, 16, 8, 8, 8), "hidden": 16, "classes": 5, "std": (0.1,) * 8}
     )
@@ -38,7 +38,7 @@ def test_the_stock_net_is_the_same_net_but_for_the_norm_within_maps(name: str) -
     x = 60 * torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         theirs = stock(torch.nn.functional.pad(x, (0, 3, 0, 3)))
-        # Dropout as printed halves the units of fc6 and fc7 in testing; torch's does nothing there.
+        # In testing, the paper's dropout halves the outputs of fc6 and fc7; torch's dropout does nothing.
         weights = dict(ours.named_parameters())
         weights["fc7.weight"].mul_(2)
         weights["fc8.weight"].mul_(2)

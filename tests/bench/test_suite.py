@@ -1,4 +1,4 @@
-"""What `alexnet bench` says is what it measured; how fast anything is, no test asks."""
+"""`alexnet bench` reports what it measured; no test checks a speed."""
 
 import json
 import math
@@ -16,7 +16,7 @@ KEYS = ["what", "ours", "peer", "peer_name", "ratio", "bound", "fraction_of_boun
 
 @pytest.mark.parametrize(("what", "lines"), [("lrn", 12), ("loader", 1), ("prepare", 1)])
 def test_each_line_compares_ours_with_a_named_peer_and_a_bound(what: str, lines: int) -> None:
-    """On one thread here; `ratio` is how many times as fast ours is, whichever way the unit runs."""
+    """Measure on one thread; `ratio` above 1 means that ours is faster, in times and in rates."""
     found = [json.loads(line.plain()) for line in suite.bench(what, device="cpu", precision="bf16", batch=2, rounds=1)]
     assert len(found) == lines
     for line in found:

@@ -1,4 +1,4 @@
-"""How time is taken and compared."""
+"""Timing and comparing."""
 
 import time
 
@@ -36,7 +36,7 @@ def test_works_are_measured_in_turns_and_the_first_calls_do_not_count() -> None:
 
 
 def test_a_reading_of_many_calls_is_the_time_of_one() -> None:
-    """So that a GPU's launch and wait, the same for one call and fifty, do not count."""
+    """A GPU's launch and wait cost the same for one call and for fifty, so they must not count."""
     calls: list[int] = []
     assert ONE.calls == 1
     one = ONE.medians([lambda: calls.append(sum(range(10**5)))], 3, calls=20)

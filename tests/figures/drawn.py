@@ -1,4 +1,4 @@
-"""What the tests of figures share: a log, and what is written on a figure."""
+"""Shared parts of the tests of figures: a log, and the text on a figure."""
 
 from typing import Any
 
@@ -23,5 +23,5 @@ def labels(figure: Any, panel: int) -> list[str]:
 
 
 def written(figure: Any) -> list[str]:
-    """Every text of a figure's panels."""
+    """List every text on a figure's panels."""
     return [text.get_text() for axes in figure.axes for text in axes.texts]

@@ -23,7 +23,7 @@ def test_the_architecture_has_every_layer_with_the_weights_of_the_live_net(name:
 
 
 def test_towers_meet_where_the_layers_see_both() -> None:
-    """Dashed lines, two a join: conv3, fc6 and fc7; fc8 is whole, so its two lines are not of another tower."""
+    """Each join has two dashed lines: conv3, fc6 and fc7. fc8 belongs to no tower, so its two lines are solid."""
     with torch.device("meta"):
         nets = [build(RECIPES[name].net, 0) for name in ("paper", "one-gpu")]
     for net, joins in zip(nets, (3, 0), strict=True):

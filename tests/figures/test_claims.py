@@ -1,4 +1,4 @@
-"""The figure of all claims: each has its line, its numbers stand where they are, and nothing needs colour."""
+"""The figure of all claims: each has its line, its numbers are in their places, and nothing needs colour."""
 
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from alexnet.studies.wording import first_expected
 
 
 def row(name: str, verdict: str, difference: float, low: float, high: float) -> dict[str, Any]:
-    """A judged claim."""
+    """Make the row of a judged claim."""
     found = {"verdict": verdict, "difference": difference, "low": low, "high": high, "seeds": 5}
     return first_expected(CLAIMS[name]) | found
 
 
 def drawn(figure: Any, name: str) -> Any:
-    """The line with that identifier; None if there is none."""
+    """Find the line with an identifier; None if it is missing."""
     return next((line for axes in figure.axes for line in axes.lines if line.get_gid() == name), None)
 
 

@@ -9,7 +9,7 @@ from alexnet.figures.learning_curves import curves, reading
 
 
 def heights(figure: Any, line: int) -> list[float]:
-    """The points of one line of the loss panel; line 0 is chance."""
+    """Return the points of a line of the loss panel; line 0 is chance."""
     return [float(y) for y in figure.axes[0].lines[line].get_ydata()]
 
 
@@ -51,7 +51,7 @@ def test_an_empty_log_has_no_curves() -> None:
 
 
 def run_of(training: float, validation: float, epochs: int = 3) -> list[dict[str, Any]]:
-    """A log that ends with these errors."""
+    """Make a log that ends with these errors."""
     return [epoch(n) | {"train_error": training, "top1": validation} for n in range(1, epochs + 1)]
 
 

@@ -66,7 +66,7 @@ def test_towers_of_different_kinds_are_said_to_differ_and_those_of_one_kind_are_
 
 
 def test_chance_parts_towers_as_far_as_often_as_its_p_says() -> None:
-    """Under the null a p below 0.1 comes about a tenth of the time; and a p is never 0."""
+    """Without an effect, p is below 0.1 about a tenth of the time, and it is never 0."""
     draw = np.random.default_rng(6)
     found = [by_chance(draw.normal(size=24), 400) for _ in range(300)]
     assert 0.06 < np.mean(np.array(found) <= 0.1) < 0.145

@@ -1,4 +1,4 @@
-"""The arms that look at their base: each has what it is named after, and leaves the rest."""
+"""The arms that depend on their base: each changes the fields it is named after and no others."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ SOURCE, SMALL, TINY = (RECIPES[name] for name in ("source", "small", "tiny"))
 
 
 def differing(a: Recipe, b: Recipe) -> set[str]:
-    """The names of the fields in which two recipes differ."""
+    """List the fields in which two recipes differ."""
     one, two = ({n: v for n, v, _ in describe_fields(r)} for r in (a, b))
     return {n for n in one.keys() | two.keys() if one.get(n) != two.get(n)}
 
@@ -59,7 +59,7 @@ def test_net_150_is_wider_by_the_same_factors_on_any_base(name: str) -> None:
 
 
 def test_the_towers_of_net_150_do_not_see_each_other_before_fc8() -> None:
-    """What changes the maps of one tower in conv1 changes no unit of the other in fc7."""
+    """A change to the maps of one tower in conv1 changes no unit of the other tower in fc7."""
     base = SMALL.replace(net={"classes": 10, "image_size": 28, "channels": (8, 16, 8, 8, 8), "hidden": 16})
     net = build(changed(base, arms.net_150).net, 0).eval()
     x = torch.randn(2, 3, 28, 28)
@@ -89,13 +89,13 @@ def test_pools_of_two_and_of_three_put_out_equal_maps(name: str, input_side: int
 
 
 def test_an_input_whose_maps_are_even_stays_even_with_an_overhang() -> None:
-    """Here conv1 puts out 24 units, the last of which sees one column over the edge."""
+    """Here conv1 has 24 units a side, and the last one reads one column beyond the edge."""
     net = net_of(SMALL.replace(net={"image_size": 50, "stride": 2}))
     assert arms.even_input(net) == 50
 
 
 def test_wider_hidden_layers_begin_with_weights_that_pass_on_as_much() -> None:
-    """The std times the root of the inputs stays in every layer."""
+    """The std times the root of the number of inputs is the same in every layer."""
     wide = changed(SMALL, arms.wider_hidden)
     assert net_of(wide).hidden == 2048
     assert differing(SMALL, wide) == {"net.hidden", "net.std"}
@@ -125,7 +125,7 @@ def test_without_momentum_weights_and_biases_have_so_many_times_their_rates() ->
 
 
 def test_fine_tuning_cuts_the_rates_of_weights_alone_and_turns_as_the_2012_log() -> None:
-    """146-2012-2011: epsw 0.001, conv1's 0.0001; epsB 0.02; conv1 at rest from 7 of 54, no noise from 38."""
+    """146-2012-2011: epsw 0.001, conv1's 0.0001; epsB 0.02; conv1 frozen from epoch 7 of 54, no noise from 38."""
     tuned = changed(SOURCE, arms.tuned)
     sgd, late = tuned.sgd, tuned.late
     assert (sgd.lr, sgd.bias_lr) == (0.001, 0.02)

@@ -1,4 +1,4 @@
-"""The claims as data: every arm builds, and differs from the first in what the claim is about alone."""
+"""The claims as data: every arm builds, and differs from the first only in what the claim is about."""
 
 import math
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ def test_every_arm_builds_and_differs_in_what_the_claim_is_about(claim: Claim, s
             build(recipe.net, 0)
 
 
-# What a judged pair differs in, on the ground of its own.
+# The fields in which a judged pair differs, on its own ground.
 PAIRS = {
     ("relu-tanh", "relu, rate 0.002", "tanh, rate 0.002"): {"net.activation"},
     ("two-towers", "two towers", "one tower"): {"net.towers", "net.channels"},
@@ -143,7 +143,7 @@ def test_every_claim_is_whole(claim: Claim) -> None:
 
 @pytest.mark.parametrize("claim", claims.ALL, ids=lambda c: c.name)
 def test_a_margin_is_half_the_papers_or_the_logs_number_or_half_a_point_or_a_fiftieth_of_a_nat(claim: Claim) -> None:
-    """In the logarithm where a ratio is judged."""
+    """For a ratio the margin is that of the logarithm."""
     assert claim.seeds >= 5
     first = next(e for e in claim.expects if e.judged)
     number = first.paper or first.log or 0.01
@@ -172,7 +172,7 @@ def test_a_claim_that_there_is_not_is_refused_with_the_nearest() -> None:
 
 
 def test_the_best_of_several_rates_stands_for_an_arm() -> None:
-    """Five each in relu-tanh, a factor of two apart; three in fc-conv, four in momentum."""
+    """There are five rates each in relu-tanh, a factor of two apart; three in fc-conv, four in momentum."""
     tanh = [arms_of("relu-tanh")[arm].sgd for arm in CLAIMS["relu-tanh"].tune["tanh"]]
     relu = [arms_of("relu-tanh")[arm].sgd for arm in CLAIMS["relu-tanh"].tune["relu"]]
     for rates in (tanh, relu):
@@ -204,7 +204,7 @@ def test_the_rate_is_constant_where_a_fall_would_hide_the_effect(name: str, epoc
 
 
 def test_the_sums_of_rate_times_decay_are_those_of_the_note() -> None:
-    """Ground B: 157 steps an epoch; the first twentieth warms up, at 0.55 of the rate on average."""
+    """Ground B: 157 steps an epoch; the first twentieth of the run warms up, at 0.55 of the rate on average."""
     (note,) = CLAIMS["decay"].notes
     steps = 157 * 120
     assert f"{steps:,} steps" in note

@@ -1,4 +1,4 @@
-"""What `study --list` says."""
+"""The list of claims and costs of `study --list`."""
 
 from pathlib import Path
 

@@ -21,7 +21,7 @@ BASE = RECIPES["small"].replace(net={"classes": 10})
 
 
 def command(*words: object) -> int:
-    """The exit status of a command."""
+    """Run a command and return its exit status."""
     with pytest.raises(SystemExit) as ended:
         main([str(word) for word in words])
     return int(ended.value.code or 0)
@@ -33,7 +33,7 @@ def arms(claim: str) -> dict[str, Recipe]:
 
 
 def spread(mean: float, count: int, sd: float = 0.002, seed: int = 0) -> list[float]:
-    """Errors about a mean, with that mean and spread exactly."""
+    """Draw errors whose mean and spread are exactly these."""
     values = np.random.default_rng(seed).standard_normal(count)
     values = (values - values.mean()) / values.std(ddof=1)
     return list(mean + sd * values)
@@ -45,7 +45,7 @@ def judged(folder: Path, claim: str) -> dict[str, Any]:
 
 
 def towers(folder: Path, effect: float, seeds: int = 6, sd: float = 0.002, first_seed: int = 0) -> Path:
-    """Records of two-towers with so large an effect."""
+    """Plant records of two-towers with an effect of this size."""
     two, one = arms("two-towers").values()
     plant(folder, two, spread(0.25, seeds, sd, seed=1), first_seed, held_out=10_000)
     plant(folder, one, spread(0.25 + effect, seeds, sd, seed=2), first_seed, held_out=10_000)

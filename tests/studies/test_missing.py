@@ -1,4 +1,4 @@
-"""The commands of runs that are wanted: plain words, each once."""
+"""The commands of missing runs: plain words, each once."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from alexnet.studies.run import study
 
 
 def command(*words: object) -> int:
-    """The exit status of a command."""
+    """Run a command and return its exit status."""
     with pytest.raises(SystemExit) as ended:
         main([str(word) for word in words])
     return int(ended.value.code or 0)
@@ -32,7 +32,7 @@ def commands(capsys: pytest.CaptureFixture[str], *words: object) -> list[str]:
 
 @pytest.fixture
 def brief(small: Recipe, tmp_path: Path) -> Path:
-    """The file of a recipe that trains in a moment."""
+    """Write the file of a recipe that trains in a moment."""
     path = tmp_path / "brief.json"
     path.write_text(json.dumps(small.replace(epochs=1).plain()))
     return path

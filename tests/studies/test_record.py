@@ -1,4 +1,4 @@
-"""Records: what is written is read, and what is not to be believed is left out by name."""
+"""Records: reading returns what was written, and a record that cannot be trusted is left out and listed."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ BASE = RECIPES["small"].replace(net={"classes": 10})
 
 
 def rewrite(path: Path, **changes: Any) -> Path:
-    """Change a record and sign it anew, as someone would who edits figures."""
+    """Change a record and sign it again, like someone who edits numbers."""
     plain = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("format", "signature")}
     path.write_text(json.dumps(sign(plain | changes)))
     return path

@@ -1,4 +1,4 @@
-"""Studies end to end on a small store, and what they refuse."""
+"""Studies from end to end on a small store, and the requests that they refuse."""
 
 import json
 import os
@@ -30,13 +30,13 @@ QUICK: dict[str, Any] = {"precision": "fp32", "workers": 1, "quiet": True}
 
 @pytest.fixture(scope="module")
 def brief(small: Recipe) -> Recipe:
-    """One epoch of a net that trains in a moment."""
+    """Make a recipe of one epoch that trains in a moment."""
     return small.replace(epochs=1)
 
 
 @pytest.fixture(scope="module")
 def little(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of 32-pixel pictures drawn by program."""
+    """Prepare a store of drawn pictures of 32 pixels."""
     path = tmp_path_factory.mktemp("little") / "store"
     prepare("builtin:40", path, side=32, jobs=1)
     return path
@@ -55,7 +55,7 @@ def test_a_study_writes_what_it_found_and_equal_arms_train_once(store: Path, bri
     (momentum,) = study.study(["momentum"], store, out, brief, seeds=2, **QUICK)
     assert len(runs_in(out)) == 2 + 4 + 2  # with momentum; four rates without it, on another seed; the best of them
     before = runs_in(out)
-    # ten-views and ensemble are measured on the runs that momentum has left; dropout trains its second arm alone
+    # ten-views and ensemble reuse the runs of momentum; dropout trains only its second arm
     found = study.study(["ten-views", "ensemble", "dropout"], store, out, brief, seeds=2, **QUICK)
     assert len(runs_in(out)) == 2 + 4 + 2 + 2
     assert {name: t for name, t in runs_in(out).items() if name in before} == before
@@ -88,7 +88,7 @@ def test_measures_are_those_of_the_runs(store: Path, brief: Recipe, tmp_path: Pa
 
 
 def test_full_layers_are_held_against_convolutions_at_equal_weights(little: Path, tmp_path: Path) -> None:
-    """The weights are equal at the store's classes, not at the recipe's."""
+    """The numbers of weights are equal for the store's classes, not for the recipe's."""
     out = tmp_path / "out"
     (found,) = study.study(["fc-conv"], little, out, seeds=2, epochs=1, **QUICK)
     assert None not in found["expects"][0]["differences"]
@@ -111,7 +111,7 @@ def test_an_interrupted_study_goes_on(
 
     thread = threading.Thread(target=stop, daemon=True)
     thread.start()
-    with pytest.raises(Stopped, match=r"saved at step \d+ of 120 .*; the same command goes on") as stopped:
+    with pytest.raises(Stopped, match=r"saved at step \d+ of 120 .*; the same command resumes the study") as stopped:
         study.study(["ten-views"], store, out, longer, seeds=1, **QUICK)
     thread.join()
     assert stopped.value.signal == signal.SIGTERM

@@ -37,7 +37,7 @@ VALUES = st.lists(st.floats(-1, 1).map(lambda x: round(x, 3)), min_size=2, max_s
 
 
 def judged(estimate: Estimate | None, margin: float = 1.0, paper: float | None = None, **more: Any) -> Judgement:
-    """The verdict on a claim judged alone."""
+    """Judge a claim alone."""
     given = {"p_holm": estimate and estimate.p, "ratio": False} | more
     return decide(estimate, margin=margin, paper=paper, **given)
 
@@ -45,7 +45,7 @@ def judged(estimate: Estimate | None, margin: float = 1.0, paper: float | None =
 def simulated(
     seeds: int, base: int, spreads: tuple[float, float] = (1.0, 1.0), effect: float = 0.0, arms: int = 8
 ) -> tuple[Any, Any, Any]:
-    """20,000 differences of two arms beside `arms` of spread 1, with their standard errors and degrees of freedom."""
+    """Simulate 20,000 differences, their standard errors and degrees of freedom, with other `arms` of spread 1."""
     noise, rounds = np.random.Generator(np.random.Philox(seeds * 100 + base)), 20_000
     ours, theirs = (
         s * s * noise.chisquare(n - 1, rounds) / (n - 1) for s, n in zip(spreads, (seeds, base), strict=True)
@@ -118,7 +118,7 @@ def test_exchanged_arms_have_the_opposite_difference_and_the_same_error(
 
 
 def test_arms_whose_runs_are_all_the_same_differ_by_nothing() -> None:
-    """The sum of 11 tenths over 11 is above a tenth; that is no effect, though its standard error is 0 too."""
+    """The sum of 11 tenths over 11 is above a tenth. This is rounding, not an effect, although its se is 0 too."""
     for x in (0.1, 0.3, 0.7):
         for seeds in range(3, 25):
             same = judged(compare([x] * 5, [x] * seeds))
@@ -174,7 +174,7 @@ def test_gains_crossed_with_pictures_cover_the_truth() -> None:
 
 
 def test_holms_values_are_those_of_a_worked_example() -> None:
-    """0.01, 0.04, 0.03 and 0.005 of four: times 3, 1, 2 and 4, and none below one that is smaller before."""
+    """0.01, 0.04, 0.03 and 0.005 of four: times 3, 1, 2 and 4, and no value below the one for a smaller p."""
     assert holm([0.01, 0.04, None, 0.03, 0.005]) == pytest.approx([0.03, 0.06, None, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []

@@ -76,7 +76,7 @@ def draw_folder(folder: Path) -> dict[str, "Figure | str"]:
         For each name, the figure or the reason why it cannot be drawn.
 
     Raises:
-        InputError: The folder is neither, or none of its figures can be drawn.
+        InputError: The folder is neither, or every figure of it failed.
     """
     study = (folder / "study.json").is_file()
     where = {"study": folder, "records": folder / "records" if study else folder}

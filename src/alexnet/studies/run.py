@@ -118,7 +118,7 @@ def study(
                 say(f"{plan.claim.name}: {found[-1]['verdict']}")
         except Stopped as stop:
             words = str(stop).removesuffix("; --resume goes on from there")
-            raise Stopped(f"{words}; the same command goes on with the study", stop.signal) from None
+            raise Stopped(f"{words}; the same command resumes the study", stop.signal) from None
     if only and not any(only in plan.recipes for plan in plans):
         raise InputError(
             f"--run {only}: no run of {' '.join(names)} has that recipe here; list the runs with --missing"

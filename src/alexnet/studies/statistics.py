@@ -216,7 +216,7 @@ def decide(
         margin: Size below which a difference counts as absent, above 0; for a ratio, that of its logarithm.
         paper: The paper's difference, or its ratio, above 0.
         ratio: Whether the estimate is of logarithms.
-        why: Reason that rules out a verdict, such as failed seeds; empty if there is none.
+        why: Reason that rules out a verdict, such as failed seeds; empty otherwise.
         sd: Standard deviation of a run, pooled over arms, for the number of seeds needed; for a ratio, that of the
             logarithm.
 
