@@ -131,7 +131,7 @@ def _as_it_comes(clock: Clock, rounds: int, build: Callable[..., Work], inputs: 
 def compared(
     what: str, ours: float, peer: float, peer_name: str, clock: Clock, *, amount: float = 0, bound: float | None = None
 ) -> Line:
-    """Make a line from seconds: in milliseconds, or in pictures per second if `amount` pictures were processed."""
+    """Make a line from seconds, `bound` included: in ms, or in pictures/s if `amount` pictures were processed."""
 
     def shown(seconds: float) -> float:
         return amount / seconds if amount else 1e3 * seconds

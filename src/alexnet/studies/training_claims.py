@@ -42,8 +42,8 @@ TRAINING = (
             Expect("centre alone", "crops and mirrors", "nats", judged=False),
         ),
         notes=(
-            "The verdict is about the error with the central view, which both nets have seen in training. Of the ten "
-            "views, the net trained on the centre alone has seen only one.",
+            "The verdict is about the error with the central view, which is among the training views of both nets. Of "
+            "the ten views, the net trained on the centre alone has seen only one.",
             "Both arms draw a new crop for each picture; the 2012 code draws one crop for 32 pictures.",
         ),
     ),
