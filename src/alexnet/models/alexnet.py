@@ -134,7 +134,7 @@ class AlexNet(nn.Module):
         Raises:
             InputError: `x` has another shape or dtype.
         """
-        fast = fused.possible(self, x)
+        fast = type(self) is AlexNet and fused.possible(self, x)  # a subclass may have other layers
         if not (fast and fused.in_blocks(self.net, x)):
             check_input(x, self.net.image_size, self.conv1)
         logits = fused.logits(self, x) if fast else last_output(self.walk(x, each=False))
@@ -273,7 +273,7 @@ class AlexNet(nn.Module):
 
     def packing(self, device: torch.device, dtype: torch.dtype) -> tuple[int, int] | None:
         """Return the blocks of pixels that this net takes on a device, (side, number along a view), or None."""
-        in_blocks = fused.suits(self, device, dtype) and choices(device).blocks
+        in_blocks = type(self) is AlexNet and fused.suits(self, device, dtype) and choices(device).blocks
         return fused.packing(self.net) if in_blocks else None
 
     def at(self, step: int | Tensor, position: int = 0, runs: Runs = ()) -> Self:

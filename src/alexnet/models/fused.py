@@ -51,18 +51,33 @@ def supports(net: Net) -> bool:
 
 
 def watched(net: "AlexNet") -> bool:
-    """Tell whether a layer has a hook, is replaced, or computes something else than its class does."""
+    """Tell whether a layer has a hook, is replaced, or computes something else than the recipe says."""
     if torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks:
         return True
     if torch_module._global_backward_hooks or torch_module._global_backward_pre_hooks:
         return True
-    for name in net.net.layers:
-        layer: Any = net._modules[name]
-        if type(layer) not in (nn.Conv2d, nn.Linear) or layer._parameters.keys() != {"weight", "bias"}:
-            return True
-        if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
-            return True
-    return False
+    return net.activate is not nn.functional.relu or any(changed(net.net, n, net._modules[n]) for n in net.net.layers)
+
+
+def changed(net: Net, name: str, layer: Any) -> bool:
+    """Tell whether a layer has a hook, or is not the one that the recipe describes."""
+    if (
+        type(layer) not in (nn.Conv2d, nn.Linear)
+        or layer._parameters.keys() != {"weight", "bias"}
+        or layer.bias is None
+    ):
+        return True
+    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
+        return True
+    if "forward" in vars(layer) or name.startswith("conv") != isinstance(layer, nn.Conv2d):
+        return True
+    if isinstance(layer, nn.Linear):
+        return False
+    size, first = net.kernel_sizes[int(name[-1]) - 1], name == "conv1"
+    found = layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode
+    stride, padding = (net.stride, 0) if first else (1, size // 2)
+    pairs = (size, size), (stride, stride), (padding, padding), (1, 1)
+    return found != (*pairs, layer_table.groups(net, name), "zeros")
 
 
 def in_blocks(net: Net, x: Tensor) -> bool:
