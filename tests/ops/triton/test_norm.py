@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tests.ops.triton.shared import (
     BETA,
     DEVICE,
@@ -28,13 +29,15 @@ from tests.ops.triton.shared import (
 from torch import Tensor
 
 pytestmark = pytest.mark.gpu
+rows = triton.rows
+NOWHERE = triton.norm.NOWHERE
 
 
 @pytest.mark.parametrize("relu", RELUS)
 @pytest.mark.parametrize(("maps", "towers", "n"), [(8, 1, 1), (8, 2, 3), (16, 1, 5), (96, 2, 5), (12, 2, 9), (6, 2, 5)])
 def test_the_norm_is_the_printed_formula_and_its_gradient_autograds(maps: int, towers: int, n: int, relu: str) -> None:
     """Section 3.3, also with towers of 48 maps, and of 3, which do not fill a row of registers."""
-    x, g = raw(2, maps, 3, 2, seed=n).requires_grad_(), raw(2, maps, 3, 2, seed=n + 1, std=1.0)
+    x, g = raw(1, maps, 3, 2, seed=n).requires_grad_(), raw(1, maps, 3, 2, seed=n + 1, std=1.0)
     expected = norm(x, towers, n, relu)
     near(triton.norm_forward(x.detach(), towers, n, K, A, BETA, relu), expected)
     near(triton.norm_backward(g, x.detach(), towers, n, K, A, BETA, relu), slope(expected, x, g))
@@ -54,7 +57,7 @@ def test_any_beta_is_raised_as_printed(beta: float) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_a_narrow_input_costs_the_rounding_of_the_output_alone(dtype: torch.dtype) -> None:
     """Arithmetic is in float32 for any input, so the error is half a unit in the last place of the output."""
-    x, g = raw(2, 16, 3, 3, dtype=dtype).requires_grad_(), raw(2, 16, 3, 3, seed=1, std=1.0, dtype=dtype)
+    x, g = raw(1, 16, 3, 3, dtype=dtype).requires_grad_(), raw(1, 16, 3, 3, seed=1, std=1.0, dtype=dtype)
     for relu in RELUS:
         expected, found = norm(x, 1, 5, relu), triton.norm_forward(x.detach(), 1, 5, K, A, BETA, relu)
         assert found.dtype == dtype
@@ -65,12 +68,11 @@ def test_a_narrow_input_costs_the_rounding_of_the_output_alone(dtype: torch.dtyp
     near(triton.within_forward(x.detach(), 3, K, A, BETA), within(x, 3), half_a_unit(dtype), 0)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_is_no_number_comes_through_and_goes_no_further(bad: float, dtype: torch.dtype) -> None:
+def test_what_is_no_number_comes_through_and_goes_no_further(dtype: torch.dtype) -> None:
     """NaN exactly where the printed formulas give it: in the window, not in the whole tower or row of registers."""
-    x, g = raw(2, 32, 3, 3, dtype=dtype), raw(2, 32, 3, 3, seed=1, std=1.0, dtype=dtype)
-    x[0, 9, 1, 1] = bad
+    x, g = raw(1, 32, 3, 3, dtype=dtype), raw(1, 32, 3, 3, seed=1, std=1.0, dtype=dtype)
+    x[0, 9, 1, 1], x[0, 3, 0, 2], x[0, 20, 2, 1] = math.nan, math.inf, -math.inf
     rtol = half_a_unit(dtype) + 1e-5
     for relu in RELUS:
         near(triton.norm_forward(x, 2, 5, K, A, BETA, relu), norm(x, 2, 5, relu), rtol)
@@ -140,7 +142,7 @@ def test_norm_and_pool_in_one_are_one_after_the_other(
     height: int, width: int, size: int, stride: int, relu: str, dtype: torch.dtype
 ) -> None:
     """Section 3.4: windows are clipped at the border; the pools are the same, also which of equal units they choose."""
-    x = raw(2, 8, height, width, seed=height, std=3.0, dtype=dtype).round_()
+    x = raw(1, 8, height, width, seed=height, std=3.0, dtype=dtype).round_()
     x[:, :4] = 2  # all tied
     y = triton.norm_forward(x, 2, 5, K, A, BETA, relu)
     p, index = pool(x, 2, 5, relu, size, stride)
@@ -156,7 +158,7 @@ def test_the_gradient_of_norm_and_pool_is_that_of_the_units_chosen(
     height: int, width: int, size: int, stride: int, relu: str
 ) -> None:
     """A unit that several windows chose gets the sum of theirs (section 3.4: windows overlap)."""
-    x = raw(2, 12 if relu else 8, height, width, seed=height).requires_grad_()
+    x = raw(1, 12 if relu else 8, height, width, seed=height).requires_grad_()
     p, index = pool(x.detach(), 2, 5, relu, size, stride)
     g = raw(*p.shape, seed=2, std=1.0)
     y = norm(x, 2, 5, relu)
@@ -213,3 +215,23 @@ def test_a_captured_graph_computes_what_its_inputs_hold_at_replay() -> None:
     expected = pool(x, 2, 5, "before")
     assert torch.equal(p, expected[0])
     assert torch.equal(index, expected[1])
+
+
+def test_a_pool_without_a_positive_unit_hands_no_gradient_down() -> None:
+    """`alive`: the ReLU under the pools would stop it. NaN passes both, as in PyTorch."""
+    z = raw(2, 8, 7, 7, std=1.0).sub_(1.0)
+    z[0, 1, 0, 0] = math.nan
+    x, form = z.relu(), rows.form(rows.Part.of(z), 1, 0, 0.0, 0.0, 0.75, "", 3, 2)
+    p = torch.empty(2, 8, 3, 3, device=DEVICE).contiguous(memory_format=torch.channels_last)
+    index, every = (torch.empty_like(p, dtype=torch.uint8) for _ in range(2))
+    for chosen_, alive in ((every, False), (index, True)):
+        triton.norm.pool(rows.Part.of(x), rows.Part.of(p), rows.Part.of(chosen_), form, alive)
+    expected, _, places = pytorch_pool(x, 3, 2)
+    torch.testing.assert_close(p, expected, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(every.long(), places)
+    assert (p == 0).any()
+    assert torch.equal(index, every.where(~(p <= 0), NOWHERE))
+    g, dx = raw(*p.shape, seed=1, std=1.0), torch.empty_like(x)
+    triton.norm.pool_gradient(rows.Part.of(g), rows.Part.of(index), None, rows.Part.of(dx), form)
+    wide = z.double().requires_grad_()
+    near(dx, slope(F.max_pool2d(wide.relu(), 3, 2, ceil_mode=True), wide, g))
