@@ -1,9 +1,13 @@
-"""Views cut in a kernel, against one slice for each picture."""
+"""Views cut and packed in kernels, against slices, loops and the strided convolution."""
 
 import numpy as np
 import pytest
 import torch
-from tests.ops.triton.shared import DEVICE, half_a_unit, near, triton
+import torch.nn.functional as F
+from tests.ops.triton.shared import DEVICE, half_a_unit, near, raw, triton
+from torch import Tensor
+
+from alexnet.ops import reference
 
 pytestmark = pytest.mark.gpu
 
@@ -46,3 +50,69 @@ def test_no_pictures_have_no_views() -> None:
     images = torch.zeros(0, 6, 6, 3, dtype=torch.uint8, device=DEVICE)
     mean = torch.zeros(6, 6, 3, device=DEVICE)
     assert triton.cut(images, none, none, none.bool(), mean, 4, True, None, 1.0, torch.float32).shape == (0, 3, 4, 4)
+
+
+def blocks_of(x: Tensor, side: int, blocks: int) -> Tensor:
+    """Return pixels (N, 3, H, W) in blocks, number by number, in the order that crop.cut prints."""
+    packed = torch.zeros(len(x), 3 * side * side, blocks, blocks, dtype=x.dtype)
+    for y, line in enumerate(x.cpu().unbind(2)):
+        for i, pixel in enumerate(line.unbind(2)):
+            for colour in range(3):
+                packed[:, (y % side * side + i % side) * 3 + colour, y // side, i // side] = pixel[:, colour]
+    return packed
+
+
+SIDES = [(7, 4, 2), (8, 4, 3), (11, 4, 3), (5, 2, 3), (3, 1, 3)]  # of a view, of a block, and the number of blocks
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("size", "side", "blocks"), SIDES)
+def test_packing_moves_each_pixel_to_its_block_and_unpacking_back(
+    size: int, side: int, blocks: int, dtype: torch.dtype
+) -> None:
+    """Zeros complete the picture. A gradient in blocks, also of those zeros, goes back to the pixels alone."""
+    x = raw(2, 3, size, size, dtype=dtype)
+    packed = triton.pack(x, side, blocks)
+    assert torch.equal(packed.cpu(), blocks_of(x, side, blocks))
+    assert packed.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(triton.pack(x.contiguous(), side, blocks), packed)
+    assert torch.equal(triton.views.unpack(packed, side, size), x)
+    g = raw(*packed.shape, seed=1, dtype=dtype)
+    (expected,) = torch.autograd.grad(reference.pack(wide := x.double().requires_grad_(), side, blocks), wide, g)
+    assert torch.equal(triton.views.unpack(g, side, size).double(), expected)
+    assert torch.equal(triton.views.unpack(g.contiguous(), side, size).double(), expected)
+
+
+@pytest.mark.parametrize(("size", "side", "blocks"), SIDES)
+def test_views_cut_in_blocks_are_views_packed(size: int, side: int, blocks: int) -> None:
+    """To the bit, out of a larger store, with the colours and the mean in place or not."""
+    random, n = np.random.default_rng(size), 3
+    images = torch.from_numpy(random.integers(0, 256, (5, size + 2, size + 2, 3), np.uint8)).to(DEVICE)
+    top, left = torch.from_numpy(random.integers(0, 3, (2, n))).to(DEVICE)
+    mirrored, rows = torch.tensor([True, False, True], device=DEVICE), torch.tensor([4, 0, 2], device=DEVICE)
+    mean, shift = raw(size + 2, size + 2, 3), raw(n, 3, seed=1)
+    for place, colour in ((True, shift), (False, None)):
+        given = images, top, left, mirrored, mean, size, place, colour, 0.4, torch.bfloat16, rows
+        assert torch.equal(triton.cut(*given, side, blocks), triton.pack(triton.cut(*given), side, blocks))
+
+
+@pytest.mark.parametrize(("size", "stride"), [(11, 4), (7, 2), (5, 3), (4, 4)])
+def test_conv1_in_blocks_is_the_strided_convolution(size: int, stride: int) -> None:
+    """Section 3.5's convolution of size 11 and stride 4 is one of size 3 and stride 1, with its gradients.
+
+    Sums of 3 size^2 products for an output, of as many as outputs for a gradient: in float64, in another order.
+    """
+    side = size + 3 * stride + 1
+    blocks, kernel = triton.views.blocks_of(side, size, stride), -(-size // stride)
+    x, w = raw(2, 3, side, side, dtype=torch.float64), raw(4, 3, size, size, seed=1, dtype=torch.float64)
+    over = (blocks - kernel) * stride + size - side  # the last window may hang over the right and bottom border
+    expected = F.conv2d(F.pad(x.requires_grad_(), (0, over, 0, over)), w.requires_grad_(), stride=stride)
+    g = raw(*expected.shape, seed=2, dtype=torch.float64)
+    packed, weight = (triton.pack(t.detach(), stride, n).requires_grad_() for t, n in ((x, blocks), (w, kernel)))
+    found = F.conv2d(packed, weight)
+    assert found.shape == expected.shape
+    near(found, expected, 1e-12, 1e-9)
+    dx, dw = torch.autograd.grad(expected, (x, w), g)
+    in_blocks, of_weight = torch.autograd.grad(found, (packed, weight), g)
+    near(triton.views.unpack(in_blocks, stride, side), dx, 1e-12, 1e-9)
+    near(triton.views.unpack(of_weight, stride, size), dw, 1e-12, 1e-9)
