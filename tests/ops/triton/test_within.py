@@ -21,10 +21,10 @@ def test_the_norm_within_a_map_is_the_2012_kernel(size: tuple[int, int], n: int)
     near(triton.within_backward(g, x.detach(), n, K, A, BETA), slope(expected, x, g))
 
 
-@pytest.mark.parametrize(("height", "n"), [(10, 3), (11, 7), (19, 3)])
+@pytest.mark.parametrize(("height", "n"), [(10, 3), (11, 5), (19, 3)])
 def test_maps_of_several_strips_are_whole(height: int, n: int) -> None:
     """A thread goes down a strip of at most 9 lines: 2 of 5 lines, 6 and 5, and 7, 7 and 5."""
-    x, g = raw(2, 4, height, 2, seed=n).requires_grad_(), raw(2, 4, height, 2, seed=1, std=1.0)
+    x, g = raw(1, 4, height, 2, seed=n).requires_grad_(), raw(1, 4, height, 2, seed=1, std=1.0)
     form = triton.within.strips(triton.rows.form(Part.of(x.detach()), 1, n, K, A, BETA, ""))
     assert math.ceil(height / form.strip) > 1
     expected = within(x, n)
@@ -32,14 +32,15 @@ def test_maps_of_several_strips_are_whole(height: int, n: int) -> None:
     near(triton.within_backward(g, x.detach(), n, K, A, BETA), slope(expected, x, g))
 
 
-@pytest.mark.parametrize(("height", "width", "size", "stride"), [(11, 4, 3, 2), (5, 6, 3, 2), (6, 5, 2, 2)])
+@pytest.mark.parametrize(("height", "width", "size", "stride"), [(11, 2, 3, 2), (5, 6, 3, 2), (4, 5, 2, 2)])
 def test_the_gradient_under_pools_is_that_of_the_units_they_chose(
     height: int, width: int, size: int, stride: int
 ) -> None:
     """With an index, g is the pools': as if unpooled first. Pools that chose no unit hand nothing down."""
-    x = raw(2, 8, height, width)
+    pictures = 2 if height == 4 else 1
+    x = raw(pictures, 8, height, width)
     form = triton.rows.form(Part.of(x), 1, 3, K, A, BETA, "", size, stride)
-    shape = 2, form.down, form.across, 8
+    shape = pictures, form.down, form.across, 8
     p, g = (torch.empty(shape, device=DEVICE).permute(0, 3, 1, 2) for _ in range(2))
     index = torch.empty_like(p, dtype=torch.uint8)
     g.copy_(raw(*p.shape, seed=1, std=1.0))
