@@ -47,7 +47,6 @@ TESTED_BY = {
     "models/layers": "models/test_alexnet.py",
     "models/shard": "distributed/test_sharding.py",
     "ops/cpu_build": "ops/test_cpu.py",
-    "ops/crop": "data/test_transforms.py",
     "ops/reference": "ops/test_cpu.py",
     "reporting/paper_tables": "reporting/test_report.py",
     "reporting/tables": "reporting/test_report.py",
