@@ -65,16 +65,17 @@ def first(job: Job) -> list[Part]:
     """List the parts that check that the package runs and computes correctly."""
     memcheck = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9"]
     missing = subprocess.run(["sh", "-c", "command -v compute-sanitizer"], capture_output=True).returncode
-    forms, some = "tests/ops/test_triton.py", "awkward or update or view_is or gradient_of_norm_and_pool"
+    forms = ["tests/ops/triton", "tests/ops/test_fused.py", "tests/models/test_fused.py"]
+    some = "awkward or update or view_is or gradient_of_norm_and_pool"
     if job.small:
-        tests = [Part("forms", 120, [[*TESTS, forms, "-k", "no_pictures"]])]
+        tests = [Part("forms", 120, [[*TESTS, *forms, "-k", "no_pictures"]])]
     else:
         tests = [
-            Part("forms", 220, [[*TESTS, "-n", "12", forms]]),
+            Part("forms", 220, [[*TESTS, "-n", "12", *forms]]),
             Part("device", 120, [[*TESTS, "-n", "4", "-m", "gpu", "tests/test_gpu.py", "tests/data/test_cache.py"]]),
         ]
     none = "compute-sanitizer is not installed" if missing or job.small else ""
-    check = Part("memory", 80, [[*memcheck, *TESTS, forms, "-k", some]], without=none)
+    check = Part("memory", 80, [[*memcheck, *TESTS, forms[0], "-k", some]], without=none)
     return [Part("place", 60, [[*PROBE, "place", "--device", job.device]]), *tests, check]
 
 

@@ -2,7 +2,7 @@
 
 Whole steps and runs are compared in float64, where both have PyTorch's operations: rounding of 1e-16 then decides no
 ReLU and no maximum. In fewer digits it does, a gradient is another, and a correct run goes another way. Triton's forms
-are compared one by one in tests/ops/test_triton.py.
+are compared one by one in tests/ops/triton.
 """
 
 import os

@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Hide it before anything is imported; then prepare, open, train, load and predict.
 ELSEWHERE = """
-import os, signal, sys
+import asyncio, os, signal, sys  # asyncio needs os.sysconf on Linux from Python 3.12 on, and some releases of torch need asyncio
 for name in ("fcntl", "resource"):
     sys.modules[name] = None
 for name in ("preadv", "pread", "pwrite", "sched_getaffinity", "sysconf", "posix_fallocate"):

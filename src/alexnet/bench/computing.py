@@ -148,9 +148,9 @@ def learner(recipe: Recipe, views: Tensor, labels: Tensor, compute: Compute) -> 
 
     def once() -> float:
         step.gradients.clear()
-        loss, _ = step.learn(taken, labels, len(labels))
+        seen, _ = step.learn(taken, labels, len(labels))
         step.update(rates)
-        return loss.item()
+        return seen[0].item()
 
     return once
 

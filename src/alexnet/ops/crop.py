@@ -58,7 +58,7 @@ def cut(
     tensors = [t for t in (images, top, left, mirrored, mean, shift, rows) if t is not None]
     form = best(*tensors, mean.new_empty(0, dtype=dtype))
     given = top, left, mirrored, mean, size, place, shift, factor, dtype
-    if hasattr(form, "pack"):  # one kernel
+    if form is not cpu and form is not reference:  # one kernel
         views: Tensor = form.cut(images, *given, rows, *(blocks or ()))
         return views
     if form is cpu and rows is not None:  # the C++ form has no rows: a CPU's cache is never one tensor

@@ -3,7 +3,7 @@
 Each norm is one operation with an analytic gradient. This file makes the norms autograd functions, and chooses their
 implementation. reference.py has the formulas of forward and backward (`norm_forward`, `norm_backward`); cpu.cpp and
 triton.py compute them in one pass over memory. tests/ops/test_norm.py checks reference.py against autograd's gradient
-of the printed formula in float64; test_cpu.py and test_triton.py check the fast kernels.
+of the printed formula in float64; test_cpu.py and triton/test_norm.py check the fast kernels.
 """
 
 from collections.abc import Callable

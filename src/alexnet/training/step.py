@@ -6,7 +6,6 @@ from functools import partial
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
@@ -17,6 +16,7 @@ from alexnet.data.transforms import Transform
 from alexnet.distributed.sharding import Gradients, Sharding
 from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import AnyModel
+from alexnet.ops.loss import loss_and_wrong
 from alexnet.training.optimizer import Momentum
 from alexnet.training.schedule import LearningRates
 from alexnet.training.updates import updates
@@ -152,9 +152,8 @@ class Step:
                 blocks=self.blocks,
             )
             self.net.at(step, position, runs)
-            loss, logits = self.learn(views, batch.labels[ours], batch.whole)
-            totals[0].add_(loss)
-            totals[1].add_((logits.argmax(1) != batch.labels[ours]).sum(dtype=torch.float64))
+            seen, logits = self.learn(views, batch.labels[ours], batch.whole)
+            totals += seen
         summed = replicas.all_reduce(totals, "shown")
         self.update(rates)
         if summed:
@@ -165,13 +164,13 @@ class Step:
     def learn(self, views: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
         """Run forward and backward on views (n, 3, side, side) of a batch of `pictures`.
 
-        Returns their contribution to the batch's mean loss, and the logits (n, classes).
+        Returns their contribution to the batch's mean loss and the number of wrong answers, float64 (2,), and the
+        logits (n, classes).
         """
         logits = forward(self.net, self.momentum.compute_weights, self.compute, views)
-        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bf16 is too coarse for a loss
-        loss = F.cross_entropy(wide, labels, reduction="sum") / pictures
+        loss, seen = loss_and_wrong(logits, labels, pictures)
         self.gradients.backward(loss)
-        return loss.detach(), logits.detach()
+        return seen, logits.detach()
 
     def update(self, rates: LearningRates) -> None:
         """Apply the momentum rule where it is not applied yet, with the gradients of all processes."""

@@ -15,7 +15,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from alexnet.ops.triton import norm, random, relu, rows, update, views, within
+from alexnet.ops.triton import loss, norm, random, relu, rows, update, views, within
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 Form = tuple[Any, dict[str, str], dict[str, Any]]  # a kernel, the types of its arguments, and its constants
@@ -37,11 +37,34 @@ def forms() -> list[Form]:
     ints = dict.fromkeys(("step", "epoch", "first", "ids", "rows", "top", "left"), "*i64")
     ints |= dict.fromkeys(("position", "quad", "k0", "k1", "k_crop", "k_colour", "least", "pictures", "places"), "i64")
     floats = dict.fromkeys(("components", "mean", "shift", "sums"), "*fp32") | {"colour": "fp32", "factor": "fp32"}
-    small = ints | floats | {"images": "*u8", "table": "*i32", "mirrored": "*u8", "views": "*bf16"}
-    sums = maps | floats | {"places": "i32", "tiles": "i32", "rows": "i32", "out": "*bf16"}
+    small = (
+        ints
+        | floats
+        | {
+            "logits": "*bf16",
+            "slope": "*bf16",
+            "seen": "*fp64",
+            "labels": "*i64",
+            "images": "*u8",
+            "table": "*i32",
+            "mirrored": "*u8",
+            "views": "*bf16",
+        }
+    )
+    sums = maps | floats | {"places": "i32", "out": "*bf16"}
     normed = {"F": first, "X": X, "Y": X, "D": X}
     windows = {"F": around, "X": P, "Y": P, "U": P, "D": P}
-    tile = {"maps": 192, "of_g": 192, "of_y": 192, "of_dx": 384, "width": 384, "P": 32, "M": 64}
+    tile = {
+        "tiles": 3,
+        "rows": 338,
+        "maps": 192,
+        "of_g": 192,
+        "of_y": 192,
+        "of_dx": 384,
+        "width": 384,
+        "P": 32,
+        "M": 64,
+    }
     blocks = {"height": 224, "width": 224, "blocks": 57, "block": 4}
     cut = {"side": 256, "size": 224, "place": True, "blocks": 57, "block": 4, "V": 8}
     return [
@@ -59,6 +82,7 @@ def forms() -> list[Form]:
         (relu.total_kernel, sums, tile),
         (random.dropout_kernel, maps | ints, {"units": 4096, "lead": 0, "relu": True}),
         (random.draw_kernel, small, {"shared": 32, "crops": True, "mirror": True, "coloured": True}),
+        (loss.loss_kernel, maps | small, {"classes": 1000, "B": 1024}),
         (update.momentum_kernel, weights, {"decays": True}),
         (update.momentum_kernel, weights, {"decays": True, "row": None}),
         (views.cut_kernel, small, cut),
@@ -69,7 +93,7 @@ def forms() -> list[Form]:
 
 def compiled(kernel: Any, types: dict[str, str], constants: dict[str, Any]) -> Any:
     """Compile a form as its launch does."""
-    constants = {name: value for name, value in (constants | {"B": 128}).items() if name in kernel.arg_names}
+    constants = {name: value for name, value in ({"B": 128} | constants).items() if name in kernel.arg_names}
     signature = {name: "constexpr" if name in constants else types[name] for name in kernel.arg_names}
     aligned = {(i,): [["tt.divisibility", 16]] for i, t in enumerate(signature.values()) if t[0] == "*"}
     options = {"enable_fp_fusion": kernel is not random.draw_kernel}

@@ -7,6 +7,7 @@ first occurs, so a CUDA graph can be captured from the second call on. `rows` sa
 import triton
 
 from alexnet.ops.triton import relu, rows
+from alexnet.ops.triton.loss import WIDEST, cross_entropy
 from alexnet.ops.triton.norm import norm_backward, norm_forward, norm_pool_backward, norm_pool_forward
 from alexnet.ops.triton.random import draw, dropout
 from alexnet.ops.triton.update import momentum
@@ -14,6 +15,8 @@ from alexnet.ops.triton.views import cut, pack
 from alexnet.ops.triton.within import within_backward, within_forward
 
 __all__ = [
+    "WIDEST",
+    "cross_entropy",
     "cut",
     "draw",
     "dropout",

@@ -34,27 +34,25 @@ def from_row(t, o: constexpr, F: constexpr):
 
 @triton.jit
 def biases(bias, r, ok, F: constexpr):
-    """Load the biases of the rows around a row, a tuple; None if there is no bias. `r` is its number in its tower."""
+    """Load the biases of the rows around a row, if there are any: a tuple. `r` is the row's number in its tower."""
     far: constexpr = F.far
-    if bias is None:
-        return None
-    else:
-        found = ()
+    found = ()
+    if bias is not None:
         for o in tl.static_range(-far, far + 1):
             inside = ok & (r + o >= 0) & (r + o < F.tower)
             found += (load(bias, (r + o) * F.V, inside, F.V),)
-        return found
+    return found
 
 
 @triton.jit
-def activity(x, c, at, r, ok, o: constexpr, F: constexpr):
+def activity(x, bias, c, at, r, ok, o: constexpr, F: constexpr):
     """Load b of the row at offset o: x with its bias, and after a ReLU that comes before the norm.
 
-    `at` is where the row lies to which o counts, `r` its number in its tower, and c has the biases around it.
+    `at` is where the row lies to which o counts, and `r` its number in its tower. With a `bias`, c has those around it.
     """
     far: constexpr = F.far
     b = load(x, at + o * F.V, ok & (r + o >= 0) & (r + o < F.tower), F.V)
-    if c is not None:
+    if bias is not None:
         b += c[o + far]
     if F.relu == "before":
         b = positive(b)
@@ -62,14 +60,14 @@ def activity(x, c, at, r, ok, o: constexpr, F: constexpr):
 
 
 @triton.jit
-def terms(x, c, at, r, ok, o: constexpr, F: constexpr):
+def terms(x, bias, c, at, r, ok, o: constexpr, F: constexpr):
     """Compute b and s of the row at offset o; if o is not 0, s only of the maps that this row's windows reach."""
     near: constexpr = F.near
     total = tl.full((r.shape[0], F.V), 0.0, tl.float32)
     own = total
     for q in tl.static_range(-near, near + 1):
         if o + q >= -F.far and o + q <= F.far:
-            b = activity(x, c, at, r, ok, o + q, F)
+            b = activity(x, bias, c, at, r, ok, o + q, F)
             if q == 0:
                 own = b
             total += from_row(b * b, q, F)
@@ -77,12 +75,12 @@ def terms(x, c, at, r, ok, o: constexpr, F: constexpr):
 
 
 @triton.jit
-def normed(x, c, at, r, ok, F: constexpr):
+def normed(x, bias, c, at, r, ok, F: constexpr):
     """Normalise rows of x (section 3.3), each the row with number `r` of its tower."""
     if F.n == 0:
-        y = activity(x, c, at, r, ok, 0, F)
+        y = activity(x, bias, c, at, r, ok, 0, F)
     else:
-        b, s = terms(x, c, at, r, ok, 0, F)
+        b, s = terms(x, bias, c, at, r, ok, 0, F)
         power, _ = powers(s, F.beta)
         y = b * power
     if F.relu == "after":
@@ -96,7 +94,7 @@ def norm_kernel(x, bias, y, F: constexpr, X: constexpr, Y: constexpr, B: constex
     picture, row, ok = mine(F.rows, B)
     place, r = row // F.T, row % F.T
     c = biases(bias, r % F.tower, ok, F)
-    value = normed(x, c, picture * X.picture + place * X.place + r * F.V, r % F.tower, ok, F)
+    value = normed(x, bias, c, picture * X.picture + place * X.place + r * F.V, r % F.tower, ok, F)
     store(y, picture * Y.picture + place * Y.place + r * F.V, value, ok, F.V)
 
 
@@ -108,14 +106,14 @@ def larger(best, at, y, i):
 
 
 @triton.jit
-def line(x, c, at, r, column, ok, F: constexpr, X: constexpr):
+def line(x, bias, c, at, r, column, ok, F: constexpr, X: constexpr):
     """Find the maximum of a pool's normalised units along one line, and its index."""
     size: constexpr = F.size
     best = tl.full((r.shape[0], F.V), float("-inf"), tl.float32)
     index = tl.full((r.shape[0], F.V), 0, tl.int32)
     for i in tl.static_range(size):
         inside = ok & (column + i < F.width)
-        y = normed(x, c, at + i * X.place, r, inside, F)
+        y = normed(x, bias, c, at + i * X.place, r, inside, F)
         y = y.to(x.dtype.element_ty).to(tl.float32)  # rounded as the norm's output would be, so that ties are the same
         best, index = larger(best, index, tl.where(inside[:, None], y, float("-inf")), i)
     return best, index
@@ -134,12 +132,12 @@ def pool_kernel(
     y = down * F.stride
     top = picture * X.picture + column * X.place + r * F.V  # in the first line
     c = biases(bias, number, ok, F)
-    shared, at = line(x, c, top + y * (F.width * X.place), number, column, ok, F, X)
+    shared, at = line(x, bias, c, top + y * (F.width * X.place), number, column, ok, F, X)
     for _ in range(F.strip):
         best, index_of_best = shared, at
         for i in tl.static_range(1, size):
             below = ok & (y + i < F.height)
-            shared, at = line(x, c, top + (y + i) * (F.width * X.place), number, column, below, F, X)
+            shared, at = line(x, bias, c, top + (y + i) * (F.width * X.place), number, column, below, F, X)
             best, index_of_best = larger(best, index_of_best, shared, at + i * F.size)
         there = ok & (down < F.down)
         place = down * F.across + column // F.stride
@@ -150,7 +148,7 @@ def pool_kernel(
         down += 1
         y += F.stride
         if F.size != F.stride + 1:  # pools do not share a line
-            shared, at = line(x, c, top + y * (F.width * X.place), number, column, ok & (y < F.height), F, X)
+            shared, at = line(x, bias, c, top + y * (F.width * X.place), number, column, ok & (y < F.height), F, X)
 
 
 @triton.jit
@@ -167,7 +165,7 @@ def gradient_kernel(g, x, bias, dx, F: constexpr, G: constexpr, X: constexpr, D:
     for o in tl.static_range(-near, near + 1):
         inside = ok & (number + o >= 0) & (number + o < F.tower)
         d = load(g, picture * G.picture + place * G.place + (r + o) * F.V, inside, F.V)
-        b, s = terms(x, c, here, number, ok, o, F)
+        b, s = terms(x, bias, c, here, number, ok, o, F)
         power, inverse = powers(s, F.beta)
         if F.relu == "after":
             d = tl.where(b <= 0, 0.0, d)
@@ -244,7 +242,7 @@ def pool_gradient_kernel(
             at = picture * X.picture + place * X.place + r * F.V
             b = ()
             for o in tl.static_range(-far, far + 1):
-                b += (activity(x, c, at, number, here, o, F),)
+                b += (activity(x, bias, c, at, number, here, o, F),)
             through = tl.full((B, F.V), 0.0, tl.float32)
             direct = through
             for o in tl.static_range(-near, near + 1):

@@ -16,7 +16,7 @@ PROGRAMS = 512  # about as many as a large device runs at once; each adds up the
 
 @triton.jit
 def relu_gradient_kernel(
-    g, y, dx, sums, places, tiles, maps: constexpr, of_g: constexpr, of_y: constexpr, of_dx: constexpr,
+    g, y, dx, sums, places, tiles: constexpr, maps: constexpr, of_g: constexpr, of_y: constexpr, of_dx: constexpr,
     width: constexpr, P: constexpr, M: constexpr,
 ):  # fmt: skip
     """Compute dx = g where y > 0, if there is a y, and the sums of dx over this program's places."""
@@ -35,7 +35,7 @@ def relu_gradient_kernel(
 
 
 @triton.jit
-def total_kernel(sums, out, rows, width: constexpr, P: constexpr, M: constexpr):
+def total_kernel(sums, out, rows: constexpr, width: constexpr, P: constexpr, M: constexpr):
     """Compute out, the sum of the rows of `sums`."""
     map = tl.program_id(0) * M + tl.arange(0, M)
     total = tl.full((P, M), 0.0, tl.float32)

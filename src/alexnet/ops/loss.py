@@ -1,0 +1,50 @@
+"""The loss of a training step (section 5: the multinomial logistic regression objective), and its wrong answers."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.ops.dispatch import best
+from alexnet.ops.norm import refuse_second_derivative
+
+
+def loss_and_wrong(logits: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
+    """Compute the contribution of some pictures to a batch's mean loss, and how many of their answers are wrong.
+
+    Args:
+        logits: (N, classes), any float dtype; the loss is computed in float32 or wider.
+        labels: int64 (N,), the classes.
+        pictures: Number of pictures of the whole batch.
+
+    Returns:
+        The loss, (), to which autograd sees, and without its history the loss and the number, float64 (2,).
+    """
+    form = best(logits, labels)
+    if hasattr(form, "cross_entropy") and logits.shape[1] <= form.WIDEST:
+        made: tuple[Tensor, Tensor] = Loss.apply(logits, labels, pictures, form.cross_entropy)  # type: ignore[no-untyped-call]
+        return made
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bf16 is too coarse for a loss
+    loss = F.cross_entropy(wide, labels, reduction="sum") / pictures
+    wrong = (logits.detach().argmax(1) != labels).sum()
+    return loss, torch.stack((loss.detach().double(), wrong.double()))
+
+
+class Loss(torch.autograd.Function):
+    """The loss and its gradient in one kernel."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, pictures: int, kernel: Any) -> tuple[Tensor, Tensor]:
+        """Compute the loss, and both numbers."""
+        numbers, slope = kernel(logits, labels, pictures)
+        ctx.save_for_backward(slope)
+        ctx.mark_non_differentiable(numbers)
+        return numbers[0].clone(), numbers
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor, _: Tensor) -> Any:
+        """Compute the gradient of the logits."""
+        refuse_second_derivative()
+        (slope,) = ctx.saved_tensors
+        return slope * g, None, None, None

@@ -1,0 +1,48 @@
+"""The loss of a training step and its wrong answers, against loops in float64."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from alexnet.ops.loss import Loss, loss_and_wrong
+
+LABELS = torch.tensor([2, 0, 1, 3])
+
+
+def logits(dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).mul_(3).to(dtype)
+
+
+def by_loops(x: Tensor, pictures: int) -> tuple[float, int]:
+    """-log of the softmax at the label, a mean over `pictures` (section 5)."""
+    loss, wrong = 0.0, 0
+    for row, label in zip(x.tolist(), LABELS.tolist(), strict=True):
+        loss -= row[label] - math.log(sum(math.exp(value) for value in row))
+        wrong += max(range(len(row)), key=row.__getitem__) != label
+    return loss / pictures, wrong
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_loss_is_the_printed_one_in_float32_or_wider(dtype: torch.dtype) -> None:
+    x = logits(dtype).requires_grad_()
+    loss, numbers = loss_and_wrong(x, LABELS, 8)
+    expected, wrong = by_loops(x.detach().double(), 8)
+    assert numbers.dtype == torch.float64
+    assert numbers.tolist() == [pytest.approx(expected, rel=1e-6), wrong]
+    assert loss.item() == numbers[0]
+    assert not numbers.requires_grad
+    loss.backward()
+    assert x.grad is not None
+    assert x.grad.dtype == dtype
+
+
+def test_the_gradient_of_a_kernel_is_what_it_gave_times_the_gradient_of_the_loss() -> None:
+    x = logits().requires_grad_()
+    slope = torch.full_like(x, 2.0)
+    kernel = lambda *_: (torch.tensor([7.0, 3.0], dtype=torch.float64), slope)  # noqa: E731
+    loss, numbers = Loss.apply(x, LABELS, 8, kernel)  # type: ignore[no-untyped-call]
+    assert (loss.item(), numbers.tolist()) == (7.0, [7.0, 3.0])
+    (loss * 3).backward()
+    assert torch.equal(x.grad, 3 * slope)  # type: ignore[arg-type]

@@ -1,0 +1,37 @@
+"""The loss in one kernel, against PyTorch's in float64."""
+
+import pytest
+import torch
+from tests.ops.triton.shared import DEVICE, triton
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.mark.parametrize(("classes", "dtype"), [(10, torch.float32), (37, torch.bfloat16), (1, torch.float32)])
+def test_loss_wrong_answers_and_gradient_are_those_of_float64(classes: int, dtype: torch.dtype) -> None:
+    random = torch.Generator().manual_seed(classes)
+    x = (5 * torch.randn(6, classes, generator=random)).to(DEVICE, dtype)
+    labels = torch.randint(0, classes, (6,), generator=random).to(DEVICE)
+    labels[0] = x[0].argmax()
+    wide = x.double().requires_grad_()
+    expected = torch.nn.functional.cross_entropy(wide, labels, reduction="sum") / 9
+    expected.backward()
+    numbers, slope = triton.cross_entropy(x, labels, 9)
+    assert slope.dtype == dtype
+    assert numbers[0].item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-7)
+    assert numbers[1].item() == (x.argmax(1) != labels).sum().item() < 6
+    rounding = {torch.float32: 1e-5, torch.bfloat16: 2**-7}[dtype]  # the interpreter truncates
+    torch.testing.assert_close(slope.double(), wide.grad, rtol=rounding, atol=1e-7)
+
+
+def test_a_loss_of_logits_that_are_no_numbers_is_none() -> None:
+    x = torch.zeros(2, 4, device=DEVICE)
+    x[0, 1] = float("nan")
+    numbers, _ = triton.cross_entropy(x, torch.tensor([0, 1], device=DEVICE), 2)
+    assert numbers[0].isnan()
+
+
+def test_no_pictures_have_no_loss() -> None:
+    numbers, slope = triton.cross_entropy(torch.zeros(0, 4, device=DEVICE), torch.zeros(0, dtype=torch.int64), 1)
+    assert numbers.tolist() == [0, 0]
+    assert slope.shape == (0, 4)
