@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Hide it before anything is imported; then prepare, open, train, load and predict.
 ELSEWHERE = """
-import asyncio, os, signal, sys  # asyncio needs os.sysconf on Linux from Python 3.12 on, and some releases of torch need asyncio
+import asyncio, os, signal, sys  # asyncio itself needs os.sysconf here; some releases of torch import it
 for name in ("fcntl", "resource"):
     sys.modules[name] = None
 for name in ("preadv", "pread", "pwrite", "sched_getaffinity", "sysconf", "posix_fallocate"):

@@ -137,6 +137,27 @@ def test_whoever_looks_into_the_net_sees_its_layers() -> None:
     assert fused.watched(net)
 
 
+@pytest.mark.parametrize(
+    "layer", [nn.Conv2d(3, 8, 11, 2), nn.Conv2d(3, 8, 11, 4, padding=1), nn.Conv2d(3, 8, 11, 4, bias=False), nn.ReLU()]
+)
+def test_a_layer_that_the_recipe_does_not_describe_is_computed_as_it_is(layer: nn.Module) -> None:
+    """Of another stride or padding, without a bias, or something else."""
+    net = built({}, torch.float32)
+    net.conv1 = layer  # type: ignore[assignment]
+    assert fused.watched(net)
+    net.conv1 = nn.Conv2d(3, 8, 11, 4)
+    net.fc8 = nn.Linear(14, 3)
+    assert not fused.watched(net)
+    net.conv2.forward = lambda x: x  # type: ignore[method-assign]
+    assert fused.watched(net)
+
+
+def test_another_activation_is_computed_as_it_is() -> None:
+    net = built({}, torch.float32)
+    net.activate = torch.tanh
+    assert fused.watched(net)
+
+
 def test_it_is_of_cuda_devices_alone() -> None:
     net = built({}, torch.float32).cpu()
     assert not fused.possible(net, views(torch.float32).cpu())
