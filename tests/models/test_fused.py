@@ -148,7 +148,7 @@ def test_a_layer_that_the_recipe_does_not_describe_is_computed_as_it_is(layer: n
     net.conv1 = nn.Conv2d(3, 8, 11, 4)
     net.fc8 = nn.Linear(14, 3)
     assert not fused.watched(net)
-    net.conv2.forward = lambda x: x  # type: ignore[method-assign]
+    vars(net.conv2)["forward"] = nn.Identity()  # as net.conv2.forward = ... does
     assert fused.watched(net)
 
 
