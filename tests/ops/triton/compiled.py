@@ -18,6 +18,7 @@ from triton.compiler import ASTSource
 from alexnet.ops.triton import loss, norm, random, relu, rows, update, views, within
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+SLOW = within.within_kernel, within.within_gradient_kernel  # half of the time goes to their three forms
 Form = tuple[Any, dict[str, str], dict[str, Any]]  # a kernel, the types of its arguments, and its constants
 
 
@@ -113,8 +114,9 @@ def resources(binary: bytes) -> dict[str, int]:
 
 
 def main() -> None:
-    processes, process = map(int, sys.argv[1:])
-    for kernel, types, constants in forms()[process::processes]:
+    processes, process, slow = map(int, sys.argv[1:])
+    kept = [form for form in forms() if slow or form[0] not in SLOW]
+    for kernel, types, constants in kept[process::processes]:
         made = compiled(kernel, types, constants)
         without = [name for name, value in constants.items() if value is None and name in kernel.arg_names]
         ptx = {word: made.asm["ptx"].count(word) for word in ("shfl", "ld.shared", "ld.local", "ld.global.v4")}

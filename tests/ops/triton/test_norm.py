@@ -131,13 +131,15 @@ def pool(x: Tensor, towers: int, n: int, relu: str, size: int = 3, stride: int =
 
 
 POOLS = [  # maps of a size under pools of a size that move by a stride, with one of the norms
-    (2, 2, 3, 2, "before"), (3, 5, 3, 2, "after"), (4, 3, 3, 2, ""), (5, 6, 3, 2, "before"), (11, 4, 3, 2, "after"),
+    (2, 2, 3, 2, "before"), (4, 3, 3, 2, ""), (11, 4, 3, 2, "after"),
     (1, 5, 2, 2, "before"), (4, 3, 3, 1, "after"), (5, 4, 2, 3, "before"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("height", "width", "size", "stride", "relu"), POOLS)
+@pytest.mark.parametrize(
+    ("height", "width", "size", "stride", "relu", "dtype"),
+    [(*pool, torch.float32) for pool in POOLS] + [(*pool, torch.bfloat16) for pool in POOLS[:3]],
+)
 def test_norm_and_pool_in_one_are_one_after_the_other(
     height: int, width: int, size: int, stride: int, relu: str, dtype: torch.dtype
 ) -> None:

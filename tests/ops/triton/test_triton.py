@@ -11,19 +11,29 @@ import pytest
 import tests.ops.triton.shared  # noqa: F401 (skips these tests where Triton is missing)
 
 pytestmark = pytest.mark.gpu
-FORMS, PROCESSES = 20, 2
+FORMS, SLOW, PROCESSES = 20, 3, 2
 ACROSS = {"norm_kernel, no bias", "gradient_kernel, no bias", "pool_gradient_kernel", "pool_kernel"}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Every form, compiled for sm_90 in two processes: names, words of PTX, and what the binaries take."""
+def made(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """The forms, compiled for sm_90 in two processes: names, words of PTX, and what the binaries take.
+
+    Those that compile slowly are left to `--torture`.
+    """
+    slow = bool(request.config.getoption("torture"))
     cache = {"TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | cache
     program = str(Path(__file__).with_name("compiled.py"))
     command = [sys.executable, "-W", "error", program, str(PROCESSES)]
     started = [
-        subprocess.Popen([*command, str(i)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, str(i), str(int(slow))],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for i in range(PROCESSES)
     ]
     lines = []
@@ -31,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         out, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         lines += [json.loads(line) for line in out.splitlines()]
-    assert len(lines) == FORMS
+    assert len(lines) == FORMS - (0 if slow else SLOW)
     return lines
 
 
