@@ -150,5 +150,5 @@ def data() -> Path:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the tests that take longest first, so that no process of pytest-xdist ends long before the other."""
-    longest = "faults/test_processes", "tests/faults/", "tests/test_benchmarks", "ops/triton/test_triton", "tests/bench/"
+    longest = "faults/test_processes", "tests/faults/", "test_benchmarks", "ops/triton/test_triton", "tests/bench/"
     items.sort(key=lambda item: tuple(name not in item.nodeid for name in longest))
