@@ -86,7 +86,7 @@ class Figures:
 
 
 def newest(folder: Path) -> Figures:
-    """Read the newest file of a folder; raises InputError where there is none."""
+    """Read the newest file of a folder; raises InputError if it has no file."""
     found = [Figures(file) for file in sorted(folder.glob("*.json"))]
     if not found:
         raise InputError(f"{folder} holds no figures (*.json) of benchmarks/gpu.sh")

@@ -14,12 +14,11 @@ from alexnet.bench.timing import Clock, Line, compared
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Compute
-from alexnet.core.process_pool import available_cores
 from alexnet.data import transforms
 from alexnet.data.cache import CachedPictures
 from alexnet.data.images.decode import decode
 from alexnet.data.images.resize import square
-from alexnet.data.loader import training_batches
+from alexnet.data.loader import readers, training_batches
 from alexnet.data.prepare.prepare import prepare as prepare_store
 from alexnet.data.store import Store
 from alexnet.data.transforms import Transform
@@ -85,7 +84,7 @@ def end_to_end(clock: Clock, job: Job) -> Iterator[Line]:
     """
     compute, recipe = clock.compute, RECIPES["source"]
     cuda = compute.device.type == "cuda"
-    workers = job.workers or (available_cores() if cuda else 2)
+    workers = readers(job.workers, compute.device)
     with tempfile.TemporaryDirectory() as folder:
         store = store_of(job, Path(folder), 8 * job.batch)
         split = store["train"]

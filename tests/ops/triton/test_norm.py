@@ -30,7 +30,7 @@ from torch import Tensor
 
 pytestmark = pytest.mark.gpu
 rows = triton.rows
-NOWHERE = triton.norm.NOWHERE
+NOWHERE = triton.norm.NOWHERE.value
 
 
 @pytest.mark.parametrize("relu", RELUS)

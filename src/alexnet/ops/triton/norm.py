@@ -16,7 +16,7 @@ from triton.language import constexpr
 
 from alexnet.ops.triton.rows import Form, Part, form, launch, load, mine, positive, powers, raw, store
 
-NOWHERE = 255  # index of a pool that hands no gradient down
+NOWHERE = constexpr(255)  # index of a pool that hands no gradient down
 
 
 @triton.jit
@@ -143,7 +143,7 @@ def pool_kernel(
         place = down * F.across + column // F.stride
         store(p, picture * P.picture + place * P.place + r * (F.V * P.map), best, there, F.V, P.map)
         if alive:
-            index_of_best = tl.where(best <= 0, 255, index_of_best)
+            index_of_best = tl.where(best <= 0, NOWHERE, index_of_best)
         store(index, picture * K.picture + place * K.place + r * F.V, index_of_best, there, F.V)
         down += 1
         y += F.stride
@@ -200,7 +200,7 @@ def pools_over(g, index, picture, down, across, r, ok, F: constexpr, G: constexp
             pool = y * F.across + x
             gradients += (load(g, picture * G.picture + pool * G.place + r * (F.V * G.map), inside, F.V, G.map),)
             units = raw(index, picture * K.picture + pool * K.place + r * F.V, inside, F.V)
-            chosen += (tl.where(inside[:, None], units, 255),)
+            chosen += (tl.where(inside[:, None], units, NOWHERE),)
     return gradients, chosen
 
 

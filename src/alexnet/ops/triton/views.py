@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from alexnet.ops.triton.rows import BLOCK, ceil, launch, mine
+from alexnet.ops.triton.rows import BLOCK, launch, mine
 
 PIXELS = 1024  # numbers of views per program
 
@@ -143,8 +143,3 @@ def unpack(y: Tensor, block: int, side: int) -> Tensor:
     constants = {"height": side, "width": side, "blocks": blocks, "block": block, "B": PIXELS}
     launch(unpack_kernel, len(y), side * side * 3, laid, x, **constants)
     return x.permute(0, 3, 1, 2)
-
-
-def blocks_of(side: int, size: int, stride: int) -> int:
-    """Count the blocks of stride x stride pixels, along one axis, that a convolution reads without padding."""
-    return ceil(side - size, stride) + ceil(size, stride)
