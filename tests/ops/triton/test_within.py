@@ -46,7 +46,7 @@ def test_the_gradient_under_pools_is_that_of_the_units_they_chose(
     g.copy_(raw(*p.shape, seed=1, std=1.0))
     plain: Any = triton.rows.form(Part.of(x), 1, 0, 0.0, 0.0, 0.75, "", size, stride)
     triton.norm.pool(Part.of(triton.within_forward(x, 3, K, A, BETA)), Part.of(p), Part.of(index), plain)
-    index[:, 3, 0] = triton.norm.NOWHERE
+    index[:, 3, 0] = triton.norm.NOWHERE.value
     unpooled, dx = torch.empty_like(x), torch.empty_like(x)
     triton.norm.pool_gradient(Part.of(g), Part.of(index), None, Part.of(unpooled), plain)
     triton.within.within_gradient(Part.of(g), Part.of(index), Part.of(x), Part.of(dx), form)
