@@ -308,7 +308,7 @@ def step(compute: Compute, recipe: str, batch: int) -> None:
         return (time.perf_counter() - begun) / count
 
     steps(1 if cpu else 3 * EAGER, 0)
-    form = dispatch.name(compute.device)
+    form = " ".join(filter(None, (dispatch.name(compute.device), os.environ.get("ALEXNET_GPU", ""))))
     for count in (1,) if cpu else (1, within(reading(5), QUEUED, 5, 200)):
         each = statistics.median(reading(count) for _ in range(1 if cpu else READINGS))
         name = f"step of {recipe}, batch {batch}, {compute.precision}, {form}, {count} between two readings"

@@ -106,6 +106,7 @@ def second(job: Job) -> list[Part]:
     parts = [probe("ceilings", 128, 40), *steps, bench("step", 128, 190), bench("step", 1024, 190, "--rounds", "3")]
     for batch in (128, 1024):
         parts += [probe("convolutions", batch, 70), probe("kernels", batch, 40)]
+    parts += [probe("step", batch, 60, "source", ALEXNET_GPU="early=on") for batch in (128, 1024)]
     parts += [probe("step", 128, 60, "source", ALEXNET_NATIVE="off")]
     return [*parts, bench("infer", 128, 220), bench("lrn", 128, 150)]
 
@@ -295,6 +296,7 @@ def main() -> int:
     )
     given.add_argument("--pictures", type=Path, help="folder with a folder of photographs for each class, for stage 3")
     given.add_argument("--thumbnails", type=Path, help="the same with pictures of 64 x 64 pixels, for stage 4")
+    given.add_argument("--only", default="", metavar="REGEX", help="run only the parts whose names match it")
     options = given.parse_args()
     for number in options.stages:
         if number not in STAGES:
@@ -313,7 +315,8 @@ def main() -> int:
         given.error(f"{file} was not written by these stages; move it away")
     of, well = machine(job), True
     for number in sorted(set(options.stages or STAGES)):
-        clean = staged(number, STAGES[number](job), of, file)
+        parts = [part for part in STAGES[number](job) if re.search(options.only, part.name)]
+        clean = staged(number, parts, of, file)
         well = well and clean
         if number == 1 and not clean:
             print(
