@@ -66,13 +66,14 @@ def first(job: Job) -> list[Part]:
     memcheck = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9"]
     missing = subprocess.run(["sh", "-c", "command -v compute-sanitizer"], capture_output=True).returncode
     forms = ["tests/ops/triton", "tests/ops/test_fused.py", "tests/models/test_fused.py"]
+    device = ["tests/test_gpu.py", "tests/data/test_cache.py", "tests/training/test_updates.py"]
     some = "awkward or update or view_is or gradient_of_norm_and_pool"
     if job.small:
         tests = [Part("forms", 120, [[*TESTS, forms[0], "-k", "no_pictures"]])]
     else:
         tests = [
             Part("forms", 220, [[*TESTS, "-n", "12", *forms]]),
-            Part("device", 120, [[*TESTS, "-n", "4", "-m", "gpu", "tests/test_gpu.py", "tests/data/test_cache.py"]]),
+            Part("device", 120, [[*TESTS, "-n", "4", "-m", "gpu", *device]]),
         ]
     none = "compute-sanitizer is not installed" if missing or job.small else ""
     check = Part("memory", 80, [[*memcheck, *TESTS, forms[0], "-k", some]], without=none)
@@ -241,7 +242,7 @@ def machine(job: Job) -> dict[str, Any]:
     log.unlink(missing_ok=True)
     code = finished([*PROBE, "machine", "--device", job.device], MACHINE_SECONDS, {}, log)
     git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True)
-    commit = git.stdout.strip() if git.returncode == 0 else os.environ.get("COMMIT", "unknown")
+    commit = os.environ.get("COMMIT") or (git.stdout.strip() if git.returncode == 0 else "unknown")
     try:
         told: dict[str, Any] = json.loads(last_line(log))
     except ValueError:
