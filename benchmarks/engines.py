@@ -16,6 +16,7 @@ from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Compute
 from alexnet.models.alexnet import AlexNet
+from alexnet.models.layer_table import overhang
 
 OPSET, IR = 17, 8  # old enough for every engine that is still in use
 CLOSE = 1e-3  # largest difference of float32 logits, as a share of the largest logit
@@ -46,10 +47,11 @@ def graph(net: AlexNet, batch: int) -> Any:
     # ONNX divides alpha by the window's size, the net of 2012 does not; and its window never reaches the other tower.
     numbers: dict[str, Any] = {"size": norm.n, "alpha": norm.a * norm.n, "beta": norm.beta, "bias": norm.k}
     pool: dict[str, Any] = {"kernel_shape": [shape.pool] * 2, "strides": [2, 2], "ceil_mode": 1}
+    over = overhang(shape.image_size, shape.kernel_sizes[0], shape.stride)
     x = "views"
     for i in range(1, 6):
         side, groups = shape.kernel_sizes[i - 1], shape.towers if i in (2, 4, 5) else 1
-        pads = [0, 0, net.overhang, net.overhang] if i == 1 else [side // 2] * 4
+        pads = [0, 0, over, over] if i == 1 else [side // 2] * 4
         strides = [shape.stride if i == 1 else 1] * 2
         x = layer("Conv", x, f"conv{i}", kernel_shape=[side] * 2, strides=strides, pads=pads, group=groups)
         x = node("Relu", [x], f"relu{i}")

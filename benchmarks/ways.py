@@ -25,6 +25,7 @@ from alexnet.data.loader import Batch
 from alexnet.data.transforms import Transform
 from alexnet.distributed import estimate
 from alexnet.distributed.mesh import Mesh, build_mesh, open_mesh
+from alexnet.distributed.shard import shard
 from alexnet.distributed.sharding import Sharding, sharding
 from alexnet.distributed.strategy import STRATEGIES
 from alexnet.models.build import build
@@ -38,7 +39,7 @@ BYTES = 64 << 20  # size of the transfer that times the link
 
 def stepper(recipe: Recipe, compute: Compute, over: Sharding, pictures: int) -> Callable[[], object]:
     """Make a training step on this process's share of one ready batch."""
-    net = compute.hold(build(recipe.net, recipe.seed, over.model_shard)).train()
+    net = compute.hold(shard(build(recipe.net, recipe.seed), over.model_shard)).train()
     momentum = optimizer.Momentum(net, recipe.sgd, compute.dtype, over.sum_over_parts)
     transform = Transform(recipe.views, recipe.net.image_size, torch.full((SIDE, SIDE, 3), 120.0), 20 * torch.eye(3))
     step = Step(net, transform.to(compute.device), momentum, compute, recipe.seed, over)

@@ -17,7 +17,7 @@ from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Compute
 from alexnet.data.loader import Batch
 from alexnet.data.transforms import Transform
-from alexnet.models import fused
+from alexnet.models import blocks
 from alexnet.models.build import build
 from alexnet.ops import crop, loss
 from alexnet.training import optimizer
@@ -67,7 +67,7 @@ def counted(name: str, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     for module, chooser in ((crop, "best"), (loss, "best"), (optimizer, "best")):
         monkeypatch.setattr(module, chooser, lambda *_: triton)  # as for tensors on a CUDA device
     for chooser in ("suits", "possible"):
-        monkeypatch.setattr(fused, chooser, lambda *_: True)
+        monkeypatch.setattr(blocks, chooser, lambda *_: True)
     recipe = RECIPES[name].replace(net={"image_size": 53, "channels": (8, 8, 16, 8, 8), "hidden": 8, "classes": 5})
     compute = Compute(torch.device("cpu"), "bf16")
     net = compute.hold(build(recipe.net, 0)).train()

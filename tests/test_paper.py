@@ -113,7 +113,7 @@ def test_224_gives_55_by_three_zero_columns() -> None:
     """Figure 2 says 224 and 55; the 2012 code has 1 + ceil((224 - 11) / 4) modules and reads zeros past the edge."""
     assert output_side(224, 11, 4) == 55
     assert overhang(224, 11, 4) == 3
-    assert empty(net_of("paper")).overhang == 3
+    assert empty(net_of("paper")).get_submodule("pad1").padding == (0, 3, 0, 3)
 
 
 def test_the_formula_of_every_layer_of_alexnet_after_conv1_divides_exactly() -> None:

@@ -25,8 +25,8 @@ def test_the_stock_net_is_the_same_net_but_for_the_norm_within_maps(name: str) -
     assert isinstance(recipe.net, Net)
     ours, stock = build(recipe.net, 0).eval(), peers.Stock(recipe.net).eval()
     layers = [m for m in stock if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
-    for layer, (_, own) in zip(layers, ours.named_children(), strict=True):
-        layer.load_state_dict(own.state_dict())
+    for layer, name in zip(layers, recipe.net.layers, strict=True):
+        layer.load_state_dict(ours.get_submodule(name).state_dict())
     if recipe.net.towers == 2:  # torch's norm knows no towers: let one tower's maps be zeros at their border
         return_maps = [layers[0], layers[1]]
         for layer in return_maps:

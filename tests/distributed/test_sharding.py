@@ -12,10 +12,10 @@ from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
 from alexnet.distributed.mesh import Axis, Mesh
+from alexnet.distributed.shard import ModelShard, shard
 from alexnet.distributed.sharding import Gradients, Sharding, sharding
-from alexnet.models.alexnet import AlexNet, outputs
+from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import build
-from alexnet.models.shard import ModelShard
 
 NET = Net(image_size=63, classes=5, channels=(8, 8, 8, 8, 8), hidden=12, kernel_sizes=(11, 5, 3, 3, 3), std=(0.1,) * 8)
 PICTURES = [2, 1]  # for each of two replicas
@@ -28,12 +28,12 @@ def views() -> Tensor:
 def passed(mesh: Mesh, strategy: str) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute the logits of this process's pictures, and gather the gradients."""
     over = sharding(mesh, strategy, NET)
-    net = AlexNet(NET, 3, over.model_shard).double().train()
+    net = shard(AlexNet(NET, 3), over.model_shard).double().train()
     gradients = Gradients(dict(net.named_parameters()), over)
     runs = [(0, 2), (2, 1)] if strategy != "towers" else [(0, 3)]
     position, pictures = runs[mesh.replicas.index]
     gradients.clear()
-    logits = net.at(7, position, runs)(views()[position : position + pictures])
+    logits = net.at(7, position, runs if over.model_shard.gathers else ())(views()[position : position + pictures])
     gradients.backward((logits * torch.arange(position, position + pictures)[:, None]).square().sum())
     gradients.wait()
     return logits.detach(), over.gather(gradients)
@@ -72,7 +72,7 @@ def test_a_tower_draws_its_part_of_the_same_weights(tower: int) -> None:
     net = RECIPES["paper"].net
     assert isinstance(net, Net)
     with torch.device("meta"):
-        shapes = {n: tuple(p.shape) for n, p in AlexNet(net, 0, ModelShard(2, tower, 2, tower)).named_parameters()}
+        shapes = {n: tuple(p.shape) for n, p in shard(AlexNet(net), ModelShard(2, tower, 2, tower)).named_parameters()}
     assert shapes["conv1.weight"] == (48, 3, 11, 11)
     assert shapes["conv2.weight"] == (128, 48, 5, 5)
     assert shapes["conv3.weight"] == (192, 256, 3, 3)
@@ -81,7 +81,7 @@ def test_a_tower_draws_its_part_of_the_same_weights(tower: int) -> None:
     assert shapes["fc6.weight"] == (2048, 9216)
     assert shapes["fc7.weight"] == (2048, 4096)
     assert shapes["fc8.weight"] == (1000, 4096)
-    one, other = AlexNet(NET, 3), AlexNet(NET, 3, ModelShard(2, tower, 2, tower))
+    one, other = AlexNet(NET, 3), shard(AlexNet(NET, 3), ModelShard(2, tower, 2, tower))
     for name, part in other.named_parameters():
         weight = one.get_parameter(name)
         first = tower * len(part) if len(part) < len(weight) else 0
@@ -93,7 +93,7 @@ def test_whole_layers_are_what_shape_walk_says() -> None:
     assert isinstance(net, Net)
     with torch.device("meta"):
         assert {n: p.shape[0] for n, p in AlexNet(net).named_parameters() if n.endswith("bias")} == {
-            f"{layer}.bias": n for layer, n in outputs(net).items()
+            f"{layer}.bias": n for layer, n in net.widths.items()
         }
 
 
@@ -152,7 +152,7 @@ def test_one_process_spreads_nothing() -> None:
     assert over.description == "1 process"
     tensors = {"fc6.weight": torch.ones(4)}
     assert over.gather(tensors)["fc6.weight"] is tensors["fc6.weight"]
-    assert build(NET, 0, over.model_shard).state_dict().keys() == build(NET, 0).state_dict().keys()
+    assert shard(build(NET, 0), over.model_shard).state_dict().keys() == build(NET, 0).state_dict().keys()
 
 
 def sent_before_conv1(mesh: Mesh) -> list[str]:
@@ -172,4 +172,4 @@ def test_gradients_travel_while_backward_goes_on(ranks: Ranks) -> None:
     first, second = ranks(2, worked, sent_before_conv1)
     assert first == second
     assert {name.split(".")[0] for name in first[:6]} == {"fc8", "fc7", "fc6"}
-    assert {f"{layer}.weight" for layer in outputs(NET)} - set(first) == {"conv1.weight"}
+    assert {f"{layer}.weight" for layer in NET.layers} - set(first) == {"conv1.weight"}

@@ -14,6 +14,8 @@ def test_the_architecture_has_every_layer_with_the_weights_of_the_live_net(name:
         net = build(RECIPES[name].net, 0)
     texts = written(architecture(net))
     for child, module in net.named_children():
+        if not dict(module.named_parameters()):
+            continue
         assert child in texts
         assert f"{sum(p.numel() for p in module.parameters()):,}" in texts
     towers = getattr(net.net, "towers", 1)

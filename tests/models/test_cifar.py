@@ -15,16 +15,18 @@ from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
 from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import build
-from alexnet.models.cifar import Cifar, Local, pool
+from alexnet.models.cifar import Cifar
+from alexnet.models.layer_table import Layer, Pool
+from alexnet.models.layers import Local, Place, module
 from alexnet.ops.norm import response_norm, within_map_norm
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 # the layers in order, and the sides of the pools' outputs, by name
 ORDERS = {
-    "cifar-18": "conv1 pool1 relu1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 pool3 fc",
-    "cifar-13": "conv1 relu1 pool1 conv2 relu2 pool2 local3 relu3 local4 relu4 fc",
-    "cifar-11": "conv1 relu1 pool1 norm1 conv2 relu2 norm2 pool2 local3 relu3 local4 relu4 fc",
+    "cifar-18": "conv1 pool1 relu1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 pool3 flatten fc",
+    "cifar-13": "conv1 relu1 pool1 conv2 relu2 pool2 local3 relu3 local4 relu4 flatten fc",
+    "cifar-11": "conv1 relu1 pool1 norm1 conv2 relu2 norm2 pool2 local3 relu3 local4 relu4 flatten fc",
 }
 SIDES = {"cifar-18": [16, 8, 4], "cifar-13": [12, 6], "cifar-11": [12, 6]}
 
@@ -129,7 +131,8 @@ def test_the_net_is_its_layers_one_after_the_other(name: str) -> None:
                     place[:, :, r, c] = F.linear(cut, w[f"{layer}.weight"][r, c], w[f"{layer}.bias"][r, c])
             expected = place
         else:
-            expected = F.linear(expected.flatten(1), w["fc.weight"], w["fc.bias"])
+            expected = expected.flatten(1)
+            expected = F.linear(expected, w["fc.weight"], w["fc.bias"]) if kind == "fc" else expected
         found = model.features(x, layer).detach()
         assert rooms[layer] < 1e-11 * expected.abs().max(), layer
         assert (found - expected).abs().max() <= 2 * rooms[layer], layer
@@ -168,12 +171,14 @@ def test_a_local_layer_with_equal_kernels_is_a_convolution() -> None:
 def test_hanging_pools_are_clipped_and_divide_by_what_is_left(kind: str, side: int) -> None:
     """2012 code: sizes round up, 32 -> 16 -> 8 -> 4 and 24 -> 12 -> 6."""
     x = raw(1, 2, side, side) - 200  # far below zero, where a zero beyond the border would win
-    np.testing.assert_allclose(pool(x, kind).numpy(), pool_by_loops(x.numpy(), kind), rtol=2 * gamma(10))
+    pool = module(Layer("pool1", Pool(3, kind), 2, side, 2, 0), Place(0))
+    np.testing.assert_allclose(pool(x).numpy(), pool_by_loops(x.numpy(), kind), rtol=2 * gamma(10))
 
 
 def test_the_initial_weights_have_the_stated_deviations_and_biases_of_zero() -> None:
     model = Cifar(net_of("cifar-11"), seed=2)
-    for (name, layer), std in zip(model.named_children(), model.net.std, strict=True):
+    for name, std in zip(model.net.layers, model.net.std, strict=True):
+        layer = model.get_submodule(name)
         weight = layer.get_parameter("weight").detach()
         n = weight.numel()
         assert abs(float(weight.mean())) < 5 * std / math.sqrt(n), name

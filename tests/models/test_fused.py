@@ -1,172 +1,137 @@
-"""The net on a GPU, in blocks: the layers of the plain net, their gradients, and when it stands aside.
+"""Layers that run together: the same bits as one by one, and only where nobody looks."""
 
-It runs on a CUDA device if there is one, else in Triton's interpreter.
-"""
-
-import functools
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
-from tests.ops.triton.shared import DEVICE, interpreting, on_cuda, triton
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from alexnet.config.recipe import LRN, Net, SpatialLRN
-from alexnet.models import fused
-from alexnet.models.alexnet import AlexNet
-from alexnet.models.layers import last_output
+from alexnet.config.recipes import RECIPES
+from alexnet.models import fused, layer_table
+from alexnet.models.build import AnyModel, build
 
-pytestmark = pytest.mark.gpu
-# Figure 2's shape on few pixels; conv1's last window hangs over the border, as for 224. Weights and alpha are large, so
-# that no part is negligible.
-SIDE = 53
-SMALL = Net(
-    image_size=SIDE, classes=5, channels=(8, 12, 16, 12, 8), hidden=14, lrn=LRN(alpha=1e-3), std=(0.03,) + (0.1,) * 7
-)
-NETS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    "source": {
-        "lrn": LRN(alpha=1e-3, divide_alpha_by_n=True), "lrn1_first": True, "spatial_lrn": SpatialLRN(alpha=0.02)
-    },
-    "one tower, separate pools": {"towers": 1, "pool": 2},
-    "no norm, no conv4": {"lrn": None, "skip": (4,)},
-}  # fmt: skip
+SMALL = {"channels": (8,) * 5, "hidden": 16, "classes": 3, "std": (0.1,) * 8}
+NETS: dict[str, dict[str, Any]] = {"tiny": SMALL, "small": SMALL, "one-gpu": SMALL, "cifar-11": {}, "cifar-18": {}}
+GROUPS = {
+    "tiny": ["norm1 relu1 pool1", "relu2 norm2"],  # pool 2 follows the norm within maps
+    "small": ["norm1 relu1 pool1", "relu2 norm2"],
+    "one-gpu": ["relu1 norm1 pool1", "relu2 norm2 pool2"],
+    "cifar-11": ["relu2 norm2 pool2"],
+    "cifar-18": [],  # its norms are within maps
+}
 
 
-@pytest.fixture(autouse=True)
-def interpreter() -> Iterator[None]:
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    with interpreting():
-        yield
-
-
-def built(settings: dict[str, Any], dtype: torch.dtype) -> AlexNet:
-    net = AlexNet(replace(SMALL, **settings), seed=3).to(DEVICE, dtype)
+def made(name: str) -> tuple[AnyModel, Tensor]:
+    recipe = RECIPES[name].replace(net=NETS[name])
+    net = build(recipe.net, 1)
     with torch.no_grad():
-        for name, p in net.named_parameters():
-            if name.endswith("bias"):
-                p.add_(torch.linspace(-0.3, 0.3, len(p)).to(p))
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return net.train().at(5, 8)
-
-
-def views(dtype: torch.dtype) -> Tensor:
-    """Draw one picture: the kernels' tests have several, and a picture costs the interpreter seconds."""
-    random = torch.Generator().manual_seed(0)
-    x = 60 * torch.randn(1, 3, SIDE, SIDE, dtype=torch.float64, generator=random)
-    return x.to(DEVICE, dtype).contiguous(memory_format=torch.channels_last)
-
-
-def trained(net: AlexNet, logits: Tensor) -> dict[str, Tensor]:
-    nn.functional.cross_entropy(logits.double(), torch.tensor([1], device=DEVICE)).backward()
-    return {"logits": logits.detach().double()} | {
-        name: p.grad.double() for name, p in net.named_parameters() if p.grad is not None
-    }
-
-
-@functools.cache
-def exact(name: str) -> dict[str, Tensor]:
-    """Compute logits and gradients in float64, layer by layer."""
-    plain = built(NETS[name], torch.float64)
-    return trained(plain, last_output(plain.walk(views(torch.float64))))
+        for parameter in net.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+    side = recipe.net.image_size
+    return net, 50 * torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_logits_and_gradients_are_those_of_the_layers_one_by_one(name: str) -> None:
-    """In float32, both are as far from the layers in float64: sums of up to 5,000 terms, through eight layers."""
-    expected, net = exact(name), built(NETS[name], torch.float32)
-    found = trained(net, fused.logits(net, views(torch.float32)))
-    assert expected.keys() == found.keys()
-    for what, numbers in expected.items():
-        assert (found[what] - numbers).norm() <= 1e-5 * numbers.norm(), what
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_layers_together_give_the_bits_of_the_layers_one_by_one(name: str, dtype: torch.dtype) -> None:
+    """Logits and gradients, in training."""
+    net, x = made(name)
+    net, x = net.to(dtype).train(), x.to(dtype).contiguous(memory_format=torch.channels_last)
+    assert [" ".join(names) for names in net.together if len(names) > 1] == GROUPS[name]
+    found = []
+    for looked_at in (False, True):
+        net.zero_grad()
+        handle = nn.modules.module.register_module_forward_hook(lambda *_: None) if looked_at else None
+        logits = net.at(3)(x)
+        logits.float().square().sum().backward()
+        if handle:
+            handle.remove()
+        found.append([logits.detach(), *(p.grad for p in net.parameters())])
+    for together, apart in zip(*found, strict=True):
+        assert torch.equal(together, apart)
 
 
-def test_in_bfloat16_it_is_as_near_as_the_layers_one_by_one() -> None:
-    """Each layer rounds its output and each gradient to 8 bits; neither way has more such roundings.
-
-    But each may make other units win their pools, which moves conv1's gradient of one picture by up to 0.1 of its norm.
-    """
-    expected, net, one_by_one = exact("source"), *(built(NETS["source"], torch.bfloat16) for _ in range(2))
-    found = trained(net, fused.logits(net, views(torch.bfloat16)))
-    other = trained(one_by_one, last_output(one_by_one.walk(views(torch.bfloat16))))
-    for what, numbers in expected.items():
-        bound = 4 * (other[what] - numbers).norm() + 2**-5 * numbers.norm()
-        assert (found[what] - numbers).norm() <= bound, what
+@contextmanager
+def everywhere() -> Iterator[None]:
+    handle = nn.modules.module.register_module_full_backward_hook(lambda *_: None)
+    yield
+    handle.remove()
 
 
-def test_in_testing_units_are_scaled_and_none_dropped() -> None:
-    plain, net = (built({"lrn": None}, dtype).eval() for dtype in (torch.float64, torch.float32))
+LOOKS: dict[str, Callable[[], Any]] = {
+    "a hook on all modules": everywhere,
+    "a dispatch mode": TorchDispatchMode,
+    "forward-mode autograd": torch.autograd.forward_ad.dual_level,
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of parts of PyTorch that forward mode uses
+@pytest.mark.parametrize("look", LOOKS)
+def test_whoever_looks_sees_the_layers_one_by_one(look: str) -> None:
+    x = torch.zeros(2)
+    assert not fused.watched(x)
+    with LOOKS[look]():
+        assert fused.watched(x)
+    assert not fused.watched(x)
+
+
+def test_a_transform_sees_the_layers_one_by_one() -> None:
+    seen = []
+
+    def act(t: Tensor) -> Tensor:
+        seen.append(fused.watched(t))
+        return t
+
+    torch.func.vmap(act)(torch.zeros(2))
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("layer", ["relu1", "norm1", "pool1", "relu2", "norm2", "fc8"])
+def test_a_hook_is_called_once_and_changes_nothing_else(layer: str) -> None:
+    net, x = made("one-gpu")
+    net.eval()
     with torch.no_grad():
-        expected = plain(views(torch.float64))
-        found = fused.logits(net, views(torch.float32)).double()
-    assert (found - expected).norm() <= 1e-5 * expected.norm()
+        expected, seen = net(x), []
+        handle = net.get_submodule(layer).register_forward_hook(lambda _, __, output: seen.append(output))
+        assert torch.equal(net(x), expected)
+        assert torch.equal(net.features(x, layer), seen[0])
+        handle.remove()
+    assert len(seen) == 2
 
 
-def test_views_in_blocks_are_views() -> None:
-    net, x = built({"lrn": None}, torch.float32), views(torch.float32)
-    side, blocks = fused.packing(net.net)
-    packed = triton.pack(x, side, blocks)
-    assert fused.in_blocks(net.net, packed)
-    assert not fused.in_blocks(net.net, x)
+REPLACED: dict[str, Callable[[AnyModel], object]] = {
+    "relu1 by tanh": lambda net: setattr(net, "relu1", nn.Tanh()),
+    "norm1 by nothing": lambda net: setattr(net, "norm1", nn.Identity()),
+    "pool1 by a mean": lambda net: setattr(net, "pool1", nn.AvgPool2d(3, 2, ceil_mode=True)),
+    "pool1's stride": lambda net: setattr(net.get_submodule("pool2"), "stride", 1),
+    "pool1's side": lambda net: setattr(net.get_submodule("pool2"), "kernel_size", 2),
+    "norm2's towers": lambda net: setattr(net.get_submodule("norm2"), "towers", 2),
+    "relu2's forward": lambda net: setattr(net.get_submodule("relu2"), "forward", torch.sigmoid),
+}
+
+
+@pytest.mark.parametrize("change", REPLACED)
+def test_a_layer_of_a_group_that_is_another_is_computed_as_it_is(change: str) -> None:
+    net, x = made("one-gpu")
+    net.eval()
     with torch.no_grad():
-        assert torch.equal(fused.logits(net, packed), fused.logits(net, x))
+        before = net.features(x, "pool2")
+        REPLACED[change](net)
+        after = y = x
+        for names in net.together:
+            after = fused.run([net.get_submodule(name) for name in names], after)
+            for name in names:
+                y = net.get_submodule(name)(y)
+            if names[-1] == "pool2":
+                break
+        assert torch.equal(after, y)
+        assert before.shape != after.shape or not torch.equal(before, after)
 
 
-@pytest.mark.parametrize("settings", [{"activation": "tanh"}, {"cross_tower": False}, {"conv6": 12}, {"stride": 1}])
-def test_a_net_with_other_parts_is_left_to_the_layers(settings: dict[str, Any]) -> None:
-    assert fused.supports(SMALL)
-    assert not fused.supports(replace(SMALL, **settings))
-
-
-def test_whoever_looks_into_the_net_sees_its_layers() -> None:
-    """A hook, a layer in another's place, a parametrised weight, a hook for all modules."""
-    net = built({}, torch.float32)
-    assert not fused.watched(net)
-    seen = net.conv3.register_forward_hook(lambda *_: None)
-    assert fused.watched(net)
-    seen.remove()
-    everywhere = nn.modules.module.register_module_forward_hook(lambda *_: None)
-    assert fused.watched(net)
-    everywhere.remove()
-    assert not fused.watched(net)
-    nn.utils.parametrizations.weight_norm(net.fc6)
-    assert fused.watched(net)
-    net.fc6 = nn.Identity()  # type: ignore[assignment]
-    assert fused.watched(net)
-
-
-@pytest.mark.parametrize(
-    "layer", [nn.Conv2d(3, 8, 11, 2), nn.Conv2d(3, 8, 11, 4, padding=1), nn.Conv2d(3, 8, 11, 4, bias=False), nn.ReLU()]
-)
-def test_a_layer_that_the_recipe_does_not_describe_is_computed_as_it_is(layer: nn.Module) -> None:
-    """Of another stride or padding, without a bias, or something else."""
-    net = built({}, torch.float32)
-    net.conv1 = layer  # type: ignore[assignment]
-    assert fused.watched(net)
-    net.conv1 = nn.Conv2d(3, 8, 11, 4)
-    net.fc8 = nn.Linear(14, 3)
-    assert not fused.watched(net)
-    vars(net.conv2)["forward"] = nn.Identity()  # as net.conv2.forward = ... does
-    assert fused.watched(net)
-
-
-def test_another_activation_is_computed_as_it_is() -> None:
-    net = built({}, torch.float32)
-    net.activate = torch.tanh
-    assert fused.watched(net)
-
-
-def test_it_is_of_cuda_devices_alone() -> None:
-    net = built({}, torch.float32).cpu()
-    assert not fused.possible(net, views(torch.float32).cpu())
-
-
-@on_cuda
-def test_a_net_on_the_device_computes_in_blocks_by_itself() -> None:
-    net, x = built({}, torch.float32), views(torch.float32)
-    assert fused.possible(net, x)
-    with torch.no_grad():
-        assert torch.equal(net.at(5, 8)(x), fused.logits(net.at(5, 8), x))
-        assert not fused.possible(net, x.double())
+def test_groups_hold_each_layer_once_and_in_order() -> None:
+    for recipe in RECIPES.values():
+        layers = layer_table.describe(recipe.net)
+        assert [name for names in fused.together(layers) for name in names] == [layer.name for layer in layers]

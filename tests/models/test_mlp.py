@@ -26,7 +26,7 @@ from alexnet.runs.run import load
 from alexnet.training.train import train
 
 NET = MlpNet(image_size=3, classes=4, hidden=(6, 5), dropout=0.4, std=(0.02, 0.3, 0.4))
-NAMES = ["fc1", "relu1", "drop1", "fc2", "relu2", "drop2", "fc3"]
+NAMES = ["flatten", "fc1", "relu1", "drop1", "fc2", "relu2", "drop2", "fc3"]
 ACTIVATE: dict[str, Any] = {
     "relu": lambda v: max(v, 0.0), "tanh": math.tanh, "logistic": lambda v: 1 / (1 + math.exp(-v))
 }  # fmt: skip
@@ -57,6 +57,7 @@ def reference(model: Mlp, x: Tensor, step: int | None, position: int = 0) -> dic
             for row in range(net.image_size)
             for column in range(net.image_size)
         ]
+        out["flatten"].append(seen)
         for i, (layer, width) in enumerate(zip(net.layers, (*net.hidden, net.classes), strict=True), 1):
             weight, bias = w[f"{layer}.weight"], w[f"{layer}.bias"]
             seen = [sum(weight[u, v] * s for v, s in enumerate(seen)) + bias[u] for u in range(width)]
@@ -132,8 +133,8 @@ def test_a_share_of_the_batch_drops_what_the_whole_batch_drops() -> None:
 
 def test_initial_weights_are_normal_of_the_stated_deviation_and_fc2_has_biases_of_one() -> None:
     model = Mlp(MlpNet(image_size=16, hidden=(200, 100), std=(0.02, 0.3, 0.4)), seed=2)
-    for (name, layer), std in zip(model.named_children(), model.net.std, strict=True):
-        weight, bias = (layer.get_parameter(n).detach() for n in ("weight", "bias"))
+    for name, std in zip(model.net.layers, model.net.std, strict=True):
+        weight, bias = (model.get_submodule(name).get_parameter(n).detach() for n in ("weight", "bias"))
         assert float(weight.std()) == pytest.approx(std, rel=5 / math.sqrt(2 * weight.numel())), name
         assert bool((bias == float(name == "fc2")).all()), name
 
@@ -144,7 +145,7 @@ def test_the_shape_walk_counts_what_the_net_holds(hidden: tuple[int, ...]) -> No
     model = build(net, 0)
     assert isinstance(model, Mlp)
     table = layer_table.layers_of(net)
-    assert [layer.name for layer in table] == list(net.layers) == [name for name, _ in model.named_children()]
+    assert [layer.name for layer in table] == list(net.layers)
     for layer in table:
         held = model.get_submodule(layer.name)
         assert layer.weights == sum(p.numel() for p in held.parameters())

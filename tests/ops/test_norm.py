@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -292,12 +293,14 @@ def test_testing_first_does_not_spoil_training_after() -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=60 * SLOPE * close(5))  # g is 60 times as large here
 
 
-def test_a_second_derivative_is_refused_rather_than_lost() -> None:
-    """The gradient is analytic, so autograd cannot differentiate it, and raises an error."""
-    for form in FORMS:
-        for x in (raw(1, 8, 2, 2).requires_grad_(), raw(1, 8, 2, 2).float().requires_grad_()):
-            with pytest.raises(RuntimeError, match="no second derivative, as their gradient is analytic"):
-                torch.autograd.grad(form(x).sum(), x, create_graph=True)
+@pytest.mark.parametrize("relu", ["", "before", "after"])
+def test_the_second_derivative_is_the_slope_of_the_first(relu: Relu) -> None:
+    """The gradient is analytic; its own is autograd's, of the formula."""
+    across = partial(response_norm, norm=LRN(alpha=0.3), towers=2, relu=relu)
+    within = partial(within_map_norm, norm=SpatialLRN(alpha=0.3, n=3))
+    x = torch.from_numpy(np.random.default_rng(1).normal(0, 1, (1, 8, 3, 2))).requires_grad_()
+    for form in (across, within):
+        assert torch.autograd.gradgradcheck(form, (x,))
 
 
 def test_maps_that_do_not_part_into_towers_are_refused() -> None:

@@ -149,6 +149,13 @@ class Net:
         return ("conv1", "conv2", *middle, *(("conv6",) if self.conv6 else ()), "fc6", "fc7", "fc8")
 
     @property
+    def widths(self) -> dict[str, int]:
+        """The number of maps or units of each layer with weights, all towers together."""
+        names = (*(f"conv{i}" for i in range(1, 7)), "fc6", "fc7", "fc8")
+        widths = dict(zip(names, (*self.channels, self.conv6, self.hidden, self.hidden, self.classes), strict=True))
+        return {name: widths[name] for name in self.layers}
+
+    @property
     def meet(self) -> tuple[str, ...]:
         """The layers with weights that read both towers (section 3.2: conv3, fc6, fc7 and fc8)."""
         return (

@@ -18,9 +18,9 @@ from alexnet.config.recipe import AnyNet, Net
 from alexnet.core.errors import InputError
 from alexnet.core.launch import bounds
 from alexnet.distributed.mesh import Axis, Mesh
+from alexnet.distributed.shard import ModelShard
 from alexnet.distributed.strategy import refusal
-from alexnet.models.alexnet import outputs
-from alexnet.models.shard import ModelShard, own, unchanged
+from alexnet.models.layers import Runs
 
 
 @dataclass(frozen=True)
@@ -89,20 +89,13 @@ def sharding(mesh: Mesh, strategy: str, net: AnyNet) -> Sharding:
 def towers_apart(axis: Axis, net: Net) -> tuple[ModelShard, dict[str, tuple[int, Axis]]]:
     """Give each process one tower, and all of fc8 (section 3.2)."""
     # Only some layers read both towers, so that communication stays a small part of a step (section 3.2).
-    first = net.layers[2]
-    shard = ModelShard(
-        axis.size,
-        axis.index,
-        axis.size,
-        axis.index,
-        conv3=partial(join, axis, f"join {first}") if net.cross_tower else unchanged,
-        conv6=partial(join, axis, "join conv6") if net.cross_tower else unchanged,
-        fc6=(lambda x, _: join(axis, "join fc6", x)) if net.cross_tower else own,
-        fc7=partial(join, axis, "join fc7") if net.cross_tower else unchanged,
+    before = {
         # Every process holds all of fc8, so each computes the whole gradient of its input.
-        fc8=partial(join, axis, "join fc8", alike=True),
-    )
-    return shard, {name: (n, axis) for name, n in outputs(net).items() if name != "fc8"}
+        read(name): partial(joined, axis, f"join {name}", alike=name == "fc8")
+        for name in net.meet
+    }
+    shard = ModelShard(axis.size, axis.index, axis.size, axis.index, before=before)
+    return shard, {name: (n, axis) for name, n in net.widths.items() if name != "fc8"}
 
 
 def units_shared(axis: Axis, net: Net) -> tuple[ModelShard, dict[str, tuple[int, Axis]]]:
@@ -112,12 +105,20 @@ def units_shared(axis: Axis, net: Net) -> tuple[ModelShard, dict[str, tuple[int,
         unit=axis.index,
         fc8_apart=True,
         gathers=True,
-        fc6=lambda x, runs: join(axis, "join fc6", x, 0, [n for _, n in runs]),
-        fc7=partial(join, axis, "join fc7"),
-        fc8=partial(join, axis, "join fc8"),
-        out=lambda x, runs: logits(axis, x, [n for _, n in runs], net.classes),
+        before={read(name): partial(joined, axis, f"join {name}", pictures=name == "fc6") for name in net.layers[-3:]},
+        after={net.layers[-1]: lambda x, runs: logits(axis, x, [n for _, n in runs], net.classes)},
     )
-    return shard, {name: (n, axis) for name, n in outputs(net).items() if name.startswith("fc")}
+    return shard, {name: (n, axis) for name, n in net.widths.items() if name.startswith("fc")}
+
+
+def read(layer: str) -> str:
+    """Name the module that reads a layer's input: fc6's maps are joined before they become one row."""
+    return "flatten" if layer == "fc6" else layer
+
+
+def joined(axis: Axis, what: str, x: Tensor, runs: Runs, *, alike: bool = False, pictures: bool = False) -> Tensor:
+    """Gather a layer's input: the maps or units of all towers, or the `pictures` of all replicas."""
+    return join(axis, what, x, 0, [n for _, n in runs]) if pictures else join(axis, what, x, alike=alike)
 
 
 def layer_of(name: str) -> str:

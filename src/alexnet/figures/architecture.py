@@ -1,12 +1,12 @@
 """Figure 2: the net as boxes, one tower above the other, with each layer's weights and the joins of the towers."""
 
-import re
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from alexnet.config.recipe import Net
 from alexnet.figures.run_data import RunData
 from alexnet.figures.style import INK, SMALL, SOFT, TEXT, TOWERS, new_figure, title
-from alexnet.models import layer_table
+from alexnet.models.layer_table import Convolution, Dropout, Layer, Local, Norm, Op, Pool
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,9 +41,8 @@ def architecture(net: "AnyModel") -> "Figure":
     """
     from matplotlib.lines import Line2D
 
-    layers = layer_table.layers_of(net.net)
-    shown = [layer for layer in layers if not layer.name.startswith("pool")]
-    pools = {layer.name[4:]: layer for layer in layers if layer.name.startswith("pool")}
+    layers = net.layers
+    shown = [layer for layer in layers if layer.weighted]
     towers = getattr(net.net, "towers", 1)
     figure = new_figure(max(7.5, 1.42 * (len(shown) + 1)), 6.6 if towers > 1 else 4.8)
     axes = figure.subplots()
@@ -62,10 +61,8 @@ def architecture(net: "AnyModel") -> "Figure":
                 for i, y in enumerate(middles)
             ]
         )
-        _lines(axes, rows[-2], rows[-1], meets(net, layer.name))
-    for x, column in enumerate(
-        [["input", "kernels", "then", "weights"], *(said(net, layer, pools) for layer in shown)]
-    ):
+        _lines(axes, rows[-2], rows[-1], layer.groups == 1)
+    for x, column in enumerate([["input", "kernels", "then", "weights"], *(said(layers, layer) for layer in shown)]):
         for line, words in enumerate(column):
             name, heading = line == 0, line > 0 and x == 0
             axes.text(
@@ -96,38 +93,26 @@ def architecture(net: "AnyModel") -> "Figure":
     return figure
 
 
-def said(net: "AnyModel", layer: layer_table.Layer, pools: dict[str, layer_table.Layer]) -> list[str]:
-    """List the text beneath a layer: its name, its kernels, the norm and pool that follow, and its weights."""
-    number = layer.name.lstrip("abcdefghijklmnopqrstuvwxyz")
-    kernel = _window(layer)
-    what = f"{kernel[0]} × {kernel[0]}" + (f", stride {kernel[1]}" if kernel[1] > 1 else "") if kernel else "full"
-    if layer.name.startswith("local"):
-        what += ", unshared"
-    after = []
-    for name in follows(net, number) if layer.name.startswith(("conv", "local")) else ():
-        window = _window(pools[number]) if name == "pool" else None
-        kind = net.net.pools[int(number) - 1] if hasattr(net.net, "pools") else "max"
-        after.append(f"{kind} {window[0]}/{window[1]}" if window else name)
-    if layer.name.startswith("fc") and layer.name != net.net.layers[-1] and (p := getattr(net.net, "dropout", 0)):
-        after.append(f"dropout {p:g}")
-    return [layer.name, what, ", ".join(after), f"{layer.weights:,}"]
+def said(layers: Sequence[Layer], layer: Layer) -> list[str]:
+    """List the text beneath a layer: its name, its kernels, the norm, pool or dropout that follow, and its weights."""
+    op, what = layer.op, "full"
+    if isinstance(op, Convolution):
+        what = f"{op.size} × {op.size}" + (f", stride {op.stride}" if op.stride > 1 else "")
+    elif isinstance(op, Local):
+        what = "3 × 3, unshared"
+    after = layers[layers.index(layer) + 1 :]
+    after = list(itertools.takewhile(lambda each: not each.weighted, after))
+    words = dict.fromkeys(filter(None, (short(each.op) for each in after)))
+    return [layer.name, what, ", ".join(words), f"{layer.weights:,}"]
 
 
-def follows(net: "AnyModel", number: str) -> list[str]:
-    """List the "norm" and "pool" that follow a convolution, in order."""
-    from alexnet.models import cifar
-
-    if isinstance(net, cifar.Cifar):
-        names = cifar.order(net.net)
-        return [name[:4] for name in names if name in (f"norm{number}", f"pool{number}")]
-    assert isinstance(net.net, Net)
-    norm = ["norm"] if net.net.lrn and number in ("1", "2") else []
-    return [*norm, *(["pool"] if number in ("1", "2", "5") else [])]
-
-
-def meets(net: "AnyModel", layer: str) -> bool:
-    """Check whether every output of a layer reads the maps of both towers."""
-    return not isinstance(net.net, Net) or layer_table.groups(net.net, layer) == 1
+def short(op: Op) -> str:
+    """Name an operation between the layers with weights in a word or two; "" for one that the figure leaves out."""
+    if isinstance(op, Pool):
+        return f"{op.kind} {op.size}/2"
+    if isinstance(op, Norm):
+        return "norm"
+    return f"dropout {op.p:g}" if isinstance(op, Dropout) and op.p else ""
 
 
 def _box(
@@ -177,12 +162,6 @@ def _lines(
                     "linestyle": (0, (4, 2)) if other else "-",
                 },
             )
-
-
-def _window(layer: layer_table.Layer) -> tuple[int, int] | None:
-    """Parse (side, stride) of a layer's windows from its size formula; None for a fully connected layer."""
-    found = re.search(r"- (\d+)\)/(\d+)", layer.working)
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def _large(number: int) -> str:

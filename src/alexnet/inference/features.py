@@ -21,10 +21,8 @@ from alexnet.data.store import Split, Store, labels
 from alexnet.inference.evaluate import check_side
 from alexnet.inference.pictures import Given, PicturesLike, list_pictures, read_picture
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference, title
-from alexnet.models import cifar
-from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import AnyModel
-from alexnet.models.mlp import Mlp
+from alexnet.models.layer_table import Dropout, Flatten
 from alexnet.runs.run import Run
 
 PictureSource = Store | PicturesLike
@@ -249,9 +247,7 @@ def extract(net: AnyModel, layer: str, images: Tensor, compute: Compute) -> Tens
 
 def last_hidden(net: AnyModel) -> str:
     """Name the layer by which section 6.1 compares pictures: the last hidden one, with 4096 activations in AlexNet."""
-    if isinstance(net, Mlp):
-        return f"relu{len(net.net.hidden)}"
-    return "relu7" if isinstance(net, AlexNet) else cifar.order(net.net)[-2]
+    return [layer.name for layer in net.layers[:-1] if not isinstance(layer.op, (Dropout, Flatten))][-1]
 
 
 def open_store(source: PictureSource) -> Store | None:

@@ -62,16 +62,16 @@ def _unknown_argument(kind: type[AnyNet], name: str) -> str:
     return overrides.unknown_name(name, name, ARGUMENTS, "", what=f"argument of {model}")
 
 
-def check_input(x: Tensor, side: int | None, first: nn.Module) -> None:
+def check_input(x: Tensor, side: int | None, net: nn.Module) -> None:
     """Raise InputError unless x is a batch of views, (N, 3, side, side), in the dtype of the net.
 
-    With `side` None, any size passes. `first` is the net's first layer.
+    With `side` None, any size passes.
     """
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     if tracing or isinstance(x, fx.Proxy):  # a check would become part of the trace
         return
-    weight = first._parameters.get("weight")
-    dtype = weight.dtype if isinstance(weight, Tensor) and weight.is_floating_point() else None
+    weight = next(net.parameters(), None)
+    dtype = weight.dtype if weight is not None and weight.is_floating_point() else None
     if isinstance(x, Tensor) and x.ndim == 4 and x.is_floating_point():
         _, colours, height, width = x.shape
         sized = colours == 3 and (side is None or height == width == side)

@@ -4,13 +4,13 @@ from alexnet.config.recipe import AnyNet, CifarNet, Net
 from alexnet.models.alexnet import AlexNet
 from alexnet.models.cifar import Cifar
 from alexnet.models.mlp import Mlp
-from alexnet.models.shard import ModelShard
+from alexnet.models.network import Network
 
-AnyModel = AlexNet | Cifar | Mlp
+AnyModel = Network
 
 
-def build(net: AnyNet, seed: int, layout: ModelShard | None = None) -> AnyModel:
-    """Build a recipe's net, or the part of it that a layout holds, with its initial weights."""
+def build(net: AnyNet, seed: int) -> AnyModel:
+    """Build a recipe's net with its initial weights."""
     if isinstance(net, Net):
-        return AlexNet(net, seed, layout)
+        return AlexNet(net, seed)
     return Cifar(net, seed) if isinstance(net, CifarNet) else Mlp(net, seed)

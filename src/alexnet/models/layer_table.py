@@ -1,27 +1,148 @@
-"""The size, weights and multiply-adds of every layer, from the recipe alone (figure 2)."""
+"""The layers of a net in order, from the recipe alone: what each computes, and its size, weights and multiply-adds.
+
+`alexnet` reads like figure 2. The modules of a net, the table of `alexnet summary`, the figure, and the estimates of
+time and traffic all come from these lists.
+"""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
-from alexnet.config.recipe import AnyNet, CifarNet, MlpNet, Net
+from alexnet.config.recipe import LRN, AnyNet, CifarNet, MlpNet, Net, SpatialLRN
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Columns and rows of zeros at the right and bottom."""
+
+    over: int
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution; with `groups`, each group of maps reads only its own tower's maps (section 3.5)."""
+
+    size: int
+    stride: int
+    padding: int
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Local:
+    """A 3 x 3 convolution with other weights at each place (2012 code)."""
+
+
+@dataclass(frozen=True)
+class Full:
+    """A fully connected layer; with `groups`, each group of units reads only its own tower."""
+
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation: relu, tanh or logistic (section 3.1)."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Response normalisation: across the maps of each of the towers (section 3.3), or within a map (2012 code)."""
+
+    numbers: LRN | SpatialLRN
+    towers: int = 1
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pools of a side at stride 2, clipped at the border (section 3.4); kind max or avg."""
+
+    size: int
+    kind: str = "max"
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Maps as one row of units for each picture, map by map."""
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Dropout of a layer's units with probability p (section 4.2)."""
+
+    p: float
+    layer: str
+
+
+Op = Pad | Convolution | Local | Full | Activation | Norm | Pool | Flatten | Dropout
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its output (maps x side x side), its weights, and its multiply-adds for one picture."""
+    """One layer: its input (seen x width x width) and its output (maps x side x side)."""
 
     name: str
-    working: str  # the size formula with its numbers filled in
+    op: Op
+    seen: int
+    width: int
     maps: int
     side: int
-    weights: int = 0  # biases included
-    multiply_adds: int = 0
+
+    @property
+    def working(self) -> str:
+        """The size formula with its numbers filled in; "" if the size stays."""
+        if isinstance(self.op, Convolution):
+            return formula(self.width, self.op.size, self.op.stride, self.op.padding)
+        if isinstance(self.op, Local):
+            return f"{formula(self.width, 3, 1, 1)}, weights not shared"
+        if isinstance(self.op, Full):
+            return f"{self.inputs} -> {self.maps}" + (f" in {self.op.groups} groups" if self.op.groups > 1 else "")
+        return formula(self.width, self.op.size, 2) if isinstance(self.op, Pool) else ""
+
+    @property
+    def inputs(self) -> int:
+        """The number of inputs for one picture."""
+        return self.seen * self.width**2
+
+    @property
+    def fan_in(self) -> int:
+        """The number of inputs that a unit reads; 0 for layers without weights."""
+        if isinstance(self.op, Convolution):
+            return self.seen // self.op.groups * self.op.size**2
+        return 9 * self.seen if isinstance(self.op, Local) else self.inputs // self.groups if self.weighted else 0
+
+    @property
+    def groups(self) -> int:
+        """The number of parts that read only their own tower; 1 where the towers meet."""
+        return self.op.groups if isinstance(self.op, (Convolution, Full)) else 1
+
+    @property
+    def weighted(self) -> bool:
+        """True for a layer with weights."""
+        return isinstance(self.op, (Convolution, Local, Full))
+
+    @property
+    def weights(self) -> int:
+        """The number of weights, biases included."""
+        each = self.maps * (self.fan_in + 1) if self.weighted else 0
+        return each * self.side**2 if isinstance(self.op, Local) else each
 
     @property
     def units(self) -> int:
-        """The number of units; 0 for pools and norms, which have no weights."""
-        return self.maps * self.side**2 if self.weights else 0
+        """The number of units; 0 for layers without weights."""
+        return self.maps * self.side**2 if self.weighted else 0
+
+    @property
+    def multiply_adds(self) -> int:
+        """The number of multiply-adds for one picture; 0 for layers without weights."""
+        return self.units * self.fan_in
+
+    @property
+    def sized(self) -> bool:
+        """True for a layer with weights and for a pool."""
+        return self.weighted or isinstance(self.op, Pool)
 
 
 def output_side(width: int, size: int, stride: int, padding: int = 0) -> int:
@@ -43,75 +164,109 @@ def formula(width: int, size: int, stride: int, padding: int = 0) -> str:
 
 def layers_of(net: AnyNet) -> list[Layer]:
     """List the layers that change the shape, first to last."""
+    return [layer for layer in describe(net) if layer.sized]
+
+
+def describe(net: AnyNet) -> list[Layer]:
+    """List all layers, first to last."""
     if isinstance(net, Net):
-        return alexnet_walk(net)
-    return cifar_walk(net) if isinstance(net, CifarNet) else mlp_walk(net)
+        ops = alexnet(net)
+    else:
+        ops = cifar(net) if isinstance(net, CifarNet) else mlp(net)
+    layers, maps, side = [], 3, net.image_size
+    for name, op, width in ops:
+        seen, across = maps, side
+        if isinstance(op, Convolution):
+            maps, side = width, output_side(side, op.size, op.stride, op.padding)
+        elif isinstance(op, Pool):
+            side = output_side(side, op.size, 2)
+        elif isinstance(op, (Full, Local)):
+            maps, side = width, side if isinstance(op, Local) else 1
+        elif isinstance(op, Flatten):
+            maps, side = maps * side * side, 1
+        # A convolution's formula starts from the side before the pad: its last window hangs over the edge.
+        layers.append(Layer(name, op, seen, across, maps, side + op.over if isinstance(op, Pad) else side))
+    return layers
 
 
-def alexnet_walk(net: Net) -> list[Layer]:
+Ops = Iterator[tuple[str, Op, int]]  # name, what it computes, and for a layer with weights its maps or units
+
+
+def alexnet(net: Net) -> Ops:
     """List the layers of figure 2; conv2, conv4 and conv5 read only the maps of their own tower (section 3.5)."""
-    layers: list[Layer] = []
-    side, seen = net.image_size, 3
-    for i, (maps, size) in enumerate(
-        zip((*net.channels, net.conv6), (*net.kernel_sizes, net.kernel_sizes[4]), strict=True), 1
-    ):
-        name = f"conv{i}"
-        if name in net.layers:
-            stride, padding = (net.stride, 0) if i == 1 else (1, size // 2)
-            layers.append(_shared(name, side, seen, maps, size, stride, padding, groups(net, name)))
-            side, seen = layers[-1].side, maps
-        if i in (1, 2, 5):
-            layers.append(_pool(f"pool{i}", side, seen, net.pool))
-            side = layers[-1].side
-    units = seen * side * side
-    for name, outputs in (("fc6", net.hidden), ("fc7", net.hidden), ("fc8", net.classes)):
-        layers.append(_full(name, units, outputs, groups(net, name)))
-        units = outputs
-    return layers
+    activation = Activation(net.activation)
+    norm = Norm(net.lrn, net.towers) if net.lrn else None
+
+    def groups(name: str) -> int:  # the towers meet only at conv3, fc6, fc7 and fc8 (section 3.2)
+        return 1 if name in net.meet else net.towers
+
+    # (224 - 11) / 4 + 1 is 54.25. The 2012 code takes 55: the last window hangs over the right and bottom edge, and
+    # reads zeros there. 227-pixel crops or a padding of 2, the usual repairs, compute something else.
+    size = net.kernel_sizes[0]
+    if over := overhang(net.image_size, size, net.stride):
+        yield "pad1", Pad(over), 0
+    yield "conv1", Convolution(size, net.stride, 0), net.widths["conv1"]
+    first = [("relu1", activation), ("norm1", norm)]
+    for name, op in reversed(first) if net.lrn1_first else first:  # net 145 has the norm first
+        if op:
+            yield name, op, 0
+    yield "pool1", Pool(net.pool), 0
+    # conv2 reads only its own tower. Each GPU of 2012 held one, and reading the other's maps costs time (3.2).
+    yield "conv2", Convolution(net.kernel_sizes[1], 1, net.kernel_sizes[1] // 2, groups("conv2")), net.widths["conv2"]
+    yield "relu2", activation, 0
+    if norm:
+        yield "norm2", norm, 0
+    if net.spatial_lrn:
+        yield "within2", Norm(net.spatial_lrn), 0
+    yield "pool2", Pool(net.pool), 0
+    middle = [name for name in net.layers if name in ("conv3", "conv4", "conv5")]
+    for name in middle:
+        size = net.kernel_sizes[int(name[-1]) - 1]
+        yield name, Convolution(size, 1, size // 2, groups(name)), net.widths[name]
+        yield f"relu{name[-1]}", activation, 0
+    # 2012 code has the ReLU of conv1 and conv5 after the pool: the maximum and its gradient are the same.
+    yield "pool5", Pool(net.pool), 0
+    for name in net.layers[2 + len(middle) : -3]:  # a sixth convolution, in the pre-trained nets of table 2 (CNN*)
+        size = net.kernel_sizes[4]
+        yield name, Convolution(size, 1, size // 2, groups(name)), net.widths[name]
+        yield f"relu_{name}", activation, 0
+    yield "flatten", Flatten(), 0
+    for name in ("fc6", "fc7"):
+        yield name, Full(groups(name)), net.widths[name]
+        yield f"relu{name[-1]}", activation, 0
+        yield f"drop{name[-1]}", Dropout(net.dropout, name), 0
+    yield "fc8", Full(groups("fc8")), net.widths["fc8"]
 
 
-def groups(net: Net, layer: str) -> int:
-    """Count the groups of a layer: 1 where the towers meet, else one for each tower (section 3.2)."""
-    return 1 if layer == "conv1" or layer in net.meet else net.towers
-
-
-def cifar_walk(net: CifarNet) -> list[Layer]:
-    """List the layers of a CIFAR-10 net of the 2012 code."""
-    layers: list[Layer] = []
-    side, seen = net.image_size, 3
+def cifar(net: CifarNet) -> Ops:
+    """List the layers of a CIFAR-10 net of the 2012 code. They differ in the places of norms and first activation."""
+    activation = Activation(net.activation)
     for i, maps in enumerate(net.channels, 1):
-        layers.append(_shared(f"conv{i}", side, seen, maps, 5, 1, 2, 1))
-        layers.append(_pool(f"pool{i}", layers[-1].side, maps, 3))
-        side, seen = layers[-1].side, maps
+        relu: tuple[str, Op, int] = f"relu{i}", activation, 0
+        pool: tuple[str, Op, int] = f"pool{i}", Pool(3, net.pools[i - 1]), 0
+        norm: list[tuple[str, Op, int]] = [(f"norm{i}", Norm(net.norm), 0)] if net.norm and i <= 2 else []
+        yield f"conv{i}", Convolution(5, 1, 2), maps
+        if i == 1 and net.pool1_first:
+            yield from (pool, relu, *norm)
+        elif i == 2 and net.norm2_first:
+            yield from (relu, *norm, pool)
+        else:
+            yield from (relu, pool, *norm)
     for i, maps in enumerate(net.local, len(net.channels) + 1):
-        fan_in = 9 * seen
-        words = f"{formula(side, 3, 1, 1)}, weights not shared"
-        layers.append(
-            Layer(f"local{i}", words, maps, side, side * side * maps * (fan_in + 1), side * side * maps * fan_in)
-        )
-        seen = maps
-    layers.append(_full("fc", seen * side * side, net.classes))
-    return layers
+        yield f"local{i}", Local(), maps
+        yield f"relu{i}", activation, 0
+    yield "flatten", Flatten(), 0
+    yield "fc", Full(), net.classes
 
 
-def mlp_walk(net: MlpNet) -> list[Layer]:
+def mlp(net: MlpNet) -> Ops:
     """List the layers of a fully connected net; the first reads every pixel in three colours."""
-    widths = (3 * net.image_size**2, *net.hidden, net.classes)
-    return [_full(name, *pair) for name, pair in zip(net.layers, pairwise(widths), strict=True)]
-
-
-def _shared(name: str, side: int, seen: int, maps: int, size: int, stride: int, padding: int, groups: int) -> Layer:
-    out, fan_in = output_side(side, size, stride, padding), seen // groups * size * size
-    return Layer(name, formula(side, size, stride, padding), maps, out, maps * (fan_in + 1), out * out * maps * fan_in)
-
-
-def _pool(name: str, side: int, maps: int, size: int) -> Layer:
-    return Layer(name, formula(side, size, 2), maps, output_side(side, size, 2))
-
-
-def _full(name: str, inputs: int, outputs: int, groups: int = 1) -> Layer:
-    words, fan_in = f"{inputs} -> {outputs}" + (f" in {groups} groups" if groups > 1 else ""), inputs // groups
-    return Layer(name, words, outputs, 1, outputs * (fan_in + 1), outputs * fan_in)
+    yield "flatten", Flatten(), 0
+    for i, units in enumerate(net.hidden, 1):
+        yield f"fc{i}", Full(), units
+        yield f"relu{i}", Activation(net.activation), 0
+        yield f"drop{i}", Dropout(net.dropout, f"fc{i}"), 0
+    yield net.layers[-1], Full(), net.classes
 
 
 def notes(net: AnyNet) -> list[str]:

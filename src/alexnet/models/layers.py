@@ -1,60 +1,193 @@
-"""Code that all nets share: activations, initial weights, and a layer's output by name."""
+"""The layers of a net as modules: PyTorch's own where it has them, and ours for what is only in the paper or its code.
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+A layer without weights of its own (a norm, dropout) is a module too, so that it can be hooked and replaced like any.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.config.recipe import LRN, SpatialLRN
 from alexnet.core import rng
-from alexnet.core.errors import InputError
+from alexnet.models import layer_table as table
+from alexnet.ops.dropout import dropout
+from alexnet.ops.norm import response_norm, within_map_norm
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh, "logistic": torch.sigmoid}
-
-
-def last_output(layers: Iterator[tuple[str, Tensor]]) -> Tensor:
-    """Return the output of the last layer of a walk; free the other outputs on the way."""
-    return deque(layers, maxlen=1)[0][1]
+Runs = Sequence[tuple[int, int]]  # (position in the global batch, pictures)
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid}
 
 
-def output_of(layers: Iterator[tuple[str, Tensor]], layer: str) -> Tensor:
-    """Return the output of one layer of a walk. Raise InputError for an unknown name, and list the known ones."""
-    names = []
-    for name, x in layers:
-        if name == layer:
+@dataclass(eq=False)
+class Place:
+    """The place of the next batch in the training, of which dropout is a function; all layers of a net share one.
+
+    Attributes:
+        seed: Seed of the run.
+        step: Number of the training step, from 0; a tensor () on the device for a captured CUDA graph.
+        position: Position of the first picture in the global batch.
+        runs: Position and number of the pictures of each replica, if the layer sees those of all.
+    """
+
+    seed: int
+    step: int | Tensor = 0
+    position: int = 0
+    runs: Runs = ()
+
+
+class ResponseNorm(nn.Module):
+    """Response normalisation across the maps of each tower (section 3.3): (N, C, H, W) to the same shape."""
+
+    def __init__(self, norm: LRN, towers: int) -> None:
+        super().__init__()
+        self.norm, self.towers = norm, towers
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise maps."""
+        return response_norm(x, self.norm, self.towers)
+
+    def extra_repr(self) -> str:
+        """Show the numbers as `print` shows the module."""
+        norm = self.norm
+        return f"n={norm.n}, k={norm.k:g}, a={norm.a:g}, beta={norm.beta:g}, towers={self.towers}"
+
+
+class WithinMapNorm(nn.Module):
+    """Response normalisation within a map (2012 code; not in the paper): (N, C, H, W) to the same shape."""
+
+    def __init__(self, norm: SpatialLRN) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise maps."""
+        return within_map_norm(x, self.norm)
+
+    def extra_repr(self) -> str:
+        """Show the numbers as `print` shows the module."""
+        norm = self.norm
+        return f"n={norm.n} x {norm.n}, k={norm.k:g}, a={norm.a:g}, beta={norm.beta:g}"
+
+
+class Dropout(nn.Module):
+    """Dropout as printed (section 4.2): it masks units in training, and multiplies all by 1 - p in testing.
+
+    nn.Dropout would scale the kept units up in training instead.
+
+    Args:
+        p: Probability of a zero.
+        layer: Name of the layer whose units these are.
+        place: The place of the batch in the training.
+    """
+
+    def __init__(self, p: float, layer: str, place: Place) -> None:
+        super().__init__()
+        self.p, self.layer, self.place = p, layer, place
+        self.first = 0  # unit of the whole layer in column 0, if another process holds those before it
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mask or scale units, (N, units)."""
+        if not self.training:
+            return x * (1 - self.p)
+        if not self.p:
             return x
-        names.append(name)
-    raise InputError(f"no layer {layer}; this net has {', '.join(names)}")
+        place = self.place
+        runs = place.runs or ((place.position, x.shape[0]),)
+        parts = x.split([pictures for _, pictures in runs]) if place.runs else (x,)
+        left = [
+            dropout(part, self.p, place.seed, self.layer, place.step, position, self.first)
+            for (position, _), part in zip(runs, parts, strict=True)
+        ]
+        return left[0] if len(left) == 1 else torch.cat(left)
+
+    def extra_repr(self) -> str:
+        """Show the probability as `print` shows the module."""
+        return f"p={self.p:g}"
 
 
-def initialise(
-    module: nn.Module,
-    initial: Mapping[str, tuple[float, float]],
-    seed: int,
-    held: Mapping[str, tuple[int, int]] | None = None,
-) -> None:
+class Grouped(nn.Linear):
+    """A fully connected layer whose groups of units each read only their own tower; `weight` is (outputs, own)."""
+
+    def __init__(self, inputs: int, outputs: int, groups: int) -> None:
+        super().__init__(inputs // groups, outputs)
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the layer: (N, inputs) to (N, outputs)."""
+        if self.groups == 1:
+            return F.linear(x, self.weight, self.bias)
+        own = (t.chunk(self.groups, dim) for t, dim in ((x, 1), (self.weight, 0), (self.bias, 0)))
+        return torch.cat([F.linear(*tower) for tower in zip(*own, strict=True)], 1)
+
+    def extra_repr(self) -> str:
+        """Show the sizes as `print` shows the module."""
+        return f"{super().extra_repr()}, groups={self.groups}"
+
+
+class Local(nn.Module):
+    """A locally connected layer: a 3 x 3 convolution with other weights at each place.
+
+    Its `weight` is (side, side, maps, 9 * seen) and its `bias` (side, side, maps), for `seen` maps of input.
+    """
+
+    def __init__(self, side: int, seen: int, maps: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(side, side, maps, 9 * seen))
+        self.bias = nn.Parameter(torch.empty(side, side, maps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the layer: (N, seen, side, side) to (N, maps, side, side)."""
+        side = self.weight.shape[0]
+        patches = F.unfold(x, 3, padding=1).unflatten(2, (side, side))  # N, seen * 9, side, side
+        return torch.einsum("nfyx,yxmf->nmyx", patches, self.weight) + self.bias.permute(2, 0, 1)
+
+    def extra_repr(self) -> str:
+        """Show the sizes as `print` shows the module."""
+        side, _, maps, inputs = self.weight.shape
+        return f"{inputs // 9}, {maps}, side={side}"
+
+
+def module(layer: table.Layer, place: Place) -> nn.Module:
+    """Make the module of a layer, with random weights."""
+    op = layer.op
+    if isinstance(op, table.Convolution):
+        return nn.Conv2d(layer.seen, layer.maps, op.size, op.stride, padding=op.padding, groups=op.groups)
+    if isinstance(op, table.Full):
+        return Grouped(layer.seen, layer.maps, op.groups) if op.groups > 1 else nn.Linear(layer.seen, layer.maps)
+    if isinstance(op, table.Norm):
+        numbers = op.numbers
+        return ResponseNorm(numbers, op.towers) if isinstance(numbers, LRN) else WithinMapNorm(numbers)
+    if isinstance(op, table.Pool):
+        if op.kind == "max":
+            return nn.MaxPool2d(op.size, 2, ceil_mode=True)
+        # A clipped average counts only the units inside.
+        return nn.AvgPool2d(op.size, 2, ceil_mode=True, count_include_pad=False)
+    if isinstance(op, table.Local):
+        return Local(layer.width, layer.seen, layer.maps)
+    if isinstance(op, table.Dropout):
+        return Dropout(op.p, op.layer, place)
+    if isinstance(op, table.Pad):
+        return nn.ZeroPad2d((0, op.over, 0, op.over))
+    return nn.Flatten() if isinstance(op, table.Flatten) else ACTIVATIONS[op.kind]()
+
+
+def initialise(net: nn.Module, initial: Mapping[str, tuple[float, float]], seed: int) -> None:
     """Draw weights from N(0, std^2), for any fan-in, and set all biases of a layer to one value (section 5).
 
     A layer's weights are a function of (seed, layer name) alone, so nets that differ in one layer start equal in the
     others.
 
     Args:
-        module: The net.
+        net: The net.
         initial: Standard deviation and bias of each layer, by name.
         seed: Seed of the weights.
-        held: For each layer, the first output that this process holds, and the number of outputs of the whole layer.
     """
     with torch.no_grad():
         for name, (std, one) in initial.items():
-            layer = module.get_submodule(name)
-            weight, bias = layer.weight, layer.bias
-            assert isinstance(weight, Tensor)
-            assert isinstance(bias, Tensor)
-            first, outputs = (held or {}).get(name, (0, len(weight)))
-            # Draw the whole layer even for a part of it, so that all processes together hold one process's weights.
-            whole = weight if len(weight) == outputs else weight.new_empty(outputs, *weight.shape[1:])
-            whole.normal_(0, std, generator=rng.generator(seed, f"init {name}"))
-            if whole is not weight:
-                weight.copy_(whole[first : first + len(weight)])
-            bias.fill_(one)
+            layer = net.get_submodule(name)
+            assert isinstance(layer.weight, Tensor)
+            assert isinstance(layer.bias, Tensor)
+            layer.weight.normal_(0, std, generator=rng.generator(seed, f"init {name}"))
+            layer.bias.fill_(one)

@@ -15,6 +15,11 @@ RELU = {"": 0, "before": 1, "after": 2}
 WIDEST = 9  # units in a window: with 4 lanes, a wider one would reach past the neighbouring vector
 
 
+def supports(n: int, beta: float) -> bool:
+    """Tell whether the kernels of the norms compute windows of n with this power."""
+    return beta == 0.75 and n <= WIDEST
+
+
 def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
     """Compute reference.norm_forward, for beta 0.75 only; the result is in channels-last memory."""
     x = _last(x)

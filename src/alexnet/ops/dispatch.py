@@ -5,7 +5,7 @@ The fast implementations take float32 and bfloat16; reference.py computes float6
 
 import functools
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,41 @@ def best(*tensors: Tensor) -> Any:
         return reference
     device = tensors[0].device
     if all(t.device == device and (t.dtype in NARROW or not t.is_floating_point()) and addressed(t) for t in tensors):
+        return kernels_for(device, torch.float32)
+    return reference
+
+
+def kernels_for(device: torch.device, dtype: torch.dtype) -> Any:
+    """Return the fastest module for tensors of a device and dtype that have an address."""
+    if dtype in NARROW:
         if device.type == "cpu" and cpu.library():
             return cpu
         if device.type == "cuda" and (found := gpu()):
             return found
     return reference
+
+
+def view_of(x: object) -> Literal["kernel", "operator", "plain", "onnx"]:
+    """Choose how an operation on x is carried out, by what x is and who looks.
+
+    "kernel": by the fastest kernel, also under transforms such as vmap. "operator": as `torch.ops.alexnet.*`, for who
+    records operators (torch.export, torch.compile, torch.fx, dispatch modes) and for subclasses of Tensor. "plain": as
+    PyTorch's own operations, for who must see through: torch.jit, and autograd in forward mode. "onnx": in operations
+    that ONNX has.
+    """
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return "plain"
+    if torch.compiler.is_compiling():
+        to_onnx = not torch.compiler.is_dynamo_compiling() and torch.onnx.is_in_onnx_export()
+        return "onnx" if to_onnx else "operator"
+    if not isinstance(x, Tensor):  # a proxy of torch.fx
+        return "operator"
+    if forward_ad._current_level >= 0:
+        return "plain"
+    if torch._C._are_functorch_transforms_active():
+        return "kernel"
+    recorded = torch._C._len_torch_dispatch_stack() > 0 or type(x) not in (Tensor, nn.Parameter)
+    return "operator" if recorded else "kernel"
 
 
 def watched() -> bool:

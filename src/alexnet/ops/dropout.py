@@ -9,7 +9,8 @@ from torch import Tensor
 
 from alexnet.core import rng
 from alexnet.ops import cpu
-from alexnet.ops.dispatch import best
+from alexnet.ops.dispatch import best, view_of
+from alexnet.ops.library import define
 
 
 def dropout(x: Tensor, p: float, seed: int, layer: str, step: int | Tensor, position: int, unit: int = 0) -> Tensor:
@@ -31,6 +32,9 @@ def dropout(x: Tensor, p: float, seed: int, layer: str, step: int | Tensor, posi
     Returns:
         (N, units), in the dtype of x.
     """
+    if view_of(x) == "operator":
+        now = step if isinstance(step, Tensor) else torch.full((), step, dtype=torch.int64)
+        return torch.ops.alexnet.dropout(x, now, p, seed, layer, position, unit)
     purpose, least = f"dropout {layer}", round(p * 2**32)
     quad, lead = divmod(unit, 4)  # one Philox call gives the words of four units
     units = lead + x.shape[1]
@@ -60,3 +64,30 @@ class Dropout(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         """Mask their gradients."""
         return Dropout.apply(g, ctx.kernel, ctx.place), None, None  # type: ignore[no-untyped-call]
+
+
+def masked(x: Tensor, step: Tensor, *place: Any) -> Tensor:
+    """Compute dropout as an operator, whose step is a tensor (): a compiled graph reads its current value."""
+    p, seed, layer, position, unit = place
+    return dropout(x, p, seed, layer, step if step.device == x.device != CPU else int(step), position, unit)
+
+
+def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """Keep the place, from which the same words are drawn again."""
+    _, step, *ctx.place = inputs
+    ctx.save_for_backward(step)
+
+
+def slope(ctx: Any, g: Tensor) -> Any:
+    """Mask gradients."""
+    return torch.ops.alexnet.dropout(g, *ctx.saved_tensors, *ctx.place), *[None] * 6
+
+
+CPU = torch.device("cpu")
+define(
+    "dropout(Tensor x, Tensor step, float p, int seed, str layer, int position, int unit) -> Tensor",
+    masked,
+    lambda x, *_: torch.empty_like(x),
+    keep,
+    slope,
+)

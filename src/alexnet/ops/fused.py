@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from alexnet.config.recipe import LRN, SpatialLRN
 from alexnet.ops import dispatch
-from alexnet.ops.norm import refuse_second_derivative
 
 
 def kernels() -> Any:
@@ -110,9 +110,9 @@ class BlockFunction(torch.autograd.Function):
         return made
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *g: Tensor) -> Any:
         """Compute the gradients of weight, bias and x."""
-        refuse_second_derivative()
         of: Block = ctx.of
         weight, bias, *rest = ctx.saved_tensors
         x, rest = rest[: ctx.sources], rest[ctx.sources :]
@@ -258,9 +258,9 @@ class Packed(torch.autograd.Function):
         return made
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         """Unpack the gradient."""
-        refuse_second_derivative()
         return kernels().views.unpack(g, ctx.size, ctx.side), None, None
 
 
@@ -297,9 +297,9 @@ class FullFunction(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         """Compute the gradients of x, weight and bias."""
-        refuse_second_derivative()
         x, weight, y = ctx.saved_tensors
         dz = torch.empty_like(y)
         of = kernels().rows.Part.of  # units are adjacent, like the maps at a place

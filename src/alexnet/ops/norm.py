@@ -1,7 +1,7 @@
 """Response normalisation, across the maps of a tower (section 3.3) and within a map (2012 code).
 
 Each norm is one operation with an analytic gradient. This file makes the norms autograd functions, and chooses their
-implementation. reference.py has the formulas of forward and backward (`norm_forward`, `norm_backward`); cpu.cpp and
+implementation. reference.py has the formulas of forward and backward (`norm`, `norm_gradient`); cpu.cpp and
 triton.py compute them in one pass over memory. tests/ops/test_norm.py checks reference.py against autograd's gradient
 of the printed formula in float64; test_cpu.py and triton/test_norm.py check the fast kernels.
 """
@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.config.recipe import LRN, SpatialLRN
-from alexnet.ops import cpu, reference
+from alexnet.ops import cpu, dispatch, reference
 from alexnet.ops.dispatch import best
+from alexnet.ops.library import define
 
 Relu = Literal["", "before", "after"]
 NormFunction = Callable[..., Tensor]
@@ -40,8 +41,16 @@ def response_norm(x: Tensor, norm: LRN, towers: int, relu: Relu = "") -> Tensor:
     Raises:
         ValueError: n is even, or the maps cannot be split evenly over the towers.
     """
-    forward, backward = forms(x, "norm", norm)
-    return ResponseNorm.apply(x, forward, backward, numbers(x, norm, towers, relu))  # type: ignore[no-untyped-call]
+    numbers = towers, norm.n, norm.k, norm.a, norm.beta, relu
+    view = dispatch.view_of(x)
+    if view == "operator":
+        return torch.ops.alexnet.norm(x, *numbers)
+    check(x, norm.n, towers)
+    if view == "onnx" and not relu:
+        return torch.cat([onnx_norm(part, norm) for part in x.chunk(towers, 1)], 1)
+    if view != "kernel":
+        return reference.norm(x.to(reference.wider(x)), *numbers).to(x.dtype)
+    return Norm.apply(x, "norm", numbers)  # type: ignore[no-untyped-call]
 
 
 def pooled_norm(x: Tensor, norm: LRN, towers: int, relu: Relu, size: int) -> Tensor:
@@ -63,10 +72,10 @@ def pooled_norm(x: Tensor, norm: LRN, towers: int, relu: Relu, size: int) -> Ten
     Raises:
         ValueError: As `response_norm` raises.
     """
-    form = best(x)
-    if not hasattr(form, "norm_pool_forward"):
+    if best(x) in (reference, cpu):  # they gain nothing by one operation
         return F.max_pool2d(response_norm(x, norm, towers, relu), size, 2, ceil_mode=True)
-    return PooledNorm.apply(x, form, (*numbers(x, norm, towers, relu), size))  # type: ignore[no-untyped-call]
+    check(x, norm.n, towers)
+    return torch.ops.alexnet.norm_pool(x, towers, norm.n, norm.k, norm.a, norm.beta, relu, size)[0]
 
 
 def within_map_norm(x: Tensor, norm: SpatialLRN) -> Tensor:
@@ -81,67 +90,205 @@ def within_map_norm(x: Tensor, norm: SpatialLRN) -> Tensor:
     Returns:
         (N, C, H, W), in the dtype of x.
     """
-    forward, backward = forms(x, "within", norm)
-    return ResponseNorm.apply(x, forward, backward, (norm.n, norm.k, norm.a, norm.beta))  # type: ignore[no-untyped-call]
+    numbers = norm.n, norm.k, norm.a, norm.beta
+    view = dispatch.view_of(x)
+    if view == "operator":
+        return torch.ops.alexnet.within(x, *numbers)
+    if view != "kernel":
+        return reference.within(x.to(reference.wider(x)), *numbers).to(x.dtype)
+    return Norm.apply(x, "within", numbers)  # type: ignore[no-untyped-call]
 
 
-def numbers(x: Tensor, norm: LRN, towers: int, relu: Relu) -> tuple[Any, ...]:
-    """Return the arguments of a norm after x. Raise ValueError for an even n, or for maps that do not split evenly."""
-    if norm.n % 2 == 0:
-        raise ValueError(f"n is {norm.n}; it must be odd, so that the window has a centre")
+def check(x: Tensor, n: int, towers: int) -> None:
+    """Raise ValueError for an even n, or for maps that do not split evenly over the towers."""
+    if n % 2 == 0:
+        raise ValueError(f"n is {n}; it must be odd, so that the window has a centre")
     if x.shape[1] % towers:
         raise ValueError(f"{x.shape[1]} maps cannot be split evenly over {towers} towers")
-    return towers, norm.n, norm.k, norm.a, norm.beta, relu
 
 
-def forms(x: Tensor, what: str, norm: LRN | SpatialLRN) -> tuple[NormFunction, NormFunction]:
-    """Return the fastest forward and backward functions that support x and these numbers."""
+def onnx_norm(x: Tensor, norm: LRN) -> Tensor:
+    """Write the norm of a tower as ONNX's LRN, which divides alpha by n."""
+    numbers: Any = {"size": norm.n, "alpha": norm.a * norm.n, "beta": norm.beta, "bias": norm.k}
+    return torch.onnx.ops.symbolic("LRN", (x,), numbers, dtype=x.dtype, shape=x.shape)
+
+
+def kernel(what: str, x: Tensor, numbers: tuple[Any, ...]) -> Any:
+    """Return the module of the fastest kernel of a norm that supports x and these numbers."""
+    n, beta = (numbers[1], numbers[4]) if what == "norm" else (numbers[0], numbers[3])
     module = best(x)
-    if module is cpu and (norm.beta != 0.75 or norm.n > cpu.WIDEST):
-        module = reference
-    return getattr(module, f"{what}_forward"), getattr(module, f"{what}_backward")
+    return reference if module is cpu and not cpu.supports(n, beta) else module
 
 
-def refuse_second_derivative() -> None:
-    """Raise RuntimeError for a second derivative: autograd cannot see into our gradient, and would omit its part."""
-    if torch.is_grad_enabled():  # in a backward pass, this means create_graph=True
-        raise RuntimeError(
-            "response norms have no second derivative, as their gradient is analytic; use create_graph=False"
-        )
+def normed(x: Tensor, what: str, numbers: tuple[Any, ...]) -> Tensor:
+    """Compute a norm by the fastest kernel."""
+    made: Tensor = getattr(kernel(what, x, numbers), f"{what}_forward")(x, *numbers)
+    return made
 
 
-class ResponseNorm(torch.autograd.Function):
+def gradient(g: Tensor, x: Tensor, what: str, numbers: tuple[Any, ...]) -> Tensor:
+    """Compute the gradient of a norm by the fastest kernel; by the formula if a transform wraps g or x."""
+    if not (dispatch.addressed(g) and dispatch.addressed(x)):
+        formula: Any = reference.norm_gradient if what == "norm" else reference.within_gradient
+        return formula(*(t.to(reference.wider(x)) for t in (g, x)), *numbers).to(x.dtype)
+    made: Tensor = getattr(kernel(what, x, numbers), f"{what}_backward")(g, x, *numbers)
+    return made
+
+
+def second(
+    gg: Tensor, g: Tensor, x: Tensor, what: str, numbers: tuple[Any, ...], wanted: tuple[bool, ...]
+) -> list[Tensor | None]:
+    """Compute the gradients of g and x from gg, that of `gradient`: autograd's, of the formula in reference.py."""
+    again = torch.is_grad_enabled()
+    formula: Any = reference.norm_gradient if what == "norm" else reference.within_gradient
+    with torch.enable_grad():
+        wide = [t.to(reference.wider(x)) for t in (g, x)]
+        inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in wide]
+        found = torch.autograd.grad(formula(*inputs, *numbers), inputs, gg.to(inputs[0].dtype), create_graph=again)
+    return [t.to(x.dtype) if want else None for t, want in zip(found, wanted, strict=True)]
+
+
+class Norm(torch.autograd.Function):
     """A norm with its analytic gradient, which needs only x."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, forward: NormFunction, backward: NormFunction, numbers: tuple[Any, ...]) -> Tensor:
+    def forward(x: Tensor, what: str, numbers: tuple[Any, ...]) -> Tensor:
         """Compute the norm, in the dtype of x."""
+        return normed(x, what, numbers)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep x."""
+        x, ctx.what, ctx.numbers = inputs
         ctx.save_for_backward(x)
-        ctx.backward, ctx.numbers = backward, numbers
-        return forward(x, *numbers)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         """Compute the gradient of x."""
-        refuse_second_derivative()
         (x,) = ctx.saved_tensors
-        return ctx.backward(g, x, *ctx.numbers), None, None, None
-
-
-class PooledNorm(torch.autograd.Function):
-    """A norm and a pool in one kernel. The gradient needs x, and the unit that each pool chose."""
+        return NormGradient.apply(g, x, ctx.what, ctx.numbers), None, None  # type: ignore[no-untyped-call]
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, module: Any, numbers: tuple[Any, ...]) -> Tensor:
-        """Compute the pools, in the dtype of x."""
-        pools, index = module.norm_pool_forward(x, *numbers)
-        ctx.save_for_backward(x, index)
-        ctx.module, ctx.numbers = module, numbers
-        return pools
+    def vmap(info: Any, dims: Any, x: Tensor, what: str, numbers: tuple[Any, ...]) -> tuple[Tensor, int]:
+        """Compute the norms of several batches as one batch: a norm takes each picture alone."""
+        x = x.movedim(dims[0], 0)
+        made: Tensor = Norm.apply(x.flatten(0, 1), what, numbers)  # type: ignore[no-untyped-call]
+        return made.unflatten(0, x.shape[:2]), 0
+
+
+class NormGradient(torch.autograd.Function):
+    """The gradient of a norm; its own is that of the formula."""
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:
-        """Compute the gradient of x."""
-        refuse_second_derivative()
-        x, index = ctx.saved_tensors
-        return ctx.module.norm_pool_backward(g, index, x, *ctx.numbers), None, None
+    def forward(g: Tensor, x: Tensor, what: str, numbers: tuple[Any, ...]) -> Tensor:
+        """Compute the gradient, in the dtype of x."""
+        return gradient(g, x, what, numbers)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep g and x."""
+        g, x, ctx.what, ctx.numbers = inputs
+        ctx.save_for_backward(g, x)
+
+    @staticmethod
+    def backward(ctx: Any, gg: Tensor) -> Any:
+        """Compute the gradients of g and x."""
+        g, x = ctx.saved_tensors
+        return *second(gg, g, x, ctx.what, ctx.numbers, ctx.needs_input_grad[:2]), None, None
+
+    @staticmethod
+    def vmap(info: Any, dims: Any, g: Tensor, x: Tensor, what: str, numbers: tuple[Any, ...]) -> tuple[Tensor, int]:
+        """Compute several batches as one batch; a tensor without a dimension to map is the same for all."""
+        g, x = (
+            t.movedim(dim, 0) if dim is not None else t.expand(info.batch_size, *t.shape)
+            for t, dim in zip((g, x), dims, strict=False)
+        )
+        both = g.flatten(0, 1), x.flatten(0, 1)
+        made: Tensor = NormGradient.apply(*both, what, numbers)  # type: ignore[no-untyped-call]
+        return made.unflatten(0, x.shape[:2]), 0
+
+
+def like(x: Tensor, what: str, numbers: tuple[Any, ...]) -> Tensor:
+    """Return an empty tensor with the layout of a norm of x: the kernels write channels last."""
+    module = dispatch.kernels_for(x.device, x.dtype)
+    n, beta = (numbers[1], numbers[4]) if what == "norm" else (numbers[0], numbers[3])
+    fast = module is not reference and (module is not cpu or cpu.supports(n, beta))
+    return torch.empty_like(x, memory_format=torch.channels_last if fast else torch.preserve_format)
+
+
+def register(what: str, names: str) -> None:
+    """Register the operators of a norm and of its gradient, whose numbers have these names."""
+    nothing = [None] * (names.count(",") + 1)
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*(t for t in inputs if isinstance(t, Tensor)))
+        ctx.numbers = tuple(t for t in inputs if not isinstance(t, Tensor))
+
+    def slope(ctx: Any, g: Tensor) -> Any:
+        return getattr(torch.ops.alexnet, f"{what}_backward")(g, *ctx.saved_tensors, *ctx.numbers), *nothing
+
+    def slopes(ctx: Any, gg: Tensor) -> Any:
+        g, x = ctx.saved_tensors
+        return *second(gg, g, x, what, ctx.numbers, ctx.needs_input_grad[:2]), *nothing
+
+    def made(x: Tensor, *numbers: Any) -> Tensor:
+        if what == "norm":
+            check(x, numbers[1], numbers[0])
+        return normed(x, what, numbers)
+
+    define(f"{what}(Tensor x, {names}) -> Tensor", made, lambda x, *numbers: like(x, what, numbers), keep, slope)
+    define(
+        f"{what}_backward(Tensor g, Tensor x, {names}) -> Tensor",
+        lambda g, x, *numbers: gradient(g, x, what, numbers),
+        lambda g, x, *numbers: like(x, what, numbers),
+        keep,
+        slopes,
+    )
+
+
+def pooled(x: Tensor, *numbers: Any) -> tuple[Tensor, Tensor]:
+    """Compute pools over the norm of x, and the place in its window that each chose, line by line, as uint8."""
+    found: tuple[Tensor, Tensor] = pooling(x).norm_pool_forward(x, *numbers)
+    return found
+
+
+def pooled_gradient(g: Tensor, index: Tensor, x: Tensor, *numbers: Any) -> Tensor:
+    """Compute the gradient of x from g, that of the pools."""
+    made: Tensor = pooling(x).norm_pool_backward(g, index, x, *numbers)
+    return made
+
+
+def pooling(x: Tensor) -> Any:
+    """Return the fastest module that has pools of a norm for x."""
+    module = best(x)
+    return module if hasattr(module, "norm_pool_forward") else reference
+
+
+def like_pools(x: Tensor, *numbers: Any) -> tuple[Tensor, Tensor]:
+    """Return empty tensors with the layouts of `pooled`."""
+    size = numbers[-1]
+    height, width = (-(-(side - size) // 2) + 1 for side in x.shape[2:])
+    pools = x.new_empty((x.shape[0], height, width, x.shape[1])).permute(0, 3, 1, 2)
+    return pools, torch.empty_like(pools, dtype=torch.uint8)
+
+
+def keep_pools(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    """Keep x, and what the pools chose."""
+    ctx.save_for_backward(output[1], inputs[0])
+    ctx.numbers = inputs[1:]
+
+
+def slope_of_pools(ctx: Any, g: Tensor, _: Any) -> Any:
+    """Compute the gradient of x from that of the pools."""
+    return torch.ops.alexnet.norm_pool_backward(g, *ctx.saved_tensors, *ctx.numbers), *[None] * len(ctx.numbers)
+
+
+ACROSS = "int towers, int n, float k, float a, float beta, str relu"
+register("norm", ACROSS)
+register("within", "int n, float k, float a, float beta")
+define(f"norm_pool(Tensor x, {ACROSS}, int size) -> (Tensor, Tensor)", pooled, like_pools, keep_pools, slope_of_pools)
+define(
+    f"norm_pool_backward(Tensor g, Tensor index, Tensor x, {ACROSS}, int size) -> Tensor",
+    pooled_gradient,
+    lambda g, index, x, *numbers: torch.empty_like(x, memory_format=torch.channels_last),
+)

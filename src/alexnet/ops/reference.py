@@ -6,6 +6,7 @@ wider, for any dtype of x.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,45 +17,82 @@ from alexnet.core import rng
 PART = 2**17  # numbers per chunk on a CPU: half a megabyte of float32, well inside a core's cache
 
 
-def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
+def norm(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
     """Compute b / (k + a sum b^2)^beta, with the sum over n maps of a tower (section 3.3).
 
-    b is ReLU(x) if `relu` is "before", else x. With "after", the result is rectified. x is (N, C, H, W) of any float
-    dtype, and so is the result.
+    b is ReLU(x) if `relu` is "before", else x. With "after", the result is rectified. x is (N, C, H, W) of float32 or
+    wider, and so is the result. PyTorch can differentiate and trace it.
     """
+    b = F.relu(x) if relu == "before" else x
+    y = b * power(across_maps(b.square(), band(x, n, towers)).mul_(a).add_(k), beta)
+    return F.relu(y) if relu == "after" else y
 
+
+def norm_gradient(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
+    """Compute the gradient of `norm` from g, that of its result; PyTorch can differentiate it too."""
     near = band(x, n, towers)
-
-    def normalised(x: Tensor) -> Tensor:
-        b = F.relu(x) if relu == "before" else x
-        y = b * power(across_maps(b.square(), near).mul_(a).add_(k), beta)
-        return F.relu(y) if relu == "after" else y
-
-    return _by_parts(normalised, x)
+    b = F.relu(x) if relu == "before" else x
+    # the result has the sign of x, since s > 0
+    dx = _gradient(lambda t: across_maps(t, near), g.where(~(x <= 0), 0) if relu == "after" else g, b, k, a, beta)
+    return dx.where(~(x <= 0), 0) if relu == "before" else dx
 
 
-def norm_backward(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
-    """Compute the gradient of x from g, that of the result; s is recomputed, to save memory."""
-
-    near = band(x, n, towers)
-
-    def slope(g: Tensor, x: Tensor) -> Tensor:
-        b = F.relu(x) if relu == "before" else x
-        # the result has the sign of x, since s > 0
-        dx = _gradient(lambda t: across_maps(t, near), g.where(~(x <= 0), 0) if relu == "after" else g, b, k, a, beta)
-        return dx.where(~(x <= 0), 0) if relu == "before" else dx
-
-    return _by_parts(slope, g, x)
-
-
-def within_forward(x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
+def within(x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
     """Compute x / (k + a sum x^2)^beta, with the sum over n x n units of a map, clipped at its border."""
-    return _by_parts(lambda x: x * power(within_map(x.square(), n).mul_(a).add_(k), beta), x)
+    return x * power(within_map(x.square(), n).mul_(a).add_(k), beta)
 
 
-def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
+def within_gradient(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
+    """Compute the gradient of `within` from g, that of its result."""
+    return _gradient(lambda t: within_map(t, n), g, x, k, a, beta)
+
+
+def norm_forward(x: Tensor, *numbers: Any) -> Tensor:
+    """Compute `norm` of x of any float dtype, without a record for autograd."""
+    return _by_parts(lambda x: norm(x, *numbers), x)
+
+
+def norm_backward(g: Tensor, x: Tensor, *numbers: Any) -> Tensor:
+    """Compute the gradient of x from g, that of the result; s is recomputed, to save memory."""
+    return _by_parts(lambda g, x: norm_gradient(g, x, *numbers), g, x)
+
+
+def within_forward(x: Tensor, *numbers: Any) -> Tensor:
+    """Compute `within` of x of any float dtype, without a record for autograd."""
+    return _by_parts(lambda x: within(x, *numbers), x)
+
+
+def within_backward(g: Tensor, x: Tensor, *numbers: Any) -> Tensor:
     """Compute the gradient of x from g, that of the result."""
-    return _by_parts(lambda g, x: _gradient(lambda t: within_map(t, n), g, x, k, a, beta), g, x)
+    return _by_parts(lambda g, x: within_gradient(g, x, *numbers), g, x)
+
+
+def norm_pool_forward(x: Tensor, *numbers: Any) -> tuple[Tensor, Tensor]:
+    """Compute pools of a side, the last number, at stride 2 over `norm_forward`, clipped at the border.
+
+    Also return the place in its window that each pool chose, line by line, as uint8.
+    """
+    *of_norm, size = numbers
+    pools, flat = F.max_pool2d(norm_forward(x, *of_norm), size, 2, ceil_mode=True, return_indices=True)
+    first = _first_units(pools, x.shape[3])
+    index = (flat - first) // x.shape[3] * size + (flat - first) % x.shape[3]
+    last = torch.channels_last
+    return pools.contiguous(memory_format=last), index.to(torch.uint8).contiguous(memory_format=last)
+
+
+def norm_pool_backward(g: Tensor, index: Tensor, x: Tensor, *numbers: Any) -> Tensor:
+    """Compute the gradient of x from g, that of the pools; a unit adds up what the pools that chose it hand down."""
+    *of_norm, size = numbers
+    index = index.long()
+    flat = index // size * x.shape[3] + index % size + _first_units(g, x.shape[3])
+    unpooled = g.new_zeros(x.shape).flatten(2).scatter_add_(2, flat.flatten(2), g.flatten(2)).view(x.shape)
+    return norm_backward(unpooled, x, *of_norm).contiguous(memory_format=torch.channels_last)
+
+
+def _first_units(pools: Tensor, width: int) -> Tensor:
+    """Compute the number of the first unit of each pool's window in a map, line by line."""
+    down, across = (2 * torch.arange(side, device=pools.device) for side in pools.shape[2:])
+    return down[:, None] * width + across
 
 
 def across_maps(x: Tensor, near: Tensor) -> Tensor:
@@ -70,11 +108,13 @@ def band(x: Tensor, n: int, towers: int) -> Tensor:
     Each call builds it anew: one cached under export or inference mode could not be used elsewhere.
     """
     places = torch.arange(x.shape[1] // towers, device=x.device)
-    return ((places[:, None] - places).abs() <= n // 2).to(_wide(x))
+    return ((places[:, None] - places).abs() <= n // 2).to(wider(x))
 
 
 def within_map(x: Tensor, n: int) -> Tensor:
     """Sum x over n x n units, clipped at the border of the map."""
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined, no-untyped-call]
+        return F.avg_pool2d(x, n, 1, n // 2) * n**2  # exporters to ONNX lose a divisor without an error
     return F.avg_pool2d(x, n, 1, n // 2, count_include_pad=True, divisor_override=1)
 
 
@@ -82,7 +122,7 @@ def power(s: Tensor, beta: float) -> Tensor:
     """Compute s^-beta; for 0.75 by square roots, several times faster than a power."""
     if beta == 0.75:
         root = s.rsqrt()
-        return root.mul_(root.sqrt())
+        return root * root.sqrt()
     return s.pow(-beta)
 
 
@@ -202,19 +242,16 @@ def colour_shift(alpha: Tensor, components: Tensor) -> Tensor:
 def _gradient(window: Callable[[Tensor], Tensor], g: Tensor, b: Tensor, k: float, a: float, beta: float) -> Tensor:
     s = window(b.square()).mul_(a).add_(k)
     direct = g * power(s, beta)
-    through = window((direct * b).div_(s)).mul_(b)
-    return direct.sub_(through, alpha=2 * a * beta)
+    through = window(direct * b / s) * b
+    return direct.sub(through, alpha=2 * a * beta)
 
 
 def _by_parts(form: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """Run `form` in float32 or wider; on a CPU a few pictures at a time, so that temporaries stay in the cache.
 
-    Autocast is off inside: it would compute the window sums, which are matrix products, in bfloat16. A trace gets all
-    pictures in one part, since it would fix the number of parts for every batch.
+    Autocast is off inside: it would compute the window sums, which are matrix products, in bfloat16.
     """
-    x, wide = inputs[-1], _wide(inputs[-1])
-    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-        return form(*(t.to(wide) for t in inputs)).to(x.dtype)
+    x, wide = inputs[-1], wider(inputs[-1])
     pictures = max(1, PART // max(1, x[:1].numel())) if x.device.type == "cpu" else max(1, len(x))
     result = torch.empty_like(x)
     with torch.autocast(x.device.type, enabled=False):
@@ -223,5 +260,6 @@ def _by_parts(form: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     return result
 
 
-def _wide(x: Tensor) -> torch.dtype:
+def wider(x: Tensor) -> torch.dtype:
+    """Return the dtype of sums and powers: float32, or float64 for float64."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32

@@ -16,6 +16,7 @@ from alexnet.core.device import Compute, choose_compute, keep_pages
 from alexnet.core.errors import InputError
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
+from alexnet.distributed.shard import shard
 from alexnet.distributed.sharding import sharding as sharding_of
 from alexnet.models.build import build
 from alexnet.runs import environment
@@ -60,7 +61,7 @@ def begin(mesh: Mesh, request: Request, compute: Compute) -> Iterator[Trainer]:
     mesh.check_equal(facts_in_common(fit, options))
     sharding = mesh.run_on_all(lambda: sharding_of(mesh, options.strategy, fit.recipe.net))
     # Build the net before the folder: if memory is too small for it, no empty run is left behind.
-    net = build(fit.recipe.net, fit.recipe.seed, sharding.model_shard)
+    net = shard(build(fit.recipe.net, fit.recipe.seed), sharding.model_shard)
 
     def make_folder() -> None:
         if mesh.is_main and not there:

@@ -14,7 +14,7 @@ from alexnet.core.launch import bounds
 from alexnet.data.loader import Batch
 from alexnet.data.transforms import Transform
 from alexnet.distributed.sharding import Gradients, Sharding
-from alexnet.models.alexnet import AlexNet
+from alexnet.models.blocks import blocks_for
 from alexnet.models.build import AnyModel
 from alexnet.ops.loss import loss_and_wrong
 from alexnet.training.optimizer import Momentum
@@ -109,7 +109,7 @@ class Step:
         self.gradients = Gradients(momentum.compute_weights, self.sharding, parts)
         alone = parts == 1 and self.sharding.mesh.everyone.size == 1
         self.updates = updates(momentum, self.gradients, alone)
-        self.blocks = net.packing(compute.device, compute.dtype) if isinstance(net, AlexNet) else None
+        self.blocks = blocks_for(net, compute.device, compute.dtype)
 
     def __call__(self, batch: Batch, rates: LearningRates, colour: bool) -> StepResult:
         """Train on one batch: change weights and velocities."""
@@ -151,7 +151,7 @@ class Step:
                 stored=batch.stored,
                 blocks=self.blocks,
             )
-            self.net.at(step, position, runs)
+            self.net.at(step, position, runs if self.sharding.model_shard.gathers else ())
             seen, logits = self.learn(views, batch.labels[ours], batch.whole)
             totals += seen
         summed = replicas.all_reduce(totals, "shown")
