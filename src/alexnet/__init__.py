@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from alexnet.data.store import Store as Store
     from alexnet.inference.evaluate import evaluate as evaluate
     from alexnet.inference.features import features as features
-    from alexnet.inference.features import similar as similar
     from alexnet.inference.predict import predict as predict
+    from alexnet.inference.similar import similar as similar
     from alexnet.models.alexnet import AlexNet as AlexNet
     from alexnet.reporting.report import report as report
     from alexnet.runs.run import Run as Run
@@ -91,7 +91,7 @@ _HOMES = {
     "prepare": "data.prepare.prepare.prepare",
     "recipe": "config.recipes.named",
     "report": "reporting.report.report",
-    "similar": "inference.features.similar",
+    "similar": "inference.similar.similar",
     "study": "studies.run.study",
     "train": "training.train.train",
 }

@@ -17,7 +17,7 @@ from alexnet.core import rng
 from alexnet.core.errors import InputError
 from alexnet.distributed.strategy import refusal
 from alexnet.figures import catalogue
-from alexnet.inference import features
+from alexnet.inference.layer_names import last_hidden
 from alexnet.models import layer_table
 from alexnet.models.build import build
 from alexnet.models.mlp import Mlp
@@ -152,7 +152,7 @@ def test_the_shape_walk_counts_what_the_net_holds(hidden: tuple[int, ...]) -> No
         assert layer.multiply_adds == held.get_parameter("weight").numel()
         assert layer.units == len(held.get_parameter("bias"))
     assert layer_table.notes(net) == []
-    assert features.last_hidden(model) == f"relu{len(hidden)}"
+    assert last_hidden(model) == f"relu{len(hidden)}"
 
 
 @pytest.mark.parametrize("layer", ["relu3", "conv1", "fc4", ""])

@@ -209,7 +209,7 @@ def similar(
     layer
         Layer to compare by. By default relu7, 4096 units; in nets for CIFAR-10, the layer before the last.
     """
-    from alexnet.inference.features import similar
+    from alexnet.inference.similar import similar
 
     with bar("compare", "pictures", quiet=json_) as progress:
         answers = similar(

@@ -25,7 +25,9 @@ def draw(run_data: RunData) -> "Figure":
     """Draw figure 4, right, for pictures that are spread evenly over the held-out split."""
     import torch
 
-    from alexnet.inference.features import extract, last_hidden, nearest
+    from alexnet.inference.features import extract
+    from alexnet.inference.layer_names import last_hidden
+    from alexnet.inference.similar import nearest
 
     net, compute, train = run_data.net, run_data.compute, run_data.store["train"]
     ids = evenly_spaced(QUERIES, len(run_data.held_out))

@@ -1,7 +1,6 @@
-"""Compute the features of pictures in a layer of a trained net, and find the nearest stored pictures by them.
+"""Compute the features of pictures in a layer of a trained net.
 
-The net sees the central view of a picture, in eval mode. Similar pictures have features of the last hidden layer at a
-small Euclidean distance (section 6.1). The search is exact: it compares every picture of the split.
+The net sees the central view of a picture, in eval mode.
 """
 
 import os
@@ -17,12 +16,11 @@ from alexnet.core.device import Compute, choose_compute
 from alexnet.core.errors import InputError
 from alexnet.core.files import json_bytes, write
 from alexnet.data.loader import batches_in_order
-from alexnet.data.store import Split, Store, labels
+from alexnet.data.store import Store, labels
 from alexnet.inference.evaluate import check_side
 from alexnet.inference.pictures import Given, PicturesLike, list_pictures, read_picture
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference, title
 from alexnet.models.build import AnyModel
-from alexnet.models.layer_table import Dropout, Flatten
 from alexnet.runs.run import Run
 
 PictureSource = Store | PicturesLike
@@ -86,7 +84,7 @@ def features(
         if split:
             raise InputError(f"--split {split}: only a store has splits; leave it out for pictures")
         assert not isinstance(source, Store)
-        return _of_pictures(net, list_pictures(source), layer, compute, keep, progress)
+        return of_pictures(net, list_pictures(source), layer, compute, keep, progress)
     check_side(store, title(run_or_net), net)
     part = store[split or store.held_out]
     known = labels(store.classes)
@@ -141,113 +139,11 @@ def write_features(run: str | Path, source: PictureSource, out: Path, layer: str
     return found
 
 
-def similar(
-    run_or_net: RunOrNet,
-    store: str | os.PathLike[str] | Store,
-    pictures: PicturesLike,
-    count: int = 6,
-    *,
-    split: str = "train",
-    layer: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    workers: int | None = None,
-    progress: Progress = lambda done, of: None,
-) -> list[dict[str, Any]]:
-    """Find the pictures of a store that are most similar to each given picture (section 6.1; figure 4, right).
-
-    The distance of two pictures is the Euclidean distance of their features.
-
-    Args:
-        run_or_net: A run folder, or a net from `alexnet.load`: in eval mode, with `.classes` and `.transform`.
-        store: The store to search, or its folder. Its pictures must have the size that the net takes.
-        pictures: Pictures in any form that `predict` takes.
-        count: Number of neighbours for each picture, 1 or more.
-        split: Split to search, "train", "val" or "test".
-        layer: Layer whose outputs are compared. By default the activations of the last hidden layer, 4096 in AlexNet.
-        device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
-        precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
-        workers: Number of threads that read the store ahead, 1 or more; None means 2, or on CUDA all cores.
-        progress: Function called with the numbers of stored pictures compared and in all.
-
-    Returns:
-        A list with a dict for each picture, in the order given. The dict is {"image", "neighbours": [{"name", "class",
-        "number", "distance"}, ...]} with the nearest picture first, or {"image", "error"} if the picture cannot be
-        read. "number" is the neighbour's index in the split. "image" is as in `predict`.
-
-    Raises:
-        InputError: The run, net, store, picture or layer cannot be used.
-    """
-    if count < 1:
-        raise InputError(f"--top {count}; it must be 1 or more")
-    compute = compute_for(run_or_net, device, precision)
-    net = load_for_inference(run_or_net, compute)
-    opened = store if isinstance(store, Store) else Store(Path(store))
-    check_side(opened, title(run_or_net), net)
-    part, known = opened[split], labels(opened.classes)
-    given = list_pictures(pictures)
-    layer = layer or last_hidden(net)
-    asked = _of_pictures(net, given, layer, compute)
-    answers: dict[str, dict[str, Any]] = {name: {"image": name, "error": e} for name, e in asked.errors.items()}
-    if asked.names:
-        queries = torch.from_numpy(asked.values)
-        ids, distances = nearest(net, layer, part, queries, count, compute, workers, progress)
-        for name, numbers, apart in zip(asked.names, ids.tolist(), distances.tolist(), strict=True):
-            answers[name] = {
-                "image": name,
-                "neighbours": [
-                    {"name": part.names[i], "class": known[part.labels[i]], "number": i, "distance": d}
-                    for i, d in zip(numbers, apart, strict=True)
-                ],
-            }
-    return [answers[picture.name] for picture in given]
-
-
-@torch.inference_mode()
-def nearest(
-    net: AnyModel,
-    layer: str,
-    split: Split,
-    queries: Tensor,
-    count: int,
-    compute: Compute,
-    workers: int | None = None,
-    progress: Progress = lambda done, of: None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the nearest pictures of a split for each query, in order of distance.
-
-    Of equally near pictures, the first in the store comes first. Distances sum squared differences in float64: the
-    faster form, with dot products, loses digits by cancellation.
-
-    Args:
-        queries: Features of `layer`, one row for each query.
-
-    Returns:
-        Indices in the split and Euclidean distances, (queries, count) each.
-    """
-    wanted = queries.flatten(1).to(compute.device, torch.float64)
-    ids = torch.empty((len(wanted), 0), dtype=torch.int64, device=compute.device)
-    distances = wanted.new_empty((len(wanted), 0))
-    for batch in batches_in_order(split, BATCH, device=compute.device, workers=workers):
-        there = extract(net, layer, batch.images, compute).flatten(1).double()
-        apart = torch.cdist(wanted, there, compute_mode="donot_use_mm_for_euclid_dist")
-        distances, ids = torch.cat((distances, apart), 1), torch.cat((ids, batch.ids.expand(len(wanted), -1)), 1)
-        order = torch.argsort(distances, dim=1, stable=True)[:, :count]
-        distances, ids = distances.gather(1, order), ids.gather(1, order)
-        progress(batch.first + len(batch.ids), len(split))
-    return ids.cpu().numpy(), distances.cpu().numpy()
-
-
 @torch.inference_mode()
 def extract(net: AnyModel, layer: str, images: Tensor, compute: Compute) -> Tensor:
     """Compute the outputs of a layer, float32, for the central views of uint8 pictures (N, side, side, 3)."""
     with compute.arithmetic():
         return net.features(net.transform.center_crop(images, compute.dtype), layer).float()
-
-
-def last_hidden(net: AnyModel) -> str:
-    """Name the layer by which section 6.1 compares pictures: the last hidden one, with 4096 activations in AlexNet."""
-    return [layer.name for layer in net.layers[:-1] if not isinstance(layer.op, (Dropout, Flatten))][-1]
 
 
 def open_store(source: PictureSource) -> Store | None:
@@ -258,7 +154,7 @@ def open_store(source: PictureSource) -> Store | None:
     return Store(Path(source)) if is_folder else None  # type: ignore[arg-type]
 
 
-def _of_pictures(
+def of_pictures(
     net: AnyModel,
     given: Sequence[Given],
     layer: str,
@@ -266,6 +162,7 @@ def _of_pictures(
     keep: Path | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Features:
+    """Compute the features of pictures; leave out the pictures that cannot be read."""
     names: list[str] = []
     errors: dict[str, str] = {}
 
