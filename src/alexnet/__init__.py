@@ -29,7 +29,7 @@ The network
     AlexNet     the network as a torch.nn.Module, with random weights
     load        load the trained net of a run
     predict     name the likeliest classes of pictures
-    features    compute the output of a layer
+    features    compute the outputs of layers
     similar     find the most similar pictures of a store
 
 Most functions are also commands: see `alexnet --help`. A bad argument raises InputError, a

@@ -302,6 +302,49 @@ def test_a_full_disk_is_one_line_and_harms_nothing(store: Path, pictures: Path, 
     assert limited(10**9, *words).returncode == 0
 
 
+def test_features_of_several_layers_are_saved_in_one_pass(
+    run: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precise = ["--precision", "fp32"]
+    capsys.readouterr()
+    assert command("features", run, store, tmp_path / "one", "--layer", "Features.0", *precise, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["shape"] == [12, 8, 27, 27]
+    assert (found["out"], found["layer"], found["errors"]) == (str(tmp_path / "one"), "conv1", {})
+    words = [
+        ["--layers", "conv1,relu5,fc7"],
+        ["--layers", "conv1", "relu5", "fc7"],
+        ["--layers", "conv1, relu5,classifier.4"],
+    ]
+    for i, names in enumerate(words):
+        assert command("features", run, store, tmp_path / f"{i}", *names, *precise, "--rdm", "cosine", "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["layers"] == ["conv1", "relu5", "fc7"]
+        assert found["shapes"]["fc7"] == [12, 16]
+        assert all(Path(path).is_file() for path in found["files"])
+        assert len(found["files"]) == 7
+        assert (tmp_path / f"{i}.conv1.npy").read_bytes() == (tmp_path / "one.npy").read_bytes()
+    assert command("features", run, store, tmp_path / "all", "--layers", "fc7", "--format", "h5", *precise) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'all.h5'}/fc7: 12 x 16 float32\n"
+    assert command("features", run, store, tmp_path / "seven", *precise) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'seven.npy'}: 12 x 16 float32, names in {tmp_path / 'seven.json'}\n"
+
+
+def test_features_that_cannot_be_saved_are_a_line(
+    run: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("features", run, store, tmp_path / "out")
+    assert "did you mean relu" in refusal(capsys, 2, *words, "--layers", "fc7,relu_5")
+    assert "name relu6, or drop6" in refusal(capsys, 2, *words, "--layer", "classifier.3")
+    assert "exclude each other" in refusal(capsys, 2, *words, "--layer", "fc7", "--layers", "fc6")
+    assert "has an empty name" in refusal(capsys, 2, *words, "--layers", "fc7,,fc6")
+    assert "--rdm" in refusal(capsys, 2, *words, "--rdm", "manhattan")
+    assert "--format" in refusal(capsys, 2, *words, "--format", "csv")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert "pip install 'alexnet[hdf5]'" in refusal(capsys, 2, *words, "--format", "h5")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("part", ["cyclopts", "alexnet.cli.train", "rich.console"])
 def test_ctrl_c_while_the_command_is_still_loaded_is_a_line(part: str) -> None:
     code = f"""

@@ -71,7 +71,8 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
     "study": READING
     | {"--seeds": NOT_POSITIVE, "--epochs": NOT_POSITIVE, "--recipe": NO_RECIPE, "--pretrain-on": NO_PATH},
     "figures": {"--only": NO_NAME},
-    "features": READING | {"--layer": NO_NAME, "--split": NO_NAME},
+    "features": READING
+    | {"--layer": NO_NAME, "--layers": NO_NAME, "--split": NO_NAME, "--rdm": NO_NAME, "--format": NO_NAME},
     "similar": READING | {"--layer": NO_NAME, "--split": NO_NAME, "--top": NOT_POSITIVE},
     "bench": DEVICES | {"--batch": NOT_POSITIVE, "--rounds": NOT_POSITIVE},
     "plan": {"--replicas": NOT_POSITIVE, "--gpu": NO_NAME, "--network": NO_NAME, "--precision": NO_NAME}

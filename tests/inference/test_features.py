@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.exact import exactly
+from torch import nn
 
 from alexnet.core.errors import InputError
 from alexnet.data.store import Store
@@ -70,31 +70,59 @@ def test_a_loaded_net_and_pictures_of_any_kind_have_the_same_features(
     assert features.features(net, store).names == Store(store)["val"].names
 
 
-def test_features_are_written_with_their_names_beside(run: Path, damaged: list[Path], tmp_path: Path) -> None:
-    found = features.write_features(run, damaged, tmp_path / "out", "conv5", **FP32)
-    assert sorted(p.name for p in tmp_path.glob("*out*")) == ["out.json", "out.npy"]
-    values, facts = np.load(tmp_path / "out.npy"), json.loads((tmp_path / "out.json").read_text())
-    np.testing.assert_array_equal(values, features.features(run, damaged, "conv5", **FP32).values)
-    assert (facts["names"], facts["layer"], facts["shape"]) == (found.names, "conv5", list(values.shape))
-    assert facts["errors"].keys() == found.errors.keys()
+def test_several_layers_in_one_pass_are_those_of_one_at_a_time_bit_for_bit(
+    store: Path, run: Path, damaged: list[Path]
+) -> None:
+    names = ["fc7", "conv1", "relu5", "pool2"]
+    for source in (store, damaged):
+        found = features.features(run, source, names, **FP32)
+        assert list(found) == names
+        for name in names:
+            alone = features.features(run, source, name, **FP32)
+            np.testing.assert_array_equal(found[name].values, alone.values, strict=True)
+            assert found[name][1:] == alone[1:]
 
 
-def test_written_features_of_a_store_are_those_in_memory(store: Path, run: Path, tmp_path: Path) -> None:
-    features.write_features(run, store, tmp_path / "out.npy", split="train", **FP32)
-    again = features.features(run, store, split="train", **FP32)
-    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), again.values)
-    assert json.loads((tmp_path / "out.json").read_text())["classes"] == again.labels
+def test_a_pass_runs_the_net_once_for_each_picture_and_stops_after_the_last_layer_asked_for(
+    store: Path, run: Path
+) -> None:
+    net = load(run)
+    seen: dict[str, int] = {"conv1": 0, "conv3": 0, "conv4": 0}
+    for name in seen:
+
+        def count(_: object, given: Any, __: object, name: str = name) -> None:
+            seen[name] += len(given[0])
+
+        net.get_submodule(name).register_forward_hook(count)
+    features.features(net, store, ("relu3", "conv1", "norm1", "features.0"), split="train")
+    assert seen == {"conv1": 30, "conv3": 30, "conv4": 0}
 
 
-def test_nothing_is_written_where_the_work_fails(store: Path, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no layer fc9; this net has .*conv1, .*fc8"):
-        features.write_features(run, store, tmp_path / "out", "fc9", **FP32)
-    (tmp_path / "no.png").write_bytes(b"")
-    found = features.write_features(run, tmp_path / "no.png", tmp_path / "out", **FP32)
-    assert len(found.errors) == 1
-    assert not list(tmp_path.glob("*out*"))
-    with pytest.raises(InputError, match="a folder that exists"):
-        features.write_features(run, store, tmp_path / "none" / "out", **FP32)
+def test_a_layer_that_changes_its_input_in_place_does_not_change_the_features_before_it(store: Path, run: Path) -> None:
+    net, plain = load(run), features.features(run, store, ["conv3", "relu3"], **FP32)
+    net.relu3 = nn.ReLU(inplace=True)
+    found = features.features(net, store, ["conv3", "relu3"])
+    assert (found["conv3"].values < 0).any()
+    for name in found:
+        np.testing.assert_array_equal(found[name].values, plain[name].values)
+
+
+def test_features_are_found_by_other_packages_names_and_kept_by_the_name_given(store: Path, run: Path) -> None:
+    asked = ["features.11", "Relu5", "relu5", "classifier.4"]
+    found = features.features(run, store, asked, **FP32)
+    assert list(found) == asked
+    assert found["features.11"].values is found["Relu5"].values is found["relu5"].values
+    np.testing.assert_array_equal(
+        features.features(run, store, "CLASSIFIER.4", **FP32).values, found["classifier.4"].values
+    )
+
+
+def test_features_may_be_mapped_to_files(store: Path, run: Path, tmp_path: Path) -> None:
+    features.features(run, store, keep=tmp_path / "one.npy", **FP32)
+    found = features.features(run, store, ["features.0", "fc7"], keep=tmp_path, **FP32)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["conv1.npy", "fc7.npy", "one.npy"]
+    np.testing.assert_array_equal(np.load(tmp_path / "conv1.npy"), found["features.0"].values)
+    assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "fc7.npy").read_bytes()
 
 
 def test_what_has_no_features_is_refused(run: Path, store: Path, pictures: Path, tmp_path: Path) -> None:
@@ -109,3 +137,7 @@ def test_what_has_no_features_is_refused(run: Path, store: Path, pictures: Path,
         features.features(run, store, split="test", **FP32)
     with pytest.raises(InputError, match="does not exist"):
         features.features(run, tmp_path / "none.png", **FP32)
+    with pytest.raises(InputError, match="no layer fc9; did you mean fc"):
+        features.features(run, store, ["fc7", "fc9"], **FP32)
+    with pytest.raises(InputError, match="name one or more"):
+        features.features(run, store, [], **FP32)

@@ -87,6 +87,12 @@ def test_pictures_are_compared_by_the_last_hidden_layer() -> None:
     assert [last_hidden(net) for net in nets] == ["relu7", "relu7", "relu4", "pool3"]
 
 
+def test_pictures_are_compared_by_any_name_of_a_layer(store: Path, run: Path, pictures: Path) -> None:
+    path = pictures / "red/02.png"
+    theirs, ours = (similar.similar(run, store, path, 3, layer=name, **FP32) for name in ("Classifier.4", "fc7"))
+    assert theirs == ours
+
+
 def test_what_cannot_be_compared_is_refused(run: Path, store: Path, pictures: Path, tmp_path: Path) -> None:
     from alexnet.data.prepare.prepare import prepare
 

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from alexnet.cli.console import bar, complain_of, show_evaluation, show_json, table
-from alexnet.cli.options import Device, Json, Precision, Top, Workers
+from alexnet.cli.options import Device, Json, Layers, Precision, Top, Workers
 from alexnet.core.errors import InputError
-from alexnet.core.text import percent
+from alexnet.core.text import percent, shorten
 
 
 def evaluate(
@@ -129,21 +129,24 @@ def features(
     out: Path,
     /,
     *,
-    layer: str = "fc7",
+    layer: str | None = None,
+    layers: Layers = (),
+    rdm: Literal["correlation", "euclidean", "cosine"] | None = None,
+    format: Literal["npy", "h5"] = "npy",
     split: str | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = None,
     json_: Json = False,
 ) -> int:
-    """Save a layer's activations for pictures, as float32 rows of OUT.npy.
+    """Save the activations of one or more layers for pictures, as float32 rows.
 
-    OUT.json lists the pictures' names. The net sees the central view of each. A picture that cannot be read gets an
-    error line and no row; the exit status is then 1.
+    One layer goes to OUT.npy, several to OUT.LAYER.npy each. OUT.json lists the pictures' names. The net sees the
+    central view of each, once. A picture that cannot be read gets an error line and no row; the exit status is then 1.
 
     Example: alexnet features run photographs/ out --layer conv5
 
-    Example: alexnet features run store out --layer relu7 --split train --precision fp32
+    Example: alexnet features run store out --layers conv1,relu5,fc7 --rdm correlation --format h5
 
     Parameters
     ----------
@@ -152,25 +155,53 @@ def features(
     source
         Picture file, folder of pictures, or store.
     out
-        Name of the two files, without .npy.
+        Name of the files, without the suffix.
     layer
-        Layer to save: conv1, relu1, norm1, pool1, ... fc7 (before the activation), relu7 (after it), fc8.
+        Layer to save: conv1, relu1, norm1, pool1, ... fc7 (before the activation), relu7 (after it), fc8. By default
+        fc7. torchvision's names, such as features.0, are understood too.
+    layers
+        Layers to save in one pass: --layers conv1,relu5,fc7.
+    rdm
+        Dissimilarity of each two pictures to save too, as a square matrix for each layer in OUT.rdm.npy or
+        OUT.LAYER.rdm.npy: 1 - Pearson's r, Euclidean distance, or 1 - cosine.
+    format
+        Form of the files: npy, or h5 for one HDF5 file OUT.h5 with a dataset for each layer, names and labels.
     split
         Split of a store: train, val or test. By default the held-out one.
     """
-    from alexnet.inference.features import write_features
+    from alexnet.inference.feature_files import write_features
 
+    if layer is not None and layers:
+        raise InputError("--layer and --layers exclude each other; give one of them")
+    several = [name for words in layers for name in words.split(",")]
+    if not all(name.strip() for name in several):
+        raise InputError(f"--layers {shorten(' '.join(layers))} has an empty name; write conv1,relu5,fc7")
     with bar("features", "pictures", quiet=json_) as progress:
-        found = write_features(
-            run, source, out, layer, split=split, device=device, precision=precision, workers=workers, progress=progress
+        found, files, arrays = write_features(
+            run,
+            source,
+            out,
+            several or layer or "fc7",
+            metric=rdm,
+            format=format,
+            split=split,
+            device=device,
+            precision=precision,
+            workers=workers,
+            progress=progress,
         )
-    shape = list(found.values.shape) if found.names else [0]
+    shapes = {name: list(one.values.shape) if one.names else [0] for name, one in found.items()}
+    name, first = next(iter(found.items()))
     if json_:
-        show_json({"out": str(out), "layer": layer, "shape": shape, "errors": found.errors})
-    elif found.names:
-        base = str(out).removesuffix(".npy")
-        print(f"{base}.npy: {' x '.join(map(str, shape))} float32, names in {base}.json")
-    return complain_of(found.errors.items())
+        told = {"layers": list(shapes), "shapes": shapes} if several else {"layer": name, "shape": shapes[name]}
+        show_json({"out": str(out), **told, "files": list(map(str, files)), "errors": first.errors})
+    elif format == "npy":
+        for array, shape, dtype in arrays:
+            print(f"{array}: {' x '.join(map(str, shape))} {dtype}, names in {files[-1]}")
+    else:
+        for array, shape, dtype in arrays:
+            print(f"{array}: {' x '.join(map(str, shape))} {dtype}")
+    return complain_of(first.errors.items())
 
 
 def similar(

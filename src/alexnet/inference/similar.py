@@ -18,7 +18,7 @@ from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Split, Store, labels
 from alexnet.inference.evaluate import check_side
 from alexnet.inference.features import BATCH, Progress, extract, of_pictures
-from alexnet.inference.layer_names import last_hidden
+from alexnet.inference.layer_names import find_layer, last_hidden
 from alexnet.inference.pictures import PicturesLike, list_pictures
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference, title
 from alexnet.models.build import AnyModel
@@ -47,7 +47,8 @@ def similar(
         pictures: Pictures in any form that `predict` takes.
         count: Number of neighbours for each picture, 1 or more.
         split: Split to search, "train", "val" or "test".
-        layer: Layer whose outputs are compared. By default the activations of the last hidden layer, 4096 in AlexNet.
+        layer: Layer whose outputs are compared, by any name that `features` takes. By default the activations of the
+            last hidden layer, 4096 in AlexNet.
         device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
         precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
         workers: Number of threads that read the store ahead, 1 or more; None means 2, or on CUDA all cores.
@@ -69,8 +70,8 @@ def similar(
     check_side(opened, title(run_or_net), net)
     part, known = opened[split], labels(opened.classes)
     given = list_pictures(pictures)
-    layer = layer or last_hidden(net)
-    asked = of_pictures(net, given, layer, compute)
+    layer = find_layer(layer, net.order) if layer else last_hidden(net)
+    asked = of_pictures(net, given, [layer], compute)[layer]
     answers: dict[str, dict[str, Any]] = {name: {"image": name, "error": e} for name, e in asked.errors.items()}
     if asked.names:
         queries = torch.from_numpy(asked.values)
