@@ -3,12 +3,14 @@
 import json
 import re
 import runpy
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.planted import plant
 
 from alexnet.studies import designs
@@ -72,6 +74,61 @@ def test_each_room_of_the_readmes_tree_is_there_and_none_is_left_out() -> None:
     tree = (ROOT / "README.md").read_text().split("src/alexnet/\n")[1].split("tests/ ")[0]
     rooms = {path.parent.name for path in (ROOT / "src/alexnet").glob("*/__init__.py")}
     assert set(re.findall(r"^  (\w+)/", tree, re.M)) == rooms
+
+
+def examples(page: Path) -> dict[str, str]:
+    """The Python blocks of a page that are to be run, by the heading that each stands under."""
+    blocks: dict[str, str] = {}
+    heading = ""
+    for title, code in re.findall(r"^#+ ([^\n]+)$|^```python\n(.*?)^```$", page.read_text(), re.M | re.S):
+        heading = title or heading
+        if code and not code.startswith("# not run\n"):
+            blocks[heading] = blocks.get(heading, "") + code
+    return blocks
+
+
+INTEROP = examples(ROOT / "docs/interop.md")
+
+
+@pytest.mark.parametrize("heading", INTEROP)
+def test_each_example_with_another_package_runs_and_does_what_it_says(
+    heading: str, run: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = INTEROP[heading]
+    if "sklearn" in code:
+        pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    (tmp_path / "run").symlink_to(run)
+    (tmp_path / "store").symlink_to(store)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other packages
+        exec(compile(code, heading, "exec"), found)
+    net: Any = found.get("net")
+    views: Any = found.get("views")
+    if heading == "Forward hooks":
+        assert {name: output.equal(net.features(views, name)) for name, output in found["seen"].items()} == {
+            "norm1": True,
+            "relu5": True,
+            "drop6": True,
+        }
+    if heading == "Captum":
+        (gradient,) = torch.autograd.grad(net(views)[0, found["target"]], views)
+        assert found["saliency"].shape == found["guided"].shape == views.shape
+        assert found["guided"].abs().sum() > 0
+        assert (found["guided"] - gradient).norm() > gradient.norm() / 10
+        assert found["cam"].shape[2:] == net.features(views, "conv5").shape[2:]
+    if heading == "ONNX Runtime":
+        logits = net(views)
+        assert found["logits"].shape == logits.shape
+        assert abs(torch.from_numpy(found["logits"]) - logits).max() < 1e-4 * logits.abs().max()
+    if heading == "A linear probe with scikit-learn":
+        assert found["probe"].score(found["x_new"].reshape(12, -1), found["y_new"]) > 1 / 3
+
+
+def test_only_the_example_for_a_package_that_is_not_installed_is_not_run() -> None:
+    assert (ROOT / "docs/interop.md").read_text().count("```python\n# not run\n") == 1
+    assert {"Forward hooks", "Captum", "A linear probe with scikit-learn", "ONNX Runtime"} <= INTEROP.keys()
 
 
 Command = Callable[[list[str]], int]
