@@ -70,8 +70,9 @@ class Network(nn.Module):
             for name in self.order:
                 x = getattr(self, name)(x)
         else:
+            layers: dict[str, Any] = self._modules
             for names in self.together:
-                x = fused.run([getattr(self, name) for name in names], x)
+                x = fused.run([layers[name] for name in names], x)
         if self.training:
             self.place.step = self.place.step + 1
         return x

@@ -50,7 +50,7 @@ def response_norm(x: Tensor, norm: LRN, towers: int, relu: Relu = "") -> Tensor:
         return torch.cat([onnx_norm(part, norm) for part in x.chunk(towers, 1)], 1)
     if view != "kernel":
         return reference.norm(x.to(reference.wider(x)), *numbers).to(x.dtype)
-    return Norm.apply(x, "norm", numbers)  # type: ignore[no-untyped-call]
+    return differentiable(x, "norm", numbers)
 
 
 def pooled_norm(x: Tensor, norm: LRN, towers: int, relu: Relu, size: int) -> Tensor:
@@ -96,7 +96,7 @@ def within_map_norm(x: Tensor, norm: SpatialLRN) -> Tensor:
         return torch.ops.alexnet.within(x, *numbers)
     if view != "kernel":
         return reference.within(x.to(reference.wider(x)), *numbers).to(x.dtype)
-    return Norm.apply(x, "within", numbers)  # type: ignore[no-untyped-call]
+    return differentiable(x, "within", numbers)
 
 
 def check(x: Tensor, n: int, towers: int) -> None:
@@ -118,6 +118,14 @@ def kernel(what: str, x: Tensor, numbers: tuple[Any, ...]) -> Any:
     n, beta = (numbers[1], numbers[4]) if what == "norm" else (numbers[0], numbers[3])
     module = best(x)
     return reference if module is cpu and not cpu.supports(n, beta) else module
+
+
+def differentiable(x: Tensor, what: str, numbers: tuple[Any, ...]) -> Tensor:
+    """Compute a norm, with a record for autograd where there is a gradient to come, or a transform."""
+    if torch._C._are_functorch_transforms_active() or (x.requires_grad and torch.is_grad_enabled()):
+        made: Tensor = Norm.apply(x, what, numbers)  # type: ignore[no-untyped-call]
+        return made
+    return normed(x, what, numbers)
 
 
 def normed(x: Tensor, what: str, numbers: tuple[Any, ...]) -> Tensor:
@@ -166,6 +174,8 @@ class Norm(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         """Compute the gradient of x."""
         (x,) = ctx.saved_tensors
+        if not torch.is_grad_enabled():  # no second derivative is wanted
+            return gradient(g, x, ctx.what, ctx.numbers), None, None
         return NormGradient.apply(g, x, ctx.what, ctx.numbers), None, None  # type: ignore[no-untyped-call]
 
     @staticmethod
