@@ -20,7 +20,8 @@ def summary(recipe: str = "paper", /, *, set_: Settings = (), json_: Json = Fals
     layers = layers_of(value.net)
     totals = {n: sum(getattr(layer, n) for layer in layers) for n in ("weights", "units", "multiply_adds")}
     if json_:
-        rows = [vars(layer) | {"units": layer.units} for layer in layers]
+        columns = ("name", "working", "maps", "side", "weights", "multiply_adds", "units")
+        rows = [{column: getattr(layer, column) for column in columns} for layer in layers]
         show_json({"recipe": recipe, "layers": rows, "total": totals, "notes": notes(value.net)})
         return
     lines = [
