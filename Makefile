@@ -16,12 +16,13 @@ test: .venv/ready
 # Every fault of docs/reliability.md, as often as it says there: about an hour on two cores.
 torture: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
-	$(BIN)/pytest -n 2 --torture tests/faults tests/ops/triton
+	$(BIN)/pytest -n 2 --torture tests/faults tests/ops/triton tests/test_habits.py
 
-# The tables of claims in README.md and docs/paper.md, from the records in results/, and those of a GPU.
+# The tables of claims in README.md and docs/paper.md, from the records in results/, those of a GPU, and that of habits.
 tables: .venv/ready
 	$(BIN)/python benchmarks/claims_table.py results README.md docs/paper.md
 	$(BIN)/python benchmarks/gpu_table.py results/gpu README.md docs/performance.md
+	$(BIN)/python benchmarks/habits_table.py docs/interop.md
 	$(BIN)/alexnet figures results docs/images > /dev/null && rm docs/images/claims.svg
 
 # What the studies still want, a process a core at lowest priority, until nothing is missing or a run fails.
