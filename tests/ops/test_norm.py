@@ -303,6 +303,18 @@ def test_the_second_derivative_is_the_slope_of_the_first(relu: Relu) -> None:
         assert torch.autograd.gradgradcheck(form, (x,))
 
 
+def test_a_penalty_on_the_gradient_reaches_the_input() -> None:
+    """The gradient's own gradient leads back to the input twice: through the norm, and through what it gets."""
+    slopes = []
+    norm, forms = LRN(alpha=0.3), (response_norm, lrn_plain)
+    for form in (partial(form, norm=norm, towers=2) for form in forms):
+        x = torch.from_numpy(np.random.default_rng(1).normal(0, 1, (1, 8, 3, 2))).requires_grad_()
+        (g,) = torch.autograd.grad(form(form(x)).square().sum(), x, create_graph=True)
+        g.square().sum().backward()
+        slopes.append(x.grad)
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-10, atol=1e-12)
+
+
 def test_maps_that_do_not_part_into_towers_are_refused() -> None:
     for x in (raw(1, 7, 2, 2), raw(1, 7, 2, 2).float()):
         with pytest.raises(ValueError, match="7 maps cannot be split evenly over 2 towers"):

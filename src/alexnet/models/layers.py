@@ -140,7 +140,12 @@ class Local(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the layer: (N, seen, side, side) to (N, maps, side, side)."""
         side = self.weight.shape[0]
-        patches = F.unfold(x, 3, padding=1).unflatten(2, (side, side))  # N, seen * 9, side, side
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            padded = F.pad(x, (1, 1, 1, 1))  # the exporter to ONNX would write the batch of an unfold as fixed
+            near = [padded[:, :, dy : dy + side, dx : dx + side] for dy in range(3) for dx in range(3)]
+            patches = torch.stack(near, 2).flatten(1, 2)  # N, seen * 9, side, side
+        else:
+            patches = F.unfold(x, 3, padding=1).unflatten(2, (side, side))
         return torch.einsum("nfyx,yxmf->nmyx", patches, self.weight) + self.bias.permute(2, 0, 1)
 
     def extra_repr(self) -> str:

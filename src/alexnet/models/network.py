@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from alexnet.config.recipe import AnyNet
@@ -74,7 +75,10 @@ class Network(nn.Module):
             for names in self.together:
                 x = fused.run([layers[name] for name in names], x)
         if self.training:
-            self.place.step = self.place.step + 1
+            step = self.place.step
+            if torch.compiler.is_compiling() and isinstance(step, int):  # an int would be compiled for each step
+                step = torch.full((), step, dtype=torch.int64)
+            self.place.step = step + 1
         return x
 
     def features(self, x: Tensor, layer: str) -> Tensor:

@@ -40,7 +40,8 @@ def view_of(x: object) -> Literal["kernel", "operator", "plain", "onnx"]:
     """Choose how an operation on x is carried out, by what x is and who looks.
 
     "kernel": by the fastest kernel, also under transforms such as vmap. "operator": as `torch.ops.alexnet.*`, for who
-    records operators (torch.export, torch.compile, torch.fx, dispatch modes) and for subclasses of Tensor. "plain": as
+    records operators (torch.export, torch.compile, torch.fx, dispatch modes), for subclasses of Tensor and for tensors
+    without numbers. "plain": as
     PyTorch's own operations, for who must see through: torch.jit, and autograd in forward mode. "onnx": in operations
     that ONNX has.
     """
@@ -56,7 +57,7 @@ def view_of(x: object) -> Literal["kernel", "operator", "plain", "onnx"]:
     if torch._C._are_functorch_transforms_active():
         return "kernel"
     recorded = torch._C._len_torch_dispatch_stack() > 0 or type(x) not in (Tensor, nn.Parameter)
-    return "operator" if recorded else "kernel"
+    return "operator" if recorded or x.is_meta else "kernel"
 
 
 def watched() -> bool:

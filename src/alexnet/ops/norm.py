@@ -103,7 +103,7 @@ def check(x: Tensor, n: int, towers: int) -> None:
     """Raise ValueError for an even n, or for maps that do not split evenly over the towers."""
     if n % 2 == 0:
         raise ValueError(f"n is {n}; it must be odd, so that the window has a centre")
-    if x.shape[1] % towers:
+    if not torch.jit.is_tracing() and x.shape[1] % towers:  # type: ignore[attr-defined, no-untyped-call]
         raise ValueError(f"{x.shape[1]} maps cannot be split evenly over {towers} towers")
 
 
@@ -151,7 +151,8 @@ def second(
     formula: Any = reference.norm_gradient if what == "norm" else reference.within_gradient
     with torch.enable_grad():
         wide = [t.to(reference.wider(x)) for t in (g, x)]
-        inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in wide]
+        # A view has the history of g and x, but the gradient stops at it: that of g leads back to x.
+        inputs = [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in wide]
         found = torch.autograd.grad(formula(*inputs, *numbers), inputs, gg.to(inputs[0].dtype), create_graph=again)
     return [t.to(x.dtype) if want else None for t, want in zip(found, wanted, strict=True)]
 

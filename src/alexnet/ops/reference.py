@@ -98,7 +98,7 @@ def _first_units(pools: Tensor, width: int) -> Tensor:
 def across_maps(x: Tensor, near: Tensor) -> Tensor:
     """Sum x over the neighbouring maps in a tower; `near` is the matrix of `band`."""
     maps = x.permute(0, 2, 3, 1)  # N H W C: in channels-last memory, neighbouring maps are adjacent
-    total = maps.reshape(-1, len(near)) @ near
+    total = maps.reshape(-1, near.shape[0]) @ near
     return total.view(maps.shape).permute(0, 3, 1, 2)
 
 
