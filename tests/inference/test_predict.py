@@ -13,18 +13,18 @@ from torch import nn
 
 import alexnet
 from alexnet.core.errors import InputError
-from alexnet.models.build import AnyModel
+from alexnet.models.network import Network
 
 FP32: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
-def net(run: Path) -> AnyModel:
+def net(run: Path) -> Network:
     return alexnet.load(run)
 
 
 def test_a_file_its_bytes_its_image_and_its_array_get_the_same_probabilities(
-    run: Path, net: AnyModel, pictures: Path
+    run: Path, net: Network, pictures: Path
 ) -> None:
     path = pictures / "red/00.png"
     image = Image.open(path)
@@ -41,7 +41,7 @@ def test_a_file_its_bytes_its_image_and_its_array_get_the_same_probabilities(
             assert [p["class"] for p in alone["predictions"]] == [p["class"] for p in found[0]["predictions"]]
 
 
-def test_a_loaded_net_says_what_its_run_says_and_is_left_as_it_is(run: Path, net: AnyModel, pictures: Path) -> None:
+def test_a_loaded_net_says_what_its_run_says_and_is_left_as_it_is(run: Path, net: Network, pictures: Path) -> None:
     paths = sorted(pictures.rglob("*.png"))[::6]
     before = {name: value.clone() for name, value in net.state_dict().items()}
     for views in (1, 10):
@@ -55,7 +55,7 @@ def test_a_loaded_net_says_what_its_run_says_and_is_left_as_it_is(run: Path, net
     assert not net.training
 
 
-def test_a_picture_that_cannot_be_read_has_its_error_in_its_place(net: AnyModel, pictures: Path) -> None:
+def test_a_picture_that_cannot_be_read_has_its_error_in_its_place(net: Network, pictures: Path) -> None:
     image = Image.open(pictures / "red/00.png")
     found = alexnet.predict(net, [b"no picture", image, b"", image], top=1, views=1)
     assert [set(answer) - {"image"} for answer in found] == [{"error"}, {"predictions"}, {"error"}, {"predictions"}]
@@ -65,7 +65,7 @@ def test_a_picture_that_cannot_be_read_has_its_error_in_its_place(net: AnyModel,
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
-def test_a_net_computes_in_the_type_that_it_has(net: AnyModel, pictures: Path, dtype: torch.dtype) -> None:
+def test_a_net_computes_in_the_type_that_it_has(net: Network, pictures: Path, dtype: torch.dtype) -> None:
     path = pictures / "red/00.png"
     (wide,), (found,) = alexnet.predict(net, path), alexnet.predict(copy.deepcopy(net).to(dtype), path)
     p, q = ({each["class"]: each["probability"] for each in a["predictions"]} for a in (wide, found))
@@ -73,13 +73,13 @@ def test_a_net_computes_in_the_type_that_it_has(net: AnyModel, pictures: Path, d
     assert net.transform.mean.dtype == torch.float32
 
 
-def without(net: AnyModel, **change: Any) -> AnyModel:
+def without(net: Network, **change: Any) -> Network:
     other = copy.copy(net)
     other.__dict__.update(change)
     return other
 
 
-def test_what_is_no_net_and_a_net_that_cannot_answer_are_refused(net: AnyModel, pictures: Path, tmp_path: Path) -> None:
+def test_what_is_no_net_and_a_net_that_cannot_answer_are_refused(net: Network, pictures: Path, tmp_path: Path) -> None:
     path = pictures / "red/00.png"
     cases: list[tuple[Any, str]] = [
         (None, "expected a run folder or a net from alexnet.load, not None"),

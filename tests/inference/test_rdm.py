@@ -102,5 +102,14 @@ def test_an_undefined_dissimilarity_is_refused_with_the_picture(monkeypatch: pyt
         rdm.rdm(values, "manhattan")  # type: ignore[arg-type]
 
 
-def test_one_picture_is_no_distance_from_itself() -> None:
+def test_one_picture_is_no_distance_from_itself_and_no_picture_has_none() -> None:
     assert rdm.rdm(rows(1)).tolist() == [[0.0]]
+    assert rdm.rdm(rows(1)[:0]).shape == (0, 0)
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e200])
+def test_rows_whose_squares_no_float64_holds_are_compared_as_others(scale: float) -> None:
+    values = np.array([[1.0, 2.0, 4.0], [1.0, 3.0, 2.0]])
+    for metric in ("correlation", "cosine"):
+        found = rdm.rdm(np.stack([scale * values[0], values[1]]), metric)
+        np.testing.assert_allclose(found, rdm.rdm(values, metric), rtol=1e-14, atol=1e-16)

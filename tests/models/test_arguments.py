@@ -10,14 +10,14 @@ from torch import nn
 import alexnet
 from alexnet.config.recipe import CifarNet, MlpNet, Net
 from alexnet.core.errors import InputError
-from alexnet.models.build import AnyModel
 from alexnet.models.cifar import Cifar
 from alexnet.models.mlp import Mlp
+from alexnet.models.network import Network
 
 NARROW = Net(image_size=67, channels=(4,) * 5, hidden=8, classes=3)
 LITTLE = MlpNet(image_size=4, classes=3, hidden=(4,), std=(0.1, 0.1))
 SMALL = CifarNet(channels=(4, 4), local=(4, 4))
-MAKES: dict[str, tuple[Callable[..., AnyModel], Any]] = {
+MAKES: dict[str, tuple[Callable[..., Network], Any]] = {
     "AlexNet": (alexnet.AlexNet, NARROW),
     "Cifar": (Cifar, SMALL),
     "Mlp": (Mlp, LITTLE),

@@ -13,25 +13,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.checkpoint import checkpoint as checkpoint_
 
 from alexnet.config.recipe import CifarNet, MlpNet, Views
 from alexnet.config.recipes import RECIPES
+from alexnet.core.errors import InputError
 from alexnet.data.transforms import Transform
 from alexnet.models.arguments import moved
-from alexnet.models.build import AnyModel, build
+from alexnet.models.build import build
+from alexnet.models.network import Network
 from alexnet.ops import cpu, cpu_build
 from alexnet.runs.run import load
 
 MLP = MlpNet(image_size=8, classes=3, hidden=(6, 5), std=(0.1, 0.1, 0.1))
 
 
-def narrow(name: str, **changes: Any) -> AnyModel:
+def narrow(name: str, **changes: Any) -> Network:
     """Build a recipe's net, narrow enough to be fast, in eval mode."""
     net = RECIPES[name].replace(net={"channels": (8,) * 5, "hidden": 16, "classes": 3, "std": (0.1,) * 8} | changes).net
     return build(net, seed=1).eval()
 
 
-KINDS: dict[str, Callable[[], AnyModel]] = {
+KINDS: dict[str, Callable[[], Network]] = {
     "tiny": lambda: narrow("tiny"),
     "tanh": lambda: narrow("tiny", activation="tanh"),
     "logistic": lambda: narrow("tiny", activation="logistic"),
@@ -42,12 +45,12 @@ KINDS: dict[str, Callable[[], AnyModel]] = {
 }
 
 
-def views(net: AnyModel, n: int = 2) -> Tensor:
+def views(net: Network, n: int = 2) -> Tensor:
     return 50 * torch.randn(n, 3, net.net.image_size, net.net.image_size, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(params=KINDS)
-def net(request: pytest.FixtureRequest) -> AnyModel:
+def net(request: pytest.FixtureRequest) -> Network:
     return KINDS[request.param]()
 
 
@@ -62,7 +65,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             yield value
 
 
-def test_a_net_is_pickled_copied_and_saved_whole_before_it_is_used_and_after(net: AnyModel) -> None:
+def test_a_net_is_pickled_copied_and_saved_whole_before_it_is_used_and_after(net: Network) -> None:
     """Like any torch.nn.Module; the copy also continues the count of training steps, which dropout uses."""
     x = views(net)
     for _ in range(2):
@@ -88,7 +91,7 @@ def test_a_trained_net_reaches_a_process_of_its_own_and_answers_there_the_same(r
     assert (classes, side) == (net.classes, net.transform.side)
 
 
-def answer(net: AnyModel, x: Tensor) -> tuple[Any, Any, int]:
+def answer(net: Network, x: Tensor) -> tuple[Any, Any, int]:
     torch.set_num_threads(1)
     with torch.no_grad():
         return net(x).numpy(), net.classes, net.transform.side
@@ -145,7 +148,7 @@ HEADS: dict[str, Callable[[int], nn.Module]] = {
 
 @pytest.mark.parametrize("pictures", [1, 2])
 @pytest.mark.parametrize("head", HEADS)
-def test_another_module_may_stand_in_the_place_of_the_last_layer(net: AnyModel, head: str, pictures: int) -> None:
+def test_another_module_may_stand_in_the_place_of_the_last_layer(net: Network, head: str, pictures: int) -> None:
     """To read features, or for other classes."""
     name, x = net.net.layers[-1], views(net, pictures)
     seen = dict(net.walk(x))
@@ -169,12 +172,12 @@ def test_another_module_in_the_place_of_a_hidden_layer_sees_all_that_goes_into_i
         assert torch.equal(net.features(x, layer), net.get_submodule(layer)(wide))
 
 
-def transform(net: AnyModel) -> Transform:
+def transform(net: Network) -> Transform:
     side = net.net.image_size
     return Transform(Views(), side, torch.full((side + 8, side + 8, 3), 100 + 1 / 3), torch.eye(3))
 
 
-CASTS: dict[str, Callable[[AnyModel], Any]] = {
+CASTS: dict[str, Callable[[Network], Any]] = {
     "half": lambda net: net.half(),
     "bfloat16": lambda net: net.to(torch.bfloat16),
     "double": lambda net: net.double(),
@@ -185,7 +188,7 @@ CASTS: dict[str, Callable[[AnyModel], Any]] = {
 
 
 @pytest.mark.parametrize("cast", CASTS)
-def test_a_net_that_is_cast_leaves_its_transform_as_it_is(net: AnyModel, cast: str) -> None:
+def test_a_net_that_is_cast_leaves_its_transform_as_it_is(net: Network, cast: str) -> None:
     """Its mean stays float32. On meta it would lose its numbers, and no state_dict could restore them."""
     net.transform = transform(net)
     before = net.transform.mean.clone()
@@ -194,7 +197,7 @@ def test_a_net_that_is_cast_leaves_its_transform_as_it_is(net: AnyModel, cast: s
     assert torch.equal(net.transform.mean, before)
 
 
-def test_a_transform_is_no_part_of_the_net_that_others_look_through(net: AnyModel) -> None:
+def test_a_transform_is_no_part_of_the_net_that_others_look_through(net: Network) -> None:
     keys, children, text = list(net.state_dict()), list(net.children()), repr(net)
     net.transform = transform(net)
     assert (list(net.state_dict()), list(net.children()), repr(net)) == (keys, children, text)
@@ -214,7 +217,7 @@ def test_a_transform_goes_where_its_net_goes() -> None:
     assert moved(given, lambda t: t.half()) is given
 
 
-def test_any_callable_may_be_a_nets_transform(net: AnyModel) -> None:
+def test_any_callable_may_be_a_nets_transform(net: Network) -> None:
     """Also a module, like those of torchvision."""
     for other in (abs, nn.Identity()):
         net.transform = other
@@ -228,3 +231,78 @@ def test_a_traced_or_exported_net_may_have_its_transform() -> None:
     with torch.no_grad():
         for found in (torch.jit.trace(net, x, check_trace=False), torch.export.export(net, (x,)).module()):
             torch.testing.assert_close(found(x), net(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_gradient_of_a_gradient_of_a_whole_net_is_right() -> None:
+    """Each norm's own gradient reaches the input by several ways; against a difference of two gradients."""
+    net = narrow("tiny").double()
+    x, v = views(net).double(), torch.randn(2, 3, 56, 56, dtype=torch.float64)
+
+    def slope(at: Tensor) -> Tensor:
+        at = at.clone().requires_grad_()
+        loss = nn.functional.cross_entropy(net(at), torch.tensor([1, 2]))
+        (found,) = torch.autograd.grad(loss, at)
+        return found
+
+    leaf = x.clone().requires_grad_()
+    (g,) = torch.autograd.grad(nn.functional.cross_entropy(net(leaf), torch.tensor([1, 2])), leaf, create_graph=True)
+    (found,) = torch.autograd.grad((g * v).sum(), leaf)
+    h = 1e-5
+    expected = (slope(x + h * v) - slope(x - h * v)) / (2 * h)
+    assert (found - expected).norm() <= 1e-5 * expected.norm()
+
+
+def test_masks_that_would_not_be_those_of_the_batch_are_refused() -> None:
+    """Gradient checkpointing repeats a forward pass at a later step; vmap hides the positions of pictures."""
+    net = narrow("tiny").train()
+    x = views(net)
+    with pytest.raises(RuntimeError, match="a backward pass repeats dropout at a later step; call"):
+        checkpoint_(net, x, use_reentrant=False).square().sum().backward()
+    with pytest.raises(RuntimeError, match="vmap hides the positions of pictures"):
+        torch.func.vmap(lambda a: net(a[None])[0])(x)
+
+    def at_its_step(x: Tensor) -> Tensor:
+        return net.at(4)(x)
+
+    slopes = []
+    for repeated in (True, False):
+        net.zero_grad()
+        logits = checkpoint_(at_its_step, x, use_reentrant=False) if repeated else at_its_step(x)
+        logits.square().sum().backward()
+        slopes.append([p.grad for p in net.parameters()])
+    for found, expected in zip(*slopes, strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_dropout_alone_in_training_draws_other_masks_each_time() -> None:
+    """For the spread of a net's answers: the other layers stay in eval mode."""
+    net = narrow("tiny")
+    x = views(net)
+    for name in ("drop6", "drop7"):
+        net.get_submodule(name).train()
+    assert not torch.equal(net(x), net(x))
+    assert net.step == 2
+
+
+@pytest.mark.parametrize("gone", [lambda net: delattr(net, "norm1"), lambda net: setattr(net, "norm1", None)])
+def test_a_layer_that_is_gone_is_named_with_what_would_do(gone: Callable[[Network], object]) -> None:
+    net = narrow("tiny")
+    gone(net)
+    with pytest.raises(InputError, match=r"no layer norm1 any more; put nn\.Identity\(\) in its place"):
+        net(views(net))
+
+
+def test_a_compiled_net_counts_its_training_steps_without_compiling_each() -> None:
+    net, twin = narrow("tiny", hidden=8).train(), narrow("tiny", hidden=8).train()
+    x, compiled, graphs = views(net), [], []
+
+    def counting(graph: Any, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    stepped = torch.compile(net, backend=counting)
+    for _ in range(10):
+        compiled.append(stepped(x).detach())
+        assert torch.equal(compiled[-1], twin(x))
+    assert len(graphs) <= 2

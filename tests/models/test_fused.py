@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from alexnet.config.recipes import RECIPES
 from alexnet.models import fused, layer_table
-from alexnet.models.build import AnyModel, build
+from alexnet.models.build import build
+from alexnet.models.network import Network
 
 SMALL = {"channels": (8,) * 5, "hidden": 16, "classes": 3, "std": (0.1,) * 8}
 NETS: dict[str, dict[str, Any]] = {"tiny": SMALL, "small": SMALL, "one-gpu": SMALL, "cifar-11": {}, "cifar-18": {}}
@@ -24,7 +25,7 @@ GROUPS = {
 }
 
 
-def made(name: str) -> tuple[AnyModel, Tensor]:
+def made(name: str) -> tuple[Network, Tensor]:
     recipe = RECIPES[name].replace(net=NETS[name])
     net = build(recipe.net, 1)
     with torch.no_grad():
@@ -102,7 +103,7 @@ def test_a_hook_is_called_once_and_changes_nothing_else(layer: str) -> None:
     assert len(seen) == 2
 
 
-REPLACED: dict[str, Callable[[AnyModel], object]] = {
+REPLACED: dict[str, Callable[[Network], object]] = {
     "relu1 by tanh": lambda net: setattr(net, "relu1", nn.Tanh()),
     "norm1 by nothing": lambda net: setattr(net, "norm1", nn.Identity()),
     "pool1 by a mean": lambda net: setattr(net, "pool1", nn.AvgPool2d(3, 2, ceil_mode=True)),

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from alexnet.config.recipe import LRN, MlpNet, SpatialLRN
+from alexnet.models.layers import ResponseNorm, WithinMapNorm
 from alexnet.models.mlp import Mlp
 from alexnet.ops import cpu, dispatch, reference
 from alexnet.ops.crop import cut
@@ -221,6 +222,41 @@ def test_a_transform_of_a_norm_is_right(transform: Callable[..., Any], norm: Any
         slow = torch.autograd.functional.jacobian(act, maps[0])
         torch.testing.assert_close(transform(act)(maps[0]), slow)
         torch.testing.assert_close(torch.autograd.functional.jacobian(act, maps[0], vectorize=True), slow)
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")  # of parts of PyTorch that these use
+@pytest.mark.parametrize("norm", [LRN(alpha=0.1), SpatialLRN(alpha=0.1)], ids=["across", "within"])
+def test_a_derivative_forwards_of_a_norm_is_right_or_refused_but_never_0(norm: Any) -> None:
+    """Compiled, linearised, and of an exported graph, where PyTorch would take an operator's derivative for 0."""
+    layer = ResponseNorm(norm, 2) if isinstance(norm, LRN) else WithinMapNorm(norm)
+    maps, v = torch.randn(2, 4, 3, 3, dtype=torch.float64), torch.randn(2, 4, 3, 3, dtype=torch.float64)
+    h = 1e-6
+    slope = (layer(maps + h * v) - layer(maps - h * v)) / (2 * h)
+
+    def pushed(act: Callable[[Tensor], Tensor]) -> Tensor:
+        return torch.func.jvp(act, (maps,), (v,))[1]
+
+    compiled = torch.compile(lambda: pushed(layer), backend="eager")
+    for found in (pushed(layer), compiled(), torch.func.linearize(layer, maps)[1](v)):
+        torch.testing.assert_close(found, slope, rtol=1e-7, atol=1e-8)
+    for graph in (torch.fx.symbolic_trace(layer), torch.export.export(layer, (maps,)).module()):
+        with pytest.raises(RuntimeError, match="has no derivative in forward mode; differentiate the net itself"):
+            pushed(graph)
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")  # of parts of PyTorch that these use
+def test_a_recorded_transform_of_a_norm_is_right() -> None:
+    layer, maps = ResponseNorm(LRN(alpha=0.1), 2), torch.randn(3, 4, 3, 3)
+
+    def slope(t: Tensor) -> Tensor:
+        return torch.func.grad(lambda t: layer(t[None]).square().sum())(t)
+
+    each = torch.func.vmap(slope)
+    torch.testing.assert_close(make_fx(each)(maps)(2 * maps), each(2 * maps))
+    torch.testing.assert_close(torch.func.functionalize(layer)(maps), layer(maps))
+    assert layer(torch.empty(2, 4, 3, 3, device="meta")).shape == (2, 4, 3, 3)
 
 
 @pytest.fixture

@@ -78,3 +78,13 @@ def small() -> Net:
     net = RECIPES["source"].replace(net={"channels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 3, "image_size": 63}).net
     assert isinstance(net, Net)
     return net
+
+
+def test_a_forward_of_its_own_and_autocast_are_heeded_for_one_picture_too() -> None:
+    layer = nn.Linear(8, 3)
+    x = torch.randn(1, 8)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert linear(x, layer).dtype == torch.bfloat16
+    vars(layer)["forward"] = torch.zeros_like
+    with torch.no_grad():
+        assert torch.equal(linear(x, layer), torch.zeros(1, 8))

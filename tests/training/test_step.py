@@ -15,7 +15,8 @@ from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Compute
 from alexnet.data.loader import Batch
 from alexnet.data.transforms import Transform
-from alexnet.models.build import AnyModel, build
+from alexnet.models.build import build
+from alexnet.models.network import Network
 from alexnet.training import schedule
 from alexnet.training.optimizer import Momentum
 from alexnet.training.schedule import LearningRates
@@ -42,7 +43,7 @@ def batch_of(recipe: Recipe, pictures: int = 6, step: int = 5) -> Batch:
     return Batch(step, 3, 32, torch.arange(40, 40 + pictures), images, torch.arange(pictures) % 10)
 
 
-def made(recipe: Recipe, precision: str) -> tuple[AnyModel, Transform, Momentum, Compute, int]:
+def made(recipe: Recipe, precision: str) -> tuple[Network, Transform, Momentum, Compute, int]:
     """Make the parts of a step."""
     compute = Compute(CPU, precision)
     net = compute.hold(build(recipe.net, 0)).train()

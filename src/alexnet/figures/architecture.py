@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from alexnet.models.build import AnyModel
+    from alexnet.models.network import Network
 
 APART = 1.25  # distance of each tower's middle from the middle of the figure
 
@@ -33,7 +33,7 @@ def draw(run_data: RunData) -> "Figure":
         return architecture(build.build(run_data.recipe.net, 0))
 
 
-def architecture(net: "AnyModel") -> "Figure":
+def architecture(net: "Network") -> "Figure":
     """Draw the layers as boxes, one tower above the other; the height shows the maps' side, the width their number.
 
     Lines cross where a layer reads both towers. The last layer belongs to neither tower. All numbers, and the layers in

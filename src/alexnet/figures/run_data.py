@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from alexnet.config.recipe import Recipe
     from alexnet.core.device import Compute
     from alexnet.data.store import Split, Store
-    from alexnet.models.build import AnyModel
+    from alexnet.models.network import Network
 
 PANEL = 8  # pictures in a top-5 panel
 BATCH = 50
@@ -38,7 +38,7 @@ class RunData:
         return choose_compute()
 
     @cached_property
-    def net(self) -> "AnyModel":
+    def net(self) -> "Network":
         """The trained net, on the device."""
         from alexnet.inference.trained import load_for_inference
 

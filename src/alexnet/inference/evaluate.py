@@ -20,7 +20,7 @@ from alexnet.data.loader import batches_in_order, steps
 from alexnet.data.store import Split, Store, labels
 from alexnet.data.transforms import Transform
 from alexnet.distributed.mesh import Mesh, open_mesh
-from alexnet.models.build import AnyModel
+from alexnet.models.network import Network
 from alexnet.runs.run import Run, load
 
 Forward = Callable[[Tensor], Tensor]  # views to logits
@@ -152,7 +152,7 @@ def evaluate_on_mesh(
         f"newest checkpoint of {', '.join(map(str, folders))}", lambda: [Run(f).newest() for f in folders]
     )
 
-    def ready() -> tuple[Store, list[float], list[AnyModel], Split]:
+    def ready() -> tuple[Store, list[float], list[Network], Split]:
         check_views(views)
         if not folders:
             raise InputError("no run to evaluate; give one or more run folders")
@@ -302,13 +302,13 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
     return [w / sum(weights) for w in weights]
 
 
-def check_side(store: Store, title: str, net: AnyModel) -> None:
+def check_side(store: Store, title: str, net: Network) -> None:
     """Raise InputError unless the net takes pictures of the store's size; `title` names the net in the message."""
     if net.transform.side != store.side:
         raise InputError(f"{title} takes {net.transform.side}-pixel pictures, but store {store.path} has {store.side}")
 
 
-def check_classes(store: Store, title: str, net: AnyModel) -> None:
+def check_classes(store: Store, title: str, net: Network) -> None:
     """Raise InputError unless the net takes pictures of the store's size and has the store's classes."""
     names = labels(store.classes)
     check_side(store, title, net)

@@ -84,6 +84,14 @@ def write_features(
     several = not isinstance(layer, str)
     layers = find_layers([layer] if isinstance(layer, str) else layer, net.order)
     files = {own: base.with_name(f"{base.name}.{own}.npy" if several else f"{base.name}.npy") for own in layers}
+    targets = (
+        [base.with_name(f"{base.name}.h5")]
+        if format == "h5"
+        else [*files.values(), base.with_name(f"{base.name}.json")]
+    )
+    for file in targets:
+        if file.is_dir():
+            raise InputError(f"{file} is a folder; name a file that is none")
     with _unfinished() as part:
         found = of_source(
             net, source, layers, compute, split, workers, lambda own: part(files[own]), progress, title(run)

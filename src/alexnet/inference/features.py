@@ -21,7 +21,7 @@ from alexnet.inference.evaluate import check_side
 from alexnet.inference.layer_names import find_layers
 from alexnet.inference.pictures import Given, PicturesLike, list_pictures, read_picture
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference, title
-from alexnet.models.build import AnyModel
+from alexnet.models.network import Network
 
 PictureSource = Store | PicturesLike
 Progress = Callable[[int, int], None]
@@ -120,7 +120,7 @@ def features(
 
 
 def of_source(
-    net: AnyModel,
+    net: Network,
     source: PictureSource,
     names: Sequence[str],
     compute: Compute,
@@ -151,7 +151,7 @@ def of_source(
 
 
 def of_pictures(
-    net: AnyModel,
+    net: Network,
     given: Sequence[Given],
     layers: Sequence[str],
     compute: Compute,
@@ -179,7 +179,7 @@ def of_pictures(
     return {layer: Features(rows, names, None, errors) for layer, rows in values.items()}
 
 
-def extract(net: AnyModel, layer: str, images: Tensor, compute: Compute) -> Tensor:
+def extract(net: Network, layer: str, images: Tensor, compute: Compute) -> Tensor:
     """Compute the outputs of a layer, float32, for the central views of uint8 pictures (N, side, side, 3)."""
     found: list[Tensor] = []
     visit(net, [layer], images, compute, lambda _, rows: found.append(rows))
@@ -188,7 +188,7 @@ def extract(net: AnyModel, layer: str, images: Tensor, compute: Compute) -> Tens
 
 @torch.inference_mode()
 def visit(
-    net: AnyModel, layers: Sequence[str], images: Tensor, compute: Compute, take: Callable[[str, Tensor], None]
+    net: Network, layers: Sequence[str], images: Tensor, compute: Compute, take: Callable[[str, Tensor], None]
 ) -> None:
     """Run the net up to the last of some layers, and pass the outputs of each to `take`, float32.
 
@@ -222,7 +222,7 @@ def open_store(source: PictureSource) -> Store | None:
 
 
 def _filled(
-    net: AnyModel,
+    net: Network,
     layers: Sequence[str],
     most: int,
     seen: Iterable[Tensor],

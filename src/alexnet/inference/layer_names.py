@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from alexnet.core.errors import InputError
 from alexnet.core.text import shorten
-from alexnet.models.build import AnyModel
 from alexnet.models.layer_table import Dropout, Flatten
+from alexnet.models.network import Network
 
 # Modules of torchvision's AlexNet, by their place in the net: features.2 is its first pool, as pool1 is here.
 TORCHVISION = {
@@ -62,6 +62,6 @@ def find_layers(names: Sequence[str], layers: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(find_layer(name, layers) for name in names))
 
 
-def last_hidden(net: AnyModel) -> str:
+def last_hidden(net: Network) -> str:
     """Name the layer by which section 6.1 compares pictures: the last hidden one, with 4096 activations in AlexNet."""
     return [layer.name for layer in net.layers[:-1] if not isinstance(layer.op, (Dropout, Flatten))][-1]

@@ -15,7 +15,7 @@ from alexnet.distributed.mesh import Mesh, open_mesh
 from alexnet.inference.evaluate import check_views, probabilities
 from alexnet.inference.pictures import Given, PicturesLike, list_pictures, read_picture
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference
-from alexnet.models.build import AnyModel
+from alexnet.models.network import Network
 from alexnet.runs.run import Run
 
 BATCH = 16
@@ -84,7 +84,7 @@ def newest_for_all(mesh: Mesh, run_or_net: RunOrNet) -> str | None:
     return mesh.wait_until_equal(f"newest checkpoint of {run}", lambda: Run(run).newest())[0]
 
 
-def answer(net: AnyModel, given: Sequence[Given], top: int, views: int, compute: Compute) -> Iterator[dict[str, Any]]:
+def answer(net: Network, given: Sequence[Given], top: int, views: int, compute: Compute) -> Iterator[dict[str, Any]]:
     """Yield the predictions of a batch of pictures, in their order."""
     read = [read_picture(picture.source, net.transform.side) for picture in given]
     taken = [pixels for pixels in read if not isinstance(pixels, str)]
@@ -102,7 +102,7 @@ def answer(net: AnyModel, given: Sequence[Given], top: int, views: int, compute:
 
 
 def predict_arrays(
-    net: AnyModel, pictures: np.ndarray, top: int = 5, views: int = 10, compute: Compute | None = None
+    net: Network, pictures: np.ndarray, top: int = 5, views: int = 10, compute: Compute | None = None
 ) -> list[list[tuple[str, float]]]:
     """Predict the `top` likeliest (class, probability) of pictures, uint8 (N, side, side, 3), best first."""
     return [
@@ -112,7 +112,7 @@ def predict_arrays(
 
 
 def top_classes(
-    net: AnyModel, pictures: np.ndarray, top: int, views: int, compute: Compute
+    net: Network, pictures: np.ndarray, top: int, views: int, compute: Compute
 ) -> list[list[tuple[int, float]]]:
     """Predict the `top` likeliest (class index, probability) of pictures, uint8 (N, side, side, 3), best first."""
     images = torch.from_numpy(pictures).to(compute.device)

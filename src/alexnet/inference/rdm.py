@@ -3,6 +3,7 @@
 Kriegeskorte, Mur and Bandettini (2008), "Representational similarity analysis", compare nets and brains by them.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -46,8 +47,9 @@ def rdm(
     """
     if metric not in get_args(Metric):
         raise InputError(f"metric {metric}; choose from {', '.join(get_args(Metric))}")
+    values = np.asarray(values)
     count = len(values)
-    rows = values.reshape(count, -1)
+    rows = values.reshape(count, math.prod(values.shape[1:]))
     found = np.empty((count, count)) if out is None else out
     each = max(1, BLOCK_BYTES // (8 * max(1, rows.shape[1])))
 
@@ -90,6 +92,8 @@ def _scaled(rows: np.ndarray, metric: Metric) -> np.ndarray:
     """Centre the rows for the correlation, and give them length 1 for it and the cosine."""
     if metric == "euclidean":
         return rows
+    _, exponent = np.frexp(np.abs(rows).max(1, keepdims=True))
+    rows = np.ldexp(rows, -exponent)  # exact, and no square is too large or too small for a float64
     if metric == "correlation":
         rows -= rows.mean(1, keepdims=True)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -21,7 +21,7 @@ from alexnet.inference.features import BATCH, Progress, extract, of_pictures
 from alexnet.inference.layer_names import find_layer, last_hidden
 from alexnet.inference.pictures import PicturesLike, list_pictures
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference, title
-from alexnet.models.build import AnyModel
+from alexnet.models.network import Network
 
 
 def similar(
@@ -89,7 +89,7 @@ def similar(
 
 @torch.inference_mode()
 def nearest(
-    net: AnyModel,
+    net: Network,
     layer: str,
     split: Split,
     queries: Tensor,

@@ -10,10 +10,10 @@ from torch import nn
 from alexnet.core.device import Compute, choose_compute, enter
 from alexnet.core.errors import InputError
 from alexnet.core.text import describe
-from alexnet.models.build import AnyModel
+from alexnet.models.network import Network
 from alexnet.runs.run import load
 
-RunOrNet = str | os.PathLike[str] | AnyModel
+RunOrNet = str | os.PathLike[str] | Network
 PRECISION = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float64: "fp64"}
 
 
@@ -37,7 +37,7 @@ def compute_for(run_or_net: RunOrNet, device: str, precision: str) -> Compute:
     return Compute(first.device, PRECISION.get(first.dtype, "fp32"))
 
 
-def load_for_inference(run_or_net: RunOrNet, compute: Compute, name: str | None = None) -> AnyModel:
+def load_for_inference(run_or_net: RunOrNet, compute: Compute, name: str | None = None) -> Network:
     """Load the net of a run, from its newest checkpoint or the one called `name`; return a loaded net unchanged.
 
     Raises InputError if the run cannot be used, or if a loaded net is in training mode or lacks its classes.

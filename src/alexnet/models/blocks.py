@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from alexnet.config.recipe import LRN, Net, SpatialLRN
 from alexnet.models import layer_table as table
-from alexnet.models.fused import hooked, watched_everywhere
-from alexnet.models.layers import ACTIVATIONS, Dropout, Place, ResponseNorm, WithinMapNorm
+from alexnet.models.fused import watched_everywhere
+from alexnet.models.layers import ACTIVATIONS, Dropout, ResponseNorm, WithinMapNorm
 from alexnet.ops import dispatch
 from alexnet.ops import fused as ops
 from alexnet.ops.choices import Choices, choices
@@ -56,20 +56,21 @@ def supports(net: Net) -> bool:
 
 def as_described(net: "Network") -> bool:
     """Tell whether each layer is the one that the settings describe, and none has a hook."""
-    return all(alike(net._modules.get(layer.name), layer, net.place) for layer in net.layers)
+    return all(alike(net._modules.get(layer.name), layer, net) for layer in net.layers)
 
 
-def alike(found: nn.Module | None, layer: table.Layer, place: Place) -> bool:
+def alike(found: nn.Module | None, layer: table.Layer, net: "Network") -> bool:
     """Tell whether a module computes what a layer's description says, with its own two weights, and has no hook."""
     op = layer.op
-    if found is None or hooked(found):
+    if found is None or dispatch.hooked(found):
         return False
     if layer.weighted and (found._parameters.keys() != {"weight", "bias"} or found.bias is None):
         return False
     if isinstance(op, table.Convolution) and type(found) is nn.Conv2d:
         pairs = (op.size, op.size), (op.stride, op.stride), (op.padding, op.padding), (1, 1)
         given = found.kernel_size, found.stride, found.padding, found.dilation, found.groups, found.padding_mode
-        return given == (*pairs, op.groups, "zeros")
+        sizes = (found.in_channels, found.out_channels) == (layer.seen, layer.maps)
+        return sizes and given == (*pairs, op.groups, "zeros")
     if isinstance(op, table.Pool) and type(found) is nn.MaxPool2d:
         how = found.kernel_size, found.stride, found.padding, found.dilation, found.ceil_mode, found.return_indices
         return op.kind == "max" and how == (op.size, 2, 0, 1, True, False)
@@ -77,13 +78,14 @@ def alike(found: nn.Module | None, layer: table.Layer, place: Place) -> bool:
         across = type(found) is ResponseNorm and found.towers == op.towers
         return (across or type(found) is WithinMapNorm) and found.norm == op.numbers
     if isinstance(op, table.Dropout) and type(found) is Dropout:
-        return (found.p, found.layer, found.first) == (op.p, op.layer, 0) and found.place is place
+        same = (found.p, found.layer, found.first, found.training) == (op.p, op.layer, 0, net.training)
+        return same and found.place is net.place
     if isinstance(op, table.Pad) and type(found) is nn.ZeroPad2d:
         return found.padding == (0, op.over, 0, op.over)
     if isinstance(op, table.Flatten) and type(found) is nn.Flatten:
         return (found.start_dim, found.end_dim) == (1, -1)
-    if isinstance(op, table.Full):
-        return type(found) is nn.Linear
+    if isinstance(op, table.Full):  # the last one may have other outputs
+        return type(found) is nn.Linear and found.in_features == layer.seen
     return isinstance(op, table.Activation) and type(found) is ACTIVATIONS[op.kind]
 
 

@@ -6,10 +6,8 @@ from alexnet.models.cifar import Cifar
 from alexnet.models.mlp import Mlp
 from alexnet.models.network import Network
 
-AnyModel = Network
 
-
-def build(net: AnyNet, seed: int) -> AnyModel:
+def build(net: AnyNet, seed: int) -> Network:
     """Build a recipe's net with its initial weights."""
     if isinstance(net, Net):
         return AlexNet(net, seed)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as every
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from alexnet.config.recipe import LRN
 from alexnet.models import layer_table as table
@@ -15,7 +17,7 @@ from alexnet.ops.norm import Relu, pooled_norm, response_norm
 
 
 def watched(x: object) -> bool:
-    """Tell whether something looks at the layers: a tracer, a transform, or a hook on all modules.
+    """Tell whether something looks at the layers: a tracer, a transform, a mode, or a hook on all modules.
 
     That x is more than numbers in memory (fake, quantised, a proxy of torch.fx) says so too.
     """
@@ -24,6 +26,7 @@ def watched(x: object) -> bool:
         or dispatch.watched()
         or torch._C._are_functorch_transforms_active()
         or watched_everywhere()
+        or any(type(mode) is not DeviceContext for mode in _get_current_function_mode_stack())
         or not dispatch.addressed(x)
     )
 
@@ -33,12 +36,6 @@ def watched_everywhere() -> bool:
     forward, backward = every._global_forward_hooks, every._global_backward_hooks
     before, before_backward = every._global_forward_pre_hooks, every._global_backward_pre_hooks
     return bool(forward or backward or before or before_backward)
-
-
-def hooked(layer: nn.Module) -> bool:
-    """Tell whether a layer has a hook, or a forward of its own in place of its class's."""
-    hooks = layer._forward_hooks or layer._backward_hooks or layer._forward_pre_hooks or layer._backward_pre_hooks
-    return bool(hooks) or "forward" in vars(layer)
 
 
 def together(layers: Sequence[table.Layer]) -> tuple[tuple[str, ...], ...]:
@@ -67,7 +64,7 @@ def run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
     if len(layers) == 1:
         (layer,) = layers
         return linear(x, layer)
-    if not any(hooked(layer) for layer in layers):
+    if not any(dispatch.hooked(layer) for layer in layers):
         kinds, pool = [type(layer) for layer in layers[:2]], layers[-1]
         norm = next((layer for layer in layers if isinstance(layer, ResponseNorm)), None)
         if norm and kinds in ([nn.ReLU, ResponseNorm], [ResponseNorm, nn.ReLU]):

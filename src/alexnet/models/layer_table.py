@@ -22,6 +22,7 @@ class Pad:
 class Convolution:
     """A convolution; with `groups`, each group of maps reads only its own tower's maps (section 3.5)."""
 
+    maps: int
     size: int
     stride: int
     padding: int
@@ -32,11 +33,14 @@ class Convolution:
 class Local:
     """A 3 x 3 convolution with other weights at each place (2012 code)."""
 
+    maps: int
+
 
 @dataclass(frozen=True)
 class Full:
     """A fully connected layer; with `groups`, each group of units reads only its own tower."""
 
+    units: int
     groups: int = 1
 
 
@@ -174,14 +178,16 @@ def describe(net: AnyNet) -> list[Layer]:
     else:
         ops = cifar(net) if isinstance(net, CifarNet) else mlp(net)
     layers, maps, side = [], 3, net.image_size
-    for name, op, width in ops:
+    for name, op in ops:
         seen, across = maps, side
         if isinstance(op, Convolution):
-            maps, side = width, output_side(side, op.size, op.stride, op.padding)
+            maps, side = op.maps, output_side(side, op.size, op.stride, op.padding)
         elif isinstance(op, Pool):
             side = output_side(side, op.size, 2)
-        elif isinstance(op, (Full, Local)):
-            maps, side = width, side if isinstance(op, Local) else 1
+        elif isinstance(op, Local):
+            maps = op.maps
+        elif isinstance(op, Full):
+            maps, side = op.units, 1
         elif isinstance(op, Flatten):
             maps, side = maps * side * side, 1
         # A convolution's formula starts from the side before the pad: its last window hangs over the edge.
@@ -189,63 +195,65 @@ def describe(net: AnyNet) -> list[Layer]:
     return layers
 
 
-Ops = Iterator[tuple[str, Op, int]]  # name, what it computes, and for a layer with weights its maps or units
+Ops = Iterator[tuple[str, Op]]  # of the layers in order, each with its name
 
 
 def alexnet(net: Net) -> Ops:
     """List the layers of figure 2; conv2, conv4 and conv5 read only the maps of their own tower (section 3.5)."""
-    activation = Activation(net.activation)
+    relu = Activation(net.activation)
     norm = Norm(net.lrn, net.towers) if net.lrn else None
 
-    def groups(name: str) -> int:  # the towers meet only at conv3, fc6, fc7 and fc8 (section 3.2)
-        return 1 if name in net.meet else net.towers
+    def groups(name: str) -> int:
+        return 1 if name in net.meet else net.towers  # 1: the layer reads both towers
+
+    def convolution(name: str, size: int) -> Convolution:  # its maps have the side of its input
+        return Convolution(net.widths[name], size, 1, size // 2, groups(name))
 
     # (224 - 11) / 4 + 1 is 54.25. The 2012 code takes 55: the last window hangs over the right and bottom edge, and
     # reads zeros there. 227-pixel crops or a padding of 2, the usual repairs, compute something else.
     size = net.kernel_sizes[0]
     if over := overhang(net.image_size, size, net.stride):
-        yield "pad1", Pad(over), 0
-    yield "conv1", Convolution(size, net.stride, 0), net.widths["conv1"]
-    first = [("relu1", activation), ("norm1", norm)]
-    for name, op in reversed(first) if net.lrn1_first else first:  # net 145 has the norm first
-        if op:
-            yield name, op, 0
-    yield "pool1", Pool(net.pool), 0
+        yield "pad1", Pad(over)
+    yield "conv1", Convolution(net.widths["conv1"], size, net.stride, 0)
+    if norm and net.lrn1_first:  # net 145 has the norm before the ReLU
+        yield "norm1", norm
+    yield "relu1", relu
+    if norm and not net.lrn1_first:
+        yield "norm1", norm
+    yield "pool1", Pool(net.pool)
     # conv2 reads only its own tower. Each GPU of 2012 held one, and reading the other's maps costs time (3.2).
-    yield "conv2", Convolution(net.kernel_sizes[1], 1, net.kernel_sizes[1] // 2, groups("conv2")), net.widths["conv2"]
-    yield "relu2", activation, 0
+    yield "conv2", convolution("conv2", net.kernel_sizes[1])
+    yield "relu2", relu
     if norm:
-        yield "norm2", norm, 0
+        yield "norm2", norm
     if net.spatial_lrn:
-        yield "within2", Norm(net.spatial_lrn), 0
-    yield "pool2", Pool(net.pool), 0
-    middle = [name for name in net.layers if name in ("conv3", "conv4", "conv5")]
-    for name in middle:
-        size = net.kernel_sizes[int(name[-1]) - 1]
-        yield name, Convolution(size, 1, size // 2, groups(name)), net.widths[name]
-        yield f"relu{name[-1]}", activation, 0
+        yield "within2", Norm(net.spatial_lrn)
+    yield "pool2", Pool(net.pool)
+    for name in ("conv3", "conv4", "conv5"):  # the first of them reads both towers (3.2)
+        if name in net.layers:
+            yield name, convolution(name, net.kernel_sizes[int(name[-1]) - 1])
+            yield f"relu{name[-1]}", relu
     # 2012 code has the ReLU of conv1 and conv5 after the pool: the maximum and its gradient are the same.
-    yield "pool5", Pool(net.pool), 0
-    for name in net.layers[2 + len(middle) : -3]:  # a sixth convolution, in the pre-trained nets of table 2 (CNN*)
-        size = net.kernel_sizes[4]
-        yield name, Convolution(size, 1, size // 2, groups(name)), net.widths[name]
-        yield f"relu_{name}", activation, 0
-    yield "flatten", Flatten(), 0
-    for name in ("fc6", "fc7"):
-        yield name, Full(groups(name)), net.widths[name]
-        yield f"relu{name[-1]}", activation, 0
-        yield f"drop{name[-1]}", Dropout(net.dropout, name), 0
-    yield "fc8", Full(groups("fc8")), net.widths["fc8"]
+    yield "pool5", Pool(net.pool)
+    if "conv6" in net.layers:  # in the pre-trained nets of table 2 (CNN*)
+        yield "conv6", convolution("conv6", net.kernel_sizes[4])
+        yield "relu_conv6", relu  # relu6 is fc6's
+    yield "flatten", Flatten()
+    for name in ("fc6", "fc7"):  # these read both towers, and so does fc8
+        yield name, Full(net.hidden, groups(name))
+        yield f"relu{name[-1]}", relu
+        yield f"drop{name[-1]}", Dropout(net.dropout, name)
+    yield "fc8", Full(net.classes, groups("fc8"))
 
 
 def cifar(net: CifarNet) -> Ops:
     """List the layers of a CIFAR-10 net of the 2012 code. They differ in the places of norms and first activation."""
     activation = Activation(net.activation)
     for i, maps in enumerate(net.channels, 1):
-        relu: tuple[str, Op, int] = f"relu{i}", activation, 0
-        pool: tuple[str, Op, int] = f"pool{i}", Pool(3, net.pools[i - 1]), 0
-        norm: list[tuple[str, Op, int]] = [(f"norm{i}", Norm(net.norm), 0)] if net.norm and i <= 2 else []
-        yield f"conv{i}", Convolution(5, 1, 2), maps
+        relu: tuple[str, Op] = f"relu{i}", activation
+        pool: tuple[str, Op] = f"pool{i}", Pool(3, net.pools[i - 1])
+        norm: list[tuple[str, Op]] = [(f"norm{i}", Norm(net.norm))] if net.norm and i <= 2 else []
+        yield f"conv{i}", Convolution(maps, 5, 1, 2)
         if i == 1 and net.pool1_first:
             yield from (pool, relu, *norm)
         elif i == 2 and net.norm2_first:
@@ -253,20 +261,20 @@ def cifar(net: CifarNet) -> Ops:
         else:
             yield from (relu, pool, *norm)
     for i, maps in enumerate(net.local, len(net.channels) + 1):
-        yield f"local{i}", Local(), maps
-        yield f"relu{i}", activation, 0
-    yield "flatten", Flatten(), 0
-    yield "fc", Full(), net.classes
+        yield f"local{i}", Local(maps)
+        yield f"relu{i}", activation
+    yield "flatten", Flatten()
+    yield "fc", Full(net.classes)
 
 
 def mlp(net: MlpNet) -> Ops:
     """List the layers of a fully connected net; the first reads every pixel in three colours."""
-    yield "flatten", Flatten(), 0
+    yield "flatten", Flatten()
     for i, units in enumerate(net.hidden, 1):
-        yield f"fc{i}", Full(), units
-        yield f"relu{i}", Activation(net.activation), 0
-        yield f"drop{i}", Dropout(net.dropout, f"fc{i}"), 0
-    yield net.layers[-1], Full(), net.classes
+        yield f"fc{i}", Full(units)
+        yield f"relu{i}", Activation(net.activation)
+        yield f"drop{i}", Dropout(net.dropout, f"fc{i}")
+    yield net.layers[-1], Full(net.classes)
 
 
 def notes(net: AnyNet) -> list[str]:

@@ -29,12 +29,16 @@ class Place:
         step: Number of the training step, from 0; a tensor () on the device for a captured CUDA graph.
         position: Position of the first picture in the global batch.
         runs: Position and number of the pictures of each replica, if the layer sees those of all.
+        backward: Number of the backward pass in which the place was set; -1 outside one.
+        used: Whether units were dropped since the last forward pass of the net began.
     """
 
     seed: int
     step: int | Tensor = 0
     position: int = 0
     runs: Runs = ()
+    backward: int = -1
+    used: bool = False
 
 
 class ResponseNorm(nn.Module):
@@ -88,12 +92,20 @@ class Dropout(nn.Module):
         self.first = 0  # unit of the whole layer in column 0, if another process holds those before it
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mask or scale units, (N, units)."""
+        """Mask or scale units, (N, units).
+
+        Raises:
+            RuntimeError: The masks would not be those of the batch, in training: under vmap, which hides the position
+                of a picture, or in a forward pass that gradient checkpointing repeats at a later step.
+        """
         if not self.training:
             return x * (1 - self.p)
         if not self.p:
             return x
         place = self.place
+        place.used = True
+        if not torch.compiler.is_compiling():
+            check_place(x, place)
         runs = place.runs or ((place.position, x.shape[0]),)
         parts = x.split([pictures for _, pictures in runs]) if place.runs else (x,)
         left = [
@@ -105,6 +117,17 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """Show the probability as `print` shows the module."""
         return f"p={self.p:g}"
+
+
+def check_place(x: Tensor, place: Place) -> None:
+    """Raise RuntimeError if masks drawn at a place now would not be those of the batch."""
+    inside = torch._C._current_graph_task_id()
+    if inside not in (-1, place.backward):
+        raise RuntimeError("a backward pass repeats dropout at a later step; call net.at(step) in what it repeats")
+    while isinstance(x, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(x):
+        if torch._C._functorch.is_batchedtensor(x):
+            raise RuntimeError("vmap hides the positions of pictures, on which dropout depends; call net.eval() first")
+        x = torch._C._functorch.get_unwrapped(x)
 
 
 class Grouped(nn.Linear):

@@ -46,7 +46,7 @@ class Network(nn.Module):
             self.add_module(layer.name, module(layer, self.place))
         self.together = fused.together(layers)
         # Layers before this one take maps of any size.
-        self.sized = next(x.name for x in layers if isinstance(x.op, (layer_table.Flatten, layer_table.Local)))
+        self.fixed_from = next(x.name for x in layers if isinstance(x.op, (layer_table.Flatten, layer_table.Local)))
         initialise(self, net.initial, seed)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,6 +62,8 @@ class Network(nn.Module):
         Raises:
             InputError: `x` has another shape or dtype.
         """
+        if self.place.used:  # by a layer outside a forward pass
+            self.place.used = False
         on_gpu = blocks.possible(self, x)
         if not (on_gpu and blocks.packed_views(self, x)):
             check_input(x, self.net.image_size, self)
@@ -69,16 +71,15 @@ class Network(nn.Module):
             x = blocks.logits(self, x)
         elif fused.watched(x):
             for name in self.order:
-                x = getattr(self, name)(x)
+                x = self.layer(name)(x)
         else:
-            layers: dict[str, Any] = self._modules
             for names in self.together:
-                x = fused.run([layers[name] for name in names], x)
-        if self.training:
+                x = fused.run([self.layer(name) for name in names], x)
+        if self.training or self.place.used:
             step = self.place.step
             if torch.compiler.is_compiling() and isinstance(step, int):  # an int would be compiled for each step
                 step = torch.full((), step, dtype=torch.int64)
-            self.place.step = step + 1
+            self.place.step, self.place.used = step + 1, False
         return x
 
     def features(self, x: Tensor, layer: str) -> Tensor:
@@ -102,13 +103,20 @@ class Network(nn.Module):
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Run the layers one by one, and yield the name and the output of each."""
         views, watched = x, fused.watched(x)
-        check_input(views, None if self.order[0] != self.sized else self.net.image_size, self)
+        check_input(views, None if self.order[0] != self.fixed_from else self.net.image_size, self)
         for name in self.order:
-            if name == self.sized:
+            if name == self.fixed_from:
                 check_input(views, self.net.image_size, self)
-            layer = getattr(self, name)
+            layer = self.layer(name)
             x = layer(x) if watched else linear(x, layer)
             yield name, x
+
+    def layer(self, name: str) -> nn.Module:
+        """Return a layer by name; raise InputError if the net no longer has it."""
+        found = self._modules.get(name)
+        if found is None:
+            raise InputError(f"this net has no layer {name} any more; put nn.Identity() in its place")
+        return found
 
     def at(self, step: int | Tensor, position: int = 0, runs: Runs = ()) -> Self:
         """Set the place of the next batch, of which dropout is a function.
@@ -121,7 +129,9 @@ class Network(nn.Module):
         Returns:
             This net.
         """
-        self.place.step, self.place.position, self.place.runs = step, position, runs
+        place = self.place
+        place.step, place.position, place.runs = step, position, runs
+        place.backward = torch._C._current_graph_task_id()
         return self
 
     @property

@@ -41,23 +41,35 @@ def view_of(x: object) -> Literal["kernel", "operator", "plain", "onnx"]:
 
     "kernel": by the fastest kernel, also under transforms such as vmap. "operator": as `torch.ops.alexnet.*`, for who
     records operators (torch.export, torch.compile, torch.fx, dispatch modes), for subclasses of Tensor and for tensors
-    without numbers. "plain": as
-    PyTorch's own operations, for who must see through: torch.jit, and autograd in forward mode. "onnx": in operations
-    that ONNX has.
+    without numbers. "plain": as PyTorch's own operations, for who must see through: torch.jit, autograd in forward
+    mode, transforms that are compiled or recorded. "onnx": in operations that ONNX has.
     """
-    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+    if torch.jit.is_tracing() or forward_ad._current_level >= 0:  # type: ignore[attr-defined, no-untyped-call]
         return "plain"
+    transformed = torch._C._are_functorch_transforms_active()
     if torch.compiler.is_compiling():
+        if transformed:
+            return "plain"
         to_onnx = not torch.compiler.is_dynamo_compiling() and torch.onnx.is_in_onnx_export()
         return "onnx" if to_onnx else "operator"
     if not isinstance(x, Tensor):  # a proxy of torch.fx
         return "operator"
-    if forward_ad._current_level >= 0:
-        return "plain"
-    if torch._C._are_functorch_transforms_active():
-        return "kernel"
-    recorded = torch._C._len_torch_dispatch_stack() > 0 or type(x) not in (Tensor, nn.Parameter)
-    return "operator" if recorded or x.is_meta else "kernel"
+    recorded = torch._C._len_torch_dispatch_stack() > 0
+    if transformed:
+        return "plain" if recorded or functionalizing() else "kernel"
+    return "operator" if recorded or x.is_meta or type(x) not in (Tensor, nn.Parameter) else "kernel"
+
+
+def functionalizing() -> bool:
+    """Tell whether torch.func.functionalize is the innermost transform."""
+    key = torch._C._functorch.peek_interpreter_stack().key()
+    return key == torch._C._functorch.TransformType.Functionalize
+
+
+def hooked(layer: nn.Module) -> bool:
+    """Tell whether calling a layer does more than its class's forward: hooks, a forward of its own, a compiled one."""
+    hooks = layer._forward_hooks or layer._backward_hooks or layer._forward_pre_hooks or layer._backward_pre_hooks
+    return bool(hooks) or "forward" in vars(layer) or layer._compiled_call_impl is not None
 
 
 def watched() -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 LIBRARY = torch.library.Library("alexnet", "DEF")
 
@@ -25,8 +26,14 @@ def define(
         slope: The gradients of the inputs, a function of (ctx, g); without it the operator has no derivative.
     """
     name = schema.split("(")[0]
+
+    def computed(*given: Any) -> Any:
+        if forward_ad._current_level >= 0:  # PyTorch would take the derivative for 0
+            raise RuntimeError(f"alexnet::{name} has no derivative in forward mode; differentiate the net itself")
+        return compute(*given)
+
     LIBRARY.define(schema)
-    LIBRARY.impl(name, compute, "CompositeExplicitAutograd")
+    LIBRARY.impl(name, computed, "CompositeExplicitAutograd")
     torch.library.register_fake(f"alexnet::{name}", fake, lib=LIBRARY)
     torch.library.register_autograd(f"alexnet::{name}", slope or refuse, setup_context=keep, lib=LIBRARY)
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.ops import cpu
-from alexnet.ops.dispatch import best
+from alexnet.ops.dispatch import best, hooked
 from alexnet.ops.library import define
 
 
@@ -28,9 +28,10 @@ def linear(x: Tensor, layer: nn.Module) -> Tensor:
         RuntimeError: The sizes, devices or dtypes of `x` and the layer do not match.
     """
     # Hooks, and modules that replace nn.Linear, must be called.
-    if type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks) and layer.bias is not None:
+    if type(layer) is nn.Linear and not hooked(layer) and layer.bias is not None:
         given = x, layer.weight, layer.bias
         alone = x.shape == (1, layer.in_features) and not torch.is_grad_enabled()
+        alone = alone and not torch.is_autocast_enabled(x.device.type)
         if alone and best(*given) is cpu and all(t.dtype == x.dtype and t.is_contiguous() for t in given):
             return torch.ops.alexnet.linear(*given)
     out: Tensor = layer(x)

@@ -19,7 +19,6 @@ from alexnet.ops.dispatch import best
 from alexnet.ops.library import define
 
 Relu = Literal["", "before", "after"]
-NormFunction = Callable[..., Tensor]
 
 
 def response_norm(x: Tensor, norm: LRN, towers: int, relu: Relu = "") -> Tensor:
@@ -113,10 +112,15 @@ def onnx_norm(x: Tensor, norm: LRN) -> Tensor:
     return torch.onnx.ops.symbolic("LRN", (x,), numbers, dtype=x.dtype, shape=x.shape)
 
 
-def kernel(what: str, x: Tensor, numbers: tuple[Any, ...]) -> Any:
-    """Return the module of the fastest kernel of a norm that supports x and these numbers."""
+def formula(what: str, backward: bool = False) -> Callable[..., Tensor]:
+    """Return the formula of a norm, or of its gradient, in operations that PyTorch can differentiate."""
+    found: Callable[..., Tensor] = getattr(reference, f"{what}_gradient" if backward else what)
+    return found
+
+
+def supporting(module: Any, what: str, numbers: tuple[Any, ...]) -> Any:
+    """Return the module, or `reference` if the module has no kernel of a norm with these numbers."""
     n, beta = (numbers[1], numbers[4]) if what == "norm" else (numbers[0], numbers[3])
-    module = best(x)
     return reference if module is cpu and not cpu.supports(n, beta) else module
 
 
@@ -130,16 +134,15 @@ def differentiable(x: Tensor, what: str, numbers: tuple[Any, ...]) -> Tensor:
 
 def normed(x: Tensor, what: str, numbers: tuple[Any, ...]) -> Tensor:
     """Compute a norm by the fastest kernel."""
-    made: Tensor = getattr(kernel(what, x, numbers), f"{what}_forward")(x, *numbers)
+    made: Tensor = getattr(supporting(best(x), what, numbers), f"{what}_forward")(x, *numbers)
     return made
 
 
 def gradient(g: Tensor, x: Tensor, what: str, numbers: tuple[Any, ...]) -> Tensor:
     """Compute the gradient of a norm by the fastest kernel; by the formula if a transform wraps g or x."""
     if not (dispatch.addressed(g) and dispatch.addressed(x)):
-        formula: Any = reference.norm_gradient if what == "norm" else reference.within_gradient
-        return formula(*(t.to(reference.wider(x)) for t in (g, x)), *numbers).to(x.dtype)
-    made: Tensor = getattr(kernel(what, x, numbers), f"{what}_backward")(g, x, *numbers)
+        return formula(what, backward=True)(*(t.to(reference.wider(x)) for t in (g, x)), *numbers).to(x.dtype)
+    made: Tensor = getattr(supporting(best(x), what, numbers), f"{what}_backward")(g, x, *numbers)
     return made
 
 
@@ -147,13 +150,9 @@ def second(
     gg: Tensor, g: Tensor, x: Tensor, what: str, numbers: tuple[Any, ...], wanted: tuple[bool, ...]
 ) -> list[Tensor | None]:
     """Compute the gradients of g and x from gg, that of `gradient`: autograd's, of the formula in reference.py."""
-    again = torch.is_grad_enabled()
-    formula: Any = reference.norm_gradient if what == "norm" else reference.within_gradient
-    with torch.enable_grad():
-        wide = [t.to(reference.wider(x)) for t in (g, x)]
-        # A view has the history of g and x, but the gradient stops at it: that of g leads back to x.
-        inputs = [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in wide]
-        found = torch.autograd.grad(formula(*inputs, *numbers), inputs, gg.to(inputs[0].dtype), create_graph=again)
+    wide = [t.to(reference.wider(x)) for t in (g, x)]
+    _, back, *_ = torch.func.vjp(lambda g, x: formula(what, backward=True)(g, x, *numbers), *wide)
+    found = back(gg.to(wide[0].dtype))
     return [t.to(x.dtype) if want else None for t, want in zip(found, wanted, strict=True)]
 
 
@@ -221,9 +220,7 @@ class NormGradient(torch.autograd.Function):
 
 def like(x: Tensor, what: str, numbers: tuple[Any, ...]) -> Tensor:
     """Return an empty tensor with the layout of a norm of x: the kernels write channels last."""
-    module = dispatch.kernels_for(x.device, x.dtype)
-    n, beta = (numbers[1], numbers[4]) if what == "norm" else (numbers[0], numbers[3])
-    fast = module is not reference and (module is not cpu or cpu.supports(n, beta))
+    fast = supporting(dispatch.kernels_for(x.device, x.dtype), what, numbers) is not reference
     return torch.empty_like(x, memory_format=torch.channels_last if fast else torch.preserve_format)
 
 

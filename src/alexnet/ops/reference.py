@@ -24,7 +24,7 @@ def norm(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: 
     wider, and so is the result. PyTorch can differentiate and trace it.
     """
     b = F.relu(x) if relu == "before" else x
-    y = b * power(across_maps(b.square(), band(x, n, towers)).mul_(a).add_(k), beta)
+    y = b * power(across_maps(b.square(), band(x, n, towers)).mul(a).add(k), beta)
     return F.relu(y) if relu == "after" else y
 
 
@@ -39,7 +39,7 @@ def norm_gradient(g: Tensor, x: Tensor, towers: int, n: int, k: float, a: float,
 
 def within(x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
     """Compute x / (k + a sum x^2)^beta, with the sum over n x n units of a map, clipped at its border."""
-    return x * power(within_map(x.square(), n).mul_(a).add_(k), beta)
+    return x * power(within_map(x.square(), n).mul(a).add(k), beta)
 
 
 def within_gradient(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: float) -> Tensor:
@@ -98,7 +98,8 @@ def _first_units(pools: Tensor, width: int) -> Tensor:
 def across_maps(x: Tensor, near: Tensor) -> Tensor:
     """Sum x over the neighbouring maps in a tower; `near` is the matrix of `band`."""
     maps = x.permute(0, 2, 3, 1)  # N H W C: in channels-last memory, neighbouring maps are adjacent
-    total = maps.reshape(-1, near.shape[0]) @ near
+    with torch.autocast(x.device.type, enabled=False):  # it would compute this product in bfloat16
+        total = maps.reshape(-1, near.shape[0]) @ near
     return total.view(maps.shape).permute(0, 3, 1, 2)
 
 
@@ -240,23 +241,19 @@ def colour_shift(alpha: Tensor, components: Tensor) -> Tensor:
 
 
 def _gradient(window: Callable[[Tensor], Tensor], g: Tensor, b: Tensor, k: float, a: float, beta: float) -> Tensor:
-    s = window(b.square()).mul_(a).add_(k)
+    s = window(b.square()).mul(a).add(k)
     direct = g * power(s, beta)
     through = window(direct * b / s) * b
     return direct.sub(through, alpha=2 * a * beta)
 
 
 def _by_parts(form: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """Run `form` in float32 or wider; on a CPU a few pictures at a time, so that temporaries stay in the cache.
-
-    Autocast is off inside: it would compute the window sums, which are matrix products, in bfloat16.
-    """
+    """Run `form` in float32 or wider; on a CPU a few pictures at a time, so that temporaries stay in the cache."""
     x, wide = inputs[-1], wider(inputs[-1])
     pictures = max(1, PART // max(1, x[:1].numel())) if x.device.type == "cpu" else max(1, len(x))
     result = torch.empty_like(x)
-    with torch.autocast(x.device.type, enabled=False):
-        for part, *some in zip(*(t.split(pictures) for t in (result, *inputs)), strict=True):
-            part.copy_(form(*(t.to(wide) for t in some)))
+    for part, *some in zip(*(t.split(pictures) for t in (result, *inputs)), strict=True):
+        part.copy_(form(*(t.to(wide) for t in some)))
     return result
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import LARGEST, digest, read_bytes, read_signed, sign, sync, write, write_json
-from alexnet.models.build import AnyModel
+from alexnet.models.network import Network
 
 NAME = re.compile(r"\d{8,}(-\d+)?")
 LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EINVAL, errno.EFBIG)  # errors of lost content
@@ -132,7 +132,7 @@ def read_state(checkpoint: Path, owner: str) -> State:
     return state
 
 
-def read_tensors(checkpoint: Path, name: str, like: AnyModel | None = None) -> dict[str, Tensor]:
+def read_tensors(checkpoint: Path, name: str, like: Network | None = None) -> dict[str, Tensor]:
     """Read the tensors of one file of a checkpoint.
 
     Raises InputError if its checksum is wrong, or if names, shapes or types differ from those of the net `like`.

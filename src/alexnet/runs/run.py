@@ -15,7 +15,8 @@ from alexnet.core.errors import InputError
 from alexnet.core.files import check_signed, parse_json, read_bytes
 from alexnet.data.store import Class, labels
 from alexnet.data.transforms import Transform, make_transform
-from alexnet.models.build import AnyModel, build
+from alexnet.models.build import build
+from alexnet.models.network import Network
 from alexnet.runs import checkpoint, log
 
 
@@ -95,7 +96,7 @@ class Run:
             raise InputError(f"{file} has no mean and colour components for this net") from None
         return make_transform(self.recipe, mean, *components)
 
-    def net(self, name: str | None = None) -> AnyModel:
+    def net(self, name: str | None = None) -> Network:
         """Load the trained net, in eval mode.
 
         Args:
@@ -145,7 +146,7 @@ class Run:
             raise InputError(f"{self.folder / file} is not JSON ({error}); the run is unusable") from None
 
 
-def load(folder: str | Path, name: str | None = None) -> AnyModel:
+def load(folder: str | Path, name: str | None = None) -> Network:
     """Load a run's trained net, in eval mode.
 
     Args:

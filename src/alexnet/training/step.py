@@ -15,7 +15,7 @@ from alexnet.data.loader import Batch
 from alexnet.data.transforms import Transform
 from alexnet.distributed.sharding import Gradients, Sharding
 from alexnet.models.blocks import blocks_for
-from alexnet.models.build import AnyModel
+from alexnet.models.network import Network
 from alexnet.ops.loss import loss_and_wrong
 from alexnet.training.optimizer import Momentum
 from alexnet.training.schedule import LearningRates
@@ -96,7 +96,7 @@ class Step:
 
     def __init__(
         self,
-        net: AnyModel,
+        net: Network,
         transform: Transform,
         momentum: Momentum,
         compute: Compute,
@@ -177,7 +177,7 @@ class Step:
         self.updates.finish(rates)
 
 
-def forward(net: AnyModel, weights: dict[str, Tensor], compute: Compute, views: Tensor) -> Tensor:
+def forward(net: Network, weights: dict[str, Tensor], compute: Compute, views: Tensor) -> Tensor:
     """Compute the logits (n, classes) of views (n, 3, side, side) with the given weights in place of the net's own."""
     with compute.arithmetic():
         logits: Tensor = functional_call(net, weights, (views,))

@@ -16,7 +16,8 @@ from alexnet.data.loader import Batch, Batches, steps, training_batches
 from alexnet.data.store import Store
 from alexnet.distributed.sharding import Sharding
 from alexnet.inference.evaluate import Evaluation, evaluate_on_mesh, validate
-from alexnet.models.build import AnyModel, build
+from alexnet.models.build import build
+from alexnet.models.network import Network
 from alexnet.ops import dispatch
 from alexnet.runs import checkpoint
 from alexnet.runs.checkpoint import State
@@ -34,7 +35,7 @@ class Trainer:
     """The state of a training: weights, velocities, the step, and the validation errors so far."""
 
     def __init__(
-        self, run: Run, store: Store, net: AnyModel, sharding: Sharding, compute: Compute, options: TrainOptions
+        self, run: Run, store: Store, net: Network, sharding: Sharding, compute: Compute, options: TrainOptions
     ) -> None:
         self.run, self.recipe, self.store, self.options = run, run.recipe, store, options
         self.net, self.sharding, self.compute = net, sharding, compute
