@@ -40,6 +40,23 @@ class Place:
     backward: int = -1
     used: bool = False
 
+    def move(self, step: int | Tensor, position: int, runs: Runs) -> None:
+        """Set the place of the next batch."""
+        self.step, self.position, self.runs = step, position, runs
+        self.backward = torch._C._current_graph_task_id()
+
+    def begin(self) -> None:
+        """Begin a forward pass: layers that were used one by one before it do not count."""
+        if self.used:  # in eval mode nothing is written, as exporters want it
+            self.used = False
+
+    def advance(self) -> None:
+        """End a forward pass that counts as a step."""
+        step = self.step
+        if torch.compiler.is_compiling() and isinstance(step, int):  # an int would be compiled for each step
+            step = torch.full((), step, dtype=torch.int64)
+        self.step, self.used = step + 1, False
+
 
 class ResponseNorm(nn.Module):
     """Response normalisation across the maps of each tower (section 3.3): (N, C, H, W) to the same shape."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 
 from alexnet.config.recipe import AnyNet
@@ -62,8 +61,7 @@ class Network(nn.Module):
         Raises:
             InputError: `x` has another shape or dtype.
         """
-        if self.place.used:  # by a layer outside a forward pass
-            self.place.used = False
+        self.place.begin()
         on_gpu = blocks.possible(self, x)
         if not (on_gpu and blocks.packed_views(self, x)):
             check_input(x, self.net.image_size, self)
@@ -76,10 +74,7 @@ class Network(nn.Module):
             for names in self.together:
                 x = fused.run([self.layer(name) for name in names], x)
         if self.training or self.place.used:
-            step = self.place.step
-            if torch.compiler.is_compiling() and isinstance(step, int):  # an int would be compiled for each step
-                step = torch.full((), step, dtype=torch.int64)
-            self.place.step, self.place.used = step + 1, False
+            self.place.advance()
         return x
 
     def features(self, x: Tensor, layer: str) -> Tensor:
@@ -129,9 +124,7 @@ class Network(nn.Module):
         Returns:
             This net.
         """
-        place = self.place
-        place.step, place.position, place.runs = step, position, runs
-        place.backward = torch._C._current_graph_task_id()
+        self.place.move(step, position, runs)
         return self
 
     @property
