@@ -1,5 +1,7 @@
 """The sharding of a net and its gradient over processes, checked against the whole net in one process."""
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from alexnet.distributed.shard import ModelShard, shard
 from alexnet.distributed.sharding import Gradients, Sharding, sharding
 from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import build
+from alexnet.models.layers import Runs
 
 NET = Net(image_size=63, classes=5, channels=(8, 8, 8, 8, 8), hidden=12, kernel_sizes=(11, 5, 3, 3, 3), std=(0.1,) * 8)
 PICTURES = [2, 1]  # for each of two replicas
@@ -95,6 +98,20 @@ def test_whole_layers_are_what_shape_walk_says() -> None:
         assert {n: p.shape[0] for n, p in AlexNet(net).named_parameters() if n.endswith("bias")} == {
             f"{layer}.bias": n for layer, n in net.widths.items()
         }
+
+
+def kept(x: Tensor, runs: Runs) -> Tensor:
+    return x if runs else torch.zeros_like(x)
+
+
+def test_a_copy_of_a_part_is_joined_at_its_own_place() -> None:
+    """Copied or pickled, its hooks read its own pictures of each replica."""
+    net = shard(AlexNet(NET, 3), ModelShard(before={"flatten": kept}, after={"fc8": kept})).eval()
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):  # noqa: S301
+        x = views()[:1].float()
+        assert not other(x).any()
+        assert other.at(0, 0, ((0, 1),))(x).any()
+    assert not net(x).any()
 
 
 def totals(mesh: Mesh, strategy: str) -> Tensor:

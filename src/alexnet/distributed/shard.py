@@ -57,9 +57,9 @@ def shard(net: Network, of: ModelShard) -> Network:
             width = next(each.maps for each in net.layers if each.name == layer.layer)
             layer.first, _ = of.bounds_of(layer.layer, width)
     for name, exchange in of.before.items():
-        join_before(net.get_submodule(name), exchange, net.place)
+        net.get_submodule(name).register_forward_pre_hook(Before(exchange, net.place))
     for name, exchange in of.after.items():
-        join_after(net.get_submodule(name), exchange, net.place)
+        net.get_submodule(name).register_forward_hook(After(exchange, net.place))
     return net
 
 
@@ -79,19 +79,25 @@ def cut(layer: nn.Conv2d | nn.Linear, first: int, end: int, towers: int) -> None
             layer.groups //= towers
 
 
-def join_before(layer: nn.Module, exchange: Exchange, place: Place) -> None:
-    """Make the input of a layer of what this process holds, before each call."""
+@dataclass(frozen=True, eq=False)
+class Before:
+    """A hook that makes the input of a layer of what this process holds, before each call."""
 
-    def joined(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (exchange(inputs[0], place.runs),)
+    exchange: Exchange
+    place: Place
 
-    layer.register_forward_pre_hook(joined)
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Exchange the input."""
+        return (self.exchange(inputs[0], self.place.runs),)
 
 
-def join_after(layer: nn.Module, exchange: Exchange, place: Place) -> None:
-    """Make the output of a layer of what this process computes, after each call."""
+@dataclass(frozen=True, eq=False)
+class After:
+    """A hook that makes the output of a layer of what this process computes, after each call."""
 
-    def joined(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return exchange(output, place.runs)
+    exchange: Exchange
+    place: Place
 
-    layer.register_forward_hook(joined)
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """Exchange the output."""
+        return self.exchange(output, self.place.runs)

@@ -34,7 +34,7 @@ def dropout(x: Tensor, p: float, seed: int, layer: str, step: int | Tensor, posi
     """
     if view_of(x) == "operator":
         now = step if isinstance(step, Tensor) else torch.full((), step, dtype=torch.int64)
-        return torch.ops.alexnet.dropout(x, now, p, seed, layer, position, unit)
+        return torch.ops.alexnet.dropout(x, now, p, seed & rng.MASK, layer, position, unit)
     purpose, least = f"dropout {layer}", round(p * 2**32)
     quad, lead = divmod(unit, 4)  # one Philox call gives the words of four units
     units = lead + x.shape[1]
