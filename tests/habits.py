@@ -603,7 +603,7 @@ class Habit:
     quick: tuple[str, ...] = COLUMNS  # the nets that `make test` has time for, as small ones
 
 
-FEW = ("source", "cifar-18")  # for the slowest
+FEW = ("source",)  # for the slowest
 INPLACE = "Output 0 of BackwardHookFunction is a view and is being modified inplace."
 HABITS = {
     "plain": Habit("forward, backward", plain),

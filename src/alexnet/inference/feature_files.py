@@ -91,7 +91,7 @@ def write_features(
     )
     for file in targets:
         if file.is_dir():
-            raise InputError(f"{file} is a folder; name a file that is none")
+            raise InputError(f"{file} is a folder; name a file")
     with _unfinished() as part:
         found = of_source(
             net, source, layers, compute, split, workers, lambda own: part(files[own]), progress, title(run)
