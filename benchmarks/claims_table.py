@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alexnet.core.errors import InputError
+from pages import add_arguments, rewrite
+
 from alexnet.studies.claims import CLAIMS
 from alexnet.studies.judge import judge_records
 from alexnet.studies.record import read_records
@@ -45,42 +46,16 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return f"`{row['claim']}`", paper, ours, f"{row['seeds']}", scale, row["verdict"]
 
 
-def between_markers(text: str, page: Path, name: str, new: str) -> str:
-    """Put a table between its markers in a page; raises InputError where they are not there, once and in order."""
-    first, last = f"<!-- {name}: begin (make tables) -->", f"<!-- {name}: end -->"
-    before, begin, rest = text.partition(first)
-    _, end, after = rest.partition(last)
-    if not begin or not end or first in after or last in before + after:
-        raise InputError(f"{page} must have the lines {first} and {last}, each once")
-    return f"{before}{first}\n\n{new}\n{last}{after}"
-
-
 def main(words: list[str] | None = None) -> int:
     """Write the tables, or list those that are out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", type=Path, help="folder of records; it may be missing")
-    parser.add_argument("pages", type=Path, nargs="+", help="Markdown files with the markers")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a page is out of date")
+    add_arguments(parser)
     asked = parser.parse_args(words)
     rows, left = judged(asked.records)
     for line in left:
         print(line, file=sys.stderr)
-    new, status = table(rows), 0
-    for page in asked.pages:
-        text = page.read_text(encoding="utf-8")
-        try:
-            made = between_markers(text, page, "claims", new)
-        except InputError as error:
-            print(error, file=sys.stderr)
-            return 2
-        if made == text:
-            continue
-        if asked.check:
-            print(f"{page} does not match the records in {asked.records}; run make tables")
-            status = 1
-        else:
-            page.write_text(made, encoding="utf-8")
-    return status
+    return rewrite(asked.pages, {"claims": lambda: table(rows)}, f"the records in {asked.records}", asked.check)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from claims_table import between_markers
+from pages import rewrite
 
 from alexnet.core.errors import InputError
 
@@ -277,23 +278,12 @@ def main(words: list[str] | None = None) -> int:
         if asked.keep:
             asked.pages[0].write_text(kept(Figures(asked.figures)), encoding="utf-8")
             return 0
-        figures, status = newest(asked.figures), 0
-        for page in asked.pages:
-            text = made = page.read_text(encoding="utf-8")
-            here = [name for name in MADE if f"<!-- {name}: begin" in text]
-            if not here:
-                raise InputError(f"{page} has no markers of {' or '.join(MADE)}")
-            for name in here:
-                made = between_markers(made, page, name, MADE[name](figures))
-            if made != text and asked.check:
-                print(f"{page} is not what the figures in {asked.figures} give; run make tables")
-                status = 1
-            elif made != text:
-                page.write_text(made, encoding="utf-8")
+        figures = newest(asked.figures)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    return status
+    tables = {name: partial(make, figures) for name, make in MADE.items()}
+    return rewrite(asked.pages, tables, f"the figures in {asked.figures}", asked.check)
 
 
 if __name__ == "__main__":

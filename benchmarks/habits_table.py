@@ -10,10 +10,8 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from claims_table import between_markers
+from pages import add_arguments, rewrite
 from tests.habits import COLUMNS, HABITS, TORCHVISION, promised
-
-from alexnet.core.errors import InputError
 
 
 def written() -> str:
@@ -36,25 +34,9 @@ def written() -> str:
 def main(words: list[str] | None = None) -> int:
     """Write the table, or list the pages that are out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pages", type=Path, nargs="+", help="Markdown files with the markers")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a page is out of date")
+    add_arguments(parser)
     asked = parser.parse_args(words)
-    status = 0
-    for page in asked.pages:
-        text = page.read_text(encoding="utf-8")
-        try:
-            made = between_markers(text, page, "habits", written())
-        except InputError as error:
-            print(error, file=sys.stderr)
-            return 2
-        if made == text:
-            continue
-        if asked.check:
-            print(f"{page} does not match tests/habits.py; run make tables")
-            status = 1
-        else:
-            page.write_text(made, encoding="utf-8")
-    return status
+    return rewrite(asked.pages, {"habits": written}, "tests/habits.py", asked.check)
 
 
 if __name__ == "__main__":
