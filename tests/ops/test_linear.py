@@ -10,6 +10,7 @@ from torch import nn
 from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
 from alexnet.models.alexnet import AlexNet
+from alexnet.ops import cpu
 from alexnet.ops.linear import linear
 
 
@@ -88,3 +89,13 @@ def test_a_forward_of_its_own_and_autocast_are_heeded_for_one_picture_too() -> N
     vars(layer)["forward"] = torch.zeros_like
     with torch.no_grad():
         assert torch.equal(linear(x, layer), torch.zeros(1, 8))
+
+
+@pytest.mark.skipif(cpu.library() is None, reason="no C++ compiler here")
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's profiler
+@pytest.mark.parametrize(("dtype", "taken"), [(torch.bfloat16, True), (torch.float32, False)])
+def test_under_autocast_the_kernel_serves_a_picture_in_the_dtype_of_autocast(dtype: torch.dtype, taken: bool) -> None:
+    layer, x = nn.Linear(8, 3).to(dtype), torch.randn(1, 8, dtype=dtype)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), torch.profiler.profile() as seen:
+        linear(x, layer)
+    assert any(event.key == "alexnet::linear" for event in seen.key_averages()) == taken

@@ -31,7 +31,8 @@ def linear(x: Tensor, layer: nn.Module) -> Tensor:
     if type(layer) is nn.Linear and not hooked(layer) and layer.bias is not None:
         given = x, layer.weight, layer.bias
         alone = x.shape == (1, layer.in_features) and not torch.is_grad_enabled()
-        alone = alone and not torch.is_autocast_enabled(x.device.type)
+        cast = torch.is_autocast_enabled(x.device.type) and torch.get_autocast_dtype(x.device.type) != x.dtype
+        alone = alone and not cast
         if alone and best(*given) is cpu and all(t.dtype == x.dtype and t.is_contiguous() for t in given):
             return torch.ops.alexnet.linear(*given)
     out: Tensor = layer(x)
