@@ -195,12 +195,10 @@ def features(
     if json_:
         told = {"layers": list(shapes), "shapes": shapes} if several else {"layer": name, "shape": shapes[name]}
         show_json({"out": str(out), **told, "files": list(map(str, files)), "errors": first.errors})
-    elif format == "npy":
-        for array, shape, dtype in arrays:
-            print(f"{array}: {' x '.join(map(str, shape))} {dtype}, names in {files[-1]}")
     else:
+        beside = f", names in {files[-1]}" if format == "npy" and files else ""  # HDF5 has the names in the same file
         for array, shape, dtype in arrays:
-            print(f"{array}: {' x '.join(map(str, shape))} {dtype}")
+            print(f"{array}: {' x '.join(map(str, shape))} {dtype}{beside}")
     return complain_of(first.errors.items())
 
 

@@ -46,12 +46,12 @@ def find_layer(name: str, layers: Sequence[str]) -> str:
     asked = name.strip().lower()
     if asked in known:
         return known[asked]
-    near = difflib.get_close_matches(asked, known, 3, 0.6) if len(asked) < 100 else []
-    hint = f"did you mean {' or '.join(filter(None, [', '.join(sorted(near)[:-1]), *sorted(near)[-1:]]))}? " * bool(
-        near
-    )
+    hint = ""
     if asked in ELSEWHERE and "fc8" in own:
         hint = f"{ELSEWHERE[asked]}; "
+    elif len(asked) < 100 and (near := sorted(difflib.get_close_matches(asked, known, 3, 0.6))):
+        *others, last = near
+        hint = f"did you mean {', '.join(others)}{' or ' * bool(others)}{last}? "
     raise InputError(f"no layer {shorten(name)}; {hint}this net has {', '.join(layers)}")
 
 

@@ -32,18 +32,21 @@ def linear(x: Tensor, layer: nn.Module) -> Tensor:
         given = x, layer.weight, layer.bias
         alone = x.shape == (1, layer.in_features) and not torch.is_grad_enabled()
         cast = torch.is_autocast_enabled(x.device.type) and torch.get_autocast_dtype(x.device.type) != x.dtype
-        alone = alone and not cast
-        if alone and best(*given) is cpu and all(t.dtype == x.dtype and t.is_contiguous() for t in given):
+        if alone and not cast and fits_kernel(*given):
             return torch.ops.alexnet.linear(*given)
     out: Tensor = layer(x)
     return out
 
 
+def fits_kernel(*given: Tensor) -> bool:
+    """Tell whether the CPU kernel computes the product of x, weight and bias, for one picture."""
+    return best(*given) is cpu and all(t.dtype == given[0].dtype and t.is_contiguous() for t in given)
+
+
 def product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Compute the layer as an operator, by the kernel where it can."""
     given = x, weight, bias
-    alone = len(x) == 1 and best(*given) is cpu and all(t.dtype == x.dtype and t.is_contiguous() for t in given)
-    return cpu.product(*given) if alone else F.linear(*given)
+    return cpu.product(*given) if len(x) == 1 and fits_kernel(*given) else F.linear(*given)
 
 
 def keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
