@@ -29,6 +29,9 @@ DIGESTS = {
     "batch-256": "97fe2411f7b4",
     "large": "e733e296c0a7",
     "one-gpu": "fc7eced0a8a1",
+    "bvlc": "0f61bf16aa9d",
+    "caffenet": "260db2a0d156",
+    "owt": "a579ea0e6ced",
     "cifar-13": "0f6cc1b410e8",
     "cifar-11": "64600fd51121",
     "cifar-18": "ba7800dd4076",
@@ -187,8 +190,12 @@ def another(path: tuple[str, ...], value: Any) -> Any:
         "layer_weight_decay": {"conv1": 0.5}, "bias_one_layers": [3], "milestones": [1.0, 2.0],
         "bias_milestones": [3.0], "momentum": 0.5,
         "dropout": 0.25, "lars": 0.5, "skip": [4], "conv6": 64, "layer_lr": {"fc8": 10.0},
-        "start": {"recipe": "0123456789ab", "step": 9, "layers": ["conv1"]},
+        "start": {"recipe": "0123456789ab", "step": 9, "layers": ["conv1"]}, "across": "all",
+        "padding": [2, 2, 1, 1, 1], "dropped": ["pool5", "fc6"], "dropout_scale": "training", "biases": [0.5] * 8,
+        "init": "uniform",
     }  # fmt: skip
+    if path == ("views", "std"):
+        return [58.0, 57.0, 57.0]
     if path[-1] in special:
         return special[path[-1]]
     if value is None:

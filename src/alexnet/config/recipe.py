@@ -22,6 +22,9 @@ class LRN:
     divide_alpha_by_n: bool = note(
         False, "divide alpha by n, as the 2012 code does; the printed formula does not", before="share"
     )
+    across: Literal["tower", "all"] = note(
+        "tower", "3.2: a tower's maps are on its own GPU; all: the sum runs across all maps, as in Caffe", later=True
+    )
 
     def __post_init__(self) -> None:
         check_norm("lrn", self.n, self.k, self.alpha, self.beta)
@@ -90,6 +93,31 @@ class Net:
     )
     skip: tuple[int, ...] = note((), "7: convolutions to leave out, of 3, 4 and 5", later=True, before="without")
     conv6: int = note(0, "6: maps of a sixth convolution on pool5, initialised as conv5; 0: no conv6", later=True)
+    pool_first: bool = note(
+        False, "pool before a norm that follows its activation, as CaffeNet; 3.4: the norm comes first", later=True
+    )
+    pool_ceil: bool = note(
+        True,
+        "pools clip windows at the border, as in the 2012 code; false: leave those out, as torchvision",
+        later=True,
+    )
+    padding: tuple[int, ...] = note(
+        (),
+        "zeros at each border, conv1 to conv5, sizes rounded down; none given: as the 2012 code pads, rounded up",
+        later=True,
+    )
+    dropped: tuple[str, ...] = note(
+        ("fc6", "fc7"), "4.2: layers with dropout; torchvision drops units of pool5 and fc6", later=True
+    )
+    dropout_scale: Literal["testing", "training"] = note(
+        "testing", "4.2: times 1 - dropout in testing; training: divided by it there, as Caffe does", later=True
+    )
+    biases: tuple[float, ...] = note(
+        (), "initial biases, conv1 to fc8; none given: 1 for bias_one_layers, 0 for the others", later=True
+    )
+    init: Literal["normal", "uniform"] = note(
+        "normal", "5: weights from N(0, std^2); uniform: all from +-1 / sqrt(inputs), PyTorch's default", later=True
+    )
 
     def __post_init__(self) -> None:
         check(len(self.channels) == 5, "net.channels", self.channels, "five widths, conv1 to conv5")
@@ -119,6 +147,7 @@ class Net:
         )
         check(0 <= self.dropout < 1, "net.dropout", self.dropout, "a probability below 1")
         check(self.classes >= 2, "net.classes", self.classes, "2 or more")
+        self._check_of_others()
         check(
             self.pool >= 2 and self.stride >= 1,
             "net.pool, net.stride",
@@ -132,15 +161,46 @@ class Net:
             f"at least {self.kernel_sizes[0]}, the side of conv1's kernels",
         )
         # Divisions round up: a window may hang over the border, as in 2012 (224 gives conv1 55 units a side).
-        side = -(-(self.image_size - self.kernel_sizes[0]) // self.stride) + 1
-        for pool in ("pool1", "pool2", "pool5"):
+        side = self._side(1, self.image_size)
+        for pool, convolutions in (("pool1", (2,)), ("pool2", (3, 4, 5)), ("pool5", ())):
             check(
                 side >= self.pool,
                 "net.image_size",
                 self.image_size,
                 f"larger: {pool} has side {self.pool}, but its input has side {side}",
             )
-            side = -(-(side - self.pool) // 2) + 1
+            side = (side - self.pool) // 2 + 1 if not self.pool_ceil else -(-(side - self.pool) // 2) + 1
+            for i in convolutions:
+                side = self._side(i, side) if i not in self.skip else side
+
+    def _side(self, i: int, side: int) -> int:
+        """Compute the side of the maps of convolution i from the side of its input."""
+        size, stride = self.kernel_sizes[i - 1], self.stride if i == 1 else 1
+        if self.padding:
+            return (side + 2 * self.padding[i - 1] - size) // stride + 1
+        return -(-(side - size) // stride) + 1 if i == 1 else side
+
+    def _check_of_others(self) -> None:
+        """Check the fields of nets that others published."""
+        check(
+            len(self.padding) in (0, 5) and min(self.padding, default=0) >= 0,
+            "net.padding",
+            self.padding,
+            "empty, or five widths, 0 or more, conv1 to conv5",
+        )
+        check(
+            all(p < k for p, k in zip(self.padding, self.kernel_sizes, strict=False)),
+            "net.padding",
+            self.padding,
+            f"less than the kernel's side each: {self.kernel_sizes}",
+        )
+        check(
+            set(self.dropped) <= {"pool5", "fc6", "fc7"} and len(set(self.dropped)) == len(self.dropped),
+            "net.dropped",
+            self.dropped,
+            "of pool5, fc6 and fc7, each once",
+        )
+        check(len(self.biases) in (0, 8), "net.biases", self.biases, "empty, or eight values, conv1 to fc8")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -168,7 +228,8 @@ class Net:
     def initial(self) -> dict[str, tuple[float, float]]:
         """The standard deviation of each layer's initial weights, and its initial bias (section 5)."""
         numbers = {name: 5 if name == "conv6" else int(name[-1]) for name in self.layers}
-        return {name: (self.std[i - 1], float(i in self.bias_one_layers)) for name, i in numbers.items()}
+        biases = self.biases or tuple(float(i in self.bias_one_layers) for i in range(1, 9))
+        return {name: (self.std[i - 1], biases[i - 1]) for name, i in numbers.items()}
 
 
 @dataclass(frozen=True)
@@ -275,11 +336,20 @@ class Views:
     colour_shrink: bool = note(False, "divide by 1 + colour after the noise, as the 2012 code does")
     mean: Literal["place", "centre"] = note("place", "2: subtract the mean at the crop's place, or that of the centre")
     scale: float = note(1.0, "2: factor on raw 0-255 pixels; the paper has 1 (1/58 is today's habit)")
+    std: tuple[float, ...] = note(
+        (), "divisors of red, green and blue after the mean, as in torchvision; none given: 1, as in 2", later=True
+    )
 
     def __post_init__(self) -> None:
         check(self.pictures_per_crop >= 1, "views.pictures_per_crop", self.pictures_per_crop, "1 or more pictures")
         check(self.colour >= 0, "views.colour", self.colour, "0 (off) or more")
         check(self.scale > 0, "views.scale", self.scale, "a positive factor")
+        check(
+            len(self.std) in (0, 3) and min(self.std, default=1) > 0,
+            "views.std",
+            self.std,
+            "empty, or three positive divisors, of red, green and blue",
+        )
 
 
 @dataclass(frozen=True)

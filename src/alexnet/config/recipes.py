@@ -97,6 +97,45 @@ cifar_18 = cifar_13.replace(
     epochs=140,
 )
 
+# Nets of others whose trained weights are public; `alexnet import` reads those weights. This one is BVLC's, trained by
+# Caffe. Its norm sums over all maps, since one GPU held both towers. Its pictures were warped to 256 x 256 pixels
+# (`prepare --fit warp`). Its rates fell after each 100,000 steps, which are 20 epochs.
+bvlc = paper.replace(
+    net={
+        "image_size": 227,
+        "padding": (0, 2, 1, 1, 1),
+        "lrn": LRN(k=1.0, divide_alpha_by_n=True, across="all"),
+        "dropout_scale": "training",
+        "std": (0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01),
+        "biases": (0.0, 0.1, 0.0, 0.1, 0.1, 0.1, 0.1, 0.0),
+    },
+    views={"colour": 0.0},
+    sgd={"batch": 256, "bias_lr": 0.02, "bias_weight_decay": 0.0, "shuffle": "once"},
+    schedule=Steps(milestones=(20.0, 40.0, 60.0, 80.0), bias_milestones=(20.0, 40.0, 60.0, 80.0)),
+)
+
+# BVLC's other net, which pools before it normalises, and starts with biases of 1 as the paper does.
+caffenet = bvlc.replace(net={"pool_first": True, "biases": (0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)})
+
+# The net of "One weird trick" (Krizhevsky 2014) as torchvision has it: one tower, no norms, other widths. The rates are
+# those of torchvision's training script, for 8 processes of 32 pictures. That script also varies the size of its crops;
+# these views do not.
+owt = paper.replace(
+    net={
+        "towers": 1,
+        "channels": (64, 192, 384, 256, 256),
+        "lrn": None,
+        "padding": (2, 2, 1, 1, 1),
+        "pool_ceil": False,
+        "dropped": ("pool5", "fc6"),
+        "dropout_scale": "training",
+        "init": "uniform",
+    },
+    views={"colour": 0.0, "std": (58.395, 57.12, 57.375)},
+    sgd={"batch": 256, "weight_decay": 0.0001, "bias_weight_decay": 0.0001},
+    schedule=Steps(milestones=(30.0, 60.0), bias_milestones=(30.0, 60.0)),
+)
+
 # AlexNet's shape for stores of 64-pixel pictures. The input (56 = 224 x 64/256), conv1's kernel and its stride are half
 # as large, so the maps are 27, 13 and 6 units a side, where the large net has 55, 27, 13 and 6. Half the widths as well
 # leave a twentieth of the multiply-adds. A unit has fewer inputs, so its initial weights are larger: std times the root
@@ -159,6 +198,9 @@ RECIPES = Recipes(
         "batch-256": batch_256,
         "large": large,
         "one-gpu": one_gpu,
+        "bvlc": bvlc,
+        "caffenet": caffenet,
+        "owt": owt,
         "cifar-13": cifar_13,
         "cifar-11": cifar_11,
         "cifar-18": cifar_18,

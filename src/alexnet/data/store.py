@@ -15,6 +15,7 @@ from safetensors.numpy import load
 
 from alexnet.core.errors import InputError
 from alexnet.core.files import checksum, digest, parse_json
+from alexnet.data.images.resize import Fit
 from alexnet.data.split import Split as Split
 from alexnet.data.store_files import Format, damage, read_trusted, unreadable
 
@@ -25,6 +26,7 @@ FORMAT = 1
 SIDES = range(8, 4097)
 MOST_META = 1 << 28  # bytes of meta.json; ILSVRC's has a few hundred thousand
 KEYS = {"format", "kind", "side", "form", "classes", "splits", "statistics", "notes", "pillow", "digest", "checksum"}
+SOMETIMES = {"fit"}  # a key that meta.json has where its value is not the default
 SHA256 = re.compile(r"[0-9a-f]{64}")
 INSIDE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)  # a file inside the store, never outside it
 
@@ -57,6 +59,7 @@ class Store:
         side: Side of every picture, in pixels.
         format: "raw" or "jpeg".
         kind: Kind of source that the pictures came from, such as "folders".
+        fit: How pictures were made square: "crop" or "warp".
         mean: Mean training picture: float32 (side, side, 3), RGB, 0 to 255 (section 2).
         covariance: Covariance of the training pictures' RGB values: float64 (3, 3) (section 4.1).
         eigenvalues: Its eigenvalues, largest first: float64 (3,).
@@ -77,6 +80,7 @@ class Store:
             self.side: int = meta["side"]
             self.format: Format = meta["form"]
             self.kind: str = meta["kind"]
+            self.fit: Fit = meta.get("fit", "crop")
             self.digest: str = meta["digest"]
             self.drawn: dict[str, int | None] = {}  # the arguments of `subset`, if this is a subset
             self.classes = tuple(Class(**record) for record in meta["classes"])
@@ -251,13 +255,14 @@ def _sound(meta: dict[str, Any]) -> bool:
     shards = [shard for split in splits for shard in split["shards"]]
     counts = [part["count"] for part in (*splits, *shards)] + [shard["bytes"] for shard in shards]
     return (
-        meta.keys() <= KEYS
+        meta.keys() <= KEYS | SOMETIMES
         and ("checksum" not in meta or meta["checksum"] == own_checksum(meta))
         and content_digest(meta) == meta["digest"]
         and meta["format"] == FORMAT
         and type(meta["side"]) is int
         and meta["side"] in SIDES
         and meta["form"] in get_args(Format)
+        and meta.get("fit", "crop") in get_args(Fit)
         and {"train"} <= meta["splits"].keys() <= {"train", "val", "test"}
         and all(type(value) is int and 0 <= value < 1 << 60 for value in counts)
         and all(INSIDE.fullmatch(part["file"]) and SHA256.fullmatch(part["sha256"]) for part in _files(meta))

@@ -13,6 +13,7 @@ from torch import Tensor
 from alexnet.config.recipe import Recipe, Views
 from alexnet.core.errors import InputError
 from alexnet.core.text import describe
+from alexnet.data.images.resize import Fit
 from alexnet.ops import crop
 
 
@@ -32,12 +33,16 @@ class Transform:
         mean: Mean of the training pictures: float32 (side, side, 3), RGB, 0 to 255.
         components: float32 (3, 3), one column for each principal component of the training pictures' RGB values. The
             length of a column is the standard deviation along it, or the eigenvalue, as section 4.1 prints.
+        fit: How pictures of other sizes become squares: "crop" or "warp" (`prepare --fit`).
+        std: float32 (3,), divisors of red, green and blue (`views.std`), or None.
     """
 
     views: Views
     size: int
     mean: Tensor
     components: Tensor
+    fit: Fit = "crop"
+    std: Tensor | None = None
 
     @property
     def side(self) -> int:
@@ -56,11 +61,14 @@ class Transform:
 
     def to(self, device: torch.device | str | int) -> "Transform":
         """Return this transform on another device."""
-        return replace(self, mean=self.mean.to(device), components=self.components.to(device))
+        std = None if self.std is None else self.std.to(device)
+        return replace(self, mean=self.mean.to(device), components=self.components.to(device), std=std)
 
     def __repr__(self) -> str:
         side, size = self.side, self.size
         scale = "" if self.views.scale == 1 else f", times {self.views.scale:g}"
+        if self.std is not None:
+            scale += f", divided by {', '.join(f'{each:g}' for each in self.std.tolist())}"
         return (
             f"Transform(uint8 (N, {side}, {side}, 3) -> float32 (N, 3, {size}, {size}): minus the mean of its "
             f"{self.views.mean}{scale}, on {self.device})"
@@ -214,11 +222,16 @@ class Transform:
         # Section 2 subtracts from each pixel of the stored picture its own mean, so the mean must be cropped and
         # mirrored together with the picture. The 2012 code subtracts the mean's central crop from every view.
         place = self.views.mean == "place"
-        return crop.cut(images, top, left, mirrored, self.mean, self.size, place, shift, factor, dtype, rows, blocks)
+        given = images, top, left, mirrored, self.mean, self.size, place, shift, factor
+        if self.std is None:
+            return crop.cut(*given, dtype, rows, blocks)
+        views = crop.cut(*given, torch.float32, rows, blocks)  # rounded once, after the division
+        colours = views.unflatten(1, (-1, 3)) if blocks else views
+        return (colours / self.std.view(3, 1, 1)).view_as(views).to(dtype)
 
 
 def make_transform(
-    recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenvectors: torch.Tensor
+    recipe: Recipe, mean: torch.Tensor, eigenvalues: torch.Tensor, eigenvectors: torch.Tensor, *, fit: Fit = "crop"
 ) -> Transform:
     """Build the transform of a recipe from a store's statistics.
 
@@ -227,10 +240,12 @@ def make_transform(
         mean: Mean training picture, (side, side, 3), RGB, 0 to 255.
         eigenvalues: (3,), the eigenvalues of the RGB covariance.
         eigenvectors: (3, 3), the eigenvectors, one per column.
+        fit: How the store's pictures were made square.
     """
     length = eigenvalues.clamp(min=0)
     # Section 4.1 multiplies by the eigenvalue, a variance in the thousands. The 2012 code multiplies by its square
     # root, the standard deviation, which is the scale of real colours.
     if recipe.views.colour_scale == "deviation":
         length = length.sqrt()
-    return Transform(recipe.views, recipe.net.image_size, mean.float(), (eigenvectors * length).float())
+    std = torch.tensor(recipe.views.std) if recipe.views.std else None
+    return Transform(recipe.views, recipe.net.image_size, mean.float(), (eigenvectors * length).float(), fit, std)

@@ -54,7 +54,7 @@ def shard(net: Network, of: ModelShard) -> Network:
         elif isinstance(layer, ResponseNorm):
             layer.towers //= of.towers
         elif isinstance(layer, Dropout):
-            width = next(each.maps for each in net.layers if each.name == layer.layer)
+            width = next(each.maps * each.side**2 for each in net.layers if each.name == layer.layer)
             layer.first, _ = of.bounds_of(layer.layer, width)
     for name, exchange in of.before.items():
         net.get_submodule(name).register_forward_pre_hook(Before(exchange, net.place))

@@ -25,6 +25,10 @@ def refusal(net: AnyNet, strategy: str, replicas: int) -> str:
         return f"--strategy {strategy} is for AlexNet only; train a {type(net).__name__} with --strategy data"
     if strategy == "towers" and net.towers != 2:
         return f"--strategy towers: the recipe's net.towers is {net.towers}; it must be 2"
+    if strategy == "towers" and net.lrn and net.lrn.across == "all":
+        return "--strategy towers: net.lrn.across is all, but each process holds the maps of one tower; set it to tower"
+    if "pool5" in net.dropped:
+        return f"--strategy {strategy}: net.dropped has pool5; train such a net with --strategy data"
     if strategy == "hybrid" and not net.cross_tower:
         return "--strategy hybrid needs net.cross_tower: it cannot split the units of towers that never meet"
     if strategy == "hybrid" and net.hidden % replicas:

@@ -166,7 +166,7 @@ def of_pictures(
         for first in range(0, len(given), BATCH):
             taken = []
             for picture in given[first : first + BATCH]:
-                pixels = read_picture(picture.source, net.transform.side)
+                pixels = read_picture(picture.source, net.transform.side, getattr(net.transform, "fit", "crop"))
                 if isinstance(pixels, str):
                     errors[picture.name] = pixels
                 else:

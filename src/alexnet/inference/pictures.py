@@ -15,7 +15,7 @@ from alexnet.core.text import describe
 from alexnet.data.images.decode import decode, upright_rgb
 from alexnet.data.images.formats import TAKEN
 from alexnet.data.images.limits import UnreadablePicture
-from alexnet.data.images.resize import square
+from alexnet.data.images.resize import Fit, square
 from alexnet.data.sources.archives import Slice, list_files, read
 from alexnet.data.sources.class_folders import first_taken
 
@@ -48,10 +48,13 @@ def list_pictures(pictures: PicturesLike) -> list[Given]:
     return [given for number, picture in enumerate(_each(pictures)) for given in _list(picture, f"picture {number}")]
 
 
-def read_picture(source: Path | bytes | Image.Image | np.ndarray, side: int) -> np.ndarray | str:
-    """Read the central square of a picture, uint8 (side, side, 3); return the reason if it cannot be read."""
+def read_picture(source: Path | bytes | Image.Image | np.ndarray, side: int, fit: Fit = "crop") -> np.ndarray | str:
+    """Read the central square of a picture, uint8 (side, side, 3); return the reason if it cannot be read.
+
+    With `fit` "warp", the whole picture is squeezed into the square.
+    """
     try:
-        return square(_decode(source), side)
+        return square(_decode(source), side, fit)
     except UnreadablePicture as error:
         return str(error)
     except MemoryError:

@@ -86,7 +86,9 @@ def newest_for_all(mesh: Mesh, run_or_net: RunOrNet) -> str | None:
 
 def answer(net: Network, given: Sequence[Given], top: int, views: int, compute: Compute) -> Iterator[dict[str, Any]]:
     """Yield the predictions of a batch of pictures, in their order."""
-    read = [read_picture(picture.source, net.transform.side) for picture in given]
+    read = [
+        read_picture(picture.source, net.transform.side, getattr(net.transform, "fit", "crop")) for picture in given
+    ]
     taken = [pixels for pixels in read if not isinstance(pixels, str)]
     ranked = iter(top_classes(net, np.stack(taken), top, views, compute) if taken else [])
     for picture, pixels in zip(given, read, strict=True):

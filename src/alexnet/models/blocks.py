@@ -16,6 +16,9 @@ from alexnet.ops.choices import Choices, choices
 if TYPE_CHECKING:
     from alexnet.models.network import Network
 
+OF_2012 = Net()
+OTHERS = ("pool_first", "pool_ceil", "padding", "dropped", "dropout_scale")  # fields of nets that others published
+
 
 def possible(net: "Network", x: Tensor) -> bool:
     """Tell whether `logits` computes this net of x: where `suits` says so, and nothing watches PyTorch's operations."""
@@ -51,7 +54,9 @@ def supports(net: Net) -> bool:
     towers_meet = net.towers == 1 or {"fc6", "fc7", "fc8"} <= set(net.meet)
     norms = net.spatial_lrn is None or net.lrn is not None
     five = not any(name.startswith("conv") and int(name[-1]) > 5 for name in net.layers)
-    return net.activation == "relu" and towers_meet and norms and five and net.stride > 1
+    of_2012 = all(getattr(net, name) == getattr(OF_2012, name) for name in OTHERS)
+    across = net.lrn is None or net.lrn.across == "tower"
+    return net.activation == "relu" and towers_meet and norms and five and net.stride > 1 and of_2012 and across
 
 
 def as_described(net: "Network") -> bool:

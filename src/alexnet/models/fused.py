@@ -56,7 +56,9 @@ def kind_of(op: table.Op) -> str:
     """Name the part of a group that an operation can be; "" for none."""
     if isinstance(op, table.Norm):
         return "norm" if isinstance(op.numbers, LRN) else ""
-    return op.kind if isinstance(op, (table.Activation, table.Pool)) else ""
+    if isinstance(op, table.Pool):
+        return op.kind if op.ceil else ""
+    return op.kind if isinstance(op, table.Activation) else ""
 
 
 def run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:

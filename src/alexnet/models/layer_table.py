@@ -27,6 +27,7 @@ class Convolution:
     stride: int
     padding: int
     groups: int = 1
+    ceil: bool = True  # the last window may hang over the edge
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,11 @@ class Norm:
 
 @dataclass(frozen=True)
 class Pool:
-    """Pools of a side at stride 2, clipped at the border (section 3.4); kind max or avg."""
+    """Pools of a side at stride 2, clipped at the border (section 3.4) unless not `ceil`; kind max or avg."""
 
     size: int
     kind: str = "max"
+    ceil: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,11 @@ class Flatten:
 
 @dataclass(frozen=True)
 class Dropout:
-    """Dropout of a layer's units with probability p (section 4.2)."""
+    """Dropout of a layer's units with probability p (section 4.2), scaled in testing or in training."""
 
     p: float
     layer: str
+    scale: str = "testing"
 
 
 Op = Pad | Convolution | Local | Full | Activation | Norm | Pool | Flatten | Dropout
@@ -98,12 +101,12 @@ class Layer:
     def working(self) -> str:
         """The size formula with its numbers filled in; "" if the size stays."""
         if isinstance(self.op, Convolution):
-            return formula(self.width, self.op.size, self.op.stride, self.op.padding)
+            return formula(self.width, self.op.size, self.op.stride, self.op.padding, self.op.ceil)
         if isinstance(self.op, Local):
             return f"{formula(self.width, 3, 1, 1)}, weights not shared"
         if isinstance(self.op, Full):
             return f"{self.inputs} -> {self.maps}" + (f" in {self.op.groups} groups" if self.op.groups > 1 else "")
-        return formula(self.width, self.op.size, 2) if isinstance(self.op, Pool) else ""
+        return formula(self.width, self.op.size, 2, ceil=self.op.ceil) if isinstance(self.op, Pool) else ""
 
     @property
     def inputs(self) -> int:
@@ -149,9 +152,9 @@ class Layer:
         return self.weighted or isinstance(self.op, Pool)
 
 
-def output_side(width: int, size: int, stride: int, padding: int = 0) -> int:
-    """Compute (W + 2P - F) / S + 1, rounded up: a window may hang over the right and bottom border."""
-    return math.ceil((width + 2 * padding - size) / stride) + 1
+def output_side(width: int, size: int, stride: int, padding: int = 0, ceil: bool = True) -> int:
+    """Compute (W + 2P - F) / S + 1, rounded up: a window may hang over the right and bottom border, if `ceil`."""
+    return (math.ceil if ceil else math.floor)((width + 2 * padding - size) / stride) + 1
 
 
 def overhang(width: int, size: int, stride: int, padding: int = 0) -> int:
@@ -159,10 +162,10 @@ def overhang(width: int, size: int, stride: int, padding: int = 0) -> int:
     return (output_side(width, size, stride, padding) - 1) * stride + size - width - 2 * padding
 
 
-def formula(width: int, size: int, stride: int, padding: int = 0) -> str:
+def formula(width: int, size: int, stride: int, padding: int = 0, ceil: bool = True) -> str:
     """Write out the size formula with its numbers."""
-    side, over = output_side(width, size, stride, padding), overhang(width, size, stride, padding)
-    end = f", {over} zero columns over the edge" if over else ""
+    side, over = output_side(width, size, stride, padding, ceil), overhang(width, size, stride, padding)
+    end = (f", {over} zero columns over the edge" if ceil else ", rounded down") if over else ""
     return f"({width} + 2*{padding} - {size})/{stride} + 1 = {side}{end}"
 
 
@@ -181,9 +184,9 @@ def describe(net: AnyNet) -> list[Layer]:
     for name, op in ops:
         seen, across = maps, side
         if isinstance(op, Convolution):
-            maps, side = op.maps, output_side(side, op.size, op.stride, op.padding)
+            maps, side = op.maps, output_side(side, op.size, op.stride, op.padding, op.ceil)
         elif isinstance(op, Pool):
-            side = output_side(side, op.size, 2)
+            side = output_side(side, op.size, 2, ceil=op.ceil)
         elif isinstance(op, Local):
             maps = op.maps
         elif isinstance(op, Full):
@@ -200,49 +203,66 @@ Ops = Iterator[tuple[str, Op]]  # of the layers in order, each with its name
 
 def alexnet(net: Net) -> Ops:
     """List the layers of figure 2; conv2, conv4 and conv5 read only the maps of their own tower (section 3.5)."""
-    relu = Activation(net.activation)
-    norm = Norm(net.lrn, net.towers) if net.lrn else None
+    relu, pool = Activation(net.activation), Pool(net.pool, ceil=net.pool_ceil)
 
     def groups(name: str) -> int:
         return 1 if name in net.meet else net.towers  # 1: the layer reads both towers
 
-    def convolution(name: str, size: int) -> Convolution:  # its maps have the side of its input
-        return Convolution(net.widths[name], size, 1, size // 2, groups(name))
+    def convolution(name: str, i: int) -> Convolution:
+        size = net.kernel_sizes[i - 1]
+        if net.padding:  # as in Caffe and torchvision, whose sizes round down
+            return Convolution(net.widths[name], size, 1, net.padding[i - 1], groups(name), ceil=False)
+        return Convolution(net.widths[name], size, 1, size // 2, groups(name))  # its maps have the side of its input
+
+    def norms_and_pool(i: int) -> Ops:
+        if net.pool_first:  # CaffeNet
+            yield f"pool{i}", pool
+        if net.lrn and not (i == 1 and net.lrn1_first):
+            yield f"norm{i}", norm(net.lrn)
+        if net.spatial_lrn and i == 2:
+            yield "within2", Norm(net.spatial_lrn)
+        if not net.pool_first:
+            yield f"pool{i}", pool
+
+    def norm(numbers: LRN) -> Norm:
+        return Norm(numbers, net.towers if numbers.across == "tower" else 1)
+
+    def dropout(name: str) -> Ops:
+        if name in net.dropped:
+            yield f"drop{name[-1]}", Dropout(net.dropout, name, net.dropout_scale)
 
     # (224 - 11) / 4 + 1 is 54.25. The 2012 code takes 55: the last window hangs over the right and bottom edge, and
     # reads zeros there. 227-pixel crops or a padding of 2, the usual repairs, compute something else.
     size = net.kernel_sizes[0]
-    if over := overhang(net.image_size, size, net.stride):
-        yield "pad1", Pad(over)
-    yield "conv1", Convolution(net.widths["conv1"], size, net.stride, 0)
-    if norm and net.lrn1_first:  # net 145 has the norm before the ReLU
-        yield "norm1", norm
+    if net.padding:
+        yield "conv1", Convolution(net.widths["conv1"], size, net.stride, net.padding[0], ceil=False)
+    else:
+        if over := overhang(net.image_size, size, net.stride):
+            yield "pad1", Pad(over)
+        yield "conv1", Convolution(net.widths["conv1"], size, net.stride, 0)
+    if net.lrn and net.lrn1_first:  # net 145 has the norm before the ReLU
+        yield "norm1", norm(net.lrn)
     yield "relu1", relu
-    if norm and not net.lrn1_first:
-        yield "norm1", norm
-    yield "pool1", Pool(net.pool)
+    yield from norms_and_pool(1)
     # conv2 reads only its own tower. Each GPU of 2012 held one, and reading the other's maps costs time (3.2).
-    yield "conv2", convolution("conv2", net.kernel_sizes[1])
+    yield "conv2", convolution("conv2", 2)
     yield "relu2", relu
-    if norm:
-        yield "norm2", norm
-    if net.spatial_lrn:
-        yield "within2", Norm(net.spatial_lrn)
-    yield "pool2", Pool(net.pool)
+    yield from norms_and_pool(2)
     for name in ("conv3", "conv4", "conv5"):  # the first of them reads both towers (3.2)
         if name in net.layers:
-            yield name, convolution(name, net.kernel_sizes[int(name[-1]) - 1])
+            yield name, convolution(name, int(name[-1]))
             yield f"relu{name[-1]}", relu
     # 2012 code has the ReLU of conv1 and conv5 after the pool: the maximum and its gradient are the same.
-    yield "pool5", Pool(net.pool)
+    yield "pool5", pool
     if "conv6" in net.layers:  # in the pre-trained nets of table 2 (CNN*)
-        yield "conv6", convolution("conv6", net.kernel_sizes[4])
+        yield "conv6", convolution("conv6", 5)
         yield "relu_conv6", relu  # relu6 is fc6's
     yield "flatten", Flatten()
+    yield from dropout("pool5")
     for name in ("fc6", "fc7"):  # these read both towers, and so does fc8
         yield name, Full(net.hidden, groups(name))
         yield f"relu{name[-1]}", relu
-        yield f"drop{name[-1]}", Dropout(net.dropout, name)
+        yield from dropout(name)
     yield "fc8", Full(net.classes, groups("fc8"))
 
 

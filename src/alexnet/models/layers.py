@@ -95,17 +95,18 @@ class WithinMapNorm(nn.Module):
 class Dropout(nn.Module):
     """Dropout as printed (section 4.2): it masks units in training, and multiplies all by 1 - p in testing.
 
-    nn.Dropout would scale the kept units up in training instead.
+    With `scale` "training", as in nn.Dropout and Caffe, it divides the kept units by 1 - p in training instead.
 
     Args:
         p: Probability of a zero.
         layer: Name of the layer whose units these are.
         place: The place of the batch in the training.
+        scale: When units are scaled, "testing" or "training".
     """
 
-    def __init__(self, p: float, layer: str, place: Place) -> None:
+    def __init__(self, p: float, layer: str, place: Place, scale: str = "testing") -> None:
         super().__init__()
-        self.p, self.layer, self.place = p, layer, place
+        self.p, self.layer, self.place, self.scale = p, layer, place, scale
         self.first = 0  # unit of the whole layer in column 0, if another process holds those before it
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ class Dropout(nn.Module):
                 of a picture, or in a forward pass that gradient checkpointing repeats at a later step.
         """
         if not self.training:
-            return x * (1 - self.p)
+            return x * (1 - self.p) if self.scale == "testing" else x
         if not self.p:
             return x
         place = self.place
@@ -129,11 +130,12 @@ class Dropout(nn.Module):
             dropout(part, self.p, place.seed, self.layer, place.step, position, self.first)
             for (position, _), part in zip(runs, parts, strict=True)
         ]
-        return left[0] if len(left) == 1 else torch.cat(left)
+        kept = left[0] if len(left) == 1 else torch.cat(left)
+        return kept if self.scale == "testing" else kept / (1 - self.p)
 
     def extra_repr(self) -> str:
         """Show the probability as `print` shows the module."""
-        return f"p={self.p:g}"
+        return f"p={self.p:g}" + (", scaled in training" if self.scale == "training" else "")
 
 
 def check_place(x: Tensor, place: Place) -> None:
@@ -206,20 +208,22 @@ def module(layer: table.Layer, place: Place) -> nn.Module:
         return ResponseNorm(numbers, op.towers) if isinstance(numbers, LRN) else WithinMapNorm(numbers)
     if isinstance(op, table.Pool):
         if op.kind == "max":
-            return nn.MaxPool2d(op.size, 2, ceil_mode=True)
+            return nn.MaxPool2d(op.size, 2, ceil_mode=op.ceil)
         # A clipped average counts only the units inside.
-        return nn.AvgPool2d(op.size, 2, ceil_mode=True, count_include_pad=False)
+        return nn.AvgPool2d(op.size, 2, ceil_mode=op.ceil, count_include_pad=False)
     if isinstance(op, table.Local):
         return Local(layer.width, layer.seen, layer.maps)
     if isinstance(op, table.Dropout):
-        return Dropout(op.p, op.layer, place)
+        return Dropout(op.p, op.layer, place, op.scale)
     if isinstance(op, table.Pad):
         return nn.ZeroPad2d((0, op.over, 0, op.over))
     return nn.Flatten() if isinstance(op, table.Flatten) else ACTIVATIONS[op.kind]()
 
 
-def initialise(net: nn.Module, initial: Mapping[str, tuple[float, float]], seed: int) -> None:
+def initialise(net: nn.Module, initial: Mapping[str, tuple[float, float]], seed: int, kind: str = "normal") -> None:
     """Draw weights from N(0, std^2), for any fan-in, and set all biases of a layer to one value (section 5).
+
+    With `kind` "uniform", draw weights and biases from +-1 / sqrt(inputs of a unit), as PyTorch does.
 
     A layer's weights are a function of (seed, layer name) alone, so nets that differ in one layer start equal in the
     others.
@@ -228,11 +232,18 @@ def initialise(net: nn.Module, initial: Mapping[str, tuple[float, float]], seed:
         net: The net.
         initial: Standard deviation and bias of each layer, by name.
         seed: Seed of the weights.
+        kind: "normal" or "uniform".
     """
     with torch.no_grad():
         for name, (std, one) in initial.items():
             layer = net.get_submodule(name)
             assert isinstance(layer.weight, Tensor)
             assert isinstance(layer.bias, Tensor)
-            layer.weight.normal_(0, std, generator=rng.generator(seed, f"init {name}"))
+            draws = rng.generator(seed, f"init {name}")
+            if kind == "uniform":
+                most = layer.weight[0].numel() ** -0.5
+                for tensor in (layer.weight, layer.bias):
+                    tensor.uniform_(-most, most, generator=draws)
+                continue
+            layer.weight.normal_(0, std, generator=draws)
             layer.bias.fill_(one)

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from alexnet.config.recipe import AnyNet
+from alexnet.config.recipe import AnyNet, Net
 from alexnet.core.errors import InputError
 from alexnet.models import blocks, fused, layer_table
 from alexnet.models.arguments import check_input, moved
@@ -46,7 +46,7 @@ class Network(nn.Module):
         self.together = fused.together(layers)
         # Layers before this one take maps of any size.
         self.fixed_from = next(x.name for x in layers if isinstance(x.op, (layer_table.Flatten, layer_table.Local)))
-        initialise(self, net.initial, seed)
+        initialise(self, net.initial, seed, net.init if isinstance(net, Net) else "normal")
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the logits of views.

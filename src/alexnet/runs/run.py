@@ -94,7 +94,7 @@ class Run:
         except (SafetensorError, KeyError, ValueError):
             file = self.folder / "pictures.safetensors"
             raise InputError(f"{file} has no mean and colour components for this net") from None
-        return make_transform(self.recipe, mean, *components)
+        return make_transform(self.recipe, mean, *components, fit=self.environment.get("fit", "crop"))
 
     def net(self, name: str | None = None) -> Network:
         """Load the trained net, in eval mode.

@@ -1,30 +1,37 @@
-"""The central square of a picture, resized with Pillow's bilinear filter or a faster one that gives the same bits."""
+"""Pictures made square and resized, with Pillow's bilinear filter or a faster one that gives the same bits."""
 
 import functools
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from alexnet.ops import cpu_build
 
+Fit = Literal["crop", "warp"]
+
 BITS = 22  # fraction bits of Pillow's weights for 8-bit pictures
 LARGE, WIDE = 1 << 23, 1 << 16  # pixels, in all and in a row; from here on the compiled form takes too much memory
 
 
-def square(image: Image.Image, side: int) -> np.ndarray:
+def square(image: Image.Image, side: int, fit: Fit = "crop") -> np.ndarray:
     """Resize an RGB image so that its shorter side is `side`, and crop the centre (section 2): uint8 side x side x 3.
 
-    One antialiased bilinear resize does both, so every aspect ratio costs the same.
+    One antialiased bilinear resize does both, so every aspect ratio costs the same. With `fit` "warp", squeeze the
+    whole image into the square instead, as Caffe's nets were trained.
     """
-    shorter = min(image.size)
-    # Crop at whole pixels: an offset of half a pixel would blur a picture that already has the right size.
-    left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
+    if fit == "warp":
+        left, top, (wide, high) = 0, 0, image.size
+    else:
+        wide = high = min(image.size)
+        # Crop at whole pixels: an offset of half a pixel would blur a picture that already has the right size.
+        left, top = (image.width - wide) // 2, (image.height - high) // 2
     fast = compiled_form() if image.width * image.height < LARGE and image.width < WIDE else None
     if fast is None:
-        return _by_pillow(image, left, top, shorter, side)
+        return _by_pillow(image, left, top, wide, high, side)
     pixels, out = np.ascontiguousarray(image), np.empty((side, side, 3), np.uint8)
-    across, down = taps(image.width, left, shorter, side), taps(image.height, top, shorter, side)
+    across, down = taps(image.width, left, wide, side), taps(image.height, top, high, side)
     arguments = [
         a for first, weights in (across, down) for a in (first.ctypes.data, weights.ctypes.data, weights.shape[1])
     ]
@@ -32,18 +39,18 @@ def square(image: Image.Image, side: int) -> np.ndarray:
     return out
 
 
-def _by_pillow(image: Image.Image, left: int, top: int, shorter: int, side: int) -> np.ndarray:
+def _by_pillow(image: Image.Image, left: int, top: int, wide: int, high: int, side: int) -> np.ndarray:
     """Resize with Pillow, rows first, then columns."""
     # Two calls, since in a single one the order of the passes depends on Pillow's version and the picture's shape.
-    bilinear, margin = Image.Resampling.BILINEAR, max(1, -(-shorter // side)) + 1
-    above, below = max(0, top - margin), min(image.height, top + shorter + margin)
+    bilinear, margin = Image.Resampling.BILINEAR, max(1, -(-high // side)) + 1
+    above, below = max(0, top - margin), min(image.height, top + high + margin)
     if image.height <= 2 * (below - above):
-        rows = image.resize((side, image.height), bilinear, box=(left, 0, left + shorter, image.height))
-        return np.array(rows.resize((side, side), bilinear, box=(0, top, side, top + shorter)))
+        rows = image.resize((side, image.height), bilinear, box=(left, 0, left + wide, image.height))
+        return np.array(rows.resize((side, side), bilinear, box=(0, top, side, top + high)))
     # A tall picture: resize only the rows that count, with Pillow's arithmetic. A strip of 1 x 1,000,000 would take
     # 1 GB otherwise.
-    some = np.array(image.resize((side, below - above), bilinear, box=(left, above, left + shorter, below)))
-    first, weights = taps(image.height, top, shorter, side)
+    some = np.array(image.resize((side, below - above), bilinear, box=(left, above, left + wide, below)))
+    first, weights = taps(image.height, top, high, side)
     total = np.full((side, side, 3), 1 << BITS - 1, np.int64)
     for t in range(weights.shape[1]):
         total += weights[:, t, None, None] * some[np.minimum(first - above + t, len(some) - 1)].astype(np.int64)

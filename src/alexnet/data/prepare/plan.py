@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import PIL
 
 from alexnet.core.errors import InputError
+from alexnet.data.images.resize import Fit
 from alexnet.data.sources.base import Opener, Picture, Source
 from alexnet.data.store import FORMAT, Class, class_records
 from alexnet.data.store_files import Format
@@ -25,6 +26,7 @@ class Shard:
     open: Opener
     side: int
     format: Format
+    fit: Fit = "crop"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class PreparePlan:
     ignored: int
     left_out: Mapping[str, int]
     digest: str
+    fit: Fit = "crop"
 
     @property
     def pictures(self) -> int:
@@ -46,7 +49,13 @@ class PreparePlan:
 
 
 def plan_shards(
-    source: Source, *, side: int | None, format: Format | None, val_fraction: float | None, seed: int
+    source: Source,
+    *,
+    side: int | None,
+    format: Format | None,
+    val_fraction: float | None,
+    seed: int,
+    fit: Fit = "crop",
 ) -> PreparePlan:
     """Plan the shards for `source`.
 
@@ -70,7 +79,7 @@ def plan_shards(
         pictures = sorted(splits[split], key=lambda picture: (picture.label, picture.name))
         for number, first in enumerate(range(0, len(pictures), each)):
             inside = tuple(pictures[first : first + each])
-            shards.append(Shard(split, f"{split}/{number:05d}.bin", inside, source.open, side, format))
+            shards.append(Shard(split, f"{split}/{number:05d}.bin", inside, source.open, side, format, fit))
     return PreparePlan(
         source.kind,
         source.classes,
@@ -80,6 +89,7 @@ def plan_shards(
         source.ignored,
         source.left_out,
         _digest(source, shards),
+        fit,
     )
 
 
@@ -87,7 +97,8 @@ def _digest(source: Source, shards: list[Shard]) -> str:
     """Hash the listing and every choice, and Pillow's version too, since another one may round differently."""
     total = hashlib.sha256(json.dumps([FORMAT, PIL.__version__, source.kind, class_records(source.classes)]).encode())
     for shard in shards:
-        total.update(json.dumps([shard.file, shard.side, shard.format]).encode())
+        warped = [shard.fit] if shard.fit != "crop" else []
+        total.update(json.dumps([shard.file, shard.side, shard.format, *warped]).encode())
         for picture in shard.pictures:
             total.update(json.dumps([picture.name, picture.label, picture.place.size]).encode())
     return total.hexdigest()

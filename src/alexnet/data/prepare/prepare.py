@@ -20,7 +20,7 @@ from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import sync, write
 from alexnet.core.process_pool import process_pool, set_current_task
 from alexnet.data.images.limits import UnreadablePicture
-from alexnet.data.images.resize import compiled_form, square
+from alexnet.data.images.resize import Fit, compiled_form, square
 from alexnet.data.prepare import workdir
 from alexnet.data.prepare.plan import PreparePlan, Shard, plan_shards
 from alexnet.data.prepare.statistics import Sums, statistics, sums
@@ -73,6 +73,7 @@ def prepare(
     *,
     side: int | None = None,
     format: Format | None = None,
+    fit: Fit = "crop",
     val_fraction: float | None = None,
     jobs: int | None = None,
     seed: int = 0,
@@ -90,6 +91,8 @@ def prepare(
         side: Side of the stored pictures in pixels, 8 to 4096. None means 256, but 32 for CIFAR-10 and 64 for Tiny
             ImageNet.
         format: "raw", or "jpeg" for JPEGs of quality 90. None means "raw", but "jpeg" for ILSVRC.
+        fit: "crop" cuts out the central square, as the paper does; "warp" squeezes the whole picture into the square,
+            as BVLC's nets in Caffe were trained.
         val_fraction: Fraction of each class to hold out as "val", 0 <= fraction < 1, for a source without a val split.
             None means 0.1, but 0 if the source has a test split.
         jobs: Number of worker processes, 1 or more; None means one per core. With 1, this process does the work, and
@@ -107,7 +110,7 @@ def prepare(
     """
     started = time.monotonic()
     store = Path(store)
-    _check(source, store, side, format, val_fraction, jobs, seed)
+    _check(source, store, side, format, fit, val_fraction, jobs, seed)
     part = store.with_name(store.name + ".part")
     with workdir.held_by_this_process(part, f"store {str(store)!r}"):
         if os.path.lexists(store):  # the process that held the lock has just made it
@@ -121,6 +124,7 @@ def prepare(
                 format=format,
                 val_fraction=val_fraction,
                 seed=seed,
+                fit=fit,
             )
         except InputError:
             if not workdir.planned(part):
@@ -199,6 +203,7 @@ def _check(
     store: Path,
     side: int | None,
     format: str | None,
+    fit: str,
     val_fraction: float | None,
     jobs: int | None,
     seed: int,
@@ -207,6 +212,8 @@ def _check(
         raise InputError(f"side {side} is out of range; use {SIDES.start} to {SIDES.stop - 1} pixels")
     if format is not None and format not in get_args(Format):
         raise InputError(f"--format {format!r} is not known; use {' or '.join(get_args(Format))}")
+    if fit not in get_args(Fit):
+        raise InputError(f"--fit {fit!r} is not known; use {' or '.join(get_args(Fit))}")
     if val_fraction is not None and not 0 <= val_fraction < 1:
         raise InputError(f"val fraction {val_fraction} is out of range; use 0 or more and less than 1")
     if jobs is not None and jobs < 1:
@@ -262,7 +269,7 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
             ) from None
         if reasons:
             notes.append({"name": picture.name, "split": shard.split, "outcome": "converted", "reasons": reasons})
-        data.append(pack(square(image, shard.side), shard.format))
+        data.append(pack(square(image, shard.side, shard.fit), shard.format))
         kept.append(picture)
     set_current_task("")
     with workdir.writing(part):
@@ -366,7 +373,7 @@ def _finish(part: Path, work: PreparePlan, total: Sums) -> tuple[dict[str, Any],
         "statistics": _described(folder, "statistics.safetensors", [save(asdict(statistics(total)))]),
         "notes": _described(folder, "prepare.jsonl", (line.encode() for line in lines)),
         "pillow": PIL.__version__,
-    }
+    } | ({"fit": work.fit} if work.fit != "crop" else {})
     meta["digest"] = content_digest(meta)
     meta["checksum"] = own_checksum(meta)
     write(folder / "meta.json", [json.dumps(meta, indent=1).encode()])
