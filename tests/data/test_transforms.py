@@ -219,6 +219,25 @@ def test_the_2012_code_divides_by_1_1_after_the_noise_and_only_with_it() -> None
     assert torch.equal(*late)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_views_are_divided_by_each_colours_deviation_after_the_mean(dtype: torch.dtype) -> None:
+    """As in torchvision: (pixel - mean) / std, in float32, rounded once to the type of the views."""
+    std, mean = (58.395, 57.12, 57.375), noise(1, seed=3)[0].float()
+    recipe = RECIPES["small"].replace(views={"std": std})
+    v = make_transform(recipe, mean, torch.ones(3), torch.eye(3))
+    plain = make_transform(recipe.replace(views={"std": ()}), mean, torch.ones(3), torch.eye(3))
+    images, divisors = noise(3), torch.tensor(std).view(3, 1, 1)
+    assert torch.equal(v.center_crop(images, dtype), (plain.center_crop(images) / divisors).to(dtype))
+    assert torch.equal(v.ten_crop(images, dtype), (plain.ten_crop(images) / divisors).to(dtype))
+    assert torch.equal(train(v, images, dtype=dtype), (train(plain, images) / divisors).to(dtype))
+    in_blocks = [train(each, images, dtype=dtype, blocks=(4, 8)) for each in (v, plain)]
+    expected = reference.pack(train(v, images, dtype=torch.float32), 4, 8).to(dtype)
+    assert torch.equal(in_blocks[0], expected)
+    assert not torch.equal(*in_blocks)
+    assert "divided by 58.395, 57.12, 57.375" in repr(v)
+    assert v.to("cpu").std is not None
+
+
 @pytest.mark.parametrize("name", ["paper", "tiny"])
 def test_a_picture_has_its_view_whatever_batch_it_is_in(name: str) -> None:
     """In the paper's variant a view depends only on (seed, epoch, picture), in any batch and order."""

@@ -2,6 +2,7 @@
 
 import copy
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,12 @@ def test_what_is_no_net_and_a_net_that_cannot_answer_are_refused(net: Network, p
             alexnet.predict(net, path, **options)
     with pytest.raises(InputError, match="picture 1 must be a path"):
         alexnet.predict(net, [path, io.BytesIO(path.read_bytes())])  # type: ignore[list-item]
+
+
+def test_a_net_trained_on_warped_pictures_warps_the_pictures_that_it_is_given(net: Network) -> None:
+    wide = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 90, 3), np.uint8))
+    side = net.transform.side
+    warped = wide.resize((side, 20), Image.Resampling.BILINEAR).resize((side, side), Image.Resampling.BILINEAR)
+    other = without(net, transform=replace(net.transform, fit="warp"))
+    assert alexnet.predict(other, wide)[0]["predictions"] == alexnet.predict(net, warped)[0]["predictions"]
+    assert alexnet.predict(other, wide)[0]["predictions"] != alexnet.predict(net, wide)[0]["predictions"]

@@ -68,12 +68,9 @@ def by_hand(name: str, w: dict[str, Tensor], x: Tensor) -> Tensor:
     groups = 2 if caffe else 1
 
     def norm_and_pool(x: Tensor) -> Tensor:
-        steps = [lambda t: F.max_pool2d(t, 3, 2, ceil_mode=caffe)]
-        if caffe:  # over all maps; PyTorch divides alpha by the size, as Caffe does
-            steps.insert(name == "caffenet", lambda t: F.local_response_norm(t, 5, 1e-4, 0.75, 1.0))
-        for step in steps:
-            x = step(x)
-        return x
+        pool = nn.MaxPool2d(3, 2, ceil_mode=caffe)
+        norm = nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0)  # over all maps, with alpha divided by the size, as in Caffe
+        return pool(x) if name == "owt" else norm(pool(x)) if name == "caffenet" else pool(norm(x))
 
     x = norm_and_pool(conv(1, x, stride=4, padding=0 if caffe else 2))
     x = norm_and_pool(conv(2, x, padding=2, groups=groups))
@@ -162,6 +159,7 @@ def test_uniform_weights_are_those_of_pytorch() -> None:
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             most = 1 / math.sqrt(layer.weight[0].numel())
             for values in (layer.weight, layer.bias):
+                assert isinstance(values, Tensor)
                 assert 0.97 * most < float(values.detach().abs().max()) <= most * (1 + 1e-6)
             n = min(layer.weight.numel(), 2**20)
             weights = layer.weight.detach().flatten()[:n].double() / most
@@ -170,7 +168,7 @@ def test_uniform_weights_are_those_of_pytorch() -> None:
 
 def test_biases_start_at_the_values_given() -> None:
     net = narrow("bvlc")
-    biases = [layer.bias.detach() for layer in net.children() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    biases = [value for name, value in net.state_dict().items() if name.endswith(".bias")]
     for bias, value in zip(biases, (0, 0.1, 0, 0.1, 0.1, 0.1, 0.1, 0), strict=True):
         assert torch.equal(bias, torch.full_like(bias, value))
 

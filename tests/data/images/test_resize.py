@@ -108,6 +108,31 @@ def test_a_large_picture_goes_another_way_to_the_same_pixels(
     np.testing.assert_array_equal(whole, np.asarray(both))
 
 
+@pytest.mark.parametrize("size", [(9, 7), (5, 40), (33, 20), (16, 16), (1, 3)])
+@pytest.mark.parametrize("side", [1, 8, 16])
+def test_a_warped_square_is_the_whole_picture_by_loops(form: str, size: tuple[int, int], side: int) -> None:
+    image = random_picture(*size)
+    pixels, (width, height) = np.asarray(image), size
+    rows = np.zeros((height, side, 3), np.uint8)
+    expected = np.zeros((side, side, 3), np.uint8)
+    for c in range(3):
+        for y in range(height):
+            rows[y, :, c] = line_by_loops(pixels[y, :, c].tolist(), 0, width, side)
+        for x in range(side):
+            expected[:, x, c] = line_by_loops(rows[:, x, c].tolist(), 0, height, side)
+    np.testing.assert_array_equal(square(image, side, "warp"), expected)
+
+
+@pytest.mark.parametrize("size", [(900, 70), (7, 3000), (3000, 7)])
+def test_a_large_picture_warps_another_way_to_the_same_pixels(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = random_picture(*size)
+    whole = square(image, 32, "warp")
+    monkeypatch.setattr(resize, "LARGE", 1)
+    np.testing.assert_array_equal(square(image, 32, "warp"), whole)
+
+
 def test_square_equals_resizing_the_shorter_side_then_cropping(form: str) -> None:
     smooth = Image.effect_noise((600, 300), 60).resize((600, 300)).convert("RGB")
     whole = np.asarray(smooth.resize((512, 256), Image.Resampling.BILINEAR)).astype(int)

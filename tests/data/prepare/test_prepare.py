@@ -67,6 +67,18 @@ def test_stored_pictures_are_the_central_squares_of_the_source(form: str, tree: 
             assert store.classes[label].name == name.split("/")[0]
 
 
+def test_a_warped_store_holds_whole_pictures(tree: Tree, tmp_path: Path) -> None:
+    source = tree()
+    for fit in ("crop", "warp"):
+        prepare(source, tmp_path / fit, side=SIDE, fit=fit, jobs=1)
+    crop, warp = Store(tmp_path / "crop"), Store(tmp_path / "warp")
+    assert (crop.fit, warp.fit) == ("crop", "warp")
+    assert crop.digest != warp.digest
+    for name, stored in zip(warp["train"].names, warp["train"].read(np.arange(len(warp["train"]))), strict=True):
+        np.testing.assert_array_equal(stored, square(decode((source / name).read_bytes())[0], SIDE, "warp"))
+    assert "fit" not in json.loads((tmp_path / "crop" / "meta.json").read_text())
+
+
 @pytest.mark.parametrize("form", ["raw", "jpeg"])
 def test_statistics_are_those_of_the_stored_training_pictures(form: str, tree: Tree, tmp_path: Path) -> None:
     prepare(tree(), tmp_path / "store", side=SIDE, format=form, jobs=1)  # type: ignore[arg-type]
@@ -267,7 +279,16 @@ def test_store_inside_its_source_is_refused(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"side": 0}, {"side": 100000}, {"format": "png"}, {"val_fraction": 1.0}, {"jobs": 0}, {"seed": -1}]
+    "options",
+    [
+        {"side": 0},
+        {"side": 100000},
+        {"format": "png"},
+        {"fit": "stretch"},
+        {"val_fraction": 1.0},
+        {"jobs": 0},
+        {"seed": -1},
+    ],
 )
 def test_unusable_options_are_refused_by_name_and_value(options: dict[str, int], tree: Tree, tmp_path: Path) -> None:
     ((name, value),) = options.items()
