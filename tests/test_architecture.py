@@ -44,7 +44,6 @@ TESTED_BY = {
     "data/sources/tiny_imagenet": "data/sources/test_base.py",
     "figures/run_data": "figures/test_catalogue.py",
     "inference/trained": "inference/test_predict.py",
-    "models/layer_table": "models/test_alexnet.py",
     "models/layers": "models/test_alexnet.py",
     "models/network": "models/test_build.py",
     "ops/cpu_build": "ops/test_cpu.py",
