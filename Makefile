@@ -16,7 +16,7 @@ test: .venv/ready
 # Every fault of docs/reliability.md, as often as it says there: about an hour on two cores.
 torture: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
-	$(BIN)/pytest -n 2 --torture tests/faults tests/ops/triton tests/test_habits.py
+	$(BIN)/pytest -n 2 --torture tests/faults tests/interop tests/ops/triton tests/test_benchmarks.py tests/test_habits.py
 
 # The tables of claims in README.md and docs/paper.md, from the records in results/, those of a GPU, and that of habits.
 tables: .venv/ready

@@ -116,6 +116,12 @@ def small() -> Recipe:
 
 
 @pytest.fixture(scope="session")
+def torture(request: pytest.FixtureRequest) -> bool:
+    """Whether to try all, as `make torture` does, or as much as `make test` has time for."""
+    return bool(request.config.getoption("--torture"))
+
+
+@pytest.fixture(scope="session")
 def run(store: Path, small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was trained to its end, on the CPU: a test marked `gpu` may be the first to ask for it."""
     from alexnet.training.train import train
@@ -148,7 +154,10 @@ def data() -> Path:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Start the tests that take longest first, so that no process of pytest-xdist ends long before the other."""
+    for item in items:
+        if item.get_closest_marker("torture") and not config.getoption("--torture"):
+            item.add_marker(pytest.mark.skip(reason="takes long: make torture"))
     longest = "faults/test_processes", "tests/faults/", "test_benchmarks", "ops/triton/test_triton", "tests/bench/"
     items.sort(key=lambda item: tuple(name not in item.nodeid for name in longest))

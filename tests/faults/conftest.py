@@ -19,12 +19,6 @@ from alexnet.data.prepare.prepare import prepare
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="session")
-def torture(request: pytest.FixtureRequest) -> bool:
-    """Whether all faults are to be injected, as `make torture` does, or as many as `make test` has time for."""
-    return bool(request.config.getoption("--torture"))
-
-
 @pytest.fixture
 def count(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Counts the faults that a test injected, how many of them ended as promised, and the bytes that were lost.
@@ -127,11 +121,7 @@ def whole(store: Path, small: Recipe, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Soaks and the like run under `make torture` alone, and without the others' limit of ten minutes."""
+    """Let soaks and the like run without the others' limit of ten minutes, under `make torture`."""
     for item in items:
-        if HERE not in item.path.parents:
-            continue
-        if config.getoption("--torture"):
+        if HERE in item.path.parents and config.getoption("--torture"):
             item.add_marker(pytest.mark.timeout(4 * 3600), append=False)
-        elif item.get_closest_marker("torture"):
-            item.add_marker(pytest.mark.skip(reason="takes long: make torture"))
