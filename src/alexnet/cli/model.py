@@ -30,7 +30,8 @@ def summary(recipe: str = "paper", /, *, set_: Settings = (), json_: Json = Fals
         for layer in layers
     ]
     lines.append(["total", "", "", *(f"{n:,}" for n in totals.values())])
-    heads = ["layer", "(W + 2P - F)/S + 1, rounded up", "output", "weights", "units", "multiply-adds"]
+    rounded = "" if getattr(value.net, "padding", ()) else ", rounded up"
+    heads = ["layer", f"(W + 2P - F)/S + 1{rounded}", "output", "weights", "units", "multiply-adds"]
     table(f"{recipe}: input 3 x {value.net.image_size} x {value.net.image_size}", heads, lines)
     for line in notes(value.net):
         print(line)

@@ -302,7 +302,10 @@ def notes(net: AnyNet) -> list[str]:
     conv1 = layers_of(net)[0]
     if not isinstance(net, Net) or conv1.units != 290_400:
         return []
+    slip = "conv1 has 55 x 55 x 96 = 290,400 units; figure 2's caption says 253,440, a slip: that is 55 x 48 x 96."
+    if net.padding:
+        return [slip]
     return [
-        "conv1 has 55 x 55 x 96 = 290,400 units; figure 2's caption says 253,440, a slip: that is 55 x 48 x 96.",
+        slip,
         "224 gives 55 because the last window hangs 3 columns over the edge, where the 2012 code reads zeros.",
     ]
