@@ -87,6 +87,31 @@ def test_the_pixels_of_a_block_need_no_gradient() -> None:
     assert torch.equal(both[0][0], both[1][0])
 
 
+@pytest.mark.parametrize("name", ["ReLU alone, apart", "groups, both norms, together"])
+def test_a_frozen_block_hands_down_the_gradient_that_it_hands_down_when_it_learns(name: str) -> None:
+    of = BLOCKS[name]
+    inputs = [raw(1, 4, 5, 4, seed=1 + i, std=3.0).requires_grad_() for i in range(of.convolutions)]
+    weight, bias = (raw(*shape, seed=9, std=1.0) for shape in ((8 * of.towers, 4, 3, 3), (8 * of.towers,)))
+    down = []
+    for learns in (False, True):
+        own = (t.clone().requires_grad_(learns) for t in (weight, bias))
+        made = fused.block(of, *own, *inputs)
+        down.append(torch.autograd.grad(torch.cat(made, 1).sum(), inputs))
+    assert all(torch.equal(one, other) for one, other in zip(*down, strict=True))
+
+
+def test_a_full_layer_that_is_frozen_or_first_to_learn_has_the_gradients_that_are_left() -> None:
+    x, weight, bias = (raw(*s, seed=i, std=1.0) for i, s in enumerate(((3, 12), (10, 12), (10,))))
+    whole = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    fused.full(whole[0], whole[1], whole[2], None).sum().backward()
+    for learns in ((True, False, False), (False, True, True)):
+        some = [t.clone().requires_grad_(wanted) for t, wanted in zip((x, weight, bias), learns, strict=True)]
+        fused.full(some[0], some[1], some[2], None).sum().backward()
+        for wanted, one, other in zip(learns, some, whole, strict=True):
+            assert wanted == (one.grad is not None)
+            assert one.grad is None or (other.grad is not None and torch.equal(one.grad, other.grad))
+
+
 @pytest.mark.parametrize("probability", [None, 0.5])
 def test_a_full_layer_is_its_product_relu_and_dropout_with_their_gradients(probability: float | None) -> None:
     x, weight, bias = (raw(*s, seed=i, std=1.0).requires_grad_() for i, s in enumerate(((3, 12), (10, 12), (10,))))

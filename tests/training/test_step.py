@@ -187,3 +187,84 @@ def test_only_kept_views_outlive_the_next_replay() -> None:
     assert not torch.equal(bare.views, views)
     assert torch.equal(kept.views, views)
     assert len({r.loss.item() for r, _, _ in taken}) == 7  # numbers are each step's own
+
+
+def thawed(recipe: Recipe, precision: str) -> Step:
+    """Make a step whose frozen layers have gradients, which its update leaves aside."""
+    net, transform, momentum, compute, seed = made(recipe, precision)
+    momentum.never = frozenset()
+    for weight in [*momentum.parameters.values(), *momentum.compute_weights.values()]:
+        weight.requires_grad_()
+    return Step(net, transform, momentum, compute, seed)
+
+
+FROZEN = [
+    ("source", ("conv1",)),
+    ("source", ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")),
+    ("paper", ("conv1", "conv3", "fc7")),
+    ("cifar-18", ("conv1", "conv2")),
+]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("name", "layers"), FROZEN)
+def test_layers_that_learn_end_with_the_bits_they_had_when_frozen_ones_had_gradients(
+    name: str, layers: tuple[str, ...], precision: str
+) -> None:
+    recipe = narrow(name).replace(sgd={"layer_lr": dict.fromkeys(layers, 0.0)})
+    step, other, start = maker(recipe, precision), thawed(recipe, precision), weights(maker(recipe, precision))
+    for number in range(3):
+        one, two = (each(batch_of(recipe, step=number), RATES, True) for each in (step, other))
+        assert torch.equal(one.numbers, two.numbers)
+    for parameter, found in weights(step).items():
+        assert torch.equal(found, weights(other)[parameter]), parameter
+        if parameter.endswith(".weight"):  # a step of a bias may be lost in the rounding of 1
+            assert torch.equal(found, start[parameter]) == (parameter.split(".")[0] in layers), parameter
+
+
+@pytest.mark.parametrize(("name", "layers"), FROZEN)
+def test_the_backward_pass_visits_no_frozen_layer_and_none_before_the_first_that_learns(
+    name: str, layers: tuple[str, ...]
+) -> None:
+    recipe = narrow(name).replace(sgd={"layer_lr": dict.fromkeys(layers, 0.0)})
+    step, reached = maker(recipe, "bf16"), list[str]()
+    learning = [layer for layer in recipe.net.layers if layer not in layers]
+    before = step.net.order[: step.net.order.index(learning[0])]
+    for module in before:
+        step.net.get_submodule(module).register_full_backward_hook(lambda *_, name=module: reached.append(name))
+    step(batch_of(recipe), RATES, True)
+    assert not reached
+    for parameter, weight in step.momentum.compute_weights.items():
+        assert (weight.grad is None) == (parameter.split(".")[0] in layers), parameter
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_net_whose_every_layer_is_frozen_stays_and_says_its_loss(parts: int) -> None:
+    recipe = narrow("source")
+    recipe = recipe.replace(sgd={"layer_lr": dict.fromkeys(recipe.net.layers, 0.0), "lars": 0.001})
+    step = Step(*made(recipe, "fp32"), parts=parts)
+    before = weights(step)
+    assert step(batch_of(recipe), RATES, True).loss > 0
+    assert all(torch.equal(w, before[n]) for n, w in weights(step).items())
+
+
+def test_a_captured_step_with_frozen_layers_is_the_step_to_the_bit() -> None:
+    recipe = narrow("source").replace(sgd={"layer_lr": {"conv1": 0.0, "conv2": 0.0, "fc7": 0.0}})
+    plain, inner = maker(recipe, "fp64"), maker(recipe, "fp64")
+    graphs = Recorded(inner.momentum)
+    captured = CudaGraphStep(inner, graphs)
+    plain.momentum.rule = torch.zeros(len(plain.momentum.parameters), 2, dtype=torch.float64)
+    plain.momentum.rule.copy_(plain.momentum.factors(RATES))
+    for batch in batches(recipe, 8):
+        assert torch.equal(plain(batch, RATES, True).numbers, captured(batch, RATES, True).numbers)
+    assert graphs.replays
+    assert all(torch.equal(w, weights(inner)[n]) for n, w in weights(plain).items())
+
+
+def test_a_frozen_weight_that_is_lost_is_seen_at_the_next_step() -> None:
+    recipe = narrow("source").replace(sgd={"layer_lr": {"conv3": 0.0}})
+    step = maker(recipe, "fp32")
+    with torch.no_grad():
+        step.momentum.parameters["conv3.weight"][0, 0, 0, 0] = -torch.inf
+    finite = step(batch_of(recipe), RATES, True).finite
+    assert not finite[list(step.momentum.parameters).index("conv3.weight")]

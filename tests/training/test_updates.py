@@ -1,5 +1,7 @@
 """When the update rule runs, and that it changes nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -23,13 +25,15 @@ def test_on_a_cpu_the_update_comes_after_the_backward_pass(monkeypatch: pytest.M
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_an_update_beside_the_backward_pass_is_the_update_after_it() -> None:
-    """To the bit: each parameter's update reads its own gradient alone."""
+@pytest.mark.parametrize("frozen", [(), ("conv1", "conv2", "fc7")])
+def test_an_update_beside_the_backward_pass_is_the_update_after_it(frozen: tuple[str, ...]) -> None:
+    """To the bit: each parameter's update reads its own gradient alone, and a frozen one has none."""
     ended = []
     for kind in (AfterBackward, DuringBackward):
         net = build(RECIPE.net, 0).to("cuda")
-        momentum = Momentum(net, RECIPE.sgd)
-        gradients = Gradients(momentum.compute_weights, Sharding())
+        momentum = Momentum(net, replace(RECIPE.sgd, layer_lr=dict.fromkeys(frozen, 0.0)))
+        learning = {name: w for name, w in momentum.compute_weights.items() if name not in momentum.never}
+        gradients = Gradients(learning, Sharding())
         made = AfterBackward(momentum, gradients) if kind is AfterBackward else DuringBackward(momentum)
         for number in range(3):
             gradients.clear()

@@ -209,7 +209,8 @@ class Gradients(Mapping[str, Tensor]):
     def backward(self, loss: Tensor) -> None:
         """Run backward on the loss of one part, and add its gradient."""
         self.to_come -= 1
-        loss.backward()
+        if loss.requires_grad:  # not if every layer is frozen
+            loss.backward()
 
     def wait(self) -> None:
         """Wait until every all-reduce is done."""
@@ -235,7 +236,7 @@ class Gradients(Mapping[str, Tensor]):
         if name in self.sent:
             return self.sent[name]
         gradient = self.seen[name].grad
-        assert gradient is not None  # every parameter has one
+        assert gradient is not None  # every parameter that learns has one
         return gradient
 
     def __iter__(self) -> Any:

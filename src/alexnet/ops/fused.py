@@ -125,7 +125,9 @@ class BlockFunction(torch.autograd.Function):
         how: tuple[Any, ...] = [of.stride] * 2, [of.padding] * 2, [1, 1], False, [0, 0], groups, wanted
         pairs = zip(dys, x, weight.chunk(len(dys)), strict=True)
         back = [torch.ops.aten.convolution_backward(d, i, w, None, *how) for d, i, w in pairs]
-        dw = back[0][1] if len(back) == 1 else torch.cat([made[1] for made in back])
+        dw = None
+        if ctx.needs_input_grad[1]:  # not if the layer is frozen
+            dw = back[0][1] if len(back) == 1 else torch.cat([made[1] for made in back])
         return None, dw, db, *(made[0] for made in back)
 
 
@@ -304,4 +306,5 @@ class FullFunction(torch.autograd.Function):
         dz = torch.empty_like(y)
         of = kernels().rows.Part.of  # units are adjacent, like the maps at a place
         db = kernels().relu.relu_gradient([tuple(of(t[:, :, None, None]) for t in (g, y, dz))], y.dtype)
-        return dz @ weight, dz.t() @ x, db, None
+        below, own = ctx.needs_input_grad[:2]  # the layers before may be frozen, or this one
+        return dz @ weight if below else None, dz.t() @ x if own else None, db, None

@@ -23,8 +23,11 @@ class Momentum:
     The rate also multiplies the decay, so weights shrink more slowly after each drop. A rate of 0 leaves a parameter
     and its velocity unchanged, as in the 2012 code.
 
+    A layer whose factor in `sgd.layer_lr` is 0 never learns. Its parameters need no gradient, so the backward pass ends
+    at the first layer that learns, and computes no gradient of a frozen layer's weights.
+
     Args:
-        net: The net whose parameters are trained, in float32 or float64.
+        net: The net whose parameters are trained, in float32 or float64; those of frozen layers stop requiring one.
         sgd: The recipe's learning rates, decay and momentum.
         dtype: The type that the net computes in.
         total: Function that sums the squares of weights and gradients, shape (2, matrices), over the processes that
@@ -33,6 +36,7 @@ class Momentum:
     Attributes:
         compute_weights: The weights that the net computes with, by name: the parameters themselves if they have
             `dtype`, else copies that each step updates. So no forward pass has to round 61 million numbers.
+        never: The names of the parameters that never learn and have no gradient.
         finite: One flag per parameter, on the device: True if it was free of NaN and infinity after the last step.
         rule: None, or a tensor (parameters, 2) on the device. With it, `step` reads from there what `factors` returns,
             so that a captured CUDA graph has the rates of the time of its replay. Of the rates that `step` is given, it
@@ -52,9 +56,12 @@ class Momentum:
         self.parameters: dict[str, Tensor] = dict(net.named_parameters())
         self.velocity = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.compute_weights = dict(self.parameters)
+        self.never = frozenset(name for name in self.parameters if sgd.layer_lr.get(name.split(".")[0]) == 0)
         for name, p in self.parameters.items():
+            learns = name not in self.never
+            p.requires_grad_(learns)
             if p.dtype != dtype:
-                self.compute_weights[name] = p.detach().to(dtype).requires_grad_()
+                self.compute_weights[name] = p.detach().to(dtype).requires_grad_(learns)
         device = next(iter(self.parameters.values())).device
         self.finite = torch.ones(len(self.parameters), dtype=torch.bool, device=device)
         self.flags = dict(zip(self.parameters, self.finite.unbind(), strict=True))
@@ -70,11 +77,15 @@ class Momentum:
         self.begin()
         trust = {} if self.sgd.lars is None else self.trust(self.sgd.lars, gradients)
         for name in self.parameters:
-            self.update(name, rates, gradients[name], trust.get(name))
+            if name not in self.never:
+                self.update(name, rates, gradients[name], trust.get(name))
 
+    @torch.no_grad()
     def begin(self) -> None:
-        """Prepare for the updates of a step, in any order."""
+        """Prepare for the updates of a step, in any order, and check the parameters that have none."""
         self.finite.fill_(True)
+        for name in self.never:
+            reference.check_finite(self.parameters[name], self.flags[name])
 
     @torch.no_grad()
     def update(self, name: str, rates: LearningRates, g: Tensor, trust: Tensor | None = None) -> None:
@@ -101,7 +112,9 @@ class Momentum:
 
         This is LARS (You et al. 2017). The numbers stay on the device, so that a CUDA graph can hold the step.
         """
-        names = [name for name in self.parameters if name.endswith(".weight")]
+        names = [name for name in self.parameters if name.endswith(".weight") and name not in self.never]
+        if not names:
+            return {}
         both = [[sum_of_squares(of[name]) for name in names] for of in (self.parameters, gradients)]
         w, g = self.total(torch.stack([torch.stack(squares) for squares in both]), names).sqrt()
         found = {}

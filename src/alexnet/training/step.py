@@ -106,7 +106,8 @@ class Step:
     ) -> None:
         self.net, self.transform, self.momentum, self.compute, self.seed = net, transform, momentum, compute, seed
         self.sharding, self.parts = sharding or Sharding(), parts
-        self.gradients = Gradients(momentum.compute_weights, self.sharding, parts)
+        learning = {name: w for name, w in momentum.compute_weights.items() if name not in momentum.never}
+        self.gradients = Gradients(learning, self.sharding, parts)
         alone = parts == 1 and self.sharding.mesh.everyone.size == 1
         self.updates = updates(momentum, self.gradients, alone)
         self.blocks = blocks_for(net, compute.device, compute.dtype)

@@ -48,7 +48,8 @@ class DuringBackward:
         self.momentum, self.stream = momentum, torch.cuda.Stream(momentum.finite.device)
         for name, weight in momentum.compute_weights.items():
             # A weight's layer has used it for both its gradients when the hook is called.
-            weight.register_post_accumulate_grad_hook(partial(self.update, name))
+            if name not in momentum.never:
+                weight.register_post_accumulate_grad_hook(partial(self.update, name))
 
     def begin(self, rates: LearningRates) -> None:
         """Keep the rates, and the stream of the backward pass."""
