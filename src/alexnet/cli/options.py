@@ -99,8 +99,8 @@ def strategy_of(strategy: str, towers_apart: bool, hybrid: bool) -> str:
     return "towers" if towers_apart else "hybrid" if hybrid else strategy
 
 
-def chosen(name: str, settings: Sequence[str], **changes: int | None) -> "Recipe":
-    """Load a recipe by name or from a file, then apply --set and the options that name a field."""
+def chosen(name: "str | Recipe", settings: Sequence[str], **changes: int | None) -> "Recipe":
+    """Find a recipe by name or from a file, unless it is one, then apply --set and the options that name a field."""
     from alexnet.config.recipes import named, override
 
     value = override(named(name), list(settings))

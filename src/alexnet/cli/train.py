@@ -37,6 +37,8 @@ def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
 
 
 if TYPE_CHECKING:
+    from alexnet.config.recipe import Recipe
+
     Options = TrainOptions
 else:
     Options = on_command_line(TrainOptions, from_run=("--from-run", "--from"))
@@ -74,7 +76,8 @@ def train(
     run
         Folder to make.
     recipe
-        Recipe: {recipes}, or a JSON file. By default source; with --resume or --from, the recipe of that run.
+        Recipe: {recipes}, or a JSON file. By default source; with --resume, the recipe of that run; with --from, that
+        too, with the number of epochs and the views changed to suit this store (docs/faq.md).
     epochs
         Number of epochs; the learning-rate schedule is scaled to fit. By default the recipe's.
     seed
@@ -86,18 +89,22 @@ def train(
     hybrid
         Short for --strategy hybrid.
     """
+    from alexnet.data.store import Store
     from alexnet.runs.folder import is_run
+    from alexnet.runs.run import Run
+    from alexnet.training.finetune import tuned
     from alexnet.training.train import train
 
     first = options.from_run
-    value, begun = None, run if options.resume and is_run(run) else first
-    if begun is first and first and not is_run(first):
+    begun = run if options.resume and is_run(run) else None
+    if first and not begun and not is_run(first):
         raise InputError(f"--from {first} is not a run; name a folder that alexnet train made")
+    value, name = None, recipe or ("" if first else "source")
     if recipe or set_ or epochs is not None or seed is not None or freeze:
-        value = chosen(recipe or (str(begun / "recipe.json") if begun else "source"), set_, epochs=epochs, seed=seed)
+        base: str | Recipe = recipe or (str(begun / "recipe.json") if begun else "source")
+        if first and not begun and not recipe:
+            name, base = tuned(Run(first), Store(store))
+        value = chosen(base, set_, epochs=epochs, seed=seed)
         value = value.replace(sgd={"layer_lr": dict.fromkeys(freeze, 0.0)})
-        if begun is first and not recipe:
-            value = value.replace(start=None)
     how = options.replace({"strategy": strategy_of(options.strategy, towers_apart, hybrid)})
-    name = recipe or ("" if first else "source")
     show_evaluation(train(store, run, value, how, name=name, quiet=json_, leave=True), json_)

@@ -27,7 +27,8 @@ class TrainOptions:
     resume
         Continue the run where it stopped, even in the middle of an epoch.
     from_run
-        Run to take the first weights from. The new run also takes its recipe, unless one is given.
+        Run to take the first weights from. The new run also takes its recipe, with changes for fine-tuning that the
+        first line names, unless one is given.
     layers
         Layers to take from that run. By default all of the same shape, except the last if the classes differ.
     until

@@ -23,7 +23,7 @@ from alexnet.runs import environment
 from alexnet.runs.checkpoint import list_checkpoints
 from alexnet.runs.folder import create, in_use, is_run, locked
 from alexnet.runs.run import Run
-from alexnet.training.finetune import plan_start
+from alexnet.training.finetune import plan_start, tuned
 from alexnet.training.options import TrainOptions
 from alexnet.training.trainer import Trainer
 
@@ -101,7 +101,7 @@ def fitting(request: Request, run: Run | None, compute: Compute) -> Setup:
     if not (options.resume and run):
         check_free(request.folder)
     store = request.store if isinstance(request.store, Store) else Store(request.store)
-    name, recipe = recipe_for(request, run)
+    name, recipe = recipe_for(request, run, store)
     recipe = recipe.replace(net={"classes": len(store.classes)})
     check_fit(name, recipe, store)
     if options.from_run:
@@ -117,15 +117,14 @@ def fitting(request: Request, run: Run | None, compute: Compute) -> Setup:
     return Setup(store, name, recipe, compute)
 
 
-def recipe_for(request: Request, run: Run | None) -> tuple[str, Recipe]:
-    """Choose the recipe and its name: as given, or of the run to resume, or of the run to start from, or source."""
+def recipe_for(request: Request, run: Run | None, store: Store) -> tuple[str, Recipe]:
+    """Choose the recipe and its name: as given, of the run to resume, for the run to start from, or source."""
     if request.recipe is None and run:
         return run.name, run.recipe
     if isinstance(request.recipe, Recipe):
         return request.name or "own", request.recipe
     if request.recipe is None and request.options.from_run:
-        first = Run(request.options.from_run)
-        return first.name, first.recipe.replace(start=None)
+        return tuned(Run(request.options.from_run), store)
     return request.recipe or "source", named(request.recipe or "source")
 
 

@@ -26,7 +26,7 @@ from alexnet.runs.log import RunLog, Tally
 from alexnet.runs.run import Run
 from alexnet.training import optimizer, schedule
 from alexnet.training.diagnostics import LossMonitor, describe_not_finite, not_a_number
-from alexnet.training.finetune import load_layers
+from alexnet.training.finetune import TUNED, describe_tuning, load_layers
 from alexnet.training.options import TrainOptions
 from alexnet.training.step import Step, StepResult, forward, maybe_capture
 
@@ -79,6 +79,9 @@ class Trainer:
         words += f"({dispatch.name(self.compute.device)} kernels), {self.sharding.description}, "
         if self.recipe.start and not self.step:
             words += f"{', '.join(self.recipe.start.layers)} from {self.run.environment['start']}, "
+            if self.run.name.endswith(TUNED):
+                changes = describe_tuning(self.recipe, Run(self.run.environment["start"]).recipe)
+                words += f"by that run's recipe with {changes}, "
         return words + (f"on from step {self.step} of {self.total}" if self.step else f"{self.total} steps")
 
     @property
