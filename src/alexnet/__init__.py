@@ -32,6 +32,9 @@ The network
     features    compute the outputs of layers
     similar     find the most similar pictures of a store
 
+Weights of other libraries
+    import_weights  make a run of them
+
 Most functions are also commands: see `alexnet --help`. A bad argument raises InputError, a
 ValueError whose one line says what to do.
 """
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from alexnet.inference.features import features as features
     from alexnet.inference.predict import predict as predict
     from alexnet.inference.similar import similar as similar
+    from alexnet.interop.importing import import_weights as import_weights
     from alexnet.models.alexnet import AlexNet as AlexNet
     from alexnet.reporting.report import report as report
     from alexnet.runs.run import Run as Run
@@ -67,6 +71,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "features",
+    "import_weights",
     "load",
     "predict",
     "prepare",
@@ -86,6 +91,7 @@ _HOMES = {
     "Store": "data.store.Store",
     "evaluate": "inference.evaluate.evaluate",
     "features": "inference.features.features",
+    "import_weights": "interop.importing.import_weights",
     "load": "runs.run.load",
     "predict": "inference.predict.predict",
     "prepare": "data.prepare.prepare.prepare",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
 
-from alexnet.cli import bench, choices, completion, data, doctor, infer, model, studies, train
+from alexnet.cli import bench, choices, completion, convert, data, doctor, infer, model, studies, train
 from alexnet.cli.console import complain
 from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import launch, rank_that_speaks
@@ -37,6 +37,7 @@ VERBS = (
     studies.figures,
     infer.features,
     infer.similar,
+    convert.import_,
     studies.report,
     model.summary,
     model.recipe,
@@ -46,7 +47,7 @@ VERBS = (
 )
 for verb in VERBS:
     verb.__doc__ = choices.join_lines(verb.__doc__ or "")
-    app.command(verb)
+    app.command(verb, name=verb.__name__.rstrip("_"))
 
 
 @app.command(name="--install-completion")

@@ -65,6 +65,8 @@ class RunData:
         from alexnet.data.store import Store
 
         known = self.opened.environment
+        if "imported" in known:
+            raise InputError("the run was imported, without the pictures that it was trained on")
         store = Store(known["store"]).subset(**(known.get("subset") or {}))
         if store.digest != known["store_digest"]:
             raise InputError(f"{store.path} is not the store that the run was trained on; its digest differs")

@@ -137,7 +137,7 @@ def _told(run: Path, title: str) -> dict[str, Any]:
         "scale": _scale(environment, log, recipe["recipe"]["epochs"]),
         "split": _held_out(environment.get("images", {})),
         "errors": _errors(run, log, environment),
-        "finished": any(line["kind"] == "final" for line in log),
+        "finished": "imported" in environment or any(line["kind"] == "final" for line in log),
         "facts": _facts(environment, log),
         "figures": [_figure(name, drawn) for name, drawn in catalogue.draw_run(run, catalogue.QUICK).items()],
     }
@@ -149,6 +149,9 @@ def _scale(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]], ask
     trained = f"{done:,.4g} of {asked:,} epochs trained."
     if not environment:
         return [f"{trained} environment.json is missing, so the data are not known."]
+    if imported := environment.get("imported"):
+        said = f"{environment['classes']:,} classes. Imported, not trained here: {imported['kind']} weights."
+        return [said, "Measure it with alexnet evaluate on a store of the same classes."]
     images = environment["images"]
     held_out = ", ".join(f"{count:,} held out ({name})" for name, count in images.items() if name != "train")
     of = "pictures drawn by program" if environment["store_kind"] == "builtin" else "pictures"
@@ -218,8 +221,11 @@ def _row(name: str, line: Mapping[str, Any], ours: bool = True) -> dict[str, Any
 
 def _facts(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """List where, when and with what the run was made; leave out what was not recorded."""
-    versions = environment.get("versions", {})
+    versions, imported = environment.get("versions", {}), environment.get("imported", {})
     facts = {
+        "Imported from": imported.get("file"),
+        "SHA-256": imported.get("sha256"),
+        "Licence of the weights": imported.get("licence"),
         "Source": environment.get("store_kind"),
         "Store": environment.get("store"),
         "Store digest": environment.get("store_digest"),

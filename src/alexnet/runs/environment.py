@@ -31,6 +31,12 @@ def environment(store: Store, compute: Compute, processes: str = "1 process") ->
         "kernels": dispatch.name(compute.device),
         "device": torch.cuda.get_device_name(compute.device) if compute.device.type == "cuda" else processor(),
         "processes": processes,
+    } | this_process()
+
+
+def this_process() -> dict[str, Any]:
+    """Collect the threads, versions, commit, command and time of this process, as JSON types."""
+    return {
         "threads": torch.get_num_threads(),
         "versions": {"alexnet": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "commit": commit(),

@@ -5,6 +5,7 @@ A run holds recipe.json, environment.json, log.jsonl, classes.json, pictures.saf
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -13,14 +14,16 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from alexnet.config.recipe import Recipe
 from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
 from alexnet.core.files import json_bytes, lock_file, parse_json, read_bytes, sign, write
-from alexnet.data.store import Store
+from alexnet.data.store import Class, Store
 from alexnet.runs.environment import environment
 
+STATISTICS = ("mean", "eigenvalues", "eigenvectors")  # of the training pictures, in pictures.safetensors
 UNFINISHED = re.compile(r"\w+\.(jsonl?|safetensors)\.\d+\.tmp")  # temporary files that a killed `write` leaves
 
 
@@ -33,23 +36,34 @@ def create(
     processes: str = "1 process",
     start: Path | None = None,
 ) -> None:
+    """Write the files of a new run on a store. `start` is the run that the first weights come from, if any."""
+    statistics = {key: torch.from_numpy(np.ascontiguousarray(getattr(store, key))) for key in STATISTICS}
+    about = environment(store, compute, processes) | {"class_counts": store.class_counts}
+    write_run(run, name, recipe, statistics, store.classes, about | ({"start": str(start.resolve())} if start else {}))
+
+
+def write_run(
+    run: Path,
+    name: str,
+    recipe: Recipe,
+    statistics: Mapping[str, Tensor],
+    classes: Sequence[Class],
+    about: Mapping[str, Any],
+) -> None:
     """Write the files of a new run. recipe.json comes last, so a folder with that file is complete.
 
-    `start` is the run that the first weights come from, if any.
+    Args:
+        run: The folder.
+        name: Name of the recipe.
+        recipe: The recipe.
+        statistics: The tensors of STATISTICS: mean (side, side, 3), eigenvalues (3,) and eigenvectors (3, 3).
+        classes: The classes, in the order of the net's outputs.
+        about: What environment.json holds.
     """
-    tensors = {
-        "mean": torch.from_numpy(np.ascontiguousarray(store.mean)),
-        "eigenvalues": torch.from_numpy(np.ascontiguousarray(store.eigenvalues)),
-        "eigenvectors": torch.from_numpy(np.ascontiguousarray(store.eigenvectors)),
-    }
     files = {
-        "pictures.safetensors": safetensors.torch.save(tensors),
-        "classes.json": json_bytes([asdict(c) for c in store.classes]),
-        "environment.json": json_bytes(
-            environment(store, compute, processes)
-            | {"class_counts": store.class_counts}
-            | ({"start": str(start.resolve())} if start else {})
-        ),
+        "pictures.safetensors": safetensors.torch.save({key: statistics[key] for key in STATISTICS}),
+        "classes.json": json_bytes([asdict(c) for c in classes]),
+        "environment.json": json_bytes(about),
     }
     sums = {file: write(run / file, [data]) for file, data in files.items()}
     record = {"name": name, "digest": recipe.digest, "recipe": recipe.plain(), "sha256": sums}

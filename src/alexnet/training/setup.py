@@ -98,6 +98,8 @@ def started(folder: Path) -> Any:
 def fitting(request: Request, run: Run | None, compute: Compute) -> Setup:
     """Find the store, recipe and precision of a training; raise InputError if they do not fit each other or the run."""
     options = request.options
+    if run and "imported" in run.environment:
+        raise InputError(f"run {run.folder} was imported; train another folder --from {run.folder}")
     if not (options.resume and run):
         check_free(request.folder)
     store = request.store if isinstance(request.store, Store) else Store(request.store)
