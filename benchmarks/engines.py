@@ -15,10 +15,9 @@ from alexnet.bench.timing import Clock, Line, compared
 from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Compute
+from alexnet.interop import onnx_writer
 from alexnet.models.alexnet import AlexNet
-from alexnet.models.layer_table import overhang
 
-OPSET, IR = 17, 8  # old enough for every engine that is still in use
 CLOSE = 1e-3  # largest difference of float32 logits, as a share of the largest logit
 
 Engine = Callable[
@@ -27,51 +26,12 @@ Engine = Callable[
 
 
 def graph(net: AlexNet, batch: int) -> Any:
-    """Write the net in eval mode as an ONNX model, node by node: "views" -> "logits"."""
-    onnx = peers.needed("onnx")
-    made, floats = onnx.helper, onnx.TensorProto.FLOAT
-    shape, norm = net.net, net.net.lrn
-    if norm is None or shape.activation != "relu" or shape.spatial_lrn or shape.lrn1_first:
-        raise ValueError("this graph has only the layers of recipe paper")
-    nodes: list[Any] = []
-    constants = {name: p.detach().float().numpy() for name, p in net.named_parameters()}
-    constants["kept"] = np.array([1 - shape.dropout], np.float32)
-
-    def node(kind: str, inputs: list[str], *outputs: str, **attributes: Any) -> str:
-        nodes.append(made.make_node(kind, inputs, outputs, outputs[0], **attributes))
-        return outputs[0]
-
-    def layer(kind: str, x: str, name: str, **attributes: Any) -> str:
-        return node(kind, [x, f"{name}.weight", f"{name}.bias"], name, **attributes)
-
-    # ONNX divides alpha by the window's size, the net of 2012 does not; and its window never reaches the other tower.
-    numbers: dict[str, Any] = {"size": norm.n, "alpha": norm.a * norm.n, "beta": norm.beta, "bias": norm.k}
-    pool: dict[str, Any] = {"kernel_shape": [shape.pool] * 2, "strides": [2, 2], "ceil_mode": 1}
-    over = overhang(shape.image_size, shape.kernel_sizes[0], shape.stride)
-    x = "views"
-    for i in range(1, 6):
-        side, groups = shape.kernel_sizes[i - 1], shape.towers if i in (2, 4, 5) else 1
-        pads = [0, 0, over, over] if i == 1 else [side // 2] * 4
-        strides = [shape.stride if i == 1 else 1] * 2
-        x = layer("Conv", x, f"conv{i}", kernel_shape=[side] * 2, strides=strides, pads=pads, group=groups)
-        x = node("Relu", [x], f"relu{i}")
-        if i <= 2:
-            towers = [f"relu{i}.{t}" for t in range(shape.towers)]
-            node("Split", [x], *towers, axis=1)
-            normed = [node("LRN", [tower], f"norm{i}.{t}", **numbers) for t, tower in enumerate(towers)]
-            x = node("Concat", normed, f"norm{i}", axis=1)
-        if i in (1, 2, 5):
-            x = node("MaxPool", [x], f"pool{i}", **pool)
-    x = node("Flatten", [x], "flat", axis=1)
-    for i in (6, 7):
-        x = node("Relu", [layer("Gemm", x, f"fc{i}", transB=1)], f"relu{i}")
-        x = node("Mul", [x, "kept"], f"drop{i}")  # section 4.2: testing uses all units and halves their outputs
-    node("Gemm", [x, "fc8.weight", "fc8.bias"], "logits", transB=1)
-    views = made.make_tensor_value_info("views", floats, [batch, 3, shape.image_size, shape.image_size])
-    logits = made.make_tensor_value_info("logits", floats, [batch, shape.classes])
-    weights = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
-    whole = made.make_graph(nodes, "AlexNet", [views], [logits], weights)
-    return made.make_model(whole, opset_imports=[made.make_opsetid("", OPSET)], ir_version=IR)
+    """Write the net in eval mode as an ONNX model, as `alexnet export` does, for one size of batch: no engine gains."""
+    peers.needed("onnx")
+    model = onnx_writer.graph(net)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    return model
 
 
 def onnx_runtime(model: bytes, views: np.ndarray, threads: int) -> Callable[[], np.ndarray]:

@@ -27,13 +27,14 @@ Training and results
 
 The network
     AlexNet     the network as a torch.nn.Module, with random weights
-    load        load the trained net of a run
+    load        load the trained net of a run, or one that was exported
     predict     name the likeliest classes of pictures
     features    compute the outputs of layers
     similar     find the most similar pictures of a store
 
 Weights of other libraries
-    import_weights  make a run of them
+    import_weights  make a run of weights of torchvision, Caffe or ONNX
+    export          write a trained net for ONNX, safetensors, torchvision or the hub
 
 Most functions are also commands: see `alexnet --help`. A bad argument raises InputError, a
 ValueError whose one line says what to do.
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from alexnet.inference.features import features as features
     from alexnet.inference.predict import predict as predict
     from alexnet.inference.similar import similar as similar
+    from alexnet.interop.exporting import export as export
     from alexnet.interop.importing import import_weights as import_weights
     from alexnet.models.alexnet import AlexNet as AlexNet
     from alexnet.reporting.report import report as report
@@ -70,6 +72,7 @@ __all__ = [
     "Store",
     "__version__",
     "evaluate",
+    "export",
     "features",
     "import_weights",
     "load",
@@ -90,6 +93,7 @@ _HOMES = {
     "Run": "runs.run.Run",
     "Store": "data.store.Store",
     "evaluate": "inference.evaluate.evaluate",
+    "export": "interop.exporting.export",
     "features": "inference.features.features",
     "import_weights": "interop.importing.import_weights",
     "load": "runs.run.load",

@@ -24,6 +24,7 @@ VERBS = [
     "demo",
     "doctor",
     "evaluate",
+    "export",
     "features",
     "figures",
     "plan",

@@ -31,6 +31,7 @@ RIGHT = {  # each would do its work if nothing were made wrong in it
     "figures": ["figures", "run", "new-figures", "--only", "architecture"],
     "features": ["features", "run", "store", "new-features"],
     "similar": ["similar", "run", "store", "picture.png"],
+    "export": ["export", "run", "new.safetensors", "--to", "safetensors"],
     "report": ["report", "nothing"],
     "summary": ["summary", "paper"],
     "recipe": ["recipe", "paper"],
@@ -38,9 +39,9 @@ RIGHT = {  # each would do its work if nothing were made wrong in it
     "plan": ["plan", "paper"],
 }
 NEEDED = {"prepare": 2, "verify": 1, "train": 2, "evaluate": 2, "predict": 2, "figures": 2, "features": 3}
-NEEDED |= {"similar": 3, "report": 1}
+NEEDED |= {"similar": 3, "report": 1, "export": 2}
 ONLY = {"verify": 1, "train": 2, "figures": 2, "features": 3, "report": 1, "summary": 1, "recipe": 1, "bench": 1}
-ONLY |= {"demo": 1, "plan": 1, "study": 3, "prepare": 2}  # and no word more
+ONLY |= {"demo": 1, "plan": 1, "study": 3, "prepare": 2, "export": 2}  # and no word more
 
 NO_WHOLE = ["x", "1.5", "1e3", "nan", "inf", "[1]", "null", "0x10", "é", "\n", "9" * 5000, "\x1b[2J", "[" * 100_000]
 NOT_POSITIVE = [*NO_WHOLE, "-1", "0", "-" + "9" * 30, "9" * 30]
@@ -73,6 +74,7 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
     "figures": {"--only": NO_NAME},
     "features": READING
     | {"--layer": NO_NAME, "--layers": NO_NAME, "--split": NO_NAME, "--rdm": NO_NAME, "--format": NO_NAME},
+    "export": {"--to": NO_NAME, "--views": [*NO_WHOLE, "5", "0"], "--checkpoint": NO_NAME, "--store": NO_PATH},
     "similar": READING | {"--layer": NO_NAME, "--split": NO_NAME, "--top": NOT_POSITIVE},
     "bench": DEVICES | {"--batch": NOT_POSITIVE, "--rounds": NOT_POSITIVE},
     "plan": {"--replicas": NOT_POSITIVE, "--gpu": NO_NAME, "--network": NO_NAME, "--precision": NO_NAME}
@@ -82,7 +84,7 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
 }
 PATHS = [  # which word of a right command is a path to what must be there
     *[("verify", 1), ("train", 1), ("evaluate", 1), ("evaluate", 2), ("predict", 1), ("study", 2), ("figures", 1)],
-    *[("demo", 1), ("features", 1), ("similar", 1), ("similar", 2)],
+    *[("demo", 1), ("features", 1), ("similar", 1), ("similar", 2), ("export", 1)],
 ]
 RECIPE_VERBS = ["recipe", "summary", "plan", "train"]
 OUT_OF_RANGE = [

@@ -23,6 +23,7 @@ def command(verb: str, run: Path, store: Path, out: Path) -> list[object]:
         "evaluate": ["evaluate", store, run, "--save", out / "answers.npz", *precise, "--json"],
         "figures": ["figures", run, out / "figures", "--only", "curves", "kernels"],
         "report": ["report", out],
+        "export": ["export", run, out / "hub", "--to", "hub"],
     }[verb]
 
 
@@ -46,7 +47,7 @@ def broken(out: Path) -> list[str]:
     return bad
 
 
-@pytest.mark.parametrize("verb", ["features", "evaluate", "figures", "report"])
+@pytest.mark.parametrize("verb", ["features", "evaluate", "figures", "report", "export"])
 def test_a_disk_that_fails_leaves_results_whole_or_not_there_and_costs_a_line(
     doomed: Lives,
     faulty: Faulty,

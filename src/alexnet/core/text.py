@@ -1,5 +1,6 @@
 """Text that is safe to print: cut to a length, without control characters."""
 
+import html
 import json
 import re
 
@@ -10,6 +11,12 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]
 def escape_control(words: str) -> str:
     """Escape the characters that a terminal would obey instead of show, as \\u001b; file names may hold them."""
     return CONTROL.sub(lambda found: json.dumps(found[0])[1:-1], words)
+
+
+def markdown(value: object) -> str:
+    """Escape words for a cell of a Markdown table, so that nothing in them is markup."""
+    words = escape_control(" ".join(html.escape(str(value), quote=False).split()))
+    return re.sub(r"([\\`*_|\[\]~])", r"\\\1", words)
 
 
 def shorten(text: str) -> str:

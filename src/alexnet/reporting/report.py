@@ -1,10 +1,8 @@
 """Write one page about every run, study and record in a folder, a reader's own runs first."""
 
 import base64
-import html
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alexnet.core.errors import InputError
 from alexnet.core.files import write
-from alexnet.core.text import escape_control
+from alexnet.core.text import escape_control, markdown
 from alexnet.figures import catalogue, relu_tanh
 from alexnet.figures.run_data import RunData
 from alexnet.figures.style import rendered, save
@@ -79,7 +77,7 @@ def report(out: str | Path) -> Path:
     }
     loader = PackageLoader("alexnet.reporting")
     page = Environment(loader=loader, autoescape=True, finalize=_shown, undefined=StrictUndefined, **TIGHT)
-    plain = Environment(loader=loader, autoescape=False, finalize=_markdown, undefined=StrictUndefined, **TIGHT)
+    plain = Environment(loader=loader, autoescape=False, finalize=markdown, undefined=StrictUndefined, **TIGHT)
     write(out / "report.md", [plain.get_template("report.md.jinja").render(said).encode(errors="replace")])
     write(out / "report.html", [page.get_template("report.html.jinja").render(said).encode(errors="replace")])
     return out / "report.html"
@@ -88,12 +86,6 @@ def report(out: str | Path) -> Path:
 def _shown(value: Any) -> Any:
     """Escape the characters that would turn or hide the text after them on the page."""
     return "\n".join(map(escape_control, value.split("\n"))) if type(value) is str else value
-
-
-def _markdown(value: Any) -> str:
-    """Escape words for a cell of a Markdown table, so that nothing in them is markup."""
-    words = escape_control(" ".join(html.escape(str(value), quote=False).split()))
-    return re.sub(r"([\\`*_|\[\]~])", r"\\\1", words)
 
 
 def _figures_1(studies: Sequence[results.StudyResults], out: Path) -> list[dict[str, str]]:
@@ -150,8 +142,8 @@ def _scale(environment: Mapping[str, Any], log: Sequence[Mapping[str, Any]], ask
     if not environment:
         return [f"{trained} environment.json is missing, so the data are not known."]
     if imported := environment.get("imported"):
-        said = f"{environment['classes']:,} classes. Imported, not trained here: {imported['kind']} weights."
-        return [said, "Measure it with alexnet evaluate on a store of the same classes."]
+        what = f"{environment['classes']:,} classes. Imported, not trained here: {imported['kind']} weights."
+        return [what, "Measure it with alexnet evaluate on a store of the same classes."]
     images = environment["images"]
     held_out = ", ".join(f"{count:,} held out ({name})" for name, count in images.items() if name != "train")
     of = "pictures drawn by program" if environment["store_kind"] == "builtin" else "pictures"

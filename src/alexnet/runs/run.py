@@ -18,6 +18,7 @@ from alexnet.data.transforms import Transform, make_transform
 from alexnet.models.build import build
 from alexnet.models.network import Network
 from alexnet.runs import checkpoint, log
+from alexnet.runs.published import open_published
 
 
 class Run:
@@ -147,20 +148,27 @@ class Run:
 
 
 def load(folder: str | Path, name: str | None = None) -> Network:
-    """Load a run's trained net, in eval mode.
+    """Load a trained net, in eval mode: of a run, or one that `alexnet export` wrote.
 
     Args:
-        folder: Folder of the run.
-        name: Name of a checkpoint, such as "00001234"; by default the newest.
+        folder: Folder of a run. Or what `export` wrote for safetensors (the file) or for hub (the folder). Or
+            "hf:owner/name[@revision]", such a folder on Hugging Face's hub; this needs `pip install 'alexnet[hub]'`.
+        name: Name of a checkpoint of a run, such as "00001234"; by default the newest.
 
     Returns:
         The net, on the CPU. `.classes` names its outputs in order. `.transform` makes its input from uint8
         pictures (N, side, side, 3): ``net(net.transform.center_crop(pictures))`` gives logits (N, classes).
 
     Raises:
-        InputError: The folder is not a run, has no checkpoint yet, or the checkpoint is damaged.
+        InputError: It is neither a run nor an exported net, the run has no checkpoint yet, or a file is damaged.
+        WorkFailed: The hub cannot be reached.
     """
-    return Run(folder).net(name)
+    exported = open_published(folder)
+    if exported is None:
+        return Run(folder).net(name)
+    if name is not None:
+        raise InputError(f"checkpoint {name}: {folder} is an exported net, without checkpoints")
+    return exported.net()
 
 
 def _read_record(path: Path) -> tuple[bytes, dict[str, Any]]:
