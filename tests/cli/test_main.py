@@ -27,6 +27,7 @@ VERBS = [
     "export",
     "features",
     "figures",
+    "import",
     "plan",
     "predict",
     "prepare",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
 
-from alexnet.cli import bench, choices, completion, convert, data, doctor, export, infer, model, studies, train
+from alexnet.cli import bench, choices, completion, convert, data, doctor, infer, model, studies, train
 from alexnet.cli.console import complain
 from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import launch, rank_that_speaks
@@ -38,7 +38,7 @@ VERBS = (
     infer.features,
     infer.similar,
     convert.import_,
-    export.export,
+    convert.export,
     studies.report,
     model.summary,
     model.recipe,

@@ -62,7 +62,7 @@ class Foreign:
 def read_file(file: Path, most: int = MOST) -> bytes:
     """Read a whole file; raise InputError if it is missing, too large, or not a regular file.
 
-    It is read once. What is checked, hashed and decoded afterwards is the same bytes, whoever changes the file.
+    It is read once, so that the same bytes are checked, hashed and decoded even if the file changes meanwhile.
     """
     try:
         return read_bytes(file, most)

@@ -16,10 +16,13 @@ from alexnet.core.files import sync, write
 from alexnet.data.store import Class
 from alexnet.interop import caffe, foreign, onnx_reader, torchvision
 from alexnet.interop.foreign import Foreign
+from alexnet.interop.own import read_own
 from alexnet.runs import checkpoint
 from alexnet.runs.checkpoint import State
 from alexnet.runs.environment import this_process
 from alexnet.runs.folder import in_use, write_run
+from alexnet.runs.published import CONFIG
+from alexnet.runs.published import WEIGHTS as HUB
 from alexnet.runs.run import Run
 
 Kind = Literal["auto", "torchvision", "bvlc", "caffenet", "onnx"]
@@ -30,12 +33,11 @@ SUFFIXES = {  # of a file, and the kinds that it may hold
     ".caffemodel": caffe.KINDS,
     ".onnx": ("torchvision", *caffe.KINDS, "onnx"),
 }
-HUB = "model.safetensors"  # the file of weights in a folder for Hugging Face's hub
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What `import_weights` recognised, and the run that it made.
+    """The outcome of `import_weights`: what it recognised, and the run that it made.
 
     Attributes:
         run: Folder of the run.
@@ -139,6 +141,8 @@ def read(file: Path, data: bytes, kind: str, mean: Path | None) -> tuple[Foreign
         return caffe.read_caffemodel(file, data, kind, mean), {}
     if mean is not None:
         raise InputError(f"--mean {mean}: the mean of a {file.suffix} file is known; leave it out")
+    if file.name == HUB and file.with_name(CONFIG).is_file():
+        return read_own(file.parent, len(data)), {}
     reader = torchvision.read_safetensors if file.suffix == ".safetensors" else torchvision.read_pth
     return reader(file, data), {}
 
@@ -160,7 +164,6 @@ def about_import(
         "store": None,
         "store_digest": sha256[:12],
         "store_kind": "imported",
-        "fit": found.fit,
         "subset": None,
         "images": {},
         "classes": classes,
@@ -181,7 +184,7 @@ def write_whole(folder: Path, found: Foreign, classes: tuple[Class, ...], about:
     try:
         part.mkdir(parents=True)
         write(part / "log.jsonl", [])
-        write_run(part, found.name, found.recipe, statistics, classes, about)
+        write_run(part, found.name, found.recipe, statistics, classes, about, found.fit)
         checkpoint.save(part, found.weights, {}, State(0, (), 0.0), Run(part).identity, keep=0)
         if folder.is_dir():
             folder.rmdir()  # it is empty

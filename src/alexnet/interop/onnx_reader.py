@@ -55,7 +55,7 @@ class Graph:
 
 @dataclass
 class Front:
-    """What a graph does to its input before the first convolution: x * a + b, in the order of the channels it takes."""
+    """The steps from a graph's input to its first convolution: x * a + b, in the order of the channels it takes."""
 
     a: np.ndarray
     b: np.ndarray

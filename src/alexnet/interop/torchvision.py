@@ -20,10 +20,10 @@ from torch import Tensor
 from alexnet.config.recipe import Net, Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
-from alexnet.core.files import parse_json
 from alexnet.core.text import shorten
 from alexnet.interop import foreign
 from alexnet.interop.foreign import Foreign
+from alexnet.interop.own import read_own
 
 # The names of torchvision's AlexNet for the layers with weights.
 KEYS = {
@@ -145,24 +145,20 @@ def check_pickles(file: Path, pickles: list[bytes]) -> None:
 
 def read_safetensors(file: Path, data: bytes) -> Foreign:
     """Read torchvision's weights or our own from the bytes of a .safetensors file; raise InputError for others."""
-    tensors, metadata = load_safetensors(file, data)
-    if OURS in tensors:
-        return ours(file, tensors, metadata, len(data))
-    return torchvision(file, tensors, len(data))
+    tensors = load_safetensors(file, data)
+    return read_own(file, len(data)) if OURS in tensors else torchvision(file, tensors, len(data))
 
 
-def load_safetensors(file: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Decode a .safetensors file: its tensors and its metadata."""
+def load_safetensors(file: Path, data: bytes) -> dict[str, Tensor]:
+    """Decode the tensors of a .safetensors file."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > min(len(data) - 8, MOST_HEADER):
         raise InputError(f"{file} is not a .safetensors file: its header claims {length:,} bytes")
     try:
-        tensors = safetensors.torch.load(data)
-        metadata = parse_json(data[8 : 8 + length]).get("__metadata__") or {}
+        return safetensors.torch.load(data)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
         said = shorten(" ".join(str(error).split()))
         raise InputError(f"{file} is not a .safetensors file ({said})") from None
-    return tensors, metadata
 
 
 def torchvision(file: Path, found: Any, size: int) -> Foreign:
@@ -211,41 +207,6 @@ def recipe_for(file: Path, weights: Mapping[str, Tensor]) -> Recipe:
         return of(size)
     except InputError as error:
         raise InputError(f"{file} is not an AlexNet: {error}") from None
-
-
-def ours(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], size: int) -> Foreign:
-    """Make a net of a file that `alexnet export --to safetensors` wrote, with all that its metadata says."""
-    if "recipe" not in metadata:
-        raise InputError(f"{file} has our names of layers but no recipe; write it with alexnet export --to safetensors")
-    try:
-        recipe = Recipe.of(parse_json(metadata["recipe"].encode()))
-        listed = parse_json(metadata["classes"].encode()) if "classes" in metadata else None
-    except InputError as error:
-        raise InputError(f"{file}: its recipe cannot be read: {error}") from None
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{file}: its metadata is not JSON ({error})") from None
-    views = {name: tensor for name, tensor in tensors.items() if name.startswith("transform.")}
-    own = foreign.own_tensors(file, {n: t for n, t in tensors.items() if n not in views}, size)
-    foreign.check_net(file, own, recipe.net)
-    statistics = foreign.own_tensors(file, views, size, dtype=None)
-    names = ("transform.mean", "transform.eigenvalues", "transform.eigenvectors")
-    shapes = [tuple(statistics[n].shape) if n in statistics else None for n in names]
-    side = shapes[0][0] if shapes[0] else 0
-    if shapes != [(side, side, 3), (3,), (3, 3)] or side < recipe.net.image_size:
-        raise InputError(f"{file} has no mean and colour components for this net ({', '.join(names)})")
-    mean, eigenvalues, eigenvectors = (statistics[n] for n in names)
-    return Foreign(
-        "alexnet",
-        str(metadata.get("name", "own")),
-        recipe,
-        own,
-        mean,
-        classes=None if listed is None else foreign.classes_of(listed, f"{file}: its metadata's classes", exact=True),
-        licence=str(metadata.get("licence", "the file does not say")),
-        fit="warp" if metadata.get("fit") == "warp" else "crop",
-        eigenvalues=eigenvalues,
-        eigenvectors=eigenvectors,
-    )
 
 
 def _renamed(file: Path, found: Any) -> dict[str, Any]:

@@ -23,7 +23,6 @@ def environment(store: Store, compute: Compute, processes: str = "1 process") ->
         "store": str(store.path.resolve()),
         "store_digest": store.digest,
         "store_kind": store.kind,
-        "fit": store.fit,
         "subset": store.drawn or None,
         "images": {name: len(split) for name, split in store.splits.items()},
         "classes": len(store.classes),

@@ -20,6 +20,7 @@ from alexnet.config.recipe import Recipe
 from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
 from alexnet.core.files import json_bytes, lock_file, parse_json, read_bytes, sign, write
+from alexnet.data.images.resize import Fit
 from alexnet.data.store import Class, Store
 from alexnet.runs.environment import environment
 
@@ -39,7 +40,8 @@ def create(
     """Write the files of a new run on a store. `start` is the run that the first weights come from, if any."""
     statistics = {key: torch.from_numpy(np.ascontiguousarray(getattr(store, key))) for key in STATISTICS}
     about = environment(store, compute, processes) | {"class_counts": store.class_counts}
-    write_run(run, name, recipe, statistics, store.classes, about | ({"start": str(start.resolve())} if start else {}))
+    about |= {"start": str(start.resolve())} if start else {}
+    write_run(run, name, recipe, statistics, store.classes, about, store.fit)
 
 
 def write_run(
@@ -49,6 +51,7 @@ def write_run(
     statistics: Mapping[str, Tensor],
     classes: Sequence[Class],
     about: Mapping[str, Any],
+    fit: Fit = "crop",
 ) -> None:
     """Write the files of a new run. recipe.json comes last, so a folder with that file is complete.
 
@@ -59,6 +62,7 @@ def write_run(
         statistics: The tensors of STATISTICS: mean (side, side, 3), eigenvalues (3,) and eigenvectors (3, 3).
         classes: The classes, in the order of the net's outputs.
         about: What environment.json holds.
+        fit: How pictures of other sizes become squares: "crop" or "warp".
     """
     files = {
         "pictures.safetensors": safetensors.torch.save({key: statistics[key] for key in STATISTICS}),
@@ -67,6 +71,7 @@ def write_run(
     }
     sums = {file: write(run / file, [data]) for file, data in files.items()}
     record = {"name": name, "digest": recipe.digest, "recipe": recipe.plain(), "sha256": sums}
+    record |= {"fit": fit} if fit != "crop" else {}
     write(run / "recipe.json", [json_bytes(sign(record))])
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
 from alexnet.core.files import check_signed, parse_json, read_bytes
+from alexnet.data.images.resize import Fit
 from alexnet.data.store import Class, labels
 from alexnet.data.transforms import Transform, make_transform
 from alexnet.models.build import build
@@ -82,6 +83,11 @@ class Run:
         except TypeError:
             raise InputError(f"{self.folder / 'classes.json'} is not a list of classes; the run is unusable") from None
 
+    @property
+    def fit(self) -> Fit:
+        """The way in which pictures of other sizes become squares: "crop" or "warp"."""
+        return cast(Fit, self._record.get("fit", "crop"))
+
     @cached_property
     def transform(self) -> Transform:
         """The transform from pictures to inputs: it subtracts the training set's mean, crops, and adds colour noise."""
@@ -95,7 +101,7 @@ class Run:
         except (SafetensorError, KeyError, ValueError):
             file = self.folder / "pictures.safetensors"
             raise InputError(f"{file} has no mean and colour components for this net") from None
-        return make_transform(self.recipe, mean, *components, fit=self.environment.get("fit", "crop"))
+        return make_transform(self.recipe, mean, *components, fit=self.fit)
 
     def net(self, name: str | None = None) -> Network:
         """Load the trained net, in eval mode.
