@@ -14,10 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from tests.foreign import TORCHVISION, off, squares, torchvisions, weights, written
 from torch import Tensor
 
@@ -268,10 +270,9 @@ def leaves(nested: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
             yield (*path, name), inner
 
 
-def test_torchvisions_trained_convolutions_give_its_five_maps_to_the_bit(
-    real: dict[str, Tensor], tmp_path: Path
-) -> None:
-    """The file has the five convolutions alone; what follows them is random here."""
+@pytest.fixture(scope="session")
+def trained(real: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Torchvision's weights: the five convolutions are the trained ones; what follows them is random here."""
     turned = {name: t.permute(3, 2, 0, 1).contiguous() for name, t in real.items() if t.ndim == 4}  # from HWIO
     shapes = [(64, 3, 11, 11), (192, 64, 5, 5), (384, 192, 3, 3), (256, 384, 3, 3), (256, 256, 3, 3)]
     state = dict[str, Tensor]()
@@ -282,6 +283,13 @@ def test_torchvisions_trained_convolutions_give_its_five_maps_to_the_bit(
         state |= {f"{KEYS[layer]}.weight": turned[name], f"{KEYS[layer]}.bias": bias}
     for layer, (inputs, outputs) in zip(("fc6", "fc7", "fc8"), pairwise((9216, 8, 8, 3)), strict=True):
         state |= {f"{KEYS[layer]}.weight": torch.randn(outputs, inputs), f"{KEYS[layer]}.bias": torch.zeros(outputs)}
+    return state
+
+
+def test_torchvisions_trained_convolutions_give_its_five_maps_to_the_bit(
+    trained: dict[str, Tensor], tmp_path: Path
+) -> None:
+    state = trained
     first = state["features.0.weight"].flatten()[:4]
     torch.testing.assert_close(first, torch.tensor([0.118640, 0.094069, 0.095435, 0.105152]), rtol=0, atol=2e-6)
     import_weights(written(tmp_path, "net.pth", saved(state)), tmp_path / "run")
@@ -295,3 +303,19 @@ def test_torchvisions_trained_convolutions_give_its_five_maps_to_the_bit(
             expected = F.relu(F.conv2d(expected, state[f"{key}.weight"], state[f"{key}.bias"], **options))
             assert torch.equal(net.features(x, f"relu{i}"), expected)
             expected = F.max_pool2d(expected, 3, 2) if i in (1, 2, 5) else expected
+
+
+def test_training_starts_from_torchvisions_trained_convolutions(trained: dict[str, Tensor], tmp_path: Path) -> None:
+    import_weights(written(tmp_path, "net.pth", saved(trained)), tmp_path / "run")
+    chance = np.random.Generator(np.random.Philox(5))
+    for i in range(12):
+        path = tmp_path / "pictures" / str(i % 2) / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(chance.integers(0, 128, (256, 256, 3), np.uint8) + np.uint8(100 * (i % 2))).save(path)
+    alexnet.prepare(tmp_path / "pictures", tmp_path / "store", val_fraction=0.34, jobs=1)
+    recipe = Run(tmp_path / "run").recipe.replace(epochs=1, sgd={"batch": 8, "lr": 1e-4, "bias_lr": 1e-4})
+    how: dict[str, Any] = {"from_run": tmp_path / "run", "quiet": True, "device": "cpu", "precision": "fp32"}
+    alexnet.train(tmp_path / "store", tmp_path / "tuned", recipe, **how)
+    tuned = alexnet.load(tmp_path / "tuned").state_dict()
+    assert tuned["fc8.weight"].shape == (2, 8)
+    assert 0 < off(tuned["conv1.weight"], trained["features.0.weight"]) < 0.1
