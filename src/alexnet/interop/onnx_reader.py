@@ -37,6 +37,13 @@ INPUTS = (
     "its graph does not say how its input is made; give --as torchvision (RGB, torchvision's mean and divisors), --as "
     "bvlc or caffenet with --mean FILE (BGR minus a mean), or --as onnx with --mean FILE (RGB minus a mean)"
 )
+ATTRIBUTES: dict[str, tuple[type, tuple[int, ...]]] = {  # the type of each that is read, and the lengths of lists
+    **dict.fromkeys(("kernel_shape", "strides", "dilations"), (int, (2,))),
+    **dict.fromkeys(("group", "axis", "ceil_mode", "size", "transA", "transB", "to"), (int, ())),
+    **dict.fromkeys(("alpha", "beta", "bias", "ratio"), (float, ())),
+    **dict.fromkeys(("auto_pad", "mode"), (bytes, ())),
+    "pads": (int, (4, 8)),
+}
 NORMALISES = {"Sub", "Add", "Mul", "Div"}
 
 
@@ -97,7 +104,9 @@ def read_onnx(
                 (p.value for p in model.metadata_props if "licen" in p.key.lower()), "its metadata does not say"
             )
             found = _others(file, kind, base, net, weights, front, mean, licence)
-    except InputError as error:
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
+        if not isinstance(error, InputError):  # a node without the inputs that ONNX says it has, and the like
+            raise InputError(f"{file}: its graph is not sound ({shorten(str(error))}); fetch it again") from None
         words = str(error)
         raise error if words.startswith(str(file)) else InputError(f"{file}: {words}") from None
     foreign.check_net(file, found.weights, found.recipe.net)
@@ -212,12 +221,21 @@ def _named(node: Any) -> str:
 
 
 def _attributes(node: Any) -> dict[str, Any]:
+    """Return a node's attributes by name; raise InputError if one has another type or length than ONNX says."""
     import onnx
 
-    try:
-        return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    except ValueError as error:
-        raise InputError(f"{_named(node)} has an attribute that cannot be read ({shorten(str(error))})") from None
+    found = {}
+    for one in node.attribute:
+        try:
+            value = onnx.helper.get_attribute_value(one)
+        except ValueError:
+            value = None
+        kind, lengths = ATTRIBUTES.get(one.name, (object, ()))
+        of_kind = all(isinstance(part, kind) for part in value) if lengths and value else isinstance(value, kind)
+        if value is None or not of_kind or (lengths and len(value) not in lengths):
+            raise InputError(f"{_named(node)} has an attribute {shorten(one.name)} that ONNX does not allow there")
+        found[one.name] = value
+    return found
 
 
 def _constant(graph: Graph, node: Any, name: str, floats: bool = True) -> np.ndarray:
