@@ -10,14 +10,19 @@ from tests.ranks import Ranks, trained
 from tests.rounding import TOLERANCE
 from torch import Tensor
 
+from alexnet.cli.main import main
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
+from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
 from alexnet.data.store import Store
+from alexnet.distributed.mesh import Mesh
 from alexnet.models.build import build
 from alexnet.runs import checkpoint
 from alexnet.runs.run import Run
-from alexnet.training.finetune import plan_start
+from alexnet.training.finetune import FEWEST, MOST, STEPS, plan_start, tuned
+from alexnet.training.options import TrainOptions
+from alexnet.training.setup import Request, begin
 from alexnet.training.train import train
 
 
@@ -135,3 +140,50 @@ def test_a_run_whose_weights_are_gone_is_named(run: Path, two: Path, small: Reci
     newest.rename(newest.with_name("00000099"))
     with pytest.raises(InputError, match="no longer has its checkpoint of step 12"):
         train(two, folder, resume=True, quiet=True)
+
+
+def test_without_a_recipe_a_run_that_starts_from_another_gets_steps_enough_and_a_crop_for_each_picture(
+    run: Path, store: Path, two: Path, small: Recipe
+) -> None:
+    """Everything else is the other run's recipe. On the same store a run is more of the same training."""
+    name, recipe = tuned(Run(run), Store(two))
+    assert name == "own-tuned"
+    views, sgd = {"pictures_per_crop": 1}, {"shuffle": "each epoch"}
+    assert recipe == small.replace(views=views, sgd=sgd, epochs=MOST)
+    assert tuned(Run(run), Store(store)) == ("own", small)
+
+
+@pytest.mark.parametrize(
+    ("number", "epochs"),
+    [(4, MOST), (8 * STEPS // 50, 50), (8 * STEPS // 50 - 1, 50), (8 * STEPS // FEWEST, FEWEST), (8 * STEPS, FEWEST)],
+)
+def test_a_store_of_more_pictures_gets_fewer_epochs_within_limits(
+    run: Path, two: Path, number: int, epochs: int
+) -> None:
+    store = Store(two)
+    split = store["train"]
+    store.splits = store.splits | {"train": split.take([i % len(split) for i in range(number)])}
+    assert tuned(Run(run), store)[1].epochs == epochs
+
+
+def test_the_first_line_names_what_was_chosen(run: Path, two: Path, tmp_path: Path) -> None:
+    request = Request(two, tmp_path / "tuned", options=TrainOptions(from_run=run, precision="fp32"))
+    with begin(Mesh(), request, choose_compute("cpu", "fp32")) as trainer:
+        assert trainer.title.startswith("recipe own-tuned ")
+        wanted = f'views.pictures_per_crop=1, sgd.shuffle="each epoch", epochs={MOST}, '
+        assert f"by that run's recipe with {wanted}" in trainer.title
+
+
+def test_options_change_the_recipe_that_was_chosen_and_a_run_goes_on_with_it(
+    run: Path, two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "tuned"
+    command = ["train", str(two), str(folder), "--from", str(run), "--freeze", "conv1", "--set", "sgd.lr=0.001"]
+    for more in (["--epochs", "1"], ["--epochs", "1", "--resume"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, *more, "--precision", "fp32", "--json"])
+        assert ended.value.code == 0, capsys.readouterr().err
+    tuned_run, (_, chosen) = Run(folder), tuned(Run(run), Store(two))
+    assert tuned_run.name == "own-tuned"
+    changes = {"sgd": {"lr": 0.001, "layer_lr": {"conv1": 0.0}}, "net": {"classes": 2}, "epochs": 1}
+    assert tuned_run.recipe.replace(start=None) == chosen.replace(**changes)
