@@ -6,7 +6,7 @@ PICTURES has train/CLASS/ and val/CLASS/. For each seed and size the script draw
 class from train, with all of val, and prepares it as a user would. Then it trains there twice: from scratch by the
 recipe of `scratch`, and by `alexnet train --from START` with no further word. Ten views of every val picture give the
 error. Each result is a file in OUT/records, and is not trained again; several processes may share OUT. --keep writes
-all of them to one file.
+all of them to one file, of which finetune_table.py makes a table and a figure.
 """
 
 import argparse
@@ -17,6 +17,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from alexnet.config import overrides
 from alexnet.config.recipe import Recipe
@@ -30,14 +32,10 @@ from alexnet.runs.run import Run
 from alexnet.training.train import train
 
 ARMS = ("scratch", "from")
-FEWEST = 10  # held-out pictures that are validated after each epoch; the rates do not depend on them
 
 
 def scratch(first: Recipe, pictures: int) -> Recipe:
-    """Return the best simple recipe from scratch of the trials in docs/log.md: the start's, over many more epochs.
-
-    `pictures` is the number of training pictures.
-    """
+    """Return the recipe from scratch for a number of training pictures: the start's, over more epochs (docs/log.md)."""
     changes = {"views": {"pictures_per_crop": 1}, "sgd": {"shuffle": "each epoch"}}
     return first.replace(**changes, epochs=180 if pictures >= 500 else 360)
 
@@ -75,7 +73,7 @@ def result(arm: str, store: Store, start: Run, each: int, seed: int, folder: Pat
     """Train one run and measure it."""
     from alexnet.training.finetune import tuned  # what --from chooses, with the seed of this run
 
-    held = store.subset(held_out=FEWEST)
+    held = store.subset(held_out=len(store.classes))  # to validate on after each epoch: no rate depends on it
     shutil.rmtree(folder, ignore_errors=True)
     begun = time.process_time()
     how: dict[str, Any] = {"quiet": True, "save_every": 1e6, "keep": 1}
@@ -102,10 +100,24 @@ def result(arm: str, store: Store, start: Run, each: int, seed: int, folder: Pat
         "recipe": recipe.digest,
         "store": store.digest,
         "changed": changed(recipe, start.recipe),
+        "right": np.packbits(found.probabilities.argmax(1) == found.labels).tobytes().hex(),  # by picture
         "machine": environment["device"],
         "precision": environment["precision"],
         "commit": environment["commit"],
     }
+
+
+def described(start: Run, pictures: Path) -> dict[str, Any]:
+    """Describe the run that the others start from, and name the folder of pictures."""
+    errors = [line["top1"] for line in start.log if line["kind"] == "final"]
+    of = start.environment
+    told = {
+        "name": start.name,
+        "recipe": start.recipe.digest,
+        "epochs": start.recipe.epochs,
+        "top1": (errors or [None])[-1],
+    }
+    return {"pictures": pictures.name, "start": told | {"store": of["store_digest"], "images": of.get("images")}}
 
 
 def changed(recipe: Recipe, first: Recipe) -> dict[str, str]:
@@ -144,7 +156,9 @@ def main(words: list[str] | None = None) -> int:
             records = [parse_json(file.read_bytes()) for file in files]
             records.sort(key=lambda one: (one["each"], one["arm"], one["seed"]))
             asked.keep.parent.mkdir(parents=True, exist_ok=True)
-            write(asked.keep, [b"[\n", ",\n".join(json.dumps(one) for one in records).encode(), b"\n]\n"])
+            lines = ",\n".join(json.dumps(one) for one in records)
+            head = json.dumps(described(start, asked.pictures), indent=1)[1:-2]
+            write(asked.keep, [f'{{{head},\n "runs": [\n{lines}\n ]\n}}\n'.encode()])
     except (InputError, WorkFailed, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.ranks import Ranks, worked
@@ -24,6 +26,7 @@ from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
 from alexnet.models.alexnet import AlexNet
+from alexnet.training import finetune
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PEERS = ["onnx", "onnxruntime", "openvino", "torchvision"]
@@ -332,3 +335,40 @@ def test_plugins_that_are_not_ours_stay_out_of_the_tests(load: Callable[[str], A
     done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "-pno:benchmark" in command
+
+
+def test_fine_tuning_is_compared_on_draws_of_their_own_and_nothing_is_trained_twice(
+    load: Callable[[str], Any],
+    pictures: Path,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    script = load("finetune")
+    monkeypatch.setattr(finetune, "FEWEST", 1)
+    monkeypatch.setattr(finetune, "MOST", 1)
+    monkeypatch.setattr(script, "scratch", lambda first, pictures: first.replace(epochs=2))
+    for folder in (path for path in pictures.iterdir() if path.is_dir()):
+        for part in ("train", "val"):
+            (tmp_path / "pictures" / part).mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder, tmp_path / "pictures" / part / folder.name)
+    kept = tmp_path / "kept/runs.json"
+    words = [str(tmp_path / "pictures"), str(run), str(tmp_path / "out"), "--each", "3", "--keep", str(kept)]
+    assert script.main([*words, "--seeds", "0", "1"]) == 0
+    plain = json.loads(kept.read_text())
+    assert [(r["arm"], r["each"], r["seed"]) for r in plain["runs"]] == [
+        (arm, 3, seed) for arm in ("from", "scratch") for seed in (0, 1)
+    ]
+    assert [(r["changed"]["epochs"], r["pictures"]) for r in plain["runs"]] == [("1", 42)] * 2 + [("2", 42)] * 2
+    for r in plain["runs"]:
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(r["right"]), np.uint8), count=42)
+        assert 1 - bits.mean() == pytest.approx(r["top1"])
+    stores = [r["store"] for r in plain["runs"]]
+    assert stores[:2] == stores[2:]  # both arms have the same pictures
+    assert len(set(stores)) == 2
+    capsys.readouterr()
+    assert script.main([*words, "--seeds", "0", "1"]) == 0
+    assert capsys.readouterr().out == ""
+    assert script.main([*words[:3], "--each", "15"]) == 2
+    assert "has 14 pictures; --each 15 needs as many" in capsys.readouterr().err
