@@ -80,21 +80,27 @@ def test_one_that_is_stopped_before_its_first_checkpoint_starts_from_the_same(
     assert all(torch.equal(a, weights(tmp_path / "cut")[n]) for n, a in weights(tmp_path / "whole").items())
 
 
-def test_towers_apart_start_from_the_same(ranks: Ranks, run: Path, two: Path, small: Recipe, tmp_path: Path) -> None:
-    for processes, strategy in ((1, "data"), (2, "towers")):
+def test_processes_start_from_the_same_and_freeze_the_same(
+    ranks: Ranks, run: Path, two: Path, small: Recipe, tmp_path: Path
+) -> None:
+    """A frozen layer has no gradient to send, whether it is the first or lies between others that learn."""
+    recipe = small.replace(epochs=1, sgd={"layer_lr": {"conv1": 0.0, "conv3": 0.0, "fc7": 0.0}})
+    for processes, strategy in ((1, "data"), (2, "towers"), (2, "hybrid")):
         ranks(
             processes,
             trained,
             two,
             tmp_path / strategy,
-            small.replace(epochs=1),
+            recipe,
             from_run=run,
             precision="fp64",
             strategy=strategy,
         )
-    one, apart = weights(tmp_path / "data"), weights(tmp_path / "towers")
-    # The order of sums over maps differs.
-    assert all((one[n] - apart[n]).abs().max() < TOLERANCE["fp64"] * one[n].abs().max() for n in one)
+    one = weights(tmp_path / "data")
+    for strategy in ("towers", "hybrid"):
+        apart = weights(tmp_path / strategy)
+        # The order of sums over maps differs.
+        assert all((one[n] - apart[n]).abs().max() < TOLERANCE["fp64"] * one[n].abs().max() for n in one)
 
 
 STARTED = RECIPES["tiny"].replace(start={"recipe": "0123456789ab"})
