@@ -18,11 +18,12 @@ torture: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
 	$(BIN)/pytest -n 2 --torture tests/faults tests/interop tests/ops/triton tests/test_benchmarks.py tests/test_habits.py
 
-# The tables of claims in README.md and docs/paper.md, from the records in results/, those of a GPU, and that of habits.
+# The tables of claims in README.md and docs/paper.md, from the records in results/, those of a GPU, of fine-tuning and of habits.
 tables: .venv/ready
 	$(BIN)/python benchmarks/claims_table.py results README.md docs/paper.md
 	$(BIN)/python benchmarks/gpu_table.py results/gpu README.md docs/performance.md
 	$(BIN)/python benchmarks/habits_table.py docs/interop.md
+	$(BIN)/python benchmarks/finetune_table.py results/finetune/imagenette-64.json docs/faq.md --figure docs/images/finetune.png
 	$(BIN)/alexnet figures results docs/images > /dev/null && rm docs/images/claims.svg
 
 # What the studies still want, a process a core at lowest priority, until nothing is missing or a run fails.

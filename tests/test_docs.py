@@ -153,7 +153,7 @@ def test_the_tables_of_claims_are_those_that_the_projects_records_give(
 def test_the_projects_records_are_small() -> None:
     sizes = {path: path.stat().st_size for path in (ROOT / "results").rglob("*") if path.is_file()}
     assert sum(sizes.values()) < 5_000_000
-    most = {"results": 20_000, "gpu": 100_000}  # of a record, and of the figures of a GPU
+    most = {"results": 20_000, "gpu": 100_000, "finetune": 50_000}  # of a record, and of files of figures and of runs
     assert not [path for path, size in sizes.items() if path.suffix == ".json" and size > most[path.parent.name]]
 
 
@@ -275,3 +275,45 @@ def test_a_page_without_markers_and_a_folder_without_figures_are_refused(
     (tmp_path / "figures.json").write_text(json.dumps(figures_of_a_gpu("2026-01-01T00:00:00Z", 1.0)))
     assert gpu_table([str(tmp_path), str(tmp_path / "page.md")]) == 2
     assert "must have the lines" in capsys.readouterr().err
+
+
+@pytest.fixture
+def finetune_table(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command behind `make tables` for fine-tuning."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    main: Command = runpy.run_path(str(ROOT / "benchmarks/finetune_table.py"))["main"]
+    return main
+
+
+def test_the_table_of_fine_tuning_is_that_of_the_kept_runs(finetune_table: Command) -> None:
+    given = [str(ROOT / "results/finetune/imagenette-64.json"), str(ROOT / "docs/faq.md")]
+    assert finetune_table(["--check", *given]) == 0
+
+
+def tuned_run(arm: str, seed: int, right: str, **more: Any) -> dict[str, Any]:
+    """Write a run on 8 held-out pictures; `right` has a bit for each."""
+    top1 = 1 - bin(int(right, 16)).count("1") / 8
+    of = {"arm": arm, "each": 10, "seed": seed, "pictures": 8, "top1": top1, "right": right, "seconds": 2.0}
+    return of | {"changed": {"epochs": "7"}} | more
+
+
+def test_a_table_of_fine_tuning_pairs_seeds_and_refuses_what_contradicts_itself(
+    finetune_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seed 2 has one arm only. Errors of 75 and 50 % from scratch, 25 and 12.5 % from a run: better by 43.75 points."""
+    file, page = tmp_path / "runs.json", tmp_path / "page.md"
+    page.write_text("before\n<!-- finetune: begin (make tables) -->\n<!-- finetune: end -->\nafter\n")
+    runs = [tuned_run("scratch", s, right) for s, right in enumerate(("c0", "f0"))]
+    runs += [tuned_run("from", s, right) for s, right in enumerate(("fc", "fe", "00"))]
+    file.write_text(json.dumps({"start": {"name": "tiny"}, "runs": runs}))
+    assert finetune_table(["--check", str(file), str(page)]) == 1
+    assert finetune_table([str(file), str(page), "--figure", str(tmp_path / "a.png")]) == 0
+    line = page.read_text().splitlines()[5]
+    assert re.fullmatch(r"\|10\|62\.5 % \(.*\)\|18\.8 % \(.*\)\|43\.8 points \(.*\)\|7 and 7\|2 and 2\|2\|", line), line
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    for wrong in (runs[:1], [*runs, tuned_run("from", 3, "fe", top1=0.5)]):
+        file.write_text(json.dumps({"start": {"name": "tiny"}, "runs": wrong}))
+        assert finetune_table([str(file), str(page)]) == 2
+    found = capsys.readouterr().err.splitlines()
+    assert "fewer than two seeds have both arms" in found[0]
+    assert "holds no results of benchmarks/finetune.py" in found[1]
