@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.config import overrides
 from alexnet.config.recipe import Recipe
 from alexnet.core import rng
 from alexnet.core.errors import InputError, WorkFailed
@@ -71,7 +70,7 @@ def small_store(source: Path, each: int, seed: int, out: Path, side: int) -> Sto
 
 def result(arm: str, store: Store, start: Run, each: int, seed: int, folder: Path) -> dict[str, Any]:
     """Train one run and measure it."""
-    from alexnet.training.finetune import tuned  # what --from chooses, with the seed of this run
+    from alexnet.training.finetune import changed, tuned  # what --from chooses, with the seed of this run
 
     held = store.subset(held_out=len(store.classes))  # to validate on after each epoch: no rate depends on it
     shutil.rmtree(folder, ignore_errors=True)
@@ -99,7 +98,7 @@ def result(arm: str, store: Store, start: Run, each: int, seed: int, folder: Pat
         "seconds": round(seconds, 1),
         "recipe": recipe.digest,
         "store": store.digest,
-        "changed": changed(recipe, start.recipe),
+        "changed": {n: value for n, value in changed(recipe, start.recipe).items() if n != "seed"},
         "right": np.packbits(found.probabilities.argmax(1) == found.labels).tobytes().hex(),  # by picture
         "machine": environment["device"],
         "precision": environment["precision"],
@@ -118,13 +117,6 @@ def described(start: Run, pictures: Path) -> dict[str, Any]:
         "top1": (errors or [None])[-1],
     }
     return {"pictures": pictures.name, "start": told | {"store": of["store_digest"], "images": of.get("images")}}
-
-
-def changed(recipe: Recipe, first: Recipe) -> dict[str, str]:
-    """List the fields that differ from the recipe of the run that is started from, but for the start itself."""
-    now, before = ({name: value for name, value, _ in overrides.describe_fields(r)} for r in (recipe, first))
-    names = (name for name in overrides.differing_names(now, before) if name in now)
-    return {name: now[name] for name in names if name.split(".")[0] not in ("start", "seed") and name != "net.classes"}
 
 
 def main(words: list[str] | None = None) -> int:

@@ -2,9 +2,7 @@
 
 import json
 import re
-import runpy
 import warnings
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from tests.planted import plant
+from tests.scripts import Command, main_of
 
 from alexnet.studies import designs
 from alexnet.studies.claims import ALL, CLAIMS
@@ -131,7 +130,6 @@ def test_only_the_example_for_a_package_that_is_not_installed_is_not_run() -> No
     assert {"Forward hooks", "Captum", "A linear probe with scikit-learn", "ONNX Runtime"} <= INTEROP.keys()
 
 
-Command = Callable[[list[str]], int]
 TABLED = ["README.md", "docs/paper.md"]
 MARKERS = "before\n<!-- claims: begin (make tables) -->\n<!-- claims: end -->\nafter\n"
 
@@ -139,9 +137,7 @@ MARKERS = "before\n<!-- claims: begin (make tables) -->\n<!-- claims: end -->\na
 @pytest.fixture
 def claims_table(monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command behind `make tables`."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    main: Command = runpy.run_path(str(ROOT / "benchmarks/claims_table.py"))["main"]
-    return main
+    return main_of("claims_table", monkeypatch)
 
 
 def test_the_tables_of_claims_are_those_that_the_projects_records_give(
@@ -195,9 +191,7 @@ GPU_MARKERS = "before\n<!-- {0}: begin (make tables) -->\n<!-- {0}: end -->\naft
 @pytest.fixture
 def gpu_table(monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command behind `make tables` for the figures of a GPU."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    main: Command = runpy.run_path(str(ROOT / "benchmarks/gpu_table.py"))["main"]
-    return main
+    return main_of("gpu_table", monkeypatch)
 
 
 def test_the_tables_of_a_gpu_are_those_that_the_newest_figures_give(gpu_table: Command) -> None:
@@ -280,9 +274,7 @@ def test_a_page_without_markers_and_a_folder_without_figures_are_refused(
 @pytest.fixture
 def finetune_table(monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command behind `make tables` for fine-tuning."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    main: Command = runpy.run_path(str(ROOT / "benchmarks/finetune_table.py"))["main"]
-    return main
+    return main_of("finetune_table", monkeypatch)
 
 
 def test_the_table_of_fine_tuning_is_that_of_the_kept_runs(finetune_table: Command) -> None:

@@ -3,13 +3,12 @@
 Beside our nets stands torchvision's AlexNet, written out: docs/interop.md says which rows fail there too.
 """
 
-import runpy
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from tests.habits import COLUMNS, HABITS, NETS, Case, Habit, near, outcome, plain, promised
+from tests.scripts import Command, main_of
 from tests.twins import AcrossMaps, WithinMap
 from torch import nn
 
@@ -77,15 +76,10 @@ def test_an_error_that_the_table_does_not_promise_is_raised(tmp_path: Path) -> N
     assert outcome(Habit("", plain, {"tiny": "no"}), Case("tiny"), tmp_path) == "right"
 
 
-Command = Callable[[list[str]], int]
-
-
 @pytest.fixture
 def habits_table(monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command behind `make tables` for this table."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    main: Command = runpy.run_path(str(ROOT / "benchmarks/habits_table.py"))["main"]
-    return main
+    return main_of("habits_table", monkeypatch)
 
 
 def test_the_page_has_the_table_that_these_tests_check(habits_table: Command) -> None:

@@ -42,11 +42,16 @@ def tuned(first: Run, store: Store) -> tuple[str, Recipe]:
     return first.name.removesuffix(TUNED) + TUNED, recipe.replace(**changes)
 
 
-def describe_tuning(recipe: Recipe, first: Recipe) -> str:
-    """List what differs between a recipe and that of the run that it starts from, such as "epochs=60"."""
+def changed(recipe: Recipe, first: Recipe) -> dict[str, str]:
+    """Find the fields of a recipe that differ from that of the run that it starts from, but for start and classes."""
     now, before = ({name: value for name, value, _ in overrides.describe_fields(r)} for r in (recipe, first))
     names = (name for name in overrides.differing_names(now, before) if name in now)
-    return ", ".join(f"{n}={now[n]}" for n in names if n.split(".")[0] != "start" and n != "net.classes")
+    return {name: now[name] for name in names if name.split(".")[0] != "start" and name != "net.classes"}
+
+
+def describe_tuning(recipe: Recipe, first: Recipe) -> str:
+    """List what differs between a recipe and that of the run that it starts from, such as "epochs=60"."""
+    return ", ".join(f"{name}={value}" for name, value in changed(recipe, first).items())
 
 
 def plan_start(run: Run, recipe: Recipe, store: Store, layers: Sequence[str] = ()) -> Start:
