@@ -60,7 +60,7 @@ def begin(
 ) -> "subprocess.Popen[str]":
     """The command line in a process of its own with small shards, after Python statements or a shell's."""
     code = f"{textwrap.dedent(before)}\n{SMALL.replace(str(SHARD), str(shard))}"
-    code += "import sys\nfrom alexnet.cli.main import main\nmain(sys.argv[1:])"
+    code += "import sys\nfrom alexnet.__main__ import main\nmain()"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     if shell:
         command = ["unshare", "-m", "sh", "-ec", shell, "sh", *command]

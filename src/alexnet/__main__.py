@@ -2,9 +2,12 @@
 
 import sys
 
+from alexnet.core.signals import deliver_again
+
 
 def main() -> None:
     """Run cli.main, and print one line for Ctrl-C even while modules are still loading."""
+    deliver_again()
     try:
         from alexnet.cli.main import main as command
 

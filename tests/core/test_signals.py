@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +15,7 @@ import pytest
 from tests.trained import alike
 
 from alexnet.config.recipe import Recipe
-from alexnet.core.signals import Signals
+from alexnet.core.signals import Signals, deliver_again
 
 NUMBERS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
@@ -98,3 +99,23 @@ def test_another_thread_may_enter_and_leaves_all_as_it_was() -> None:
     thread.start()
     thread.join()
     assert [signal.getsignal(n) for n in NUMBERS] == before
+
+
+class Dropped:
+    """An object in whose destructor Ctrl-C arrives."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+
+def test_an_interrupt_that_python_drops_in_a_destructor_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back afterwards
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    deliver_again()
+    try:
+        Dropped()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(10)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,8 +3,10 @@
 import os
 import select
 import signal
+import sys
 import threading
 import time
+from _thread import interrupt_main
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType, TracebackType
@@ -118,6 +120,19 @@ class Signals:
             self.insist(self.caught)
         if number := self.hear(self.caught):
             raise Stopped(f"stopped by {signal.Signals(number).name}", number)
+
+
+def deliver_again() -> None:
+    """Send the main thread a KeyboardInterrupt again when Python drops it, as it does in a destructor or a callback."""
+    report = sys.unraisablehook
+
+    def dropped(found: "sys.UnraisableHookArgs") -> None:
+        if issubclass(found.exc_type, KeyboardInterrupt):
+            threading.Timer(0.01, interrupt_main).start()  # s; raised at once, it would be dropped again
+        else:
+            report(found)
+
+    sys.unraisablehook = dropped
 
 
 def leave(number: int) -> None:
