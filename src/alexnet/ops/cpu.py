@@ -1,4 +1,4 @@
-"""The kernels of cpu.cpp, called on tensors. They compute the functions of reference.py in one pass, on all threads."""
+"""The kernels of native/, called on tensors. They compute the functions of reference.py in one pass, on all threads."""
 
 import ctypes
 import functools

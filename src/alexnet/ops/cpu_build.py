@@ -1,4 +1,4 @@
-"""Compile cpu.cpp once on this machine, with its C++ compiler, into the user's cache.
+"""Compile the folder `native` once on this machine, with its C++ compiler, into the user's cache.
 
 The kernels are optional: without a compiler, reference.py computes everything. ALEXNET_NATIVE=off switches them off;
 any other value is the compiler's -march instead of this machine's ("x86-64-v3" has no AVX-512). CXX names the compiler.
@@ -16,13 +16,13 @@ import tempfile
 from ctypes import POINTER, Structure, c_float, c_int, c_int64, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("cpu.cpp")
+SOURCE = Path(__file__).with_name("native") / "kernels.cpp"
 # No -ffast-math: it assumes that NaN and infinity never occur, but training must notice them.
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared", "-w")
 
 
 class Across(Structure):
-    """The struct Across of cpu.cpp, field by field."""
+    """The struct Across of native/norms.h, field by field."""
 
     _fields_ = [
         ("rows", c_int64), ("channels", c_int), ("towers", c_int), ("n", c_int), ("k", c_float), ("a", c_float),
@@ -31,7 +31,7 @@ class Across(Structure):
 
 
 class Within(Structure):
-    """The struct Within of cpu.cpp, field by field."""
+    """The struct Within of native/norms.h, field by field."""
 
     _fields_ = [
         ("pictures", c_int64), ("height", c_int), ("width", c_int), ("channels", c_int), ("n", c_int), ("k", c_float),
@@ -40,7 +40,7 @@ class Within(Structure):
 
 
 class Cut(Structure):
-    """The struct Cut of cpu.cpp, field by field."""
+    """The struct Cut of native/views.h, field by field."""
 
     _fields_ = [
         ("pictures", c_int64), ("side", c_int), ("size", c_int), ("place", c_int), ("factor", c_float),
@@ -101,7 +101,8 @@ def built(architecture: str, anew: bool = False) -> Path:
     tune = "-mcpu" if platform.machine() in ("arm64", "aarch64") else "-march"
     command = [*compiler, *FLAGS, f"{tune}={architecture}"]
     version = _run([*compiler, "--version"])
-    key = hashlib.sha256("\0".join((*command, version, _processor(), SOURCE.read_text())).encode()).hexdigest()[:20]
+    texts = (path.read_text() for path in (SOURCE, *sorted(SOURCE.parent.glob("*.h"))))
+    key = hashlib.sha256("\0".join((*command, version, _processor(), *texts)).encode()).hexdigest()[:20]
     for home in (_temporary,) if anew else (_cache, _temporary):
         try:
             folder = home()

@@ -1,4 +1,4 @@
-"""Choose the implementation of an operation: Triton on a CUDA device, cpu.cpp on a CPU, or PyTorch (reference.py).
+"""Choose the implementation of an operation: Triton on a CUDA device, native/ on a CPU, or PyTorch (reference.py).
 
 The fast implementations take float32 and bfloat16; reference.py computes float64.
 """

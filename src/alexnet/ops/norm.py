@@ -1,8 +1,8 @@
 """Response normalisation, across the maps of a tower (section 3.3) and within a map (2012 code).
 
 Each norm is one operation with an analytic gradient. This file makes the norms autograd functions, and chooses their
-implementation. reference.py has the formulas of forward and backward (`norm`, `norm_gradient`); cpu.cpp and
-triton.py compute them in one pass over memory. tests/ops/test_norm.py checks reference.py against autograd's gradient
+implementation. reference.py has the formulas of forward and backward (`norm`, `norm_gradient`); native/ and
+triton/ compute them in one pass over memory. tests/ops/test_norm.py checks reference.py against autograd's gradient
 of the printed formula in float64; test_cpu.py and triton/test_norm.py check the fast kernels.
 """
 
