@@ -22,21 +22,21 @@
 extern "C" {
 
 void alexnet_norm_forward(int narrow, const void* x, void* y, const Across* o) {
-    EITHER(narrow, o->n == 5 ? norm_forward<T, 5>((const T*)x, (T*)y, *o) : norm_forward<T, 0>((const T*)x, (T*)y, *o))
+    EITHER(narrow, o->n == 5 ? norm_forward<5>((const T*)x, (T*)y, *o) : norm_forward<0>((const T*)x, (T*)y, *o))
 }
 
 void alexnet_norm_backward(int narrow, const void* g, const void* x, void* dx, const Across* o) {
-    EITHER(narrow, o->n == 5 ? norm_backward<T, 5>((const T*)g, (const T*)x, (T*)dx, *o)
-                             : norm_backward<T, 0>((const T*)g, (const T*)x, (T*)dx, *o))
+    EITHER(narrow, o->n == 5 ? norm_backward<5>((const T*)g, (const T*)x, (T*)dx, *o)
+                             : norm_backward<0>((const T*)g, (const T*)x, (T*)dx, *o))
 }
 
 void alexnet_within_forward(int narrow, const void* x, void* y, const Within* o) {
-    EITHER(narrow, o->n == 5 ? within_forward<T, 5>((const T*)x, (T*)y, *o) : within_forward<T, 0>((const T*)x, (T*)y, *o))
+    EITHER(narrow, o->n == 5 ? within_forward<5>((const T*)x, (T*)y, *o) : within_forward<0>((const T*)x, (T*)y, *o))
 }
 
 void alexnet_within_backward(int narrow, const void* g, const void* x, void* dx, const Within* o) {
-    EITHER(narrow, o->n == 5 ? within_backward<T, 5>((const T*)g, (const T*)x, (T*)dx, *o)
-                             : within_backward<T, 0>((const T*)g, (const T*)x, (T*)dx, *o))
+    EITHER(narrow, o->n == 5 ? within_backward<5>((const T*)g, (const T*)x, (T*)dx, *o)
+                             : within_backward<0>((const T*)g, (const T*)x, (T*)dx, *o))
 }
 
 void alexnet_momentum(int narrow, float* w, float* v, const void* g, void* shadow, void* finite, int64_t count, float rate,

@@ -1,7 +1,6 @@
 // Response norms: across the maps of a tower, and within a map.
 #pragma once
 
-#include <cstdlib>
 #include <vector>
 
 #include "vectors.h"
@@ -17,62 +16,133 @@ struct Across {
     int relu, threads;
 };
 
-template <class T, int N, class F>
-void sums(const T* x, int maps, const Across& o, F&& each) {  // each(first map, inputs, sums of their windows)
-    auto at = [&](int c) {
-        V v = load(x + c, maps - c);
+// Maps lie tower by tower, pixel by pixel. A vector may hold maps of several towers or pixels. This says which lanes of
+// a vector have their neighbours, j maps before or after, in the same tower; the pattern repeats after `period` vectors.
+struct Neighbours {
+#ifdef MASKED
+    typedef __mmask16 Lanes;
+    static V only(Lanes on, V v) { return (V)_mm512_maskz_mov_ps(on, (__m512)v); }
+#else
+    typedef I Lanes;
+    static V only(Lanes on, V v) { return (V)((I)v & on); }
+#endif
+    int period, half;
+    std::vector<float> memory;
+    Lanes* lanes;
+
+    explicit Neighbours(const Across& o) : half(o.n / 2) {
+        const int maps = o.channels / o.towers;
+        int common = L;
+        while (maps % common) common /= 2;  // L is a power of 2
+        period = maps / common;
+        memory.resize((sizeof(Lanes) * 2 * half * period + sizeof(V)) / sizeof(float));
+        lanes = (Lanes*)(((uintptr_t)memory.data() + sizeof(V) - 1) & ~(uintptr_t)(sizeof(V) - 1));
+        for (int vector = 0, at = 0; vector < period; vector++)
+            for (int j = 1; j <= half; j++)
+                for (int way = -1; way <= 1; way += 2, at++) {
+                    Lanes on{};
+                    for (int i = 0; i < L; i++) {
+                        const int map = (vector * L + i) % maps + way * j;
+                        set(on, i, map >= 0 && map < maps);
+                    }
+                    lanes[at] = on;
+                }
+    }
+
+    static void set(Lanes& on, int lane, bool value) {
+#ifdef MASKED
+        on |= (Lanes)(value << lane);
+#else
+        on[lane] = value ? -1 : 0;
+#endif
+    }
+
+    // The sum of `at` and of its neighbours in vector number `vector` of the pattern.
+    template <int N>
+    V window(V before, V at, V after, int vector) const {
+        const Lanes* on = lanes + (N ? N / 2 * 2 : half * 2) * vector;
+        V sum = at;
+        if constexpr (N) {
+#pragma GCC unroll 8
+            for (int j = 1; j <= N / 2; j++)
+                sum += only(on[2 * j - 2], shifted(before, at, after, -j)) + only(on[2 * j - 1], shifted(before, at, after, j));
+        } else {
+            for (int j = 1; j <= half; j++)
+                sum += only(on[2 * j - 2], shifted(before, at, after, -j)) + only(on[2 * j - 1], shifted(before, at, after, j));
+        }
+        return sum;
+    }
+};
+
+// The norm of `count` numbers, which are whole pixels.
+template <int N, class T>
+void norm_line(const T* x, T* y, int64_t count, const Neighbours& near, const Across& o) {
+    auto at = [&](int64_t i) {
+        if (i >= count) return V{};
+        V v = load(x + i, left(count, i));
         return o.relu == BEFORE ? relu(v) : v;
     };
-    V before{}, b = at(0);
-    for (int c = 0; c < maps; c += L) {
-        V next = c + L < maps ? at(c + L) : V{};
-        each(c, b, window<N>(before, b * b, next * next, o.n / 2));
-        before = b * b;
-        b = next;
+    V b = at(0), before{}, square = b * b;
+    for (int64_t i = 0, vector = 0; i < count; i += L, vector = vector + 1 < near.period ? vector + 1 : 0) {
+        const V next = at(i + L), after = next * next;
+        const V sum = near.window<N>(before, square, after, vector);
+        V v = b * powers<T>(o.k + o.a * sum).p75;
+        store(y + i, o.relu == AFTER ? relu(v) : v, left(count, i));
+        before = square, square = after, b = next;
     }
 }
 
-template <class T, int N>
-void norm_forward(const T* x, T* y, const Across& o) {
-    const int maps = o.channels / o.towers;
-#pragma omp parallel for num_threads(o.threads) schedule(static)
-    for (int64_t row = 0; row < o.rows; row++)
-        for (int64_t first = row * o.channels; first < (row + 1) * o.channels; first += maps)
-            sums<T, N>(x + first, maps, o, [&](int c, V b, V sum) {
-                V v = b * powers<T>(o.k + o.a * sum).p75;
-                store(y + first + c, o.relu == AFTER ? relu(v) : v, maps - c);
-            });
-}
-
-template <class T, int N>
-void norm_backward(const T* g, const T* x, T* dx, const Across& o) {
-    const int maps = o.channels / o.towers, parts = (maps + L - 1) / L;
+// Its gradient: dx from g and x.
+template <int N, class G, class T>
+void norm_line_backward(const G* g, const T* x, T* dx, int64_t count, const Neighbours& near, const Across& o) {
     const float c2 = 2 * o.a * o.beta;
-#pragma omp parallel num_threads(o.threads)
-    {
-        V* direct = (V*)aligned_alloc(sizeof(V), sizeof(V) * (2 * parts + 2));
-        V* u = direct + parts + 1;  // with a vector of zeros on each side
-        u[-1] = u[parts] = V{};
-#pragma omp for schedule(static)
-        for (int64_t row = 0; row < o.rows; row++)
-            for (int64_t first = row * o.channels; first < (row + 1) * o.channels; first += maps) {
-                sums<T, N>(x + first, maps, o, [&](int c, V b, V sum) {
-                    Powers s = powers<T>(o.k + o.a * sum);
-                    V slope = load(g + first + c, maps - c);
-                    if (o.relu == AFTER) slope = b <= 0.0f ? V{} : slope;
-                    direct[c / L] = slope * s.p75;
-                    V through = direct[c / L] * b * (s.p50 * s.p50);
-                    u[c / L] = load((const float*)&through, maps - c);  // 0 beyond the last map, even if k is 0
-                });
-                for (int i = 0, c = 0; i < parts; i++, c += L) {
-                    V b = load(x + first + c, maps - c);
-                    V seen = o.relu == BEFORE ? relu(b) : b;
-                    V d = direct[i] - c2 * seen * window<N>(u[i - 1], u[i], u[i + 1], o.n / 2);
-                    store(dx + first + c, o.relu == BEFORE ? (b <= 0.0f ? V{} : d) : d, maps - c);
-                }
-            }
-        free(direct);
+    auto at = [&](int64_t i) { return i < count ? load(x + i, left(count, i)) : V{}; };
+    V raw = at(0), b = o.relu == BEFORE ? relu(raw) : raw, square = b * b, square_before{};
+    V raw_before{}, b_before{}, direct_before{}, u_before{}, u{};
+    int vector = 0, vector_before = 0;
+    for (int64_t i = 0; i < count + L; i += L) {  // the sum of u needs the next vector's: dx comes one vector later
+        const V raw_next = at(i + L), next = o.relu == BEFORE ? relu(raw_next) : raw_next, square_after = next * next;
+        V direct{}, u_after{};
+        if (i < count) {
+            const Powers s = powers<T>(o.k + o.a * near.window<N>(square_before, square, square_after, vector));
+            V slope = load(g + i, left(count, i));
+            if (o.relu == AFTER) slope = b <= 0.0f ? V{} : slope;
+            direct = slope * s.p75;
+            u_after = direct * b * (s.p50 * s.p50);
+        }
+        if (i) {
+            V d = direct_before - c2 * b_before * near.window<N>(u_before, u, u_after, vector_before);
+            if (o.relu == BEFORE) d = raw_before <= 0.0f ? V{} : d;
+            store(dx + i - L, d, left(count, i - L));
+        }
+        u_before = u, u = u_after, direct_before = direct, b_before = b, raw_before = raw;
+        square_before = square, square = square_after, b = next, raw = raw_next;
+        vector_before = vector, vector = vector + 1 < near.period ? vector + 1 : 0;
     }
+}
+
+template <class F>
+void by_lines(const Across& o, F&& each) {  // each(first number, count)
+    const int64_t most = 1 + (1 << 14) / (o.channels + 1), lines = (o.rows + most - 1) / most;
+#pragma omp parallel for num_threads(o.threads) schedule(dynamic)
+    for (int64_t line = 0; line < lines; line++) {
+        const int64_t first = line * most, last = first + most < o.rows ? first + most : o.rows;
+        each(first * o.channels, (last - first) * o.channels);
+    }
+}
+
+template <int N, class T>
+void norm_forward(const T* x, T* y, const Across& o) {
+    const Neighbours near(o);
+    by_lines(o, [&](int64_t first, int64_t count) { norm_line<N>(x + first, y + first, count, near, o); });
+}
+
+template <int N, class T>
+void norm_backward(const T* g, const T* x, T* dx, const Across& o) {
+    const Neighbours near(o);
+    by_lines(o, [&](int64_t first, int64_t count) {
+        norm_line_backward<N>(g + first, x + first, dx + first, count, near, o);
+    });
 }
 
 struct Within {
@@ -131,7 +201,7 @@ void by_maps(const Within& o, F&& each) {  // each(first number, maps, workspace
     }
 }
 
-template <class T, int N>
+template <int N, class T>
 void within_forward(const T* x, T* y, const Within& o) {
     const int64_t units = (int64_t)o.height * o.width;
     by_maps(o, [&](int64_t first, int maps, Planes& p) {
@@ -145,7 +215,7 @@ void within_forward(const T* x, T* y, const Within& o) {
     });
 }
 
-template <class T, int N>
+template <int N, class T>
 void within_backward(const T* g, const T* x, T* dx, const Within& o) {
     const int64_t units = (int64_t)o.height * o.width;
     const float c2 = 2 * o.a * o.beta;

@@ -7,6 +7,9 @@
 #ifdef __AVX512F__
 #include <immintrin.h>
 #endif
+#if defined __AVX512BW__ && defined __AVX512VL__
+#define MASKED  // reads and writes of some lanes only
+#endif
 
 namespace {
 
@@ -21,10 +24,26 @@ typedef float V __attribute__((vector_size(4 * L)));
 typedef int32_t I __attribute__((vector_size(4 * L)));
 typedef uint32_t U __attribute__((vector_size(4 * L)));
 typedef uint16_t H __attribute__((vector_size(2 * L)));
+typedef uint8_t B __attribute__((vector_size(L)));
 
 struct bf16 {
     uint16_t bits;
 };
+
+H narrowed(V v) {  // rounds to the nearest bfloat16, ties to even; NaN stays NaN
+    H h;
+#ifdef __AVX512BF16__
+    auto bits = _mm512_cvtneps_pbh((__m512)v);
+    memcpy(&h, &bits, sizeof h);
+#else
+    U u = (U)v;
+    U rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+    h = __builtin_convertvector(v == v ? rounded : U{} + 0x7fc0, H);
+#endif
+    return h;
+}
+
+V widened(H h) { return (V)(__builtin_convertvector(h, U) << 16); }
 
 V load(const float* p) {
     V v;
@@ -35,41 +54,41 @@ V load(const float* p) {
 V load(const bf16* p) {
     H h;
     memcpy(&h, p, sizeof h);
-    return (V)(__builtin_convertvector(h, U) << 16);
+    return widened(h);
 }
 
 void store(float* p, V v) { memcpy(p, &v, sizeof v); }
 
-void store(bf16* p, V v) {  // rounds to nearest, ties to even; NaN stays NaN
-#ifdef __AVX512BF16__
-    auto h = _mm512_cvtneps_pbh((__m512)v);
-#else
-    U u = (U)v;
-    U rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
-    H h = __builtin_convertvector(v == v ? rounded : U{} + 0x7fc0, H);
-#endif
-    memcpy(p, &h, 2 * L);
+void store(bf16* p, V v) {
+    H h = narrowed(v);
+    memcpy(p, &h, sizeof h);
 }
 
-typedef uint8_t B __attribute__((vector_size(L)));
-typedef uint8_t B16 __attribute__((vector_size(16)));
+// The numbers of a vector that begins at i of `count` numbers.
+int left(int64_t count, int64_t i) { return count - i < L ? (int)(count - i) : L; }
 
-V bytes_to_floats(B bytes) {
-#ifdef __AVX512F__
-    __m128i b;
-    memcpy(&b, &bytes, sizeof b);
-    return (V)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
-#else
-    V v;
-    float f[L];
-    for (int i = 0; i < L; i++) f[i] = bytes[i];
-    memcpy(&v, f, sizeof v);
-    return v;
-#endif
+// The lanes from `count` on read as 0, and are not written.
+#ifdef MASKED
+__mmask16 first(int count) { return (__mmask16)((1u << (count < 0 ? 0 : count)) - 1); }
+
+V load(const float* p, int count) { return count >= L ? load(p) : (V)_mm512_maskz_loadu_ps(first(count), p); }
+
+V load(const bf16* p, int count) {
+    return count >= L ? load(p) : widened((H)_mm256_maskz_loadu_epi16(first(count), p));
 }
 
+void store(float* p, V v, int count) {
+    if (count >= L) return store(p, v);
+    _mm512_mask_storeu_ps(p, first(count), (__m512)v);
+}
+
+void store(bf16* p, V v, int count) {
+    if (count >= L) return store(p, v);
+    _mm256_mask_storeu_epi16(p, first(count), (__m256i)narrowed(v));
+}
+#else
 template <class T>
-V load(const T* p, int count) {  // lanes from `count` on are 0
+V load(const T* p, int count) {
     if (count >= L) return load(p);
     T part[L] = {};
     if (count > 0) memcpy(part, p, count * sizeof(T));
@@ -82,6 +101,34 @@ void store(T* p, V v, int count) {
     T part[L];
     store(part, v);
     memcpy(p, part, count * sizeof(T));
+}
+#endif
+
+// v as memory of type T would hold it.
+template <class T>
+V as(V v) {
+    if constexpr (sizeof(T) == 2) return widened(narrowed(v));
+    return v;
+}
+
+// Small whole numbers in bytes.
+I load_bytes(const uint8_t* p, int count) {
+#ifdef MASKED
+    return (I)_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(count >= L ? 0xffff : first(count), p));
+#else
+    B bytes{};
+    memcpy(&bytes, p, count >= L ? L : count);
+    return __builtin_convertvector(bytes, I);
+#endif
+}
+
+void store_bytes(uint8_t* p, I v, int count) {
+#ifdef MASKED
+    _mm_mask_storeu_epi8(p, count >= L ? 0xffff : first(count), _mm512_cvtepi32_epi8((__m512i)v));
+#else
+    B bytes = __builtin_convertvector(v, B);
+    memcpy(p, &bytes, count >= L ? L : count);
+#endif
 }
 
 // Not v > 0 ? v : 0, so that NaN passes, as in PyTorch.
@@ -123,18 +170,6 @@ I lanes() {
 V shifted(V before, V at, V after, int j) {
     const I lane = lanes();
     return j < 0 ? __builtin_shuffle(before, at, lane + (L + j)) : __builtin_shuffle(at, after, lane + j);
-}
-
-template <int N>
-V window(V before, V at, V after, int half) {
-    V sum = at;
-    if constexpr (N) {
-#pragma GCC unroll 8
-        for (int j = 1; j <= N / 2; j++) sum += shifted(before, at, after, -j) + shifted(before, at, after, j);
-    } else {
-        for (int j = 1; j <= half; j++) sum += shifted(before, at, after, -j) + shifted(before, at, after, j);
-    }
-    return sum;
 }
 
 }  // namespace

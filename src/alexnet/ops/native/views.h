@@ -7,6 +7,22 @@
 
 namespace {
 
+typedef uint8_t B16 __attribute__((vector_size(16)));
+
+V bytes_to_floats(B bytes) {
+#ifdef __AVX512F__
+    __m128i b;
+    memcpy(&b, &bytes, sizeof b);
+    return (V)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
+#else
+    V v;
+    float f[L];
+    for (int i = 0; i < L; i++) f[i] = bytes[i];
+    memcpy(&v, f, sizeof v);
+    return v;
+#endif
+}
+
 struct Cut {
     int64_t pictures;
     int side, size, place;  // place: subtract the mean at the crop's place, not the centre's
