@@ -15,13 +15,15 @@ from alexnet.models.build import build
 from alexnet.models.network import Network
 
 SMALL = {"channels": (8,) * 5, "hidden": 16, "classes": 3, "std": (0.1,) * 8}
-NETS: dict[str, dict[str, Any]] = {"tiny": SMALL, "small": SMALL, "one-gpu": SMALL, "cifar-11": {}, "cifar-18": {}}
+NETS: dict[str, dict[str, Any]] = {"tiny": SMALL, "small": SMALL, "one-gpu": SMALL, "caffenet": SMALL, "owt": SMALL, "cifar-11": {}, "cifar-18": {}}
 GROUPS = {
-    "tiny": ["norm1 relu1 pool1", "relu2 norm2"],  # pool 2 follows the norm within maps
-    "small": ["norm1 relu1 pool1", "relu2 norm2"],
-    "one-gpu": ["relu1 norm1 pool1", "relu2 norm2 pool2"],
-    "cifar-11": ["relu2 norm2 pool2"],
-    "cifar-18": [],  # its norms are within maps
+    "tiny": ["norm1 relu1 pool1", "relu2 norm2", "within2 pool2", "relu5 pool5"],
+    "small": ["norm1 relu1 pool1", "relu2 norm2", "within2 pool2", "relu5 pool5"],
+    "one-gpu": ["relu1 norm1 pool1", "relu2 norm2 pool2", "relu5 pool5"],
+    "caffenet": ["relu1 pool1", "relu2 pool2", "relu5 pool5"],
+    "owt": ["relu1 pool1", "relu2 pool2", "relu5 pool5"],
+    "cifar-11": ["relu1 pool1", "relu2 norm2 pool2"],
+    "cifar-18": [],  # its ReLUs come after its pools, and its norms are within maps
 }
 
 

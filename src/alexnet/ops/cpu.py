@@ -3,21 +3,29 @@
 import ctypes
 import functools
 import logging
+from collections.abc import Callable, Sequence
 from ctypes import byref
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from alexnet.ops import cpu_build
-from alexnet.ops.cpu_build import Across, Cut, Within
+from alexnet.ops.cpu_build import Across, Cut, Pools, Within
 
 RELU = {"": 0, "before": 1, "after": 2}
+LARGEST = 5  # units along a pool
 WIDEST = 9  # units in a window: with 4 lanes, a wider one would reach past the neighbouring vector
 
 
 def supports(n: int, beta: float) -> bool:
     """Tell whether the kernels of the norms compute windows of n with this power."""
     return beta == 0.75 and n <= WIDEST
+
+
+def supports_pools(size: int) -> bool:
+    """Tell whether the kernels compute pools of this side."""
+    return 2 <= size <= LARGEST
 
 
 def norm_forward(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Tensor:
@@ -50,6 +58,44 @@ def within_backward(g: Tensor, x: Tensor, n: int, k: float, a: float, beta: floa
     dx = torch.empty_like(x)
     _call("within_backward", _narrow(x), g, x, dx, byref(_within(x, n, k, a, beta)))
     return dx
+
+
+def pool_forward(x: Tensor, size: int, ceil: bool, relu: bool, index: bool = True) -> tuple[Tensor, Tensor | None]:
+    """Compute reference.pool_forward; without `index`, None in place of the units that were chosen."""
+    x = _last(x)
+    y, chosen = _pools_of(x, size, ceil, index)
+    _call("pool_forward", _narrow(x), x, y, chosen, byref(_pools(x, y, size, relu)))
+    return y, chosen
+
+
+def pool_backward(
+    g: Tensor, index: Tensor, y: Tensor, shape: tuple[int, ...], size: int, ceil: bool, relu: bool
+) -> Tensor:
+    """Compute reference.pool_backward."""
+    g, index, y = _last(g), _last(index), _last(y)
+    dx = g.new_empty(shape).contiguous(memory_format=torch.channels_last)
+    _call("pool_backward", _narrow(g), g, index, y if relu else None, dx, byref(_pools(dx, g, size, relu)))
+    return dx
+
+
+def norm_pool_forward(x: Tensor, *numbers: Any, index: bool = True) -> tuple[Tensor, Tensor | None]:
+    """Compute reference.norm_pool_forward, for beta 0.75 only."""
+    return _normed_pools("norm", _across, x, numbers, index)
+
+
+def norm_pool_backward(g: Tensor, index: Tensor, x: Tensor, *numbers: Any) -> Tensor:
+    """Compute reference.norm_pool_backward, for beta 0.75 only."""
+    return _normed_pools_gradient("norm", _across, g, index, x, numbers)
+
+
+def within_pool_forward(x: Tensor, *numbers: Any, index: bool = True) -> tuple[Tensor, Tensor | None]:
+    """Compute reference.within_pool_forward, for beta 0.75 only."""
+    return _normed_pools("within", _within, x, numbers, index)
+
+
+def within_pool_backward(g: Tensor, index: Tensor, x: Tensor, *numbers: Any) -> Tensor:
+    """Compute reference.within_pool_backward, for beta 0.75 only."""
+    return _normed_pools_gradient("within", _within, g, index, x, numbers)
 
 
 def momentum(
@@ -116,6 +162,44 @@ def _narrow(x: Tensor) -> bool:
 def _across(x: Tensor, towers: int, n: int, k: float, a: float, beta: float, relu: str) -> Across:
     pixels, channels = x.shape[0] * x.shape[2] * x.shape[3], x.shape[1]
     return Across(pixels, channels, towers, n, k, a, beta, RELU[relu], torch.get_num_threads())
+
+
+def _normed_pools(
+    what: str, struct: Callable[..., Any], x: Tensor, numbers: Sequence[Any], index: bool
+) -> tuple[Tensor, Tensor | None]:
+    x, (*of_norm, size) = _last(x), numbers
+    y, chosen = _pools_of(x, size, True, index)
+    _call(
+        f"{what}_pool_forward", _narrow(x), x, y, chosen, byref(struct(x, *of_norm)), byref(_pools(x, y, size, False))
+    )
+    return y, chosen
+
+
+def _normed_pools_gradient(
+    what: str, struct: Callable[..., Any], g: Tensor, index: Tensor, x: Tensor, numbers: Sequence[Any]
+) -> Tensor:
+    g, index, x, (*of_norm, size) = _last(g), _last(index), _last(x), numbers
+    dx = torch.empty_like(x)
+    how = byref(struct(x, *of_norm)), byref(_pools(x, g, size, False))
+    _call(f"{what}_pool_backward", _narrow(x), g, index, x, dx, *how)
+    return dx
+
+
+def _pools_of(x: Tensor, size: int, ceil: bool, index: bool) -> tuple[Tensor, Tensor | None]:
+    """Allocate pools of x, and the unit that each chooses."""
+    down, across = (pools(side, size, ceil) for side in x.shape[2:])
+    y = x.new_empty((x.shape[0], down, across, x.shape[1])).permute(0, 3, 1, 2)
+    return y, torch.empty_like(y, dtype=torch.uint8) if index else None
+
+
+def pools(side: int, size: int, ceil: bool) -> int:
+    """Count the pools at stride 2 along a side that is at least as long as a pool."""
+    return (side - size + ceil) // 2 + 1
+
+
+def _pools(x: Tensor, y: Tensor, size: int, relu: bool) -> Pools:
+    n, channels, height, width = x.shape
+    return Pools(n, height, width, channels, *y.shape[2:], size, relu, torch.get_num_threads())
 
 
 def _within(x: Tensor, n: int, k: float, a: float, beta: float) -> Within:

@@ -39,6 +39,15 @@ class Within(Structure):
     ]  # fmt: skip
 
 
+class Pools(Structure):
+    """The struct Pools of native/pools.h, field by field."""
+
+    _fields_ = [
+        ("pictures", c_int64), ("height", c_int), ("width", c_int), ("channels", c_int), ("down", c_int),
+        ("across", c_int), ("size", c_int), ("relu", c_int), ("threads", c_int),
+    ]  # fmt: skip
+
+
 class Cut(Structure):
     """The struct Cut of native/views.h, field by field."""
 
@@ -53,6 +62,12 @@ SIGNATURES = {
     "norm_backward": (c_int, c_void_p, c_void_p, c_void_p, POINTER(Across)),
     "within_forward": (c_int, c_void_p, c_void_p, POINTER(Within)),
     "within_backward": (c_int, c_void_p, c_void_p, c_void_p, POINTER(Within)),
+    "pool_forward": (c_int, c_void_p, c_void_p, c_void_p, POINTER(Pools)),
+    "pool_backward": (c_int, *[c_void_p] * 4, POINTER(Pools)),
+    "norm_pool_forward": (c_int, *[c_void_p] * 3, POINTER(Across), POINTER(Pools)),
+    "norm_pool_backward": (c_int, *[c_void_p] * 4, POINTER(Across), POINTER(Pools)),
+    "within_pool_forward": (c_int, *[c_void_p] * 3, POINTER(Within), POINTER(Pools)),
+    "within_pool_backward": (c_int, *[c_void_p] * 4, POINTER(Within), POINTER(Pools)),
     "momentum": (c_int, *[c_void_p] * 5, c_int64, c_float, c_float, c_float, c_int),
     "product": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_int64, c_int64, c_int),
     "cut": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(Cut)),

@@ -1,16 +1,16 @@
 """Response normalisation, across the maps of a tower (section 3.3) and within a map (2012 code).
 
 Each norm is one operation with an analytic gradient. This file makes the norms autograd functions, and chooses their
-implementation. reference.py has the formulas of forward and backward (`norm`, `norm_gradient`); native/ and
-triton/ compute them in one pass over memory. tests/ops/test_norm.py checks reference.py against autograd's gradient
-of the printed formula in float64; test_cpu.py and triton/test_norm.py check the fast kernels.
+implementation; pool.py has those with a pool after them. reference.py has the formulas of forward and backward (`norm`,
+`norm_gradient`); native/ and triton/ compute them in one pass over memory. tests/ops/test_norm.py checks reference.py
+against autograd's gradient of the printed formula in float64; test_cpu.py and triton/test_norm.py check the fast
+kernels.
 """
 
 from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.config.recipe import LRN, SpatialLRN
@@ -50,31 +50,6 @@ def response_norm(x: Tensor, norm: LRN, towers: int, relu: Relu = "") -> Tensor:
     if view != "kernel":
         return reference.norm(x.to(reference.wider(x)), *numbers).to(x.dtype)
     return differentiable(x, "norm", numbers)
-
-
-def pooled_norm(x: Tensor, norm: LRN, towers: int, relu: Relu, size: int) -> Tensor:
-    """Apply `response_norm`, then a max pool at stride 2 (section 3.4).
-
-    A pool of side 3 overlaps its neighbours. The number of windows rounds up, and windows are clipped at the border. On
-    a CUDA device, one kernel does both, and never writes the normalised maps to memory.
-
-    Args:
-        x: Maps, (N, C, H, W), any float dtype.
-        norm: The numbers n, k, alpha and beta.
-        towers: Number of towers, which must divide C.
-        relu: Also apply the ReLU "before" or "after" the norm; "" applies none.
-        size: Side of a pool.
-
-    Returns:
-        (N, C, pools, pools), in the dtype of x.
-
-    Raises:
-        ValueError: As `response_norm` raises.
-    """
-    if best(x) in (reference, cpu):  # they gain nothing by one operation
-        return F.max_pool2d(response_norm(x, norm, towers, relu), size, 2, ceil_mode=True)
-    check(x, norm.n, towers)
-    return torch.ops.alexnet.norm_pool(x, towers, norm.n, norm.k, norm.a, norm.beta, relu, size)[0]
 
 
 def within_map_norm(x: Tensor, norm: SpatialLRN) -> Tensor:
@@ -254,49 +229,6 @@ def register(what: str, names: str) -> None:
     )
 
 
-def pooled(x: Tensor, *numbers: Any) -> tuple[Tensor, Tensor]:
-    """Compute pools over the norm of x, and the place in its window that each chose, line by line, as uint8."""
-    found: tuple[Tensor, Tensor] = pooling(x).norm_pool_forward(x, *numbers)
-    return found
-
-
-def pooled_gradient(g: Tensor, index: Tensor, x: Tensor, *numbers: Any) -> Tensor:
-    """Compute the gradient of x from g, that of the pools."""
-    made: Tensor = pooling(x).norm_pool_backward(g, index, x, *numbers)
-    return made
-
-
-def pooling(x: Tensor) -> Any:
-    """Return the fastest module that has pools of a norm for x."""
-    module = best(x)
-    return module if hasattr(module, "norm_pool_forward") else reference
-
-
-def like_pools(x: Tensor, *numbers: Any) -> tuple[Tensor, Tensor]:
-    """Return empty tensors with the layouts of `pooled`."""
-    size = numbers[-1]
-    height, width = (-(-(side - size) // 2) + 1 for side in x.shape[2:])
-    pools = x.new_empty((x.shape[0], height, width, x.shape[1])).permute(0, 3, 1, 2)
-    return pools, torch.empty_like(pools, dtype=torch.uint8)
-
-
-def keep_pools(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    """Keep x, and what the pools chose."""
-    ctx.save_for_backward(output[1], inputs[0])
-    ctx.numbers = inputs[1:]
-
-
-def slope_of_pools(ctx: Any, g: Tensor, _: Any) -> Any:
-    """Compute the gradient of x from that of the pools."""
-    return torch.ops.alexnet.norm_pool_backward(g, *ctx.saved_tensors, *ctx.numbers), *[None] * len(ctx.numbers)
-
-
 ACROSS = "int towers, int n, float k, float a, float beta, str relu"
 register("norm", ACROSS)
 register("within", "int n, float k, float a, float beta")
-define(f"norm_pool(Tensor x, {ACROSS}, int size) -> (Tensor, Tensor)", pooled, like_pools, keep_pools, slope_of_pools)
-define(
-    f"norm_pool_backward(Tensor g, Tensor index, Tensor x, {ACROSS}, int size) -> Tensor",
-    pooled_gradient,
-    lambda g, index, x, *numbers: torch.empty_like(x, memory_format=torch.channels_last),
-)

@@ -73,20 +73,52 @@ def norm_pool_forward(x: Tensor, *numbers: Any) -> tuple[Tensor, Tensor]:
     Also return the place in its window that each pool chose, line by line, as uint8.
     """
     *of_norm, size = numbers
-    pools, flat = F.max_pool2d(norm_forward(x, *of_norm), size, 2, ceil_mode=True, return_indices=True)
+    return pool_forward(norm_forward(x, *of_norm), size, True, False)
+
+
+def norm_pool_backward(g: Tensor, index: Tensor, x: Tensor, *numbers: Any) -> Tensor:
+    """Compute the gradient of x from g, that of the pools; a unit adds up what the pools that chose it hand down."""
+    *of_norm, size = numbers
+    return norm_backward(unpool(g, index, x.shape, size), x, *of_norm).contiguous(memory_format=torch.channels_last)
+
+
+def within_pool_forward(x: Tensor, *numbers: Any) -> tuple[Tensor, Tensor]:
+    """Compute pools over `within_forward`; see `norm_pool_forward`."""
+    *of_norm, size = numbers
+    return pool_forward(within_forward(x, *of_norm), size, True, False)
+
+
+def within_pool_backward(g: Tensor, index: Tensor, x: Tensor, *numbers: Any) -> Tensor:
+    """Compute the gradient of x from g, that of the pools."""
+    *of_norm, size = numbers
+    return within_backward(unpool(g, index, x.shape, size), x, *of_norm).contiguous(memory_format=torch.channels_last)
+
+
+def pool_forward(x: Tensor, size: int, ceil: bool, relu: bool) -> tuple[Tensor, Tensor]:
+    """Compute pools of a side at stride 2, with a ReLU before them or without.
+
+    Also return the place in its window that each pool chose, line by line, as uint8.
+    """
+    x = F.relu(x) if relu else x
+    pools, flat = F.max_pool2d(x, size, 2, ceil_mode=ceil, return_indices=True)
     first = _first_units(pools, x.shape[3])
     index = (flat - first) // x.shape[3] * size + (flat - first) % x.shape[3]
     last = torch.channels_last
     return pools.contiguous(memory_format=last), index.to(torch.uint8).contiguous(memory_format=last)
 
 
-def norm_pool_backward(g: Tensor, index: Tensor, x: Tensor, *numbers: Any) -> Tensor:
-    """Compute the gradient of x from g, that of the pools; a unit adds up what the pools that chose it hand down."""
-    *of_norm, size = numbers
+def pool_backward(
+    g: Tensor, index: Tensor, y: Tensor, shape: tuple[int, ...], size: int, ceil: bool, relu: bool
+) -> Tensor:
+    """Compute the gradient of what was pooled, of a shape, from g, that of the pools y; it can be differentiated."""
+    return unpool(g.where(~(y <= 0), 0) if relu else g, index, shape, size)
+
+
+def unpool(g: Tensor, index: Tensor, shape: tuple[int, ...], size: int) -> Tensor:
+    """Add up, at each unit of maps of a shape, what the pools that chose it hand down."""
     index = index.long()
-    flat = index // size * x.shape[3] + index % size + _first_units(g, x.shape[3])
-    unpooled = g.new_zeros(x.shape).flatten(2).scatter_add_(2, flat.flatten(2), g.flatten(2)).view(x.shape)
-    return norm_backward(unpooled, x, *of_norm).contiguous(memory_format=torch.channels_last)
+    flat = index // size * shape[3] + index % size + _first_units(g, shape[3])
+    return g.new_zeros(shape).flatten(2).scatter_add(2, flat.flatten(2), g.flatten(2)).view(shape)
 
 
 def _first_units(pools: Tensor, width: int) -> Tensor:

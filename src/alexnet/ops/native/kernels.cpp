@@ -6,6 +6,7 @@
 #include "dropout.h"
 #include "linear.h"
 #include "norms.h"
+#include "pools.h"
 #include "resize.h"
 #include "update.h"
 #include "views.h"
@@ -38,6 +39,28 @@ void alexnet_within_backward(int narrow, const void* g, const void* x, void* dx,
     EITHER(narrow, o->n == 5 ? within_backward<5>((const T*)g, (const T*)x, (T*)dx, *o)
                              : within_backward<0>((const T*)g, (const T*)x, (T*)dx, *o))
 }
+
+void alexnet_pool_forward(int narrow, const void* x, void* y, void* index, const Pools* o) {
+    EITHER(narrow, pool_forward((const T*)x, (T*)y, (uint8_t*)index, *o))
+}
+
+void alexnet_pool_backward(int narrow, const void* g, const void* index, const void* y, void* dx, const Pools* o) {
+    EITHER(narrow, pool_backward((const T*)g, (const uint8_t*)index, (const T*)y, (T*)dx, *o))
+}
+
+#define OF_NORM(kind, Norm)                                                                                              \
+    void alexnet_##kind##_pool_forward(int narrow, const void* x, void* y, void* index, const Norm* a, const Pools* o) { \
+        EITHER(narrow, a->n == 5 ? kind##_pool_forward<5>((const T*)x, (T*)y, (uint8_t*)index, *a, *o)                  \
+                                 : kind##_pool_forward<0>((const T*)x, (T*)y, (uint8_t*)index, *a, *o))                 \
+    }                                                                                                                    \
+    void alexnet_##kind##_pool_backward(int narrow, const void* g, const void* index, const void* x, void* dx,          \
+                                        const Norm* a, const Pools* o) {                                                 \
+        EITHER(narrow,                                                                                                   \
+               a->n == 5 ? kind##_pool_backward<5>((const T*)g, (const uint8_t*)index, (const T*)x, (T*)dx, *a, *o)     \
+                         : kind##_pool_backward<0>((const T*)g, (const uint8_t*)index, (const T*)x, (T*)dx, *a, *o))    \
+    }
+OF_NORM(norm, Across)
+OF_NORM(within, Within)
 
 void alexnet_momentum(int narrow, float* w, float* v, const void* g, void* shadow, void* finite, int64_t count, float rate,
                       float mu, float decay, int threads) {

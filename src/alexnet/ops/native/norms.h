@@ -19,13 +19,6 @@ struct Across {
 // Maps lie tower by tower, pixel by pixel. A vector may hold maps of several towers or pixels. This says which lanes of
 // a vector have their neighbours, j maps before or after, in the same tower; the pattern repeats after `period` vectors.
 struct Neighbours {
-#ifdef MASKED
-    typedef __mmask16 Lanes;
-    static V only(Lanes on, V v) { return (V)_mm512_maskz_mov_ps(on, (__m512)v); }
-#else
-    typedef I Lanes;
-    static V only(Lanes on, V v) { return (V)((I)v & on); }
-#endif
     int period, half;
     std::vector<float> memory;
     Lanes* lanes;
@@ -166,9 +159,11 @@ struct Planes {
     }
 
     template <class F>
-    void fill(F&& value) {  // wide = value(unit)
-        for (int64_t y = 0, unit = 0; y < height; y++)
-            for (V* to = wide + y * (width + 2 * half) + half, *end = to + width; to < end; to++) *to = value(unit++);
+    void fill(F&& value) {  // wide = value(row, column, unit)
+        for (int row = 0, unit = 0; row < height; row++) {
+            V* to = wide + (int64_t)row * (width + 2 * half) + half;
+            for (int column = 0; column < width; column++, unit++) to[column] = value(row, column, unit);
+        }
     }
 
     template <int N>
@@ -187,53 +182,64 @@ struct Planes {
             to[x] = sum;
         }
     }
+
+    // sums = sums of x^2 over windows; x is the first of the maps, at the first unit.
+    template <int N, class T>
+    void sum_squares(const T* x, int maps, const Within& o) {
+        fill([&](int, int, int64_t unit) {
+            V b = load(x + unit * o.channels, maps);
+            return b * b;
+        });
+        box<N>();
+    }
+
+    // The gradient: dx from x and from that of each unit, slope(row, column, unit).
+    template <int N, class T, class F>
+    void gradient(const T* x, T* dx, int maps, const Within& o, F&& slope) {
+        const float c2 = 2 * o.a * o.beta;
+        sum_squares<N>(x, maps, o);
+        fill([&](int row, int column, int64_t unit) {
+            Powers s = powers<T>(o.k + o.a * sums[unit]);
+            direct[unit] = slope(row, column, unit) * s.p75;
+            return direct[unit] * load(x + unit * o.channels, maps) * (s.p50 * s.p50);
+        });
+        box<N>();
+        for (int64_t unit = 0, at = 0; unit < (int64_t)height * width; unit++, at += o.channels)
+            store(dx + at, direct[unit] - c2 * load(x + at, maps) * sums[unit], maps);
+    }
 };
 
 template <class F>
-void by_maps(const Within& o, F&& each) {  // each(first number, maps, workspace)
-    const int64_t units = (int64_t)o.height * o.width;
+void by_maps(const Within& o, F&& each) {  // each(picture, first map, maps, workspace)
+    const int64_t parts = (o.channels + L - 1) / L;
 #pragma omp parallel num_threads(o.threads)
     {
         Planes planes(o);
-#pragma omp for schedule(static)
-        for (int64_t picture = 0; picture < o.pictures; picture++)
-            for (int c = 0; c < o.channels; c += L) each(picture * units * o.channels + c, o.channels - c, planes);
+#pragma omp for schedule(dynamic)
+        for (int64_t part = 0; part < o.pictures * parts; part++) {
+            const int map = (int)(part % parts) * L;
+            each(part / parts, map, left(o.channels, map), planes);
+        }
     }
 }
 
 template <int N, class T>
 void within_forward(const T* x, T* y, const Within& o) {
     const int64_t units = (int64_t)o.height * o.width;
-    by_maps(o, [&](int64_t first, int maps, Planes& p) {
-        p.fill([&](int64_t i) {
-            V b = load(x + first + i * o.channels, maps);
-            return b * b;
-        });
-        p.box<N>();
-        for (int64_t i = 0, at = first; i < units; i++, at += o.channels)
-            store(y + at, load(x + at, maps) * powers<T>(o.k + o.a * p.sums[i]).p75, maps);
+    by_maps(o, [&](int64_t picture, int map, int maps, Planes& p) {
+        const int64_t first = picture * units * o.channels + map;
+        p.sum_squares<N>(x + first, maps, o);
+        for (int64_t unit = 0, at = first; unit < units; unit++, at += o.channels)
+            store(y + at, load(x + at, maps) * powers<T>(o.k + o.a * p.sums[unit]).p75, maps);
     });
 }
 
 template <int N, class T>
 void within_backward(const T* g, const T* x, T* dx, const Within& o) {
-    const int64_t units = (int64_t)o.height * o.width;
-    const float c2 = 2 * o.a * o.beta;
-    by_maps(o, [&](int64_t first, int maps, Planes& p) {
-        p.fill([&](int64_t i) {
-            V b = load(x + first + i * o.channels, maps);
-            return b * b;
-        });
-        p.box<N>();
-        p.fill([&](int64_t i) {
-            const int64_t at = first + i * o.channels;
-            Powers s = powers<T>(o.k + o.a * p.sums[i]);
-            p.direct[i] = load(g + at, maps) * s.p75;
-            return p.direct[i] * load(x + at, maps) * (s.p50 * s.p50);
-        });
-        p.box<N>();
-        for (int64_t i = 0, at = first; i < units; i++, at += o.channels)
-            store(dx + at, p.direct[i] - c2 * load(x + at, maps) * p.sums[i], maps);
+    by_maps(o, [&](int64_t picture, int map, int maps, Planes& p) {
+        const int64_t first = picture * o.height * o.width * o.channels + map;
+        p.gradient<N>(x + first, dx + first, maps, o,
+                      [&](int, int, int64_t unit) { return load(g + first + unit * o.channels, maps); });
     });
 }
 

@@ -111,14 +111,30 @@ V as(V v) {
     return v;
 }
 
-// Small whole numbers in bytes.
-I load_bytes(const uint8_t* p, int count) {
+// Some lanes of a vector.
 #ifdef MASKED
-    return (I)_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(count >= L ? 0xffff : first(count), p));
+typedef __mmask16 Lanes;
+V only(Lanes on, V v) { return (V)_mm512_maskz_mov_ps(on, (__m512)v); }
+V load_only(Lanes on, const float* p, int) { return (V)_mm512_maskz_loadu_ps(on, p); }
+V load_only(Lanes on, const bf16* p, int) { return widened((H)_mm256_maskz_loadu_epi16(on, p)); }
 #else
-    B bytes{};
+typedef I Lanes;
+V only(Lanes on, V v) { return (V)((I)v & on); }
+template <class T>
+V load_only(Lanes on, const T* p, int count) {  // of `count` numbers
+    return only(on, load(p, count));
+}
+#endif
+
+// The lanes of `count` bytes that have a value.
+Lanes equal(const uint8_t* p, int value, int count) {
+#ifdef MASKED
+    const __mmask16 all = count >= L ? 0xffff : first(count);
+    return _mm_mask_cmpeq_epi8_mask(all, _mm_maskz_loadu_epi8(all, p), _mm_set1_epi8((char)value));
+#else
+    B bytes = B{} + 0xff;
     memcpy(&bytes, p, count >= L ? L : count);
-    return __builtin_convertvector(bytes, I);
+    return __builtin_convertvector(bytes, I) == value;
 #endif
 }
 
