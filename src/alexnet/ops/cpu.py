@@ -73,7 +73,7 @@ def pool_backward(
 ) -> Tensor:
     """Compute reference.pool_backward."""
     g, index, y = _last(g), _last(index), _last(y)
-    dx = g.new_empty(shape).contiguous(memory_format=torch.channels_last)
+    dx = torch.empty(shape, dtype=g.dtype, device=g.device, memory_format=torch.channels_last)
     _call("pool_backward", _narrow(g), g, index, y if relu else None, dx, byref(_pools(dx, g, size, relu)))
     return dx
 

@@ -1,6 +1,7 @@
 // Max pools at stride 2, alone, after a ReLU, or after a norm, in one pass with it.
 #pragma once
 
+#include <type_traits>
 #include <vector>
 
 #include "norms.h"
@@ -16,33 +17,43 @@ struct Pools {
     int relu, threads;
 };
 
-// Find the largest numbers of pools, and the places of those in their windows, line by line. `unit(row, column)` is the
-// address of the first number of a unit.
+// Find the largest numbers of a pool's maps, and their places in its window, line by line. `from` are the first units of
+// its rows, and units are `next` numbers apart. N is the side of the window if it is known, or 0.
+template <int N, class T, class P>
+void largest(const P* const* from, int64_t next, int rows, int columns, int size, int relu_last, T* y, uint8_t* index,
+             int maps) {
+    for (int c = 0; c < maps; c += L) {
+        const int count = left(maps, c);
+        V best = load(from[0] + c, count);
+        I place{};
+#pragma GCC unroll 3
+        for (int row = 0; row < (N ? N : rows); row++)
+#pragma GCC unroll 3
+            for (int column = row ? 0 : 1; column < (N ? N : columns); column++) {
+                const V v = load(from[row] + column * next + c, count);
+                const I more = (v > best) | (v != v);  // NaN is the largest, and the last NaN is chosen, as in PyTorch
+                best = more ? v : best, place = more ? I{} + (row * (N ? N : size) + column) : place;
+            }
+        store(y + c, relu_last ? relu(best) : best, count);
+        if (index) store_bytes(index + c, place, count);
+    }
+}
+
+// The pools of a line. `unit(row, column)` is the address of the first number of a unit.
 // `P` is the type of the numbers there.
 template <class T, class P, class F>
 void pool_line(F&& unit, int line, const Pools& o, int relu_last, T* y, uint8_t* index, int maps) {
     const int top = 2 * line, rows = o.height - top < o.size ? o.height - top : o.size;
     for (int column = 0; column < o.across; column++) {
         const int x = 2 * column, columns = o.width - x < o.size ? o.width - x : o.size;
-        const P* from[SIDE * SIDE];
-        uint8_t places[SIDE * SIDE];
-        int units = 0;
-        for (int row = 0; row < rows; row++)
-            for (int i = 0; i < columns; i++, units++)
-                from[units] = unit(top + row, x + i), places[units] = row * o.size + i;
-        for (int c = 0; c < maps; c += L) {
-            const int count = left(maps, c);
-            V best = load(from[0] + c, count);
-            I place{};
-            for (int i = 1; i < units; i++) {
-                const V v = load(from[i] + c, count);
-                const I more = (v > best) | (v != v);  // NaN is the largest, and the last NaN is chosen, as in PyTorch
-                best = more ? v : best, place = more ? I{} + places[i] : place;
-            }
-            const int64_t to = (int64_t)column * o.channels + c;
-            store(y + to, relu_last ? relu(best) : best, count);
-            if (index) store_bytes(index + to, place, count);
-        }
+        const P* from[SIDE];
+        for (int row = 0; row < rows; row++) from[row] = unit(top + row, x);
+        const int64_t to = (int64_t)column * o.channels, next = unit(top, x + 1) - from[0];
+        uint8_t* places = index ? index + to : nullptr;
+        if (rows == 3 && columns == 3)  // almost all of the paper's, with constants in place of bounds
+            largest<3>(from, next, 3, 3, 3, relu_last, y + to, places, maps);
+        else
+            largest<0>(from, next, rows, columns, o.size, relu_last, y + to, places, maps);
     }
 }
 
@@ -77,16 +88,31 @@ struct Holders {
     }
 
     // The gradient of a unit's maps from c on: the sum of what the pools that chose it hand down, rounded as PyTorch
-    // rounds it. `y` is what the pools gave, if a ReLU came before them; it passes no gradient where y <= 0.
-    template <class T>
+    // rounds it. `y` is what the pools gave, if a ReLU came before them; it passes no gradient where y <= 0. N is the
+    // number of pools if it is known, or 0.
+    template <int N, class T>
     V gradient(const T* g, const uint8_t* index, const T* y, int64_t c, int maps) const {
         V sum{};
-        for (int i = 0; i < count; i++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < (N ? N : count); i++) {
             V one = load_only(equal(index + at[i] + c, places[i], maps), g + at[i] + c, maps);
             if (y) one = load(y + at[i] + c, maps) <= 0.0f ? V{} : one;
             sum = i ? as<T>(sum + one) : 0.0f + one;
         }
         return sum;
+    }
+
+    // Those of all maps.
+    template <class T, class D>
+    void gradients(const T* g, const uint8_t* index, const T* y, D* dx, int maps) const {
+        auto all = [&](auto known) {
+            for (int c = 0; c < maps; c += L)
+                store(dx + c, gradient<known>(g, index, y, c, left(maps, c)), left(maps, c));
+        };
+        if (count == 1) return all(std::integral_constant<int, 1>());
+        if (count == 2) return all(std::integral_constant<int, 2>());
+        if (count == 4) return all(std::integral_constant<int, 4>());
+        all(std::integral_constant<int, 0>());
     }
 };
 
@@ -114,13 +140,9 @@ void pool_backward(const T* g, const uint8_t* index, const T* y, T* dx, const Po
     for (int64_t line = 0; line < lines; line++) {
         const int64_t from = line / o.height * pools_of(o);
         T* to = dx + line * o.width * o.channels;
-        for (int x = 0; x < o.width; x++, to += o.channels) {
-            const Holders held(rows[line % o.height], columns[x], o);
-            for (int c = 0; c < o.channels; c += L) {
-                const int maps = left(o.channels, c);
-                store(to + c, held.gradient(g + from, index + from, y ? y + from : y, c, maps), maps);
-            }
-        }
+        for (int x = 0; x < o.width; x++, to += o.channels)
+            Holders(rows[line % o.height], columns[x], o)
+                .gradients(g + from, index + from, y ? y + from : y, to, o.channels);
     }
 }
 
@@ -163,13 +185,9 @@ void norm_pool_backward(const T* g, const uint8_t* index, const T* x, T* dx, con
         for (int64_t line = 0; line < lines; line++) {
             const int64_t from = line / o.height * pools_of(o);
             float* to = slopes.data();
-            for (int at = 0; at < o.width; at++, to += o.channels) {
-                const Holders held(rows[line % o.height], columns[at], o);
-                for (int c = 0; c < o.channels; c += L) {
-                    const int maps = left(o.channels, c);
-                    store(to + c, held.gradient(g + from, index + from, (const T*)nullptr, c, maps), maps);
-                }
-            }
+            for (int at = 0; at < o.width; at++, to += o.channels)
+                Holders(rows[line % o.height], columns[at], o)
+                    .gradients(g + from, index + from, (const T*)nullptr, to, o.channels);
             norm_line_backward<N>(slopes.data(), x + line * length, dx + line * length, length, near, a);
         }
     }
@@ -196,7 +214,8 @@ void within_pool_backward(const T* g, const uint8_t* index, const T* x, T* dx, c
     by_maps(w, [&](int64_t picture, int map, int maps, Planes& p) {
         const int64_t from = picture * pools_of(o), to = picture * units_of(o) + map;
         p.gradient<N>(x + to, dx + to, maps, w, [&](int row, int column, int64_t) {
-            return Holders(rows[row], columns[column], o).gradient(g + from, index + from, (const T*)nullptr, map, maps);
+            return Holders(rows[row], columns[column], o)
+                .template gradient<0>(g + from, index + from, (const T*)nullptr, map, maps);
         });
     });
 }
