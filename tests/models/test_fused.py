@@ -15,7 +15,15 @@ from alexnet.models.build import build
 from alexnet.models.network import Network
 
 SMALL = {"channels": (8,) * 5, "hidden": 16, "classes": 3, "std": (0.1,) * 8}
-NETS: dict[str, dict[str, Any]] = {"tiny": SMALL, "small": SMALL, "one-gpu": SMALL, "caffenet": SMALL, "owt": SMALL, "cifar-11": {}, "cifar-18": {}}
+NETS: dict[str, dict[str, Any]] = {
+    "tiny": SMALL,
+    "small": SMALL,
+    "one-gpu": SMALL,
+    "caffenet": SMALL,
+    "owt": SMALL,
+    "cifar-11": {},
+    "cifar-18": {},
+}
 GROUPS = {
     "tiny": ["norm1 relu1 pool1", "relu2 norm2", "within2 pool2", "relu5 pool5"],
     "small": ["norm1 relu1 pool1", "relu2 norm2", "within2 pool2", "relu5 pool5"],

@@ -3,14 +3,14 @@
 import logging
 import math
 import os
-import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from tests.ops.conftest import clear
 from tests.rounding import gamma
 from torch import Tensor
 
@@ -18,25 +18,8 @@ from alexnet.config.recipe import LRN, SpatialLRN
 from alexnet.ops import cpu, cpu_build, crop, dispatch, reference
 from alexnet.ops.norm import response_norm, within_map_norm
 
-OLDER = ["x86-64-v3", "x86-64"] if platform.machine() == "x86_64" else []  # AVX2 without AVX-512; SSE2
 SHAPES = [(2, 96, 7, 5), (3, 20, 3, 3), (2, 6, 5, 4), (2, 1, 3, 3), (1, 34, 1, 7), (1, 256, 4, 4), (0, 4, 3, 3)]
 ROOTS = 32  # roundings after a window's sum: two roots with a Newton step each, their powers, a gradient's two parts
-
-
-def clear() -> None:
-    cpu.library.cache_clear()
-    cpu_build.library.cache_clear()
-
-
-@pytest.fixture(params=["native", *OLDER])
-def architecture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv("ALEXNET_NATIVE", request.param)
-    clear()
-    if cpu.library() is None:
-        pytest.skip("no C++ compiler here")
-    yield request.param
-    monkeypatch.undo()
-    clear()
 
 
 def raw(shape: tuple[int, ...], dtype: torch.dtype, seed: int, std: float = 60.0) -> Tensor:
