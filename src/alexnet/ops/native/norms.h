@@ -69,7 +69,7 @@ struct Neighbours {
 
 // The norm of `count` numbers, which are whole pixels.
 template <int N, class T>
-void norm_line(const T* x, T* y, int64_t count, const Neighbours& near, const Across& o) {
+ONCE void norm_line(const T* x, T* y, int64_t count, const Neighbours& near, const Across& o) {
     auto at = [&](int64_t i) {
         if (i >= count) return V{};
         V v = load(x + i, left(count, i));
@@ -87,7 +87,7 @@ void norm_line(const T* x, T* y, int64_t count, const Neighbours& near, const Ac
 
 // Its gradient: dx from g and x.
 template <int N, class G, class T>
-void norm_line_backward(const G* g, const T* x, T* dx, int64_t count, const Neighbours& near, const Across& o) {
+ONCE void norm_line_backward(const G* g, const T* x, T* dx, int64_t count, const Neighbours& near, const Across& o) {
     const float c2 = 2 * o.a * o.beta;
     auto at = [&](int64_t i) { return i < count ? load(x + i, left(count, i)) : V{}; };
     V raw = at(0), b = o.relu == BEFORE ? relu(raw) : raw, square = b * b, square_before{};

@@ -20,7 +20,7 @@ struct Pools {
 // Find the largest numbers of a pool's maps, and their places in its window, line by line. `from` are the first units of
 // its rows, and units are `next` numbers apart. N is the side of the window if it is known, or 0.
 template <int N, class T, class P>
-void largest(const P* const* from, int64_t next, int rows, int columns, int size, int relu_last, T* y, uint8_t* index,
+ONCE void largest(const P* const* from, int64_t next, int rows, int columns, int size, int relu_last, T* y, uint8_t* index,
              int maps) {
     for (int c = 0; c < maps; c += L) {
         const int count = left(maps, c);
@@ -104,7 +104,7 @@ struct Holders {
 
     // Those of all maps.
     template <class T, class D>
-    void gradients(const T* g, const uint8_t* index, const T* y, D* dx, int maps) const {
+    ONCE void gradients(const T* g, const uint8_t* index, const T* y, D* dx, int maps) const {
         auto all = [&](auto known) {
             for (int c = 0; c < maps; c += L)
                 store(dx + c, gradient<known>(g, index, y, c, left(maps, c)), left(maps, c));

@@ -4,12 +4,14 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#ifdef __AVX512F__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 #if defined __AVX512BW__ && defined __AVX512VL__
 #define MASKED  // reads and writes of some lanes only
 #endif
+
+#define ONCE __attribute__((noinline))  // compiled once, not again for each caller: that takes seconds
 
 namespace {
 
@@ -107,8 +109,13 @@ void store(T* p, V v, int count) {
 // v as memory of type T would hold it.
 template <class T>
 V as(V v) {
-    if constexpr (sizeof(T) == 2) return widened(narrowed(v));
-    return v;
+    if constexpr (sizeof(T) == 4) return v;
+#ifdef __AVX512BF16__
+    return widened(narrowed(v));
+#else
+    U u = (U)v;
+    return v == v ? (V)((u + 0x7fff + ((u >> 16) & 1)) & 0xffff0000) : (V)(U{} + 0x7fc00000);
+#endif
 }
 
 // Some lanes of a vector.
@@ -127,25 +134,42 @@ V load_only(Lanes on, const T* p, int count) {  // of `count` numbers
 #endif
 
 // The lanes of `count` bytes that have a value.
-Lanes equal(const uint8_t* p, int value, int count) {
 #ifdef MASKED
+Lanes equal(const uint8_t* p, int value, int count) {
     const __mmask16 all = count >= L ? 0xffff : first(count);
     return _mm_mask_cmpeq_epi8_mask(all, _mm_maskz_loadu_epi8(all, p), _mm_set1_epi8((char)value));
+}
+
+void store_bytes(uint8_t* p, I v, int count) {
+    _mm_mask_storeu_epi8(p, count >= L ? 0xffff : first(count), _mm512_cvtepi32_epi8((__m512i)v));
+}
 #else
-    B bytes = B{} + 0xff;
-    memcpy(&bytes, p, count >= L ? L : count);
+Lanes equal(const uint8_t* p, int value) {
+#if defined __AVX2__ && !defined __AVX512F__
+    return (I)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)) == value;
+#else
+    B bytes;
+    memcpy(&bytes, p, L);
     return __builtin_convertvector(bytes, I) == value;
 #endif
 }
 
-void store_bytes(uint8_t* p, I v, int count) {
-#ifdef MASKED
-    _mm_mask_storeu_epi8(p, count >= L ? 0xffff : first(count), _mm512_cvtepi32_epi8((__m512i)v));
-#else
-    B bytes = __builtin_convertvector(v, B);
-    memcpy(p, &bytes, count >= L ? L : count);
-#endif
+Lanes equal(const uint8_t* p, int value, int count) {
+    if (count >= L) return equal(p, value);
+    uint8_t part[L];
+    memset(part, 0xff, L);
+    memcpy(part, p, count);
+    return equal(part, value);
 }
+
+void store_bytes(uint8_t* p, I v, int count) {
+    B bytes = __builtin_convertvector(v, B);
+    if (count >= L)
+        memcpy(p, &bytes, L);
+    else
+        memcpy(p, &bytes, count);
+}
+#endif
 
 // Not v > 0 ? v : 0, so that NaN passes, as in PyTorch.
 V relu(V v) { return v <= 0.0f ? V{} : v; }
