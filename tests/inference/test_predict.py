@@ -13,8 +13,11 @@ from PIL import Image
 from torch import nn
 
 import alexnet
+from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
+from alexnet.inference.trained import load_for_inference
 from alexnet.models.network import Network
+from alexnet.ops.packed import KEPT
 
 FP32: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
 
@@ -54,6 +57,12 @@ def test_a_loaded_net_says_what_its_run_says_and_is_left_as_it_is(run: Path, net
             assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-4)  # the memory format differs
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not net.training
+
+
+def test_only_a_net_that_no_user_holds_keeps_its_weights_rearranged(run: Path, net: Network) -> None:
+    compute = choose_compute("cpu", "fp32")
+    assert any(layer in KEPT for layer in load_for_inference(run, compute).modules())
+    assert not any(layer in KEPT for layer in load_for_inference(net, compute).modules())
 
 
 def test_a_picture_that_cannot_be_read_has_its_error_in_its_place(net: Network, pictures: Path) -> None:

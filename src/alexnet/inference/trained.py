@@ -11,6 +11,7 @@ from alexnet.core.device import Compute, choose_compute, enter
 from alexnet.core.errors import InputError
 from alexnet.core.text import describe
 from alexnet.models.network import Network
+from alexnet.ops.packed import keep_packed
 from alexnet.runs.run import load
 
 RunOrNet = str | os.PathLike[str] | Network
@@ -43,7 +44,7 @@ def load_for_inference(run_or_net: RunOrNet, compute: Compute, name: str | None 
     Raises InputError if the run cannot be used, or if a loaded net is in training mode or lacks its classes.
     """
     if not isinstance(run_or_net, nn.Module):
-        return compute.serve(load(Path(run_or_net), name))
+        return keep_packed(compute.serve(load(Path(run_or_net), name)))
     check_net(run_or_net)
     return run_or_net
 
