@@ -14,7 +14,7 @@ from alexnet.ops import cpu
 from alexnet.ops.linear import linear
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [(64, 8), (9216, 40), (100, 7), (3, 1), (17, 3)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(64, 8), (9216, 40), (100, 7), (3, 1), (17, 3), (9219, 301)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_one_picture_alone_has_the_outputs_it_has_among_others(inputs: int, outputs: int, dtype: torch.dtype) -> None:
     torch.manual_seed(inputs)
