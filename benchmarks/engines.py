@@ -17,6 +17,7 @@ from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Compute
 from alexnet.interop import onnx_writer
 from alexnet.models.alexnet import AlexNet
+from alexnet.ops.packed import keep_packed
 
 CLOSE = 1e-3  # largest difference of float32 logits, as a share of the largest logit
 
@@ -119,7 +120,7 @@ def infer(clock: Clock, batch: int, rounds: int) -> Iterator[Line]:
 
 def server(net: Net, compute: Compute, views: Tensor) -> Callable[[], Tensor]:
     """Make our inference on the views; converting them to its layout and precision counts, as for the engines."""
-    own = compute.serve(AlexNet(net)).eval()
+    own = keep_packed(compute.serve(AlexNet(net))).eval()  # as `alexnet predict` does
 
     def serve() -> Tensor:
         with torch.inference_mode(), compute.arithmetic():

@@ -19,6 +19,7 @@ from alexnet.models import layer_table
 from alexnet.models.alexnet import AlexNet
 from alexnet.models.build import build
 from alexnet.ops.norm import response_norm, within_map_norm
+from alexnet.ops.packed import keep_packed
 from alexnet.training import optimizer, schedule
 from alexnet.training.step import Step, maybe_capture
 
@@ -95,7 +96,7 @@ def infer(clock: Clock, job: Job) -> Iterator[Line]:
     """Time inference of 1 and of 64 pictures. Bound: multiply-adds at full speed, and reading every weight once."""
     compute, net = clock.compute, RECIPES["paper"].net
     assert isinstance(net, Net)
-    ours = compute.serve(AlexNet(net)).eval()
+    ours = keep_packed(compute.serve(AlexNet(net))).eval()
     cuda = compute.device.type == "cuda"
     stock = Stock(net).to(compute.device).eval()
     weights = sum(p.numel() * p.element_size() for p in ours.parameters())
