@@ -1,4 +1,4 @@
-"""Choices for a GPU: by device, and by words."""
+"""Choices for a device: by its name, and by words."""
 
 import pytest
 import torch
@@ -7,21 +7,29 @@ from alexnet.core.errors import InputError
 from alexnet.ops import choices
 from alexnet.ops.choices import Choices
 
-CPU = torch.device("cpu")
+CPU, OTHER = torch.device("cpu"), torch.device("meta")
 
 
 def test_a_device_that_nobody_measured_takes_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALEXNET_GPU", raising=False)
-    assert choices.choices(CPU) == Choices()
+    assert choices.choices(OTHER) == Choices()
 
 
 def test_words_change_the_choices_that_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALEXNET_GPU", "apart=off,early=on")
-    assert choices.choices(CPU) == Choices(apart=False, early=True)
+    assert choices.choices(OTHER) == Choices(apart=False, early=True)
+    monkeypatch.setenv("ALEXNET_CPU", "blocks=on")
+    assert choices.choices(CPU).blocks
 
 
 @pytest.mark.parametrize("words", ["towers=off", "apart", "apart=no", "apart=on,x=on"])
-def test_other_words_are_refused_by_a_line_that_says_what_there_is(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
-    monkeypatch.setenv("ALEXNET_GPU", words)
-    with pytest.raises(InputError, match=r"it takes blocks=on\|off, apart=on\|off, early=on\|off"):
-        choices.choices(CPU)
+@pytest.mark.parametrize(
+    ("device", "has"),
+    [(OTHER, r"GPU has .*; it takes blocks=on\|off, apart=on\|off, early=on\|off"), (CPU, "CPU has .*")],
+)
+def test_other_words_are_refused_by_a_line_that_says_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device, has: str, words: str
+) -> None:
+    monkeypatch.setenv(f"ALEXNET_{has[:3]}", words)
+    with pytest.raises(InputError, match=has):
+        choices.choices(device)

@@ -11,7 +11,7 @@ from torch.utils._device import DeviceContext
 from alexnet.config.recipe import SpatialLRN
 from alexnet.models import layer_table as table
 from alexnet.models.layers import ResponseNorm, WithinMapNorm
-from alexnet.ops import dispatch
+from alexnet.ops import blocked, dispatch
 from alexnet.ops.linear import linear
 from alexnet.ops.norm import Relu, response_norm
 from alexnet.ops.pool import max_pool, pooled_norm, pooled_within
@@ -73,7 +73,11 @@ def run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
         if (found := relu_and_norm(layers)) is not None:
             return response_norm(x, found[0].norm, found[0].towers, found[1])
     for layer in layers:
-        x = linear(x, layer)
+        if blocked.in_blocks(x, layer):
+            assert isinstance(layer, nn.Conv2d)
+            x = blocked.convolution(x, layer)
+        else:
+            x = linear(x, layer)
     return x
 
 
