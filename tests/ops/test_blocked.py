@@ -25,12 +25,13 @@ def made(size: int, stride: int, side: int) -> tuple[nn.Conv2d, Tensor]:
 def test_it_is_the_convolution_but_for_the_order_of_its_sums(size: int, stride: int, side: int) -> None:
     """Values and gradients. A sum of n products in any order is off by gamma(n) times the sum of their magnitudes."""
     layer, x = made(size, stride, side)
-    inputs = [x, layer.weight, layer.bias]
+    assert layer.bias is not None
+    inputs: list[Tensor] = [x, layer.weight, layer.bias]
     wide = [t.detach().double().requires_grad_() for t in inputs]
-    found, exact = blocked.convolution(x, layer), torch.conv2d(*wide, stride)
+    found, exact = blocked.convolution(x, layer), torch.conv2d(wide[0], wide[1], wide[2], stride)
     g = torch.randn(exact.shape, generator=torch.Generator().manual_seed(1))
     magnitudes = [t.detach().abs().double().requires_grad_() for t in inputs]
-    largest = torch.conv2d(*magnitudes, stride)
+    largest = torch.conv2d(magnitudes[0], magnitudes[1], magnitudes[2], stride)
     slopes = torch.autograd.grad(found, inputs, g)
     expected, bounds = (
         torch.autograd.grad(exact, wide, g.double()),
