@@ -2,6 +2,7 @@
 
 import sys
 
+from alexnet.core import threads
 from alexnet.core.signals import deliver_again
 
 
@@ -9,6 +10,7 @@ def main() -> None:
     """Run cli.main, and print one line for Ctrl-C even while modules are still loading."""
     deliver_again()
     try:
+        threads.begin()
         from alexnet.cli.main import main as command
 
         command()

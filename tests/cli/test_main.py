@@ -40,6 +40,9 @@ VERBS = [
     "verify",
 ]
 
+IDLE = {"doctor", "plan", "prepare", "recipe", "summary", "verify"}
+COMPUTING = {verb: verb not in IDLE for verb in VERBS}
+
 
 def command(*words: str | Path) -> int:
     """Run a command line in this process; its exit status."""
@@ -163,6 +166,12 @@ def test_predict_gives_a_line_to_what_cannot_be_read_and_goes_on(
     assert str(good) in capsys.readouterr().out.replace("\n", "")
 
 
+@pytest.mark.parametrize("verb", [*COMPUTING])
+def test_every_command_that_computes_takes_a_number_of_threads(verb: str) -> None:
+    bound = app[verb].assemble_argument_collection()
+    assert ("--threads" in {name for argument in bound for name in argument.names}) == COMPUTING[verb]
+
+
 def test_wrong_usage_is_one_line_and_status_2(
     store: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +183,9 @@ def test_wrong_usage_is_one_line_and_status_2(
     assert "--keep" in refusal(capsys, 2, "train", store, tmp_path / "r", "--keep", "-1")
     assert "--save-every" in refusal(capsys, 2, "train", store, tmp_path / "r", "--save-every", "inf")
     assert "--workers" in refusal(capsys, 2, "evaluate", store, run, "--workers", "0")
+    many = refusal(capsys, 2, "evaluate", store, run, "--threads", "99999")
+    assert re.search(r"--threads is 99999, but this process may use (\d+) cores; give 1 to \1$", many)
+    assert "--threads" in refusal(capsys, 2, "predict", run, store, "--threads", "0")
     assert "--save" in refusal(capsys, 2, "evaluate", store, run, "--save", tmp_path / "none" / "p.npz")
     assert "exclude" in refusal(capsys, 2, "predict", run, store, "--json", "--csv")
     assert "--device tpu9" in refusal(capsys, 2, "train", store, tmp_path / "r", "--recipe", "tiny", "--device", "tpu9")

@@ -41,10 +41,22 @@ def brief(small: Recipe, tmp_path: Path) -> Path:
 def test_what_is_missing_is_a_plain_command_a_run_and_nothing_when_all_is_there(
     store: Path, brief: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--records", tmp_path / "records", "--recipe", brief, "--seeds", 2, "--precision", "fp32"]
+    options = [
+        "--records",
+        tmp_path / "records",
+        "--recipe",
+        brief,
+        "--seeds",
+        2,
+        "--precision",
+        "fp32",
+        "--threads",
+        1,
+    ]
     wanted = commands(capsys, "two-towers", store, tmp_path / "out", *options, "--missing")
     assert len(wanted) == 4
     assert all(re.fullmatch(r"alexnet study two-towers [\w./ -]+ --run [0-9a-f]{12}.*", line) for line in wanted)
+    assert all(" --threads 1 --run " in line for line in wanted)
     assert command(*wanted[0].split()[1:], "--json") == 0
     assert commands(capsys, "two-towers", store, tmp_path / "out", *options, "--missing") == wanted[1:]
     for line in wanted:

@@ -212,6 +212,16 @@ def test_epochs_that_are_over_before_a_save_would_pay_are_not_saved_but_the_last
     assert all(step % 4 == 0 for step in saved)
 
 
+def test_every_drop_of_the_rate_is_saved_also_within_an_epoch(store: Path, small: Recipe, tmp_path: Path) -> None:
+    """At step 1 the rate warms up, at steps 9 and 12 of the 16 it drops."""
+    drops = {"kind": "Steps", "milestones": (2.2, 3.0), "of_epochs": 4, "warmup_epochs": 1.0}
+    recipe = small.replace(epochs=4, schedule=drops)
+    train(store, tmp_path / "run", recipe, precision="fp32", keep=0, save_every=1e6, quiet=True)
+    saved = {checkpoint.step_and_attempt(path)[0] for path in checkpoint.list_checkpoints(tmp_path / "run")}
+    assert {9, 12, 16} <= saved
+    assert saved <= {4, 8, 9, 12, 16}
+
+
 def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_checkpoint(
     store: Path, small: Recipe, tmp_path: Path
 ) -> None:

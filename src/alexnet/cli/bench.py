@@ -9,7 +9,18 @@ from cyclopts.validators import Number
 
 from alexnet.cli.choices import BENCHES_IN_WORDS, BenchName
 from alexnet.cli.console import show_json, table
-from alexnet.cli.options import Device, Json, Positive, Precision, Rate, Settings, chosen, number
+from alexnet.cli.options import (
+    Device,
+    Json,
+    Positive,
+    Precision,
+    Rate,
+    Settings,
+    Threads,
+    begin_threads,
+    chosen,
+    number,
+)
 from alexnet.core.errors import InputError
 from alexnet.core.text import percent
 
@@ -25,6 +36,7 @@ def bench(
     pictures: Path | None = None,
     cache: Literal["auto", "device", "ram", "none"] | None = None,
     workers: Annotated[int | None, number(1, 256)] = None,
+    threads: Threads = None,
     json_: Json = False,
 ) -> None:
     """Measure speed on this machine, compared with a named peer.
@@ -52,6 +64,7 @@ def bench(
     """
     from alexnet.bench.suite import bench
 
+    begin_threads(threads, look=False)  # a measurement has no use for fewer threads
     lines = bench(
         what,
         device=device,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from alexnet.cli.console import bar, show_json, table
-from alexnet.cli.options import Json
+from alexnet.cli.options import Json, Threads, begin_threads
 
 
 def import_(
@@ -17,6 +17,7 @@ def import_(
     as_: Annotated[Literal["auto", "torchvision", "bvlc", "caffenet", "onnx"], Parameter(name="--as")] = "auto",
     classes: Path | None = None,
     mean: Path | None = None,
+    threads: Threads = None,
     json_: Json = False,
 ) -> None:
     """Make a run of trained weights from elsewhere: torchvision, Caffe, ONNX.
@@ -45,6 +46,7 @@ def import_(
     """
     from alexnet.interop.importing import import_weights
 
+    begin_threads(threads)
     found = import_weights(file, run, kind=as_, classes=classes, mean=mean)
     if json_:
         show_json(found.plain())
@@ -69,6 +71,7 @@ def export(
     views: Literal[10, 1] | None = None,
     checkpoint: str | None = None,
     licence: str | None = None,
+    threads: Threads = None,
     json_: Json = False,
 ) -> None:
     """Write a trained net for other tools: weights, class names, recipe, mean picture and licence.
@@ -111,6 +114,7 @@ def export(
     """
     from alexnet.interop.exporting import export
 
+    begin_threads(threads)
     with bar("measure", "pictures", quiet=json_) as progress:
         made = export(
             run,

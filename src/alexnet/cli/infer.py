@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from alexnet.cli.console import bar, complain_of, show_evaluation, show_json, table
-from alexnet.cli.options import Device, Json, Layers, Precision, Top, Workers
+from alexnet.cli.options import Device, Json, Layers, Precision, Threads, Top, Workers, begin_threads
 from alexnet.core.errors import InputError
 from alexnet.core.text import percent, shorten
 
@@ -25,6 +25,7 @@ def evaluate(
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = None,
+    threads: Threads = None,
     json_: Json = False,
 ) -> None:
     """Measure the error of a run on a store, or of the average of several runs.
@@ -50,6 +51,7 @@ def evaluate(
     """
     from alexnet.inference.evaluate import evaluate
 
+    begin_threads(threads)
     with bar("evaluate", "pictures", quiet=json_) as progress:
         found = evaluate(
             store,
@@ -75,6 +77,7 @@ def predict(
     views: Literal[1, 10] = 10,
     device: Device = "auto",
     precision: Precision = "auto",
+    threads: Threads = None,
     json_: Json = False,
     csv_: Annotated[bool, Parameter(name="--csv", negative=(), help="Print CSV instead of a table.")] = False,
 ) -> int:
@@ -101,6 +104,7 @@ def predict(
 
     if json_ and csv_:
         raise InputError("--json and --csv exclude each other; give one of them")
+    begin_threads(threads)
     with bar("predict", "pictures", quiet=json_ or csv_) as progress:
         answers = predict(run, image, top=top, views=views, device=device, precision=precision, progress=progress)
     if json_:
@@ -137,6 +141,7 @@ def features(
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = None,
+    threads: Threads = None,
     json_: Json = False,
 ) -> int:
     """Save the activations of one or more layers for pictures, as float32 rows.
@@ -176,6 +181,7 @@ def features(
     several = [name for words in layers for name in words.split(",")]
     if not all(name.strip() for name in several):
         raise InputError(f"--layers {shorten(' '.join(layers))} has an empty name; write conv1,relu5,fc7")
+    begin_threads(threads)
     with bar("features", "pictures", quiet=json_) as progress:
         found, files, arrays = write_features(
             run,
@@ -214,6 +220,7 @@ def similar(
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = None,
+    threads: Threads = None,
     json_: Json = False,
 ) -> int:
     """Find the pictures of a store that the net sees as most similar, as in figure 4 (right).
@@ -240,6 +247,7 @@ def similar(
     """
     from alexnet.inference.similar import similar
 
+    begin_threads(threads)
     with bar("compare", "pictures", quiet=json_) as progress:
         answers = similar(
             run,

@@ -8,6 +8,7 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from alexnet.cli.choices import join_lines
+from alexnet.cli.console import complain
 from alexnet.core.errors import InputError
 from alexnet.core.text import shorten
 
@@ -56,6 +57,15 @@ Workers = Annotated[
         help="Number of threads that read pictures ahead; by default 2, or on CUDA all cores.", show_default=False
     ),
 ]
+Threads = Annotated[
+    int | None,
+    number(1, 1_000_000),
+    Parameter(
+        help="Number of threads that compute on a CPU; by default one for each usable core that other programs leave "
+        "free. It changes the last bits of weights.",
+        show_default=False,
+    ),
+]
 Top = Annotated[int, number(1, 1_000_000)]
 Positive = Annotated[int, number(1, 1_000_000_000)]
 NotNegative = Annotated[int, number(0, 1_000_000_000)]
@@ -88,6 +98,22 @@ def on_command_line(options: type, **names: tuple[str, ...]) -> Any:
         frozen=True,
         namespace={"__doc__": join_lines(options.__doc__ or ""), "__module__": __name__},
     )
+
+
+def begin_threads(threads: int | None, speak: bool = False, kept: int | None = None, look: bool = True) -> None:
+    """Apply --threads, before the work begins.
+
+    Args:
+        threads: The option.
+        speak: Whether to say on standard error that other programs leave fewer cores.
+        kept: Number of threads that a run to resume began with.
+        look: Whether other programs count.
+    """
+    from alexnet.core.threads import use_threads
+
+    said = use_threads(threads, kept, look)
+    if said and speak:
+        complain(said)
 
 
 def strategy_of(strategy: str, towers_apart: bool, hybrid: bool) -> str:

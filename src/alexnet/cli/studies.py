@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from alexnet.cli.choices import FigureName
 from alexnet.cli.console import bar, complain_of, show_json, table
-from alexnet.cli.options import Device, Json, Positive, Precision, Workers, number
+from alexnet.cli.options import Device, Json, Positive, Precision, Threads, Workers, begin_threads, number
 from alexnet.core.errors import InputError
 
 
@@ -94,6 +94,7 @@ def study(
     device: Device = "auto",
     precision: Precision = "bf16",
     workers: Workers = None,
+    threads: Threads = None,
     json_: Json = False,
 ) -> int:
     """Test a claim of the paper: train its arms with several seeds.
@@ -171,9 +172,11 @@ def study(
 
         request = Request(recipe, seeds, epochs, pictures, held_out, Store(pretrain_on) if pretrain_on else None)
         words = ["--device", device] * (device != "auto") + ["--workers", f"{workers}"] * (workers is not None)
+        words += ["--threads", f"{threads}"] * (threads is not None)
         rows = queue.missing([name], store, out, request, records, precision=precision, options=words)
         show_json(rows) if json_ else print("".join(row["command"] + "\n" for row in rows), end="")
         return 0
+    begin_threads(threads, speak=not json_)
     from alexnet.runs.log import console
     from alexnet.studies.run import study
 
@@ -207,6 +210,7 @@ def figures(
     /,
     *,
     only: Annotated[tuple[FigureName, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
+    threads: Threads = None,
 ) -> int:
     """Draw figures of a run, a study or records, as PNG and SVG.
 
@@ -229,6 +233,7 @@ def figures(
     """
     from alexnet.figures.catalogue import draw
 
+    begin_threads(threads)
     with bar("compare", "pictures") as progress:
         paths, missing = draw(run, out, only or None, progress)
     for path in paths:
@@ -236,7 +241,7 @@ def figures(
     return complain_of(missing.items())
 
 
-def report(out: Path, /) -> None:
+def report(out: Path, /, *, threads: Threads = None) -> None:
     """Write a page about all runs and studies in a folder: OUT/report.html.
 
     Your own runs come first, then the paper's claims, from studies and records. The page needs no other file.
@@ -251,4 +256,5 @@ def report(out: Path, /) -> None:
     """
     from alexnet.reporting.report import report
 
+    begin_threads(threads)
     print(report(out))

@@ -1,18 +1,30 @@
 """Commands that make runs: demo, train."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from alexnet.cli.console import show_evaluation, show_json
-from alexnet.cli.options import Json, Layers, Settings, Whole, chosen, on_command_line, strategy_of
+from alexnet.cli.options import (
+    Json,
+    Layers,
+    Settings,
+    Threads,
+    Whole,
+    begin_threads,
+    chosen,
+    on_command_line,
+    strategy_of,
+)
 from alexnet.core.errors import InputError
+from alexnet.core.files import parse_json, read_bytes
 from alexnet.core.text import percent
 from alexnet.training.options import TrainOptions
 
 
-def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
+def demo(out: Path = Path("demo"), /, *, threads: Threads = None, json_: Json = False) -> None:
     """Try everything on drawn pictures: prepare, train, evaluate, report.
 
     It takes about two minutes on two cores. If you stop it, run it again to continue. Then open report.html.
@@ -24,6 +36,7 @@ def demo(out: Path = Path("demo"), /, *, json_: Json = False) -> None:
     out
         Folder for the store, the run, its figures and report.html.
     """
+    begin_threads(threads, speak=not json_)
     from alexnet.cli.demo import demo
 
     answer = demo(out, quiet=json_, leave=True)
@@ -45,6 +58,14 @@ else:
 USUAL = Options()
 
 
+def threads_of(run: Path) -> int | None:
+    """Read the number of threads that a run began with; None if its environment does not tell, which `train` checks."""
+    with suppress(OSError, ValueError, AttributeError):
+        found = parse_json(read_bytes(run / "environment.json")).get("threads")
+        return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+    return None
+
+
 def train(
     store: Path,
     run: Path,
@@ -58,6 +79,7 @@ def train(
     options: Annotated[Options, Parameter(name="*")] = USUAL,
     towers_apart: Annotated[bool, Parameter(negative=())] = False,
     hybrid: Annotated[bool, Parameter(negative=())] = False,
+    threads: Threads = None,
     json_: Json = False,
 ) -> None:
     """Train a net on a store by a recipe, and measure its error.
@@ -89,14 +111,17 @@ def train(
     hybrid
         Short for --strategy hybrid.
     """
-    from alexnet.data.store import Store
     from alexnet.runs.folder import is_run
+
+    first = options.from_run
+    begun = run if options.resume and is_run(run) else None
+    # A resumed run keeps its threads, and so its bits, whatever other programs do now.
+    begin_threads(threads, not json_, threads_of(begun) if begun else None)
+    from alexnet.data.store import Store
     from alexnet.runs.run import Run
     from alexnet.training.finetune import tuned
     from alexnet.training.train import train
 
-    first = options.from_run
-    begun = run if options.resume and is_run(run) else None
     if first and not begun and not is_run(first):
         raise InputError(f"--from {first} is not a run; name a folder that alexnet train made")
     value, name = None, recipe or ("" if first else "source")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
 from alexnet.core.errors import InputError, WorkFailed
+from alexnet.core.threads import available_cores
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -228,8 +229,3 @@ def set_current_task(words: str) -> None:
 def _note(notes: int, place: int, words: str) -> None:
     with suppress(OSError):  # the disk is full: the next real write will report it
         os.pwrite(notes, words.encode(errors="backslashreplace")[: ROOM - 1] + b"\n", place)
-
-
-def available_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

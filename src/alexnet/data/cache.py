@@ -13,7 +13,7 @@ from torch import Tensor
 from alexnet.core.device import enter
 from alexnet.core.errors import InputError
 from alexnet.core.launch import launch
-from alexnet.core.process_pool import available_cores
+from alexnet.core.threads import available_cores
 from alexnet.data.split import Split
 
 CACHES = ("auto", "device", "ram", "none")

@@ -15,7 +15,7 @@ from alexnet.core import rng
 from alexnet.core.device import enter
 from alexnet.core.errors import WorkFailed
 from alexnet.core.launch import Share, bounds, launch
-from alexnet.core.process_pool import available_cores
+from alexnet.core.threads import available_cores
 from alexnet.data.cache import CachedPictures
 from alexnet.data.split import Split
 

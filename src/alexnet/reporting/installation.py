@@ -19,7 +19,7 @@ EXTRAS = ("scipy", "simplejpeg", "tensorboard", "triton")  # scipy is required; 
 # Settings other than ALEXNET_...: the compiler and its cache, threads, devices and arithmetic.
 SETTINGS = (
     *("CXX", "XDG_CACHE_HOME", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ATEN_CPU_CAPABILITY"),
-    *("ONEDNN_MAX_CPU_ISA", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    *("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "ONEDNN_MAX_CPU_ISA", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
 )
 
 
@@ -80,7 +80,7 @@ def _processor() -> str:
 
 
 def _cores() -> int:
-    from alexnet.core.process_pool import available_cores
+    from alexnet.core.threads import available_cores
 
     return available_cores()
 

@@ -6,10 +6,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from alexnet.config.recipe import Recipe
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import Stopped
 from alexnet.core.signals import Signals
+from alexnet.core.threads import ENOUGH, MINUTE, Crowd
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import open_mesh
 from alexnet.inference.evaluate import Evaluation
@@ -88,7 +91,8 @@ def train(
 def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
     """Train from the trainer's step to the end of its recipe: step, log, validate each epoch, save.
 
-    The end of an epoch is saved only if that is cheap: an epoch on a small store can be shorter than a save.
+    The end of an epoch is saved only if that is cheap: an epoch on a small store can be shorter than a save. A drop of
+    the learning rate is always saved: there are few, and runs that differ afterwards can start there.
     """
     mesh, every = trainer.sharding.mesh, trainer.options.save_every
     saved, cost, largest = time.monotonic(), 0.0, mesh.max_async()
@@ -96,7 +100,8 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
     if trainer.unvalidated:  # the run was stopped between an epoch's last step and its validation
         log.epoch(trainer.step, **trainer.validate(poll))
         trainer.save()
-    waited = 0.0
+    waited, rate = 0.0, trainer.rates().weights
+    crowd = Crowd(log.say, torch.get_num_threads() if trainer.compute.device.type == "cpu" else 0)
     with closing(trainer.batches()) as batches:  # stop the loader's threads even if a caller keeps the exception
         for batch in batches:
             trainer.advance(batch, batches.waited - waited)
@@ -115,12 +120,14 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
                 log.epoch(trainer.step, **trainer.validate(poll))
                 pays = time.monotonic() - saved >= min(every, cost / SAVING)  # clocks differ: rank 0 decides
                 save = save or trainer.finished or mesh.all_gather_json(pays)[0]
-            if save:
+            rate, before = trainer.rates().weights, rate  # a plateau's rate drops with a validation
+            if save or rate < before:
                 trainer.read(log)
                 begun = time.monotonic()
                 trainer.save()
                 # A new LaggedMax drops requests that are under way: this save has fulfilled them.
                 saved, largest = time.monotonic(), mesh.max_async()
                 cost = saved - begun
+            crowd.look(ENOUGH if trainer.finished else MINUTE)
             if trainer.finished:
                 return

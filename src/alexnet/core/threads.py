@@ -1,0 +1,193 @@
+"""The threads that compute: how many cores this process may use, how many of them are free, and how threads wait."""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from alexnet.core.errors import InputError
+from alexnet.core.launch import launch
+
+GROUPS, OURS, LOAD = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"), Path("/proc/stat")
+CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # a user's own choice
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+SPINS = "30000"
+SHORTEST = 0.3  # seconds of a look at the load; the system counts in ticks of 10 ms
+MINUTE = 60.0  # seconds that a training watches the load before it speaks
+ENOUGH = 10.0  # seconds that it watches at least, if it ends sooner
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use, by its affinity and by the CPU quota of its control groups."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = quota()
+    return found if limit is None else max(1, min(found, int(limit + 0.5)))
+
+
+def quota(groups: Path | None = None, ours: Path | None = None) -> float | None:
+    """Read the number of cores that the control groups of this process allow it, on average; None if any.
+
+    Args:
+        groups: Folder where control groups are mounted, /sys/fs/cgroup.
+        ours: File that names the groups of this process, /proc/self/cgroup.
+    """
+    groups, found = groups or GROUPS, []
+    with suppress(OSError, ValueError):
+        for line in (ours or OURS).read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            homes = [groups] if not controllers else [groups / controllers, groups / "cpu"]
+            # A parent's limit counts too. Inside a container, the path may be the host's, and only its end is there.
+            for folder in {home / part for home in homes for part in _upwards(path)}:
+                with suppress(OSError, ValueError, ZeroDivisionError):
+                    found.append(_version_2(folder) if not controllers else _version_1(folder))
+    return min((cores for cores in found if cores > 0), default=None)
+
+
+def _upwards(path: str) -> list[str]:
+    inside = path.strip("/")
+    return [inside, *(str(parent) for parent in Path(inside).parents)]
+
+
+def _version_2(folder: Path) -> float:
+    limit, period = (folder / "cpu.max").read_text().split()
+    return int(limit) / int(period)  # ValueError for "max"
+
+
+def _version_1(folder: Path) -> float:
+    limit, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+    return int(limit) / int(period)  # the limit is -1 if there is none
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at the machine: seconds of each clock since some moment; None where the system does not tell.
+
+    Processes of a low priority (nice) do not count as busy: they give way to this one.
+    """
+
+    wall: float
+    own: float
+    busy: float | None
+
+    @classmethod
+    def now(cls) -> "Look":
+        """Look now."""
+        return cls(time.monotonic(), time.process_time(), _busy())
+
+    def others(self, since: "Look") -> float | None:
+        """Return the number of cores that other programs used since an earlier look; None if it is not known."""
+        past = self.wall - since.wall
+        if past < SHORTEST or self.busy is None or since.busy is None:
+            return None
+        return max(0.0, (self.busy - since.busy - (self.own - since.own)) / past)
+
+
+def _busy() -> float | None:
+    """Add up the seconds for which the cores of this process have run programs."""
+    with suppress(OSError, ValueError, AttributeError, IndexError):
+        allowed = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+        lines = [line.split() for line in LOAD.read_text().splitlines() if line.startswith("cpu")]
+        low = [2] if os.getpriority(os.PRIO_PROCESS, 0) > 0 else []  # this process is one of those of low priority
+        kinds = [1, *low, 3, 6, 7]  # user, nice, system, interrupts
+        found = [sum(int(line[kind]) for kind in kinds) for line in lines if line[0] in allowed]
+        return sum(found) / os.sysconf("SC_CLK_TCK") if found else None
+    return None
+
+
+_first: Look | None = None
+
+
+def fitting(threads: int, others: float | None) -> int:
+    """Return how many of `threads` have a core, if other programs use `others` cores.
+
+    An operation splits its work into equal parts and ends with the slowest. A part whose core is less than half free
+    takes more than twice as long, so one thread less is faster from two threads on.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return threads if others is None else max(1, min(threads, int(cores - others + 0.5)))
+
+
+def begin() -> None:
+    """Begin to look at the load for `use_threads`, and choose how OpenMP's threads wait unless the user has.
+
+    Call it before torch is loaded, since libgomp reads the environment then.
+    """
+    global _first
+    _first = Look.now()
+    if not any(name in os.environ for name in WAITING):
+        os.environ["GOMP_SPINCOUNT"] = SPINS
+
+
+def use_threads(threads: int | None = None, kept: int | None = None, look: bool = True) -> str:
+    """Set the number of threads that compute in this process, before the work begins.
+
+    Without a choice of the user, by `threads` or by OMP_NUM_THREADS, it is the number of cores that this process may
+    use, less those that other programs have used since `begin`, a second or two ago: loading torch takes that long.
+
+    Args:
+        threads: Number of threads, 1 to `available_cores`; None chooses.
+        kept: Number of threads to keep if the user chose none, since a run began with it.
+        look: Whether other programs count.
+
+    Returns:
+        A line for the user if other programs count, else "".
+
+    Raises:
+        InputError: `threads` is more than the cores that this process may use.
+    """
+    cores = available_cores()
+    if threads is not None and threads > cores:
+        raise InputError(f"--threads is {threads}, but this process may use {cores} cores; give 1 to {cores}")
+    import torch
+
+    if threads is None and any(os.environ.get(name) for name in CHOSEN):
+        return ""
+    most = min(torch.get_num_threads(), cores)
+    if threads is None and kept is not None and kept <= cores:
+        threads = kept
+    looks = look and _first and threads is None and launch().beside == 1
+    others = Look.now().others(_first) if looks and _first else None
+    torch.set_num_threads(threads or fitting(most, others))
+    if torch.get_num_threads() >= most or others is None:
+        return ""
+    return (
+        f"other programs use {others:.1f} of {cores} cores: {in_words(torch.get_num_threads())} here, since threads "
+        f"without a core delay the others; --threads {most} takes all"
+    )
+
+
+def in_words(threads: int) -> str:
+    """Write a number of threads."""
+    return f"{threads} thread{'s' * (threads > 1)}"
+
+
+class Crowd:
+    """Watches in training whether other programs take the cores of this process's threads, and says so once.
+
+    Args:
+        say: Function to call with the line.
+        threads: Number of threads that compute; with one, or 0 for a device that is no CPU, it says nothing.
+    """
+
+    def __init__(self, say: Callable[[str], None], threads: int) -> None:
+        self.say, self.threads = say, threads if launch().beside == 1 else 0
+        self.before = Look.now()
+
+    def look(self, least: float = MINUTE) -> None:
+        """Look at the time since the last look, if that is `least` seconds or more."""
+        if self.threads < 2 or time.monotonic() - self.before.wall < least:
+            return
+        now = Look.now()
+        others = now.others(self.before)
+        if others is not None and (fit := fitting(self.threads, others)) < self.threads:
+            wall, own = now.wall - self.before.wall, now.own - self.before.own
+            self.say(
+                f"other programs used {others:.1f} cores in the last {wall:.0f} s, in which {self.threads} threads "
+                f"computed for {own:.0f} s in all: they wait for each other, and --threads {fit} is faster then"
+            )
+            self.threads = 0
+        self.before = now
