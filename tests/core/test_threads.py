@@ -101,19 +101,6 @@ def test_the_number_of_threads_is_the_users_then_the_runs_then_what_others_leave
         torch.set_num_threads(1)
 
 
-def test_how_threads_wait_is_chosen_only_where_the_user_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_first", None)
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    threads.begin()
-    assert "GOMP_SPINCOUNT" not in os.environ
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    monkeypatch.setenv("GOMP_SPINCOUNT", "1")  # so that it is restored
-    monkeypatch.delenv("GOMP_SPINCOUNT")
-    threads.begin()
-    assert os.environ["GOMP_SPINCOUNT"] == threads.SPINS
-
-
 @pytest.mark.parametrize(("busy", "count"), [(1e6, 1), (0.0, 0)])
 def test_a_training_says_once_that_other_programs_have_the_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: float, count: int

@@ -1,4 +1,4 @@
-"""The threads that compute: how many cores this process may use, how many of them are free, and how threads wait."""
+"""The threads that compute: how many cores this process may use, and how many of them are free."""
 
 import os
 import time
@@ -12,8 +12,6 @@ from alexnet.core.launch import launch
 
 GROUPS, OURS, LOAD = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"), Path("/proc/stat")
 CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # a user's own choice
-WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-SPINS = "30000"
 SHORTEST = 0.3  # seconds of a look at the load; the system counts in ticks of 10 ms
 MINUTE = 60.0  # seconds that a training watches the load before it speaks
 ENOUGH = 10.0  # seconds that it watches at least, if it ends sooner
@@ -112,14 +110,14 @@ def fitting(threads: int, others: float | None) -> int:
 
 
 def begin() -> None:
-    """Begin to look at the load for `use_threads`, and choose how OpenMP's threads wait unless the user has.
+    """Begin to look at the load for `use_threads`.
 
-    Call it before torch is loaded, since libgomp reads the environment then.
+    OpenMP's threads wait for each other as libgomp makes them. With OMP_WAIT_POLICY=passive they sleep at once, but
+    oneDNN's gradients of weights have barriers of their own, which always spin. So passive threads gained nothing
+    beside one busy program, and on an idle machine `small` lost a fifth of its speed (docs/faq.md).
     """
     global _first
     _first = Look.now()
-    if not any(name in os.environ for name in WAITING):
-        os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 def use_threads(threads: int | None = None, kept: int | None = None, look: bool = True) -> str:

@@ -195,8 +195,8 @@ class Split:
         try:
             file = self._file(path)  # this name keeps it open if another thread drops it from the cache
             taken = 0
-            while more := file.read_into(record.data[taken:], begin + taken):  # a network disk may return less
-                taken += more
+            while taken < len(record) and (more := file.read_into(record.data[taken:], begin + taken)):
+                taken += more  # a network disk may return less
         except OSError as error:
             raise unreadable(path, error) from None
         if taken != len(record):

@@ -43,8 +43,8 @@ class TrainOptions:
     cache
         Where to keep decoded pictures during training: device, ram or none. auto takes the fastest that fits.
     save_every
-        Longest time between checkpoints, in seconds. Ends of epochs are saved too if that takes under 0.5 % of the
-        time.
+        Longest time between checkpoints, in seconds. Drops of the learning rate and the end are saved too, and so are
+        ends of epochs if that takes under 0.5 % of the time.
     keep
         Number of checkpoints to keep; 0 keeps all.
     strategy
