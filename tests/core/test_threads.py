@@ -1,6 +1,7 @@
 """How many threads compute: quotas, other programs' load, the user's choice; and what a crowded training says."""
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -102,17 +103,46 @@ def test_the_number_of_threads_is_the_users_then_the_runs_then_what_others_leave
 
 
 @pytest.mark.parametrize(("busy", "count"), [(1e6, 1), (0.0, 0)])
-def test_a_training_says_once_that_other_programs_have_the_cores(
+def test_a_training_among_busy_programs_says_so_once_and_lets_its_threads_sleep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: float, count: int
 ) -> None:
+    def holders() -> int:
+        return sum(thread.name == "team" for thread in threading.enumerate())
+
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     monkeypatch.setattr(threads, "LOAD", load(tmp_path / "stat", 0.0))
     said: list[str] = []
-    crowds = [Crowd(said.append, 2), Crowd(said.append, 1)]  # one thread waits for no other
-    load(tmp_path / "stat", busy)
-    for _ in range(2):
+    with Crowd(said.append, 2) as crowd, Crowd(said.append, 1) as single:  # one thread waits for no other
+        for look, least in enumerate((0.0, 0.0, 100.0), 1):
+            load(tmp_path / "stat", busy * look)
+            time.sleep(threads.SHORTEST)
+            crowd.look(least, minute=0.0)
+            single.look(least, minute=0.0)
+            assert holders() == count
+        assert len(said) == count
+        assert not count or "--threads 1 may be faster" in said[0]
+        crowd.look(0.0)  # begins a look in which nothing else runs
         time.sleep(threads.SHORTEST)
-        for crowd in crowds:
-            crowd.look(least=0.0)
-    assert len(said) == count
-    assert not count or "--threads 1 is faster" in said[0]
+        crowd.look(0.0)
+        assert holders() == 0
+    assert holders() == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux tells the threads of a process")
+def test_a_team_that_makes_threads_sleep_is_there_until_it_ends() -> None:
+    torch.set_num_threads(2)
+    try:
+        torch.zeros(1 << 20).add_(1)
+        before, sleeping = len(os.listdir("/proc/self/task")), threads.Sleeping()
+        sleeping.begin()
+        sleeping.begin()
+        until = time.monotonic() + 10
+        while len(os.listdir("/proc/self/task")) < before + 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(os.listdir("/proc/self/task")) >= before + 2
+        sleeping.end()
+        while len(os.listdir("/proc/self/task")) > before and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(os.listdir("/proc/self/task")) == before
+    finally:
+        torch.set_num_threads(1)

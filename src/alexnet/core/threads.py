@@ -1,11 +1,14 @@
 """The threads that compute: how many cores this process may use, and how many of them are free."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from alexnet.core.errors import InputError
 from alexnet.core.launch import launch
@@ -13,8 +16,8 @@ from alexnet.core.launch import launch
 GROUPS, OURS, LOAD = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"), Path("/proc/stat")
 CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # a user's own choice
 SHORTEST = 0.3  # seconds of a look at the load; the system counts in ticks of 10 ms
-MINUTE = 60.0  # seconds that a training watches the load before it speaks
-ENOUGH = 10.0  # seconds that it watches at least, if it ends sooner
+LONG = 10.0  # seconds between two looks of a training at the load
+MINUTE = 60.0  # seconds that it watches before it speaks, or LONG if it ends sooner
 
 
 def available_cores() -> int:
@@ -110,12 +113,7 @@ def fitting(threads: int, others: float | None) -> int:
 
 
 def begin() -> None:
-    """Begin to look at the load for `use_threads`.
-
-    OpenMP's threads wait for each other as libgomp makes them. With OMP_WAIT_POLICY=passive they sleep at once, but
-    oneDNN's gradients of weights have barriers of their own, which always spin. So passive threads gained nothing
-    beside one busy program, and on an idle machine `small` lost a fifth of its speed (docs/faq.md).
-    """
+    """Begin to look at the load for `use_threads`."""
     global _first
     _first = Look.now()
 
@@ -164,28 +162,82 @@ def in_words(threads: int) -> str:
 
 
 class Crowd:
-    """Watches in training whether other programs take the cores of this process's threads, and says so once.
+    """Watches in training whether other programs take the cores of this process's threads: a context.
+
+    While they do, OpenMP's threads sleep instead of spinning when they wait for each other; an idle machine keeps the
+    spinning, which is faster there. The results are the same bits. After a minute it says so, once.
 
     Args:
         say: Function to call with the line.
-        threads: Number of threads that compute; with one, or 0 for a device that is no CPU, it says nothing.
+        threads: Number of threads that compute; with one, or 0 for a device that is no CPU, it does nothing.
     """
 
     def __init__(self, say: Callable[[str], None], threads: int) -> None:
         self.say, self.threads = say, threads if launch().beside == 1 else 0
-        self.before = Look.now()
+        self.told, self.sleeping = False, Sleeping()
+        self.last = self.before = Look.now()
 
-    def look(self, least: float = MINUTE) -> None:
-        """Look at the time since the last look, if that is `least` seconds or more."""
-        if self.threads < 2 or time.monotonic() - self.before.wall < least:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.sleeping.end()
+
+    def look(self, least: float = LONG, minute: float = MINUTE) -> None:
+        """Look at the time since the last look, if that is `least` seconds or more; speak of a `minute` or more."""
+        if self.threads < 2 or time.monotonic() - self.last.wall < least:
             return
         now = Look.now()
-        others = now.others(self.before)
-        if others is not None and (fit := fitting(self.threads, others)) < self.threads:
+        self.sleeping.begin() if self.fits(now, self.last)[0] < self.threads else self.sleeping.end()
+        self.last = now
+        if self.told or now.wall - self.before.wall < minute:
+            return
+        fit, others = self.fits(now, self.before)
+        if fit < self.threads:
             wall, own = now.wall - self.before.wall, now.own - self.before.own
+            self.told = True
             self.say(
                 f"other programs used {others:.1f} cores in the last {wall:.0f} s, in which {self.threads} threads "
-                f"computed for {own:.0f} s in all: they wait for each other, and --threads {fit} is faster then"
+                f"computed for {own:.0f} s in all: they wait for each other, and --threads {fit} may be faster then"
             )
-            self.threads = 0
         self.before = now
+
+    def fits(self, now: Look, before: Look) -> tuple[int, float]:
+        """Return how many threads had a core between two looks, and how many cores others used."""
+        others = now.others(before)
+        return fitting(self.threads, others), others or 0.0
+
+
+class Sleeping:
+    """Makes OpenMP's threads sleep soon when they wait, from `begin` to `end`.
+
+    GNU's libgomp, which PyTorch has on Linux, spins for a thousand turns instead of 300,000 while a process has more
+    OpenMP threads than cores. So a thread holds a team of its own, which does nothing. Another library ignores it.
+    """
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.holder: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Begin, unless it has begun."""
+        if self.holder is None:
+            self.over.clear()
+            self.holder = threading.Thread(target=self.hold, name="team", daemon=True)
+            self.holder.start()
+
+    def hold(self) -> None:
+        """Start a team by an operation that is large enough to be shared, and keep it."""
+        import torch
+
+        torch.zeros(1 << 20).add_(1)
+        self.over.wait()
+
+    def end(self) -> None:
+        """End, if it has begun."""
+        if self.holder is not None:
+            self.over.set()
+            self.holder.join()
+            self.holder = None

@@ -12,7 +12,7 @@ from alexnet.config.recipe import Recipe
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import Stopped
 from alexnet.core.signals import Signals
-from alexnet.core.threads import ENOUGH, MINUTE, Crowd
+from alexnet.core.threads import LONG, Crowd
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import open_mesh
 from alexnet.inference.evaluate import Evaluation
@@ -102,7 +102,7 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
         trainer.save()
     waited, rate = 0.0, trainer.rates().weights
     crowd = Crowd(log.say, torch.get_num_threads() if trainer.compute.device.type == "cpu" else 0)
-    with closing(trainer.batches()) as batches:  # stop the loader's threads even if a caller keeps the exception
+    with crowd, closing(trainer.batches()) as batches:  # stop the loader's threads even if a caller keeps the exception
         for batch in batches:
             trainer.advance(batch, batches.waited - waited)
             waited = batches.waited
@@ -128,6 +128,7 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
                 # A new LaggedMax drops requests that are under way: this save has fulfilled them.
                 saved, largest = time.monotonic(), mesh.max_async()
                 cost = saved - begun
-            crowd.look(ENOUGH if trainer.finished else MINUTE)
             if trainer.finished:
+                crowd.look(0.0, LONG)
                 return
+            crowd.look()
