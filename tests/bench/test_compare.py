@@ -66,6 +66,16 @@ def test_the_interval_is_welchs() -> None:
     assert interval([0.0], [1.0, 1.1])[1:] == (None, None)
 
 
+def test_of_two_runs_a_side_the_runs_count_and_not_their_readings(tmp_path: Path) -> None:
+    """Each run is calm in itself, and the runs of one side differ by more than the sides do."""
+    runs = [line([100.0, 100.1, 99.9], [50.0, 50.0, 50.0]), line([110.0, 110.1, 109.9], [50.0, 50.0, 50.0])]
+    later = [line([105.0, 105.1, 104.9], [50.0, 50.0, 50.0]), line([116.0, 116.1, 115.9], [50.0, 50.0, 50.0])]
+    one_run = list(compare(written(tmp_path / "a", runs[0]), written(tmp_path / "b", later[0])))
+    assert {(change.verdict, change.runs) for change in one_run} == {("faster", 1)}
+    two_runs = list(compare(written(tmp_path / "a", *runs), written(tmp_path / "b", *later)))
+    assert {(change.verdict, change.runs) for change in two_runs} == {("no difference shown", 2)}
+
+
 def test_a_difference_within_the_noise_is_not_called_one(tmp_path: Path) -> None:
     a = written(tmp_path / "a", line([100.0, 90.0, 110.0], [50.0, 55.0, 45.0]))
     b = written(tmp_path / "b", line([104.0, 93.0, 113.0], [50.0, 45.0, 55.0]))
@@ -86,6 +96,7 @@ def test_the_command_prints_both_sides_and_names_what_differs(
     assert "ours against stock" in said
     assert "only in A: norm" in said
     assert "The machines differ." in said
+    assert "One run of each" in said
     assert run("bench", "--compare", a, b, "--json") == 0
     rows = [json.loads(row) for row in capsys.readouterr().out.splitlines()]
     assert [row["peer_name"] for row in rows] == [None, "stock"]

@@ -20,10 +20,11 @@ NUMBERS = ("ours", "peer", "ratio")
 
 @dataclass(frozen=True)
 class Change:
-    """How one figure differs between two files: of ours alone, or of ours against a peer in the same run.
+    """The difference of one figure between two files: of ours alone, or of ours against a peer in the same run.
 
     `a` and `b` are medians in `unit`; with a peer they are ours against it, and `unit` is "times". `ratio` is B's speed
-    over A's, of the means of the logarithms of the readings, with its 95 % interval where both have two readings.
+    over A's, of the means of the logarithms, with its 95 % interval. `runs` is the smaller number of runs in a file.
+    With two and more the interval is of the runs' means; with one it is of the readings, and covers their noise alone.
     """
 
     what: str
@@ -34,6 +35,7 @@ class Change:
     ratio: float
     low: float | None
     high: float | None
+    runs: int
 
     @property
     def verdict(self) -> str:
@@ -98,27 +100,27 @@ class Measured:
         """List what was measured, in order."""
         return list(dict.fromkeys(what for what, _ in self.lines))
 
-    def ours(self, what: str) -> tuple[float, list[float], str]:
-        """Return ours: the median, the logarithms of the speeds of its readings, and the unit.
+    def ours(self, what: str) -> tuple[float, list[list[float]], str]:
+        """Return ours: the median, the logarithms of the speeds of the readings of each run, and the unit.
 
         The lines of a benchmark in one run repeat one measurement of ours, a line a peer.
         """
         lines = [line for (name, _), lines in self.lines.items() if name == what for line in lines]
-        runs = {tuple(line["ours_readings"]) or (line["ours"],): line for line in lines}
-        readings = [reading for run in runs for reading in run]
+        runs = dict.fromkeys(tuple(line["ours_readings"]) or (line["ours"],) for line in lines)
         unit = lines[0]["unit"]
         sign = -1 if unit == "ms" else 1
-        return statistics.median(readings), [sign * math.log(r) for r in readings], unit
+        middle = statistics.median(reading for run in runs for reading in run)
+        return middle, [[sign * math.log(r) for r in run] for run in runs], unit
 
-    def against(self, what: str, peer: str) -> tuple[float, list[float]]:
-        """Return how many times as fast ours is as a peer: the median, and the logarithm of each turn's ratio."""
-        logs: list[float] = []
+    def against(self, what: str, peer: str) -> tuple[float, list[list[float]]]:
+        """Return how many times as fast ours is as a peer: the median, and the logarithms of each run's turns."""
+        runs: list[list[float]] = []
         for line in self.lines[what, peer]:
             sign = -1 if line["unit"] == "ms" else 1
             pairs = list(zip(line["ours_readings"], line["peer_readings"], strict=False))
             pairs = pairs or [(line["ours"], line["peer"])]
-            logs += [sign * math.log(mine / theirs) for mine, theirs in pairs]
-        return statistics.median(line["ratio"] for line in self.lines[what, peer]), logs
+            runs.append([sign * math.log(mine / theirs) for mine, theirs in pairs])
+        return statistics.median(line["ratio"] for line in self.lines[what, peer]), runs
 
 
 def _right(line: Mapping[str, Any]) -> bool:
@@ -155,20 +157,41 @@ def changes(one: Measured, other: Measured) -> Iterator[Change]:
     if not common:
         raise InputError(f"{one.file} and {other.file} have no measurement in common; measure the same parts in both")
     for what in common:
-        (first, logs, unit), (second, others, unit_b) = one.ours(what), other.ours(what)
+        (first, runs, unit), (second, others, unit_b) = one.ours(what), other.ours(what)
         if unit != unit_b:
             raise InputError(f"{what!r} is in {unit} in {one.file} and in {unit_b} in {other.file}; measure one again")
-        yield Change(what, None, unit, first, second, *interval(logs, others))
+        yield Change(what, None, unit, first, second, *over_runs(runs, others))
         for name, peer in one.lines:
             if name == what and (what, peer) in other.lines and not peer.startswith(OWN):
-                (ratio, logs), (ratio_b, others) = one.against(what, peer), other.against(what, peer)
-                yield Change(what, peer, "times", ratio, ratio_b, *interval(logs, others))
+                (ratio, runs), (ratio_b, others) = one.against(what, peer), other.against(what, peer)
+                yield Change(what, peer, "times", ratio, ratio_b, *over_runs(runs, others))
 
 
 def only_in(one: Measured, other: Measured) -> list[str]:
     """List what the first file measured and the second did not."""
     there = set(other.whats())
     return [what for what in one.whats() if what not in there]
+
+
+def over_runs(
+    a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]
+) -> tuple[float, float | None, float | None, int]:
+    """Compute what `interval` does: over the means of runs if both have two, else over readings; and the fewer runs."""
+    count = min(len(a), len(b))
+    if count < 2:
+        return *interval([log for run in a for log in run], [log for run in b for log in run]), count
+    return *interval([statistics.fmean(run) for run in a], [statistics.fmean(run) for run in b]), count
+
+
+def mean_interval(logs: Sequence[float]) -> tuple[float | None, float | None]:
+    """Compute Student's 95 % interval of exp(mean(logs)); twice None for one reading."""
+    if len(logs) < 2:
+        return None, None
+    from scipy.special import stdtrit
+
+    middle = statistics.fmean(logs)
+    half = float(stdtrit(len(logs) - 1, (1 + LEVEL) / 2)) * statistics.stdev(logs) / math.sqrt(len(logs))
+    return math.exp(middle - half), math.exp(middle + half)
 
 
 def interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float | None, float | None]:

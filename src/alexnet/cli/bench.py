@@ -203,8 +203,13 @@ def show_changes(a: Path, b: Path, as_json: bool) -> None:
     for letter, lacking in (("A", only_in(one, other)), ("B", only_in(other, one))):
         for what in lacking:
             print(escape_control(f"only in {letter}: {what}"))
+    if min(change.runs for change in found) < 2:
+        print(
+            "One run of each: the intervals cover the noise within a run. Equal code differed by up to 10 % between a"
+        )
+        print("busy hour and a quiet one. Measure each twice, in turns, and append the files of each (cat a1 a2 > a).")
     if one.machines == other.machines:
-        print("Between commits, trust the lines with a peer: the machine's drift slows both, and cancels.")
+        print("Between commits, trust the lines with a peer: a slower machine slows both, which cancels.")
     else:
         print("The machines differ. The lines with a peer compare the code; the others compare the machines too.")
 
