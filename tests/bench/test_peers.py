@@ -86,6 +86,11 @@ def test_torchvisions_net_written_out_is_recipe_owt(name: str) -> None:
     assert sum(p.numel() for p in full.parameters()) == 61_100_840  # as torchvision's page says
 
 
+def test_autocast_keeps_the_norm_of_torch_in_float32() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.nn.LocalResponseNorm(5)(torch.ones(1, 8, 3, 3, dtype=torch.bfloat16)).dtype == torch.float32
+
+
 def test_views_of_noise_are_whole_numbers_that_bf16_holds() -> None:
     views = peers.noise(2, 16, torch.device("cpu"))
     assert views.shape == (2, 3, 16, 16)
