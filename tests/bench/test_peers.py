@@ -65,9 +65,8 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> Net:
     return SMALL.net
 
 
-@pytest.mark.parametrize("name", ["uncompiled", pytest.param("compiled", marks=pytest.mark.torture)])
-def test_torchvisions_net_written_out_is_recipe_owt(name: str) -> None:
-    """With our weights its logits are ours; torchvision's own weights are read by the same names of layers."""
+def test_torchvisions_net_written_out_is_recipe_owt() -> None:
+    """With our weights its logits are ours."""
     recipe = RECIPES["owt"].replace(
         net={"channels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 5, "init": "normal", "std": (0.1,) * 8}
     )
@@ -76,11 +75,10 @@ def test_torchvisions_net_written_out_is_recipe_owt(name: str) -> None:
     layers = [m for m in theirs if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     for layer, own in zip(layers, recipe.net.layers, strict=True):
         layer.load_state_dict(ours.get_submodule(own).state_dict())
-    call = torch.compile(theirs) if name == "compiled" else theirs
     x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         found = ours(x)
-        torch.testing.assert_close(call(x), found, rtol=1e-4, atol=1e-5 * float(found.abs().max()))
+        torch.testing.assert_close(theirs(x), found, rtol=1e-4, atol=1e-5 * float(found.abs().max()))
         assert (found[0] - found[1]).abs().max() > 1e-3 * found.abs().max()
     full = peers.Torchvision(cast(Net, RECIPES["owt"].net))
     assert sum(p.numel() for p in full.parameters()) == 61_100_840  # as torchvision's page says
