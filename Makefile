@@ -18,9 +18,15 @@ torture: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
 	$(BIN)/pytest -n 2 --torture tests/faults tests/interop tests/ops/triton tests/test_benchmarks.py tests/test_habits.py
 
-# The tables of claims in README.md and docs/paper.md, from the records in results/, those of a GPU, of fine-tuning and of habits.
+# The speed of one thread of this machine, by CPU time, for the tables of README.md and docs/performance.md.
+speed: .venv/ready
+	@test -n "$(NAME)" || { echo "make speed NAME=a-name-for-the-file [ROUNDS=3]; then make tables"; exit 2; }
+	OMP_NUM_THREADS=1 $(BIN)/alexnet bench all --rounds $(or $(ROUNDS),3) --out results/cpu/$(NAME).jsonl
+
+# The tables of claims in README.md and docs/paper.md, from the records in results/, those of speed, of fine-tuning and of habits.
 tables: .venv/ready
 	$(BIN)/python benchmarks/claims_table.py results README.md docs/paper.md
+	$(BIN)/python benchmarks/cpu_table.py results/cpu README.md docs/performance.md
 	$(BIN)/python benchmarks/gpu_table.py results/gpu README.md docs/performance.md
 	$(BIN)/python benchmarks/habits_table.py docs/interop.md
 	$(BIN)/python benchmarks/finetune_table.py results/finetune/imagenette-64.json docs/faq.md --figure docs/images/finetune.png
@@ -44,4 +50,4 @@ queue: .venv/ready
 clean:
 	rm -rf .venv demo
 
-.PHONY: demo test torture tables queue clean
+.PHONY: demo test torture speed tables queue clean

@@ -17,6 +17,7 @@ FLOORS = 12  # the longest chain of imports between packages that is allowed
 # Modules without a test file of their own, and the file that tests them.
 TESTED_BY = {
     "__main__": "cli/test_main.py",
+    "bench/engines": "bench/test_suite.py",
     "bench/feeding": "bench/test_suite.py",
     "bench/job": "bench/test_suite.py",
     "cli/bench": "bench/test_suite.py",

@@ -7,9 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,12 @@ import torch
 from tests.ranks import Ranks, worked
 
 from alexnet.bench import timing
-from alexnet.config.recipe import Net, Recipe
+from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import choose_compute
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
-from alexnet.models.alexnet import AlexNet
 from alexnet.training import finetune
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -36,12 +33,10 @@ SMALL = {"channels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 5}
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Load a script as a module, with narrow nets and small measurements of the machine's rates."""
+    """Load a script as a module, with narrow nets."""
     monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
     for name in ("source", "paper"):
         monkeypatch.setitem(RECIPES, name, RECIPES[name].replace(net=SMALL))
-    for name, size in (("products_per_second", 64), ("bytes_read_per_second", 1 << 16)):
-        monkeypatch.setattr(timing, name, partial(getattr(timing, name), size=size))
 
     def loaded(name: str) -> Any:
         spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
@@ -62,38 +57,19 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("alone")
-@pytest.mark.parametrize(
-    ("name", "says"), [("nets", "torchvision"), ("loader", "a short copy of its dataset is measured instead")]
-)
-def test_without_outside_peers_the_others_are_measured(
-    load: Callable[[str], Any],
-    name: str,
-    says: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_without_torchvision_a_short_copy_of_its_dataset_is_measured(
+    load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", [name, "--json", "--rounds", "1", "--batch", "2", "--threads", "1"])
-    assert load(name).main() == 0
+    monkeypatch.setattr(sys, "argv", ["loader", "--json", "--rounds", "1", "--batch", "2", "--threads", "1"])
+    monkeypatch.setattr(timing, "READING", 0.0)
+    assert load("loader").main() == 0
     out, err = capsys.readouterr()
     lines = [json.loads(line) for line in out.splitlines()]
     assert lines
-    assert all(list(line) == KEYS and line["ours"] > 0 for line in lines)
+    assert all(list(line)[: len(KEYS)] == KEYS and line["ours"] > 0 for line in lines)
     assert all("kept pages" in line["peer_name"] or "default malloc" in line["peer_name"] for line in lines)
-    assert says in err
+    assert "a short copy of its dataset is measured instead" in err
     assert len(err.splitlines()) == 1
-    assert "requirements.txt" in err
-
-
-@pytest.mark.usefixtures("alone")
-def test_without_any_engine_there_is_one_line_and_status_1(
-    load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["engines", "--rounds", "1", "--batch", "1", "--threads", "1"])
-    assert load("engines").main() == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert len(err.splitlines()) == 1
-    assert "onnx" in err
     assert "requirements.txt" in err
 
 
@@ -110,35 +86,6 @@ def test_the_folder_in_torchvisions_place_has_the_pictures_of_the_store(
     view, label = folder[4]
     assert (view.shape, view.dtype, label) == ((3, 224, 224), torch.float32, 1)
     assert -3 < view.min() < view.max() < 3
-
-
-def test_autocast_keeps_the_norm_of_torch_in_float32(load: Callable[[str], Any]) -> None:
-    with load("nets").arithmetic(True):
-        assert torch.nn.LocalResponseNorm(5)(torch.ones(1, 8, 3, 3, dtype=torch.bfloat16)).dtype == torch.float32
-
-
-def test_the_graph_is_the_net_in_testing(load: Callable[[str], Any]) -> None:
-    """The specification's own evaluator gives the same logits, with the norms within each tower."""
-    onnx = pytest.importorskip("onnx", reason="onnx is not installed: benchmarks/requirements.txt")
-    reference = pytest.importorskip("onnx.reference")
-    shape = RECIPES["paper"].net
-    assert isinstance(shape, Net)
-    net = AlexNet(shape).eval()
-    for p in net.parameters():  # so large that the norms count
-        torch.nn.init.normal_(p, 0, 0.05, generator=torch.Generator().manual_seed(p.numel()))
-    model = load("engines").graph(net, 4)
-    onnx.checker.check_model(model, full_check=True)
-    kinds = Counter(node.op_type for node in model.graph.node)
-    several = {"Conv": 5, "Relu": 7, "Split": 2, "LRN": 4, "Concat": 2, "MaxPool": 3, "Gemm": 3, "Mul": 2}
-    assert kinds == {**several, "Flatten": 1}
-    norm = next(node for node in model.graph.node if node.op_type == "LRN")
-    numbers = {a.name: onnx.helper.get_attribute_value(a) for a in norm.attribute}
-    assert numbers == pytest.approx({"size": 5, "alpha": 5e-4, "beta": 0.75, "bias": 2.0})
-    # In onnx 1.23 and before, LRN norms only as many maps as there are pictures; four pictures cover a whole tower.
-    views = 60 * torch.randn(4, 3, 224, 224, generator=torch.Generator().manual_seed(1))
-    logits = reference.ReferenceEvaluator(model).run(None, {"views": views.numpy()})[0]
-    with torch.inference_mode():
-        torch.testing.assert_close(torch.from_numpy(logits), net(views), rtol=1e-3, atol=1e-5)
 
 
 def ways(mesh: Mesh, recipe: Recipe) -> list[dict[str, Any]]:

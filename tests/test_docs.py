@@ -149,7 +149,12 @@ def test_the_tables_of_claims_are_those_that_the_projects_records_give(
 def test_the_projects_records_are_small() -> None:
     sizes = {path: path.stat().st_size for path in (ROOT / "results").rglob("*") if path.is_file()}
     assert sum(sizes.values()) < 5_000_000
-    most = {"results": 20_000, "gpu": 100_000, "finetune": 50_000}  # of a record, and of files of figures and of runs
+    most = {
+        "results": 20_000,
+        "gpu": 100_000,
+        "cpu": 100_000,
+        "finetune": 50_000,
+    }  # of a record, and of files of figures and of runs
     assert not [path for path, size in sizes.items() if path.suffix == ".json" and size > most[path.parent.name]]
 
 
@@ -269,6 +274,65 @@ def test_a_page_without_markers_and_a_folder_without_figures_are_refused(
     (tmp_path / "figures.json").write_text(json.dumps(figures_of_a_gpu("2026-01-01T00:00:00Z", 1.0)))
     assert gpu_table([str(tmp_path), str(tmp_path / "page.md")]) == 2
     assert "must have the lines" in capsys.readouterr().err
+
+
+@pytest.fixture
+def cpu_table(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command behind `make tables` for the figures of a CPU."""
+    return main_of("cpu_table", monkeypatch)
+
+
+def test_the_tables_of_a_cpu_are_those_that_the_newest_figures_give(cpu_table: Command) -> None:
+    pages = [str(ROOT / page) for page in ("README.md", "docs/performance.md")]
+    assert cpu_table(["--check", str(ROOT / "results/cpu"), *pages]) == 0
+
+
+def timed(what: str, peer: str, ratio: float, **more: Any) -> str:
+    """Write a line as alexnet bench does: ours runs at 40 and 44 pictures a second."""
+    line = {"what": f"{what} (1 thread, CPU time)", "ours": 42.0, "peer": 42 / ratio, "peer_name": peer, "ratio": ratio}
+    line |= {"bound": 50.0, "fraction_of_bound": 0.84, "unit": "pictures/s", "machine": "A processor, 2 cores"}
+    line |= {"ours_readings": [40.0, 44.0], "peer_readings": [40 / ratio, 44 / ratio]}
+    line |= {"products": {"a @ b, 2048 x 2048": 80.0, "convolution": 100.0}, "commit": "abc", "version": "1"}
+    return json.dumps(line | {"written": "2026-01-02T00:00:00+00:00"} | more) + "\n"
+
+
+def test_a_table_of_a_cpu_has_the_strongest_peer_first_and_the_newest_file_of_each_machine(
+    cpu_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = "training step, batch 128, bf16, layers of source without the norm within maps"
+    compiled = "stock modules, channels last, bf16 autocast, fused torch.optim.SGD, torch.compile default, kept pages"
+    plain = "stock modules and torch.optim.SGD, fp32, {}"
+    lines = [timed(what, plain.format("default malloc"), 4.0), timed(what, plain.format("kept pages"), 3.0)]
+    lines += [timed(what, compiled, 2.0), timed(what, "ours without any norm", 0.9)]
+    lines += [timed("a new benchmark", "a peer", 12.3, bound=None, fraction_of_bound=None, products={})]
+    (tmp_path / "b.jsonl").write_text("".join(lines))
+    old, other = {"written": "2026-01-01T00:00:00+00:00", "commit": "old"}, {"machine": "Another"}
+    (tmp_path / "a.jsonl").write_text(timed(what, compiled, 1.0, **old))
+    (tmp_path / "c.jsonl").write_text(timed(what, compiled, 1.5, **old, **other))
+    short, full = tmp_path / "short.md", tmp_path / "full.md"
+    short.write_text(GPU_MARKERS.format("cpu"))
+    full.write_text(GPU_MARKERS.format("cpu in full"))
+    given = [str(tmp_path), str(short), str(full)]
+    assert cpu_table(["--check", *given]) == 1
+    assert capsys.readouterr().out.count("run make tables") == 2
+    assert cpu_table(given) == cpu_table(["--check", *given]) == 0
+    assert short.read_text().splitlines()[3:9] == [
+        "A processor, 2 cores, commit abc; 2026-01-02.",
+        "",
+        "|what|peer|times as fast|of the bound|",
+        "|---|---|---|---|",
+        "|training step, batch 128, bf16|stock modules, bf16 autocast, `torch.compile`|2.00|0.84|",
+        "|the same|stock modules, fp32|3.00|0.84|",
+    ]
+    rows = [row for row in full.read_text().splitlines() if row.startswith("|")]
+    assert rows[2].endswith("(1 thread, CPU time)|42 pictures/s|0.84|1.05|ours without any norm|0.90 (0.90 to 0.90)|")
+    assert [row.split("|")[-2].split()[0] for row in rows[3:6]] == ["2.00", "3.00", "4.00"]
+    assert rows[6] == "|a new benchmark (1 thread, CPU time)|42 pictures/s|-|-|a peer|12 (12 to 12)|"
+    assert full.read_text().index("A processor") < full.read_text().index("Another, commit old; 2026-01-01.")
+    for file in tmp_path.glob("*.jsonl"):
+        file.unlink()
+    assert cpu_table(given) == 2
+    assert "holds no figures (*.jsonl) of alexnet bench --out" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,12 @@ from tests.exported import FAMILIES, pictures, published
 from torch import nn
 
 from alexnet.config.recipe import Recipe
+from alexnet.config.recipes import RECIPES
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError, WorkFailed
 from alexnet.inference.evaluate import probabilities
 from alexnet.interop import onnx_files, onnx_writer
+from alexnet.models.build import build
 from alexnet.models.network import Network
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: the extra onnx")
@@ -166,3 +169,25 @@ def test_quantised_layers_are_those_that_are_fully_connected_and_keep_the_metada
     exact, rough = (onnx_files.session(m.SerializeToString())(views.numpy()) for m in (model, small))
     off = np.abs(rough - exact).max() / np.abs(exact).max()
     assert 1e-4 < off < 0.05  # 8 bits hold 1 part in 255
+
+
+def test_the_specifications_own_evaluator_gives_the_logits_of_the_net() -> None:
+    """With the norms within each tower."""
+    reference = pytest.importorskip("onnx.reference")
+    shape = RECIPES["paper"].replace(net={"channels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 5}).net
+    net = build(shape, 0).eval()
+    for p in net.parameters():  # so large that the norms count
+        torch.nn.init.normal_(p, 0, 0.05, generator=torch.Generator().manual_seed(p.numel()))
+    model = onnx_writer.graph(net)
+    onnx.checker.check_model(model, full_check=True)
+    kinds = Counter(node.op_type for node in model.graph.node)
+    several = {"Conv": 5, "Relu": 7, "Split": 2, "LRN": 4, "Concat": 2, "MaxPool": 3, "Gemm": 3, "Mul": 2}
+    assert kinds == {**several, "Flatten": 1}
+    norm = next(node for node in model.graph.node if node.op_type == "LRN")
+    numbers = {a.name: onnx.helper.get_attribute_value(a) for a in norm.attribute}
+    assert numbers == pytest.approx({"size": 5, "alpha": 5e-4, "beta": 0.75, "bias": 2.0})
+    # In onnx 1.23 and before, LRN norms only as many maps as there are pictures; four pictures cover a whole tower.
+    views = 60 * torch.randn(4, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    logits = reference.ReferenceEvaluator(model).run(None, {"views": views.numpy()})[0]
+    with torch.inference_mode():
+        torch.testing.assert_close(torch.from_numpy(logits), net(views), rtol=1e-3, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Peers: the same work as anyone would write it with PyTorch and Pillow; on a GPU, as the best would."""
+"""Peers: the same work as anyone would write it with PyTorch and Pillow, and as the best would."""
 
 import io
 import signal
@@ -20,8 +20,12 @@ from alexnet.config.recipes import RECIPES
 from alexnet.core.device import Compute
 from alexnet.data.store_files import pack
 
-COMPILE_SECONDS = 120.0  # longest time to compile a peer for a GPU
+# Longest time to compile a peer. On a CPU a busy machine took 154 s, once; a quiet one takes 20 to 60.
+COMPILE_SECONDS = {"cuda": 120.0, "cpu": 300.0}
 MODE = "max-autotune"  # with CUDA graphs
+CPU_MODE = "default"  # max-autotune is 1 to 2 % faster on a core of Zen 4, and compiles for twice as long
+# So low a rate that thousands of steps on one batch stay finite: arithmetic on NaN or on zeros may take less time.
+LR = 1e-5
 
 
 class Stock(nn.Sequential):
@@ -47,6 +51,29 @@ class Stock(nn.Sequential):
         )  # fmt: skip
 
 
+class Torchvision(nn.Sequential):
+    """torchvision's `alexnet()` layer by layer, the net of recipe owt: 2014's widths, one tower, no norms."""
+
+    def __init__(self, net: Net) -> None:
+        k = net.channels
+        super().__init__(
+            nn.Conv2d(3, k[0], 11, 4, 2), nn.ReLU(True), nn.MaxPool2d(3, 2),
+            nn.Conv2d(k[0], k[1], 5, padding=2), nn.ReLU(True), nn.MaxPool2d(3, 2),
+            nn.Conv2d(k[1], k[2], 3, padding=1), nn.ReLU(True),
+            nn.Conv2d(k[2], k[3], 3, padding=1), nn.ReLU(True),
+            nn.Conv2d(k[3], k[4], 3, padding=1), nn.ReLU(True), nn.MaxPool2d(3, 2),
+            nn.AdaptiveAvgPool2d(6), nn.Flatten(),
+            nn.Dropout(net.dropout), nn.Linear(k[4] * 36, net.hidden), nn.ReLU(True),
+            nn.Dropout(net.dropout), nn.Linear(net.hidden, net.hidden), nn.ReLU(True),
+            nn.Linear(net.hidden, net.classes),
+        )  # fmt: skip
+
+
+def noise(batch: int, side: int, device: torch.device) -> Tensor:
+    """Draw views as the loader makes them of pictures of noise: bytes less a mean of 128, (batch, 3, side, side)."""
+    return torch.randint(0, 256, (batch, 3, side, side), device=device).float() - 128
+
+
 def stock_norm(
     shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, mode: str | None = None
 ) -> Callable[[], object]:
@@ -63,14 +90,14 @@ def stock_learner(batch: int, compute: Compute) -> Callable[[], object]:
     """Return a training step of the stock net on ready views, in fp32 on a CPU."""
     net = RECIPES["source"].net
     assert isinstance(net, Net)
-    views = 60 * torch.randn(batch, 3, net.image_size, net.image_size, device=compute.device)
+    views = noise(batch, net.image_size, compute.device)
     labels = torch.randint(0, net.classes, (batch,), device=compute.device)
     return stock_step(Stock(net).to(compute.device), F.pad(views, (0, 3, 0, 3)), labels, False)
 
 
 def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> Callable[[], object]:
     """Make an ordinary training step, in float32 or under autocast, which runs torch's norm in float32."""
-    sgd = torch.optim.SGD(net.train().parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
+    sgd = torch.optim.SGD(net.train().parameters(), LR, momentum=0.9, weight_decay=0.0005)
 
     def learn() -> None:
         with torch.autocast(views.device.type, torch.bfloat16, enabled=narrow):
@@ -82,20 +109,41 @@ def stock_step(net: nn.Module, views: Tensor, labels: Tensor, narrow: bool) -> C
     return learn
 
 
-def gpu_learners(batch: int, compute: Compute) -> dict[str, Callable[[], object]]:
+def learners(batch: int, compute: Compute) -> dict[str, Callable[[], object]]:
     """Return training steps of the stock net on ready views, by name: eager and compiled, in our precision.
 
     Both are in channels-last memory, with one fused update of all weights. One that fails to compile is left out.
     """
     net = RECIPES["source"].net
     assert isinstance(net, Net)
-    views = 60 * torch.randn(batch, 3, net.image_size + 3, net.image_size + 3, device=compute.device)
-    labels = torch.randint(0, net.classes, (batch,), device=compute.device)
-    ready = views.to(compute.dtype).contiguous(memory_format=torch.channels_last)
-    how = f"stock modules, channels last, {in_words(compute)}, fused torch.optim.SGD"
+    return _learners("stock modules", lambda: Stock(net), batch, net.image_size + 3, net.classes, compute)
+
+
+def torchvision_learners(batch: int, compute: Compute) -> dict[str, Callable[[], object]]:
+    """Return training steps of torchvision's net, as `learners` does."""
+    net = RECIPES["owt"].net
+    assert isinstance(net, Net)
+    name = "torchvision's alexnet as plain modules"
+    return _learners(name, lambda: Torchvision(net), batch, net.image_size, net.classes, compute)
+
+
+def _learners(
+    name: str, build: Callable[[], nn.Module], batch: int, side: int, classes: int, compute: Compute
+) -> dict[str, Callable[[], object]]:
+    ready = noise(batch, side, compute.device).to(compute.dtype).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, classes, (batch,), device=compute.device)
+    how = f"{name}, channels last, {in_words(compute)}, fused torch.optim.SGD"
+    return _both(how, lambda mode: fused_step(build(), ready, labels, compute, mode), compute)
+
+
+def _both(
+    how: str, build: Callable[[str | None], Callable[[], object]], compute: Compute
+) -> dict[str, Callable[[], object]]:
+    """Return a peer by its name, eager and compiled, unless it fails."""
+    mode = MODE if compute.device.type == "cuda" else CPU_MODE
     works = {}
-    for name, mode in ((f"{how}, eager", None), (f"{how}, torch.compile {MODE}", MODE)):
-        if work := attempted(name, partial(fused_step, Stock(net), ready, labels, compute, mode), compute):
+    for name, chosen in ((f"{how}, eager", None), (f"{how}, torch.compile {mode}", mode)):
+        if work := attempted(name, partial(build, chosen), compute):
             works[name] = work
     return works
 
@@ -105,8 +153,7 @@ def fused_step(
 ) -> Callable[[], object]:
     """Return a training step that updates all weights at once; compiled in a mode of torch.compile, or eager."""
     compute.hold(net).train()
-    # So low a rate that thousands of steps on one batch stay finite: arithmetic on NaN takes less power.
-    sgd = torch.optim.SGD(net.parameters(), 1e-5, momentum=0.9, weight_decay=0.0005, fused=True)
+    sgd = torch.optim.SGD(net.parameters(), LR, momentum=0.9, weight_decay=0.0005, fused=True)
 
     def loss_of(views: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(views.device.type, torch.bfloat16, enabled=compute.precision == "bf16"):
@@ -122,25 +169,32 @@ def fused_step(
     return learn
 
 
-def gpu_servers(net: Net, views: Tensor, compute: Compute) -> dict[str, Callable[[], object]]:
+def servers(net: Net, views: Tensor, compute: Compute) -> dict[str, Callable[[], object]]:
     """Return inference by the stock net, by name: eager and compiled, weights in our precision."""
     ready = F.pad(views, (0, 3, 0, 3)).to(compute.dtype).contiguous(memory_format=torch.channels_last)
     how = f"stock modules, channels last, {in_words(compute)}"
-    works = {}
-    for name, mode in ((f"{how}, eager", None), (f"{how}, torch.compile {MODE}", MODE)):
-        if work := attempted(name, partial(server, Stock(net), ready, compute, mode), compute):
-            works[name] = work
-    return works
+    return _both(how, lambda mode: server(Stock(net), ready, compute, mode), compute)
 
 
 def server(net: nn.Module, views: Tensor, compute: Compute, mode: str | None) -> Callable[[], object]:
-    """Return inference with weights that were rounded once; torch's norm is in float32 by autocast."""
+    """Return inference with weights that were rounded once; torch's norm is in float32 by autocast.
+
+    On a CPU a compiled net keeps its weights packed for its products, as constants ("freezing").
+    """
     compute.serve(net).eval()
 
     def serve(views: Tensor) -> Tensor:
         with torch.no_grad(), torch.autocast(views.device.type, torch.bfloat16, enabled=compute.precision == "bf16"):
             return net(views)
 
+    if mode and compute.device.type == "cpu":
+        frozen = torch.compile(serve, options={"freezing": True}, dynamic=False)
+
+        def call_frozen() -> Tensor:
+            with torch.no_grad():  # inductor freezes only where no gradient can be asked for
+                return frozen(views)
+
+        return call_frozen
     call = torch.compile(serve, mode=mode, dynamic=False) if mode else serve
     return lambda: call(views)
 
@@ -185,17 +239,18 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 def attempted(name: str, build: Callable[[], Callable[[], object]], compute: Compute) -> Callable[[], object] | None:
-    """Build a peer and call it thrice, which compiles it; return None, and say so, if that fails or takes too long."""
+    """Build a peer and call it, which compiles it; return None, and say so, if that fails or takes too long."""
+    seconds, calls = COMPILE_SECONDS[compute.device.type], 3 if compute.device.type == "cuda" else 1
     try:
-        with limited(COMPILE_SECONDS):
+        with limited(seconds):
             work = build()
-            for _ in range(3):
+            for _ in range(calls):
                 work()
             if compute.device.type == "cuda":
                 torch.cuda.synchronize(compute.device)
             return work
     except TooLong:
-        why = f"it was not compiled in {COMPILE_SECONDS:.0f} s"
+        why = f"it was not compiled in {seconds:.0f} s"
     except Exception as error:  # whatever a compiler raises
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     print(f"left out: {name}: {why}", file=sys.stderr, flush=True)

@@ -1,11 +1,13 @@
 """The benchmarks of `alexnet bench`, by name; torch is imported only when one runs."""
 
+import os
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexnet.core.errors import InputError
+from alexnet.core.files import write
 
 if TYPE_CHECKING:
     from alexnet.bench.timing import Line
@@ -31,6 +33,7 @@ def bench(
     pictures: Path | None = None,
     cache: str | None = None,
     workers: int | None = None,
+    out: Path | None = None,
 ) -> Iterator["Line"]:
     """Run benchmarks; on a CPU once with one thread by CPU time, and once with all threads by wall time.
 
@@ -43,13 +46,38 @@ def bench(
         pictures: A folder of JPEGs for prepare, loader and end-to-end; without it such are drawn, of 500 x 375 pixels.
         cache: Where end-to-end keeps decoded pictures: auto, device, ram or none; by default none on a CPU, else auto.
         workers: Threads that read ahead for end-to-end; by default 2 on a CPU, else as many as there are cores.
+        out: A file for the comparisons, a JSON object a line, whole after each of them; it must not exist.
 
     Yields:
         A comparison with a peer, as soon as it is measured.
 
     Raises:
-        InputError: There is no such benchmark, device or precision, or the folder holds no JPEG.
+        InputError: There is no such benchmark, device or precision, the folder holds no JPEG, or `out` exists.
     """
+    if out is None:
+        yield from _bench(what, device, precision, batch, rounds, pictures, cache, workers)
+        return
+    if os.path.lexists(out):
+        raise InputError(f"{out} exists; choose another name, or delete it")
+    if not out.name or not out.parent.is_dir():
+        raise InputError(f"{out} cannot be written; name a file in a folder that exists")
+    lines: list[bytes] = []
+    for line in _bench(what, device, precision, batch, rounds, pictures, cache, workers):
+        lines.append(f"{line.plain()}\n".encode())
+        write(out, lines)
+        yield line
+
+
+def _bench(
+    what: str,
+    device: str,
+    precision: str,
+    batch: int,
+    rounds: int,
+    pictures: Path | None,
+    cache: str | None,
+    workers: int | None,
+) -> Iterator["Line"]:
     import torch
 
     from alexnet.bench.job import Job

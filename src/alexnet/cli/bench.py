@@ -22,7 +22,7 @@ from alexnet.cli.options import (
     number,
 )
 from alexnet.core.errors import InputError
-from alexnet.core.text import percent
+from alexnet.core.text import escape_control, percent
 
 
 def bench(
@@ -36,17 +36,22 @@ def bench(
     pictures: Path | None = None,
     cache: Literal["auto", "device", "ram", "none"] | None = None,
     workers: Annotated[int | None, number(1, 256)] = None,
+    out: Path | None = None,
+    compare: Annotated[tuple[Path, Path] | None, Parameter(negative=())] = None,
     threads: Threads = None,
     json_: Json = False,
 ) -> None:
-    """Measure speed on this machine, compared with a named peer.
+    """Measure speed on this machine, compared with named peers.
 
     Each line gives ours, the peer's, and the limit that the machine sets, all from this run. On a CPU, one thread is
-    timed by CPU time, which other programs hardly disturb, then all threads by wall time.
+    timed by CPU time, which other programs hardly disturb, then all threads by wall time. step takes about ten minutes
+    on two cores.
 
     Example: alexnet bench step
 
-    Example: alexnet bench lrn --json
+    Example: alexnet bench step --json --out before.jsonl
+
+    Example: alexnet bench --compare before.jsonl after.jsonl
 
     Parameters
     ----------
@@ -61,7 +66,18 @@ def bench(
     workers
         Number of threads that read pictures ahead in end-to-end. By default 2 on a CPU, and the number of cores beside
         a CUDA device.
+    out
+        File to write too, a JSON object a line. It must not exist.
+    compare
+        Two files of --out, of two commits or machines. Nothing is measured; the change of each figure is printed, with
+        its 95 % interval.
     """
+    if compare:
+        given = [what != "all", device != "auto", precision != "auto", batch != 128, rounds != 5]
+        if any(given) or any(option is not None for option in (pictures, cache, workers, out, threads)):
+            raise InputError("--compare measures nothing; give it two files, and no other option but --json")
+        show_changes(*compare, json_)
+        return
     from alexnet.bench.suite import bench
 
     begin_threads(threads, look=False)  # a measurement has no use for fewer threads
@@ -74,6 +90,7 @@ def bench(
         pictures=pictures,
         cache=cache,
         workers=workers,
+        out=out,
     )
     if json_:
         for line in lines:
@@ -176,6 +193,38 @@ def show_lines(lines: Iterable[Any]) -> None:
             print(f"\n{(what := line.what)}: {line.ours:.4g} {line.unit}", end="")
             print(f", {line.fraction_of_bound:.2f} of the bound, {line.bound:.4g}" if line.bound is not None else "")
         print(f"  {line.ratio:5.2f} times as fast as {line.peer_name}: {line.peer:.4g} {line.unit}", flush=True)
+
+
+def show_changes(a: Path, b: Path, as_json: bool) -> None:
+    """Print how two files of benchmarks differ, and what each was measured on."""
+    from alexnet.bench.compare import Measured, changes, only_in
+
+    one, other = Measured(a), Measured(b)
+    found = list(changes(one, other))
+    if as_json:
+        for change in found:
+            print(change.plain())
+        return
+    print(escape_control(f"A  {one.named}"))
+    print(escape_control(f"B  {other.named}"))
+    rows = []
+    for change in found:
+        name = f"  ours against {change.peer_name}" if change.peer_name else f"{change.what}, {change.unit}"
+        ends = "" if change.low is None else f" ({change.low:.3f} to {change.high:.3f})"
+        rows.append([name, f"{change.a:.4g}", f"{change.b:.4g}", f"{change.ratio:.3f}{ends}", change.verdict])
+    table("", ["", "A", "B", "B's speed over A's (95 % interval)", "B is"], rows)
+    for letter, lacking in (("A", only_in(one, other)), ("B", only_in(other, one))):
+        for what in lacking:
+            print(escape_control(f"only in {letter}: {what}"))
+    if min(change.runs for change in found) < 2:
+        print(
+            "One run of each: the intervals cover the noise within a run. Equal code differed by up to 10 % between a"
+        )
+        print("busy hour and a quiet one. Measure each twice, in turns, and append the files of each (cat a1 a2 > a).")
+    if one.machines == other.machines:
+        print("Between commits, trust the lines with a peer: a slower machine slows both, which cancels.")
+    else:
+        print("The machines differ. The lines with a peer compare the code; the others compare the machines too.")
 
 
 def show_plan(title: str, found: Any) -> None:
