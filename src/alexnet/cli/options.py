@@ -61,8 +61,8 @@ Threads = Annotated[
     int | None,
     number(1, 1_000_000),
     Parameter(
-        help="Number of threads that compute on a CPU; by default one for each usable core that other programs leave "
-        "free. It changes the last bits of weights.",
+        help="Number of threads that compute on a CPU; by default one for each usable core. It changes the last bits "
+        "of weights.",
         show_default=False,
     ),
 ]
@@ -105,9 +105,9 @@ def begin_threads(threads: int | None, speak: bool = False, kept: int | None = N
 
     Args:
         threads: The option.
-        speak: Whether to say on standard error that other programs leave fewer cores.
+        speak: Whether to say on standard error that other programs have cores of some threads.
         kept: Number of threads that a run to resume began with.
-        look: Whether other programs count.
+        look: Whether to look at other programs.
     """
     from alexnet.core.threads import use_threads
 

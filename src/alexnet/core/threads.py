@@ -122,15 +122,15 @@ def use_threads(threads: int | None = None, kept: int | None = None, look: bool 
     """Set the number of threads that compute in this process, before the work begins.
 
     Without a choice of the user, by `threads` or by OMP_NUM_THREADS, it is the number of cores that this process may
-    use, less those that other programs have used since `begin`, a second or two ago: loading torch takes that long.
+    use. What other programs do never changes it: the last bits of a run depend on it.
 
     Args:
         threads: Number of threads, 1 to `available_cores`; None chooses.
         kept: Number of threads to keep if the user chose none, since a run began with it.
-        look: Whether other programs count.
+        look: Whether to look at what other programs have used since `begin`, a second or two ago.
 
     Returns:
-        A line for the user if other programs count, else "".
+        A line for the user if other programs have the cores of some threads, else "".
 
     Raises:
         InputError: `threads` is more than the cores that this process may use.
@@ -142,17 +142,16 @@ def use_threads(threads: int | None = None, kept: int | None = None, look: bool 
 
     if threads is None and any(os.environ.get(name) for name in CHOSEN):
         return ""
-    most = min(torch.get_num_threads(), cores)
-    if threads is None and kept is not None and kept <= cores:
-        threads = kept
-    looks = look and _first and threads is None and launch().beside == 1
-    others = Look.now().others(_first) if looks and _first else None
-    torch.set_num_threads(threads or fitting(most, others))
-    if torch.get_num_threads() >= most or others is None:
+    chosen = threads or (kept if kept is not None and kept <= cores else min(torch.get_num_threads(), cores))
+    torch.set_num_threads(chosen)
+    if threads is not None or not look or _first is None or launch().beside > 1:
+        return ""
+    others = Look.now().others(_first)
+    if others is None or (fit := fitting(chosen, others)) >= chosen:
         return ""
     return (
-        f"other programs use {others:.1f} of {cores} cores: {in_words(torch.get_num_threads())} here, since threads "
-        f"without a core delay the others; --threads {most} takes all"
+        f"other programs use {others:.1f} of {cores} cores, and {in_words(chosen)} here would wait for each other; "
+        f"--threads {fit} may be faster"
     )
 
 

@@ -89,7 +89,7 @@ def pool_side(layer: nn.Module) -> int:
 
 
 def pooled(before: Sequence[nn.Module], x: Tensor, size: int, ceil: bool) -> Tensor | None:
-    """Run the layers before a pool, and the pool, as one operation; None if they are none that can."""
+    """Run the layers before a pool, and the pool, as one operation; None if no operation does all of it."""
     kinds = [type(layer) for layer in before]
     if not before or kinds == [nn.ReLU]:
         return max_pool(x, size, ceil, relu=bool(before))
