@@ -115,7 +115,7 @@ def test_views_in_blocks_are_views() -> None:
     assert blocks.packed_views(net, packed)
     assert not blocks.packed_views(net, x)
     with torch.no_grad():
-        assert torch.equal(blocks.logits(net, packed), blocks.logits(net, x))
+        assert torch.equal(blocks.logits(net, packed, Choices()), blocks.logits(net, x, Choices()))
 
 
 @pytest.mark.parametrize("settings", [{"activation": "tanh"}, {"cross_tower": False}, {"conv6": 12}, {"stride": 1}])
