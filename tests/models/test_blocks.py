@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from alexnet.config.recipe import LRN, Net, SpatialLRN
 from alexnet.models import blocks
 from alexnet.models.alexnet import AlexNet
+from alexnet.ops.choices import Choices
 
 pytestmark = pytest.mark.gpu
 # Figure 2's shape on few pixels; conv1's last window hangs over the border, as for 224. Weights and alpha are large, so
