@@ -140,7 +140,7 @@ def pooling(x: Tensor, numbers: tuple[Any, ...]) -> Any:
 def like_pools(x: Tensor, *numbers: Any) -> tuple[Tensor, Tensor]:
     """Return empty tensors with the layouts of `pooled`."""
     size = numbers[-1]
-    height, width = (-(-(side - size) // 2) + 1 for side in x.shape[2:])
+    height, width = (cpu.pools(side, size, ceil=True) for side in x.shape[2:])
     pools = x.new_empty((x.shape[0], height, width, x.shape[1])).permute(0, 3, 1, 2)
     return pools, torch.empty_like(pools, dtype=torch.uint8)
 

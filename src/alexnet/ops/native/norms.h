@@ -55,14 +55,9 @@ struct Neighbours {
     V window(V before, V at, V after, int vector) const {
         const Lanes* on = lanes + (N ? N / 2 * 2 : half * 2) * vector;
         V sum = at;
-        if constexpr (N) {
 #pragma GCC unroll 8
-            for (int j = 1; j <= N / 2; j++)
-                sum += only(on[2 * j - 2], shifted(before, at, after, -j)) + only(on[2 * j - 1], shifted(before, at, after, j));
-        } else {
-            for (int j = 1; j <= half; j++)
-                sum += only(on[2 * j - 2], shifted(before, at, after, -j)) + only(on[2 * j - 1], shifted(before, at, after, j));
-        }
+        for (int j = 1; j <= (N ? N / 2 : half); j++)
+            sum += only(on[2 * j - 2], shifted(before, at, after, -j)) + only(on[2 * j - 1], shifted(before, at, after, j));
         return sum;
     }
 };

@@ -8,8 +8,8 @@
 
 namespace {
 
-constexpr int SIDE = 5;      // of the largest pool
-constexpr int HOLDERS = 3;   // pools along one side that hold a unit, at most
+constexpr int SIDE = 5;     // of the largest pool; cpu.py's LARGEST
+constexpr int HOLDERS = 3;  // pools along one side that hold a unit, at most
 
 struct Pools {
     int64_t pictures;
@@ -39,8 +39,7 @@ ONCE void largest(const P* const* from, int64_t next, int rows, int columns, int
     }
 }
 
-// The pools of a line. `unit(row, column)` is the address of the first number of a unit.
-// `P` is the type of the numbers there.
+// The pools of a line. `unit(row, column)` is the address of the first number of a unit, and P the type of the numbers.
 template <class T, class P, class F>
 void pool_line(F&& unit, int line, const Pools& o, int relu_last, T* y, uint8_t* index, int maps) {
     const int top = 2 * line, rows = o.height - top < o.size ? o.height - top : o.size;
