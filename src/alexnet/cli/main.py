@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.exceptions import UnknownOptionError
 
-from alexnet.cli import bench, choices, completion, convert, data, doctor, infer, model, studies, train
+from alexnet.cli import bench, choices, completion, convert, data, doctor, habits, infer, model, studies, train
 from alexnet.cli.console import complain
 from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import launch, rank_that_speaks
@@ -112,7 +113,7 @@ def check_shared(tokens: Sequence[str]) -> None:
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command and exit: status 0 done, 1 failed, 2 wrong usage or unusable input, 129, 130 or 143 stopped."""
-    code, stuck = 0, False
+    code, stuck, words = 0, False, list[str]()
     open_streams()
     leads = rank_that_speaks() == 0
     if not leads:  # only the first process of a launcher prints
@@ -121,17 +122,18 @@ def main(tokens: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name need not be UTF-8
     try:
-        words = sys.argv[1:] if tokens is None else tokens
+        # The parser takes "-" for an option.
+        words = ["/dev/stdin" if word == "-" else word for word in (sys.argv[1:] if tokens is None else tokens)]
         check_place()
         check_words(words)
         choices.write_recipe_names(VERBS, words)
         if launch().world > 1:
             check_shared(words)
-        code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
         sys.stdout.flush()
     except (CycloptsError, InputError, WorkFailed) as error:
         if not getattr(error, "elsewhere", False):
-            complain(str(error))
+            complain((isinstance(error, UnknownOptionError) and habits.advice(error, words)) or str(error))
         code = 1 if isinstance(error, WorkFailed) else 2
         stuck = getattr(error, "stuck", False)
     except Stopped as error:
