@@ -14,16 +14,28 @@ from alexnet.core.errors import InputError
 
 
 def show_claims(rows: Sequence[Any], as_json: bool) -> None:
-    """Print every claim, the paper's number, the 2012 log's, and the cost of deciding it."""
+    """Print a line for each claim: the paper's number and the cost of deciding it. Of one claim, print everything."""
     if as_json:
         show_json(rows)
         return
-    heads = ["claim", "section", "paper", "2012 log", "arms", "recipe", "cost"]
-    names = ("claim", "section", "paper", "log", "arms", "recipe", "cost")
-    shown = [[", ".join(v) if isinstance(v := row[n], list) else v or "" for n in names] for row in rows]
     first = rows[0]
-    title = f"{first['seeds']} seeds; {first['rate']:.2g} multiply-adds a second and core, {first['rate_is']}"
-    table(title, heads, shown)
+    rate = f"{first['rate']:.2g} multiply-adds a second and core, {first['rate_is']}"
+    if len(rows) == 1:
+        names = {"section": "section", "paper": "paper", "2012 log": "log", "recipe": "recipe", "cost": "cost"}
+        shown = [[head, first[name] or ""] for head, name in names.items()]
+        shown += [["arms" if n == 0 else "", arm] for n, arm in enumerate(first["arms"])]
+        table(f"{first['claim']}: {first['seeds']} seeds; {rate}", ["", ""], shown)
+        return
+    lines = []
+    for row in rows:
+        minutes = row["core_minutes"]
+        words = "" if minutes is None else f"{'to ' * row['cost'].startswith('at most')}{minutes:,.0f}"
+        lines.append([row["claim"], row["section"], row["paper"].partition(" (")[0], f"{row['seeds']}", words])
+    table(f"{rate}", ["claim", "section", "paper", "seeds", "core-minutes"], lines)
+    for row in rows:
+        if row["core_minutes"] is None:
+            print(f"{row['claim']}: {row['cost']}")
+    print("alexnet study CLAIM --list adds its arms and what the log of 2012 says")
 
 
 def show_studies(found: Sequence[Any], as_json: bool) -> None:
@@ -137,8 +149,8 @@ def study(
     pretrain_on
         Store with more classes. The nets of pretrain and the CNN* of table-2 are trained on it first.
     list_
-        Print every claim, the paper's number, the 2012 log's, the arms and the cost. STORE and OUT, if given, make the
-        cost that of your store, at the rate of the runs in OUT.
+        Print every claim, the paper's number and the cost; with a claim, also the arms and what the log of 2012 says.
+        STORE and OUT, if given, make the cost that of your store, at the rate of the runs in OUT.
     precision
         Arithmetic of all runs. Only records of the same precision are combined.
     """
