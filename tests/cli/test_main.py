@@ -164,6 +164,26 @@ def test_predict_gives_a_line_to_what_cannot_be_read_and_goes_on(
     assert first == third != second
     assert command("predict", run, good) == 0
     assert str(good) in capsys.readouterr().out.replace("\n", "")
+    assert "no picture.jpg" in refusal(capsys, 1, "predict", run, tmp_path / "no picture.jpg")  # and no empty table
+
+
+def test_predict_takes_standard_input_and_a_store_and_says_what_a_url_needs(
+    run: Path, store: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = pictures / "red" / "00.png"
+    words = [sys.executable, "-m", "alexnet", "predict", str(run), "-", "--json"]
+    with good.open() as file:
+        piped = subprocess.run(words, stdin=file, capture_output=True, text=True, check=True)
+    assert command("predict", run, good, "--json") == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    assert json.loads(piped.stdout) == [answer | {"image": "-"}]
+    assert command("predict", run, store, "--split", "val", "--csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {row["label"] for row in rows} == {"red", "green", "blue"}
+    assert command("predict", run, store) == 0
+    assert "label" in capsys.readouterr().out
+    line = refusal(capsys, 2, "predict", run, "https://example.org/a.jpg")
+    assert "curl -L https://example.org/a.jpg | alexnet predict RUN -" in line
 
 
 @pytest.mark.parametrize("verb", [*COMPUTING])

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,31 @@ UNREADABLE: dict[str, Any] = {
 def test_a_picture_that_cannot_be_read_has_a_reason(words: str) -> None:
     ((_, source),) = list_pictures(UNREADABLE[words])
     assert str(read_picture(source, 32)).startswith(words)
+
+
+def test_a_url_is_refused_with_a_command_that_does_it() -> None:
+    with pytest.raises(InputError, match=r"a URL, .* curl -L https://example.org/a.jpg \| alexnet predict RUN -"):
+        list_pictures("https://example.org/a.jpg")
+
+
+class Stdin(io.TextIOWrapper):
+    def __init__(self, data: bytes, terminal: bool = False) -> None:
+        super().__init__(io.BytesIO(data))
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_dash_reads_a_file_from_standard_input(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Stdin(FILES["PNG"]))
+    ((shown, source),) = list_pictures(name)
+    assert shown == "-"
+    np.testing.assert_array_equal(read_picture(source, 32), read_picture(FILES["PNG"], 32))
+    monkeypatch.setattr(sys, "stdin", Stdin(b""))
+    ((_, source),) = list_pictures(name)
+    assert str(read_picture(source, 32)).startswith("empty")
+    monkeypatch.setattr(sys, "stdin", Stdin(b"", terminal=True))
+    with pytest.raises(InputError, match="is a terminal; pipe a picture"):
+        list_pictures(name)

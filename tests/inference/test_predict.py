@@ -15,6 +15,7 @@ from torch import nn
 import alexnet
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
+from alexnet.data.store import Store
 from alexnet.inference.trained import load_for_inference
 from alexnet.models.network import Network
 from alexnet.ops.packed import KEPT
@@ -119,3 +120,22 @@ def test_a_net_trained_on_warped_pictures_warps_the_pictures_that_it_is_given(ne
     other = without(net, transform=replace(net.transform, fit="warp"))
     assert alexnet.predict(other, wide)[0]["predictions"] == alexnet.predict(net, warped)[0]["predictions"]
     assert alexnet.predict(other, wide)[0]["predictions"] != alexnet.predict(net, wide)[0]["predictions"]
+
+
+def test_the_pictures_of_a_store_get_their_names_and_classes(
+    run: Path, net: Network, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Store(store)
+    found = alexnet.predict(net, opened)
+    part = opened[opened.held_out]
+    assert [answer["image"] for answer in found] == list(part.names)
+    assert [answer["label"] for answer in found] == [net.classes[i] for i in part.labels]
+    images = list(part.read(np.arange(len(part))))
+    assert [a["predictions"] for a in found] == [a["predictions"] for a in alexnet.predict(net, images)]
+    assert len(alexnet.predict(run, store, split="train", **FP32)) == len(opened["train"])
+    with pytest.raises(InputError, match="has no split 'test'"):
+        alexnet.predict(net, store, split="test")
+    with pytest.raises(InputError, match="--split val is for a store"):
+        alexnet.predict(net, images, split="val")
+    with pytest.raises(InputError, match=r"is a store, not a folder of pictures; give .* alone"):
+        alexnet.predict(net, [store, images[0]])

@@ -70,11 +70,12 @@ def evaluate(
 
 def predict(
     run: Path,
-    image: tuple[Path, ...],
+    image: tuple[str, ...],
     /,
     *,
     top: Top = 5,
     views: Literal[1, 10] = 10,
+    split: str | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,
@@ -89,16 +90,20 @@ def predict(
 
     Example: alexnet predict run photographs/ --top 3 --csv
 
+    Example: alexnet predict run - < holiday.jpg
+
     Parameters
     ----------
     run
         Run folder.
     image
-        Picture files, or folders of them.
+        Picture files, or folders of them. - reads a file from standard input. Or one store.
     top
         Number of classes to print for each picture.
     views
         Number of views of each picture: 1, the centre, or 10, averaged.
+    split
+        Split of a store: train, val or test. By default the held-out one.
     """
     from alexnet.inference.predict import predict
 
@@ -106,30 +111,42 @@ def predict(
         raise InputError("--json and --csv exclude each other; give one of them")
     begin_threads(threads)
     with bar("predict", "pictures", quiet=json_ or csv_) as progress:
-        answers = predict(run, image, top=top, views=views, device=device, precision=precision, progress=progress)
+        answers = predict(
+            run,
+            image[0] if len(image) == 1 else image,
+            top=top,
+            views=views,
+            split=split,
+            device=device,
+            precision=precision,
+            progress=progress,
+        )
+    stored = any("label" in a for a in answers)
     if json_:
         show_json(answers)
     elif csv_:
         rows = csv.writer(sys.stdout, lineterminator="\n")
-        rows.writerow(["image", "rank", "class", "index", "probability", "error"])
+        rows.writerow(["image", "rank", "class", "index", "probability", "error", *["label"] * stored])
         for a in answers:
             for rank, p in enumerate(a.get("predictions", []), 1):
-                rows.writerow([a["image"], rank, p["class"], p["index"], f"{p['probability']:.6f}", ""])
+                told = [a["image"], rank, p["class"], p["index"], f"{p['probability']:.6f}", ""]
+                rows.writerow([*told, *([a["label"]] if stored else [])])
             if "error" in a:
-                rows.writerow([a["image"], "", "", "", "", a["error"]])
+                rows.writerow([a["image"], "", "", "", "", a["error"], *[""] * stored])
     else:
         shown = [
-            [a["image"] if i == 0 else "", p["class"], percent(p["probability"])]
+            [a["image"] if i == 0 else "", p["class"], percent(p["probability"]), a.get("label", "") if i == 0 else ""]
             for a in answers
             for i, p in enumerate(a.get("predictions", []))
         ]
-        table("", ["picture", "class", "probability"], shown)
+        if shown:
+            table("", ["picture", "class", "probability", *["label"] * stored], [row[: 3 + stored] for row in shown])
     return complain_of((a["image"], a["error"]) for a in answers if "error" in a)
 
 
 def features(
     run: Path,
-    source: Path,
+    source: str,
     out: Path,
     /,
     *,
@@ -158,7 +175,7 @@ def features(
     run
         Run folder.
     source
-        Picture file, folder of pictures, or store.
+        Picture file, folder of pictures, store, or - for a file on standard input.
     out
         Name of the files, without the suffix.
     layer
@@ -211,7 +228,7 @@ def features(
 def similar(
     run: Path,
     store: Path,
-    image: tuple[Path, ...],
+    image: tuple[str, ...],
     /,
     *,
     top: Top = 6,
@@ -237,7 +254,7 @@ def similar(
     store
         Folder that `alexnet prepare` made. Its classes may differ from the run's.
     image
-        Picture files, or folders of them.
+        Picture files, or folders of them. - reads a file from standard input.
     top
         Number of neighbours to print for each picture.
     split
@@ -269,5 +286,6 @@ def similar(
             for a in answers
             for i, n in enumerate(a.get("neighbours", []))
         ]
-        table("", ["picture", "nearest first", "class", "distance"], rows)
+        if rows:
+            table("", ["picture", "nearest first", "class", "distance"], rows)
     return complain_of((a["image"], a["error"]) for a in answers if "error" in a)

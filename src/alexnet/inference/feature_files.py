@@ -12,8 +12,9 @@ import numpy as np
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
 from alexnet.core.files import json_bytes, sync, write
-from alexnet.inference.features import BATCH, Features, PictureSource, Progress, new_npy, of_source
+from alexnet.inference.features import BATCH, Features, Progress, new_npy, of_source
 from alexnet.inference.layer_names import find_layers
+from alexnet.inference.pictures import PictureSource
 from alexnet.inference.rdm import Metric, rdm
 from alexnet.inference.trained import load_for_inference, title
 from alexnet.runs.run import Run

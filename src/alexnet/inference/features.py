@@ -19,11 +19,10 @@ from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Store, labels
 from alexnet.inference.evaluate import check_side
 from alexnet.inference.layer_names import find_layers
-from alexnet.inference.pictures import Given, PicturesLike, list_pictures, read_picture
+from alexnet.inference.pictures import Given, PictureSource, list_pictures, open_store, read_picture
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference, title
 from alexnet.models.network import Network
 
-PictureSource = Store | PicturesLike
 Progress = Callable[[int, int], None]
 Keep = Callable[[str], Path]  # the new .npy file for the values of a layer
 BATCH = 64  # pictures in a batch
@@ -211,14 +210,6 @@ def visit(
                 if not left:
                     return
     raise InputError(f"the net has no outputs of {', '.join(sorted(left))}; its forward pass leaves them out")
-
-
-def open_store(source: PictureSource) -> Store | None:
-    """Open the source if it is a store or its folder; return None for pictures."""
-    if isinstance(source, Store):
-        return source
-    is_folder = isinstance(source, (str, os.PathLike)) and (Path(source) / "meta.json").is_file()
-    return Store(Path(source)) if is_folder else None  # type: ignore[arg-type]
 
 
 def _filled(

@@ -1,8 +1,12 @@
 """List, check and read the pictures that a user gives to `predict`, `features` and `similar`."""
 
 import os
+import re
+import shlex
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,22 +18,38 @@ from alexnet.core.errors import InputError
 from alexnet.core.text import describe
 from alexnet.data.images.decode import decode, upright_rgb
 from alexnet.data.images.formats import TAKEN
-from alexnet.data.images.limits import UnreadablePicture
+from alexnet.data.images.limits import MOST_BYTES, UnreadablePicture
 from alexnet.data.images.resize import Fit, square
 from alexnet.data.sources.archives import Slice, list_files, read
 from alexnet.data.sources.class_folders import first_taken
+from alexnet.data.store import Split, Store, labels
 
 PictureLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor | bytes
 PicturesLike = PictureLike | Iterable[PictureLike]
+PictureSource = Store | PicturesLike
 BYTES = (bytes, bytearray, memoryview)
 TAKES = "a path, a PIL image, a file's bytes, or a uint8 array or tensor (H, W, 3)"
+STANDARD_INPUT = ("-", "/dev/stdin")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A picture of a store: its split, its index there, and its class."""
+
+    split: Split
+    index: int
+    label: str
+
+
+Pixels = Path | bytes | Image.Image | np.ndarray | Stored
 
 
 class Given(NamedTuple):
     """A picture to read: its name in the results, and the source of its pixels."""
 
     name: str
-    source: Path | bytes | Image.Image | np.ndarray
+    source: Pixels
 
 
 def list_pictures(pictures: PicturesLike) -> list[Given]:
@@ -48,12 +68,36 @@ def list_pictures(pictures: PicturesLike) -> list[Given]:
     return [given for number, picture in enumerate(_each(pictures)) for given in _list(picture, f"picture {number}")]
 
 
-def read_picture(source: Path | bytes | Image.Image | np.ndarray, side: int, fit: Fit = "crop") -> np.ndarray | str:
+def open_store(source: PictureSource) -> Store | None:
+    """Open the source if it is a store or its folder; return None for pictures."""
+    if isinstance(source, Store):
+        return source
+    is_folder = isinstance(source, (str, os.PathLike)) and is_store(Path(source))
+    return Store(Path(source)) if is_folder else None  # type: ignore[arg-type]
+
+
+def is_store(folder: Path) -> bool:
+    """Return whether a folder holds a store."""
+    return (folder / "meta.json").is_file()
+
+
+def list_stored(store: Store, split: str | None) -> list[Given]:
+    """List the pictures of a split of a store, by default the held-out one, with their classes.
+
+    Raises InputError if the store lacks the split.
+    """
+    part, known = store[split or store.held_out], labels(store.classes)
+    return [Given(name, Stored(part, i, known[part.labels[i]])) for i, name in enumerate(part.names)]
+
+
+def read_picture(source: Pixels, side: int, fit: Fit = "crop") -> np.ndarray | str:
     """Read the central square of a picture, uint8 (side, side, 3); return the reason if it cannot be read.
 
     With `fit` "warp", the whole picture is squeezed into the square.
     """
     try:
+        if isinstance(source, Stored):
+            return source.split[source.index][0]
         return square(_decode(source), side, fit)
     except UnreadablePicture as error:
         return str(error)
@@ -87,16 +131,33 @@ def _list(picture: Any, name: str) -> Iterator[Given]:
 
 def _files(path: str) -> Iterator[Given]:
     """List a file, or the files of a folder."""
+    if path in STANDARD_INPUT:
+        yield Given("-", _standard_input())
+        return
+    if URL.match(path) and not os.path.exists(path):
+        raise InputError(
+            f"picture {path} is a URL, and alexnet fetches nothing; save it to a file, or pipe it: "
+            f"curl -L {shlex.quote(path)} | alexnet predict RUN -"
+        )
     if not os.path.exists(path):
         raise InputError(f"picture {path} does not exist")
     folder = Path(path)
     if not folder.is_dir():
         yield Given(str(folder), folder)
         return
+    if is_store(folder):
+        raise InputError(f"{path} is a store, not a folder of pictures; give predict or features that store alone")
     inside = list_files(folder, folder).places.values()
     if first_taken(inside)[0] is None:
         raise InputError(f"folder {path} holds no pictures; it needs files of type {', '.join(TAKEN)}")
     yield from (Given(str(place.path), Path(place.path)) for place in inside)
+
+
+def _standard_input() -> bytes:
+    """Read a picture's file from standard input; one that is too large is cut, so that `decode` refuses it."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("standard input (-) is a terminal; pipe a picture's file into it: ... < picture.jpg")
+    return sys.stdin.buffer.read(MOST_BYTES + 1)
 
 
 def _decode(source: Path | bytes | Image.Image | np.ndarray) -> Image.Image:

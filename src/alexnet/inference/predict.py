@@ -11,10 +11,19 @@ from torch import nn
 
 from alexnet.core.device import Compute, choose_compute
 from alexnet.core.errors import InputError
+from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh, open_mesh
-from alexnet.inference.evaluate import check_views, probabilities
-from alexnet.inference.pictures import Given, PicturesLike, list_pictures, read_picture
-from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference
+from alexnet.inference.evaluate import check_side, check_views, probabilities
+from alexnet.inference.pictures import (
+    Given,
+    PictureSource,
+    Stored,
+    list_pictures,
+    list_stored,
+    open_store,
+    read_picture,
+)
+from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference, title
 from alexnet.models.network import Network
 from alexnet.runs.run import Run
 
@@ -23,10 +32,11 @@ BATCH = 16
 
 def predict(
     run_or_net: RunOrNet,
-    pictures: PicturesLike,
+    pictures: PictureSource,
     *,
     top: int = 5,
     views: int = 10,
+    split: str | None = None,
     device: str = "auto",
     precision: str = "auto",
     progress: Callable[[int, int], None] = lambda done, of: None,
@@ -41,9 +51,11 @@ def predict(
             A net must be in eval mode and have `.classes` and `.transform`.
         pictures: A path, a PIL image, a file's bytes, a uint8 array or tensor (H, W, 3) of RGB values 0 to 255, or an
             iterable of any of these. A folder means all files in it, at any depth, as for `prepare`. An array or
-            tensor (N, H, W, 3) is N pictures.
+            tensor (N, H, W, 3) is N pictures. "-" is a file on standard input. Or a store or its folder: then all
+            pictures of a split.
         top: Number of classes to return for each picture, 1 or more.
         views: 10 averages the probabilities of four corners, the centre and their mirror images; 1 takes the centre.
+        split: Split of the store, "train", "val" or "test"; by default the held-out one. Only for a store.
         device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
         precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
         progress: Function called with the numbers of pictures done and in all.
@@ -52,7 +64,7 @@ def predict(
         A list with a dict for each picture, in the order given, also if there is only one picture. The dict is
         {"image", "predictions": [{"class", "index", "probability"}, ...]} with the likeliest class first, or
         {"image", "error"} if the picture cannot be read. "image" is the path, or "picture N" for the picture at index
-        N of `pictures` if it is not a file.
+        N of `pictures` if it is not a file. A store's pictures have their names there, and "label", their class.
 
     Raises:
         InputError: The run or the net cannot be used, a picture has another type, a path does not exist, or a folder
@@ -61,11 +73,14 @@ def predict(
     if top < 1:
         raise InputError(f"--top {top}; it must be 1 or more")
     check_views(views)
+    store = open_store(pictures)
+    if split is not None and store is None:
+        raise InputError(f"--split {split} is for a store; leave it out, or give one store instead of pictures")
     compute = compute_for(run_or_net, device, precision)
     with open_mesh(compute.device) as mesh:
         name = newest_for_all(mesh, run_or_net)
         net = mesh.run_on_all(lambda: load_for_inference(run_or_net, compute, name))
-        given = mesh.run_on_all(lambda: list_pictures(pictures))
+        given = mesh.run_on_all(lambda: _list(pictures, store, split, net, title(run_or_net)))
         mesh.check_equal({"pictures": [picture.name for picture in given]})
         number, of = mesh.everyone.share
         answers: dict[int, list[dict[str, Any]]] = {}
@@ -74,6 +89,14 @@ def predict(
             progress(min(first + BATCH, len(given)), len(given))
         everyones = {int(first): found for told in mesh.all_gather_json(answers) for first, found in told.items()}
         return [found for first in sorted(everyones) for found in everyones[first]]
+
+
+def _list(pictures: Any, store: Store | None, split: str | None, net: Network, words: str) -> list[Given]:
+    """List the pictures of a store, or those that were given; `words` names the run or net in messages."""
+    if store is None:
+        return list_pictures(pictures)
+    check_side(store, words, net)
+    return list_stored(store, split)
 
 
 def newest_for_all(mesh: Mesh, run_or_net: RunOrNet) -> str | None:
@@ -98,7 +121,8 @@ def answer(net: Network, given: Sequence[Given], top: int, views: int, compute: 
         best = next(ranked)
         if math.isfinite(best[0][1]):
             named = [{"class": net.classes[i], "index": i, "probability": p} for i, p in best]
-            yield {"image": picture.name, "predictions": named}
+            truth = {"label": picture.source.label} if isinstance(picture.source, Stored) else {}
+            yield {"image": picture.name, **truth, "predictions": named}
         else:  # NaN is ranked first
             yield {"image": picture.name, "error": "the run's net gives NaN for it; its training diverged"}
 
