@@ -11,7 +11,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.exceptions import UnknownOptionError
 
-from alexnet.cli import bench, choices, completion, convert, data, doctor, habits, infer, model, studies, train
+from alexnet.cli import bench, choices, completion, convert, data, doctor, habits, infer, lab, model, studies, train
 from alexnet.cli.console import complain
 from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import launch, rank_that_speaks
@@ -41,6 +41,7 @@ VERBS = (
     convert.import_,
     convert.export,
     studies.report,
+    lab.serve,
     model.summary,
     model.recipe,
     bench.bench,

@@ -1,0 +1,149 @@
+"""The web application of `alexnet serve`: the page, and the questions that it asks of the net.
+
+It holds nothing between requests. One thread decodes and computes, so pictures wait for each other, and memory does not
+grow with the number of clients: a body that waits lies in a temporary file.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import IO, Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.requests import ClientDisconnect
+
+from alexnet.core.device import Compute
+from alexnet.data.images.limits import MOST_BYTES
+from alexnet.lab.answers import NotAPicture, classes_of, views_of
+from alexnet.models.network import Network
+
+IN_MEMORY = 1 << 20  # bytes of a body that waits in memory; a larger one waits in a file
+SILENCE = 30.0  # seconds without a byte of a body before it is given up
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+Question = Callable[[bytes], dict[str, Any]]
+
+
+class Refused(Exception):
+    """A request that gets a status and a line."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status, self.why = status, why
+
+
+def make_app(net: Network, compute: Compute, facts: dict[str, Any], hosts: frozenset[str]) -> FastAPI:
+    """Make the application that serves a net.
+
+    Args:
+        net: The net, in eval mode, on its device.
+        compute: Device and precision of the net.
+        facts: What the page says about the net, as JSON types.
+        hosts: Names of this server that a request's Host may have, in lower case and without a port. Empty: any.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with ThreadPoolExecutor(1, "lab") as pool:
+            app.state.pool = pool
+            yield
+
+    # The pages of FastAPI's documentation load scripts from another host.
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.middleware("http")
+    async def guard(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:
+        try:
+            check_origin(request, hosts)
+            answer = await follow(request)
+        except Refused as refused:
+            answer = JSONResponse({"error": refused.why}, refused.status)
+        answer.headers.update(HEADERS)
+        return answer
+
+    async def answer(request: Request, question: Question) -> Response:
+        try:
+            with tempfile.SpooledTemporaryFile(IN_MEMORY) as body:
+                await receive(request, body)
+                pool = request.app.state.pool
+                found = await asyncio.get_running_loop().run_in_executor(pool, _asked, question, body)
+        except Refused as refused:
+            return JSONResponse({"error": refused.why}, refused.status)
+        except NotAPicture as error:
+            return JSONResponse({"error": str(error)}, 422)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        return JSONResponse(found, 422 if "error" in found else 200)
+
+    @app.get("/api/net")
+    async def net_facts() -> dict[str, Any]:
+        return facts
+
+    @app.post("/api/predict")
+    async def classes(request: Request) -> Response:
+        asked = request.query_params.get("views", "10")
+        if asked not in ("1", "10"):
+            return JSONResponse({"error": f"views {asked[:80]!r}; it must be 1 or 10"}, 400)
+        return await answer(request, lambda file: classes_of(net, file, int(asked)))
+
+    @app.post("/api/views")
+    async def ten_views(request: Request) -> Response:
+        return await answer(request, lambda file: views_of(net, file, compute))
+
+    app.mount("/", StaticFiles(directory=Path(str(files("alexnet.lab") / "page")), html=True))
+    return app
+
+
+def check_origin(request: Request, hosts: frozenset[str]) -> None:
+    """Raise Refused for a request that another site's page sent, or that names another host.
+
+    A name that another site points to this machine would give its pages this server's origin, so the Host counts too.
+    """
+    host = request.headers.get("host", "").lower()
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    if hosts and name not in hosts:
+        raise Refused(421, f"this server is not {host[:80]!r}; ask it by the name that it printed")
+    origin = request.headers.get("origin")
+    if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
+        raise Refused(403, f"a page of {origin[:80]!r} may not ask this server")
+
+
+async def receive(request: Request, body: IO[bytes]) -> None:
+    """Write a request's body to a file; raise Refused if it is too long, or stops for SILENCE seconds."""
+    too_long = Refused(413, f"too large: a picture's file may have {MOST_BYTES} bytes")
+    claimed = request.headers.get("content-length", "")
+    if claimed.isdecimal() and int(claimed) > MOST_BYTES:
+        raise too_long
+    parts, size = request.stream(), 0
+    while True:
+        try:
+            async with asyncio.timeout(SILENCE):
+                part = await anext(parts)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise Refused(408, f"no byte of the picture came for {SILENCE:g} seconds") from None
+        size += len(part)
+        if size > MOST_BYTES:
+            raise too_long
+        body.write(part)
+
+
+def _asked(question: Question, body: IO[bytes]) -> dict[str, Any]:
+    body.seek(0)
+    return question(body.read())

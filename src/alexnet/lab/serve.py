@@ -1,0 +1,99 @@
+"""Serve a run's net on this machine."""
+
+import socket
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from alexnet.core.device import choose_compute
+from alexnet.core.errors import InputError
+from alexnet.inference.trained import load_for_inference
+from alexnet.runs.run import Run
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+ANY = ("0.0.0.0", "::", "")
+# More than 256 requests at a time get status 503.
+SETTINGS: dict[str, Any] = {
+    "log_level": "error",
+    "access_log": False,
+    "server_header": False,
+    "limit_concurrency": 256,
+    "lifespan": "on",
+}
+
+
+def serve(
+    run: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8012,
+    open_browser: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    say: Any = print,
+) -> None:
+    """Serve a run's net until the process is stopped: a page, and `POST /api/predict`.
+
+    Args:
+        run: A run folder. Its newest checkpoint is loaded once.
+        host: Address to bind to. The default takes requests of this machine alone.
+        port: Port to bind to; 0 takes a free one.
+        open_browser: Whether to open the page in the user's browser.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64".
+        say: Function called with the line that names the address.
+
+    Raises:
+        InputError: The run cannot be used, the address cannot be bound, or the extra is not installed.
+    """
+    try:
+        import uvicorn
+
+        from alexnet.lab.app import make_app
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("fastapi", "uvicorn", "starlette"):
+            raise
+        raise InputError(f"alexnet serve needs {error.name}; pip install 'alexnet[lab]'") from None
+    compute = choose_compute(device, precision)
+    opened = Run(run)
+    net = load_for_inference(opened.folder, compute)
+    with bind(host, port) as listening:
+        name = "127.0.0.1" if host in ANY else f"[{host}]" if ":" in host else host.lower()
+        at = f"http://{name}:{listening.getsockname()[1]}/"
+        hosts = frozenset() if host in ANY else LOOPBACK | {name}
+        app = make_app(net, compute, facts(opened, net), hosts)
+        config = uvicorn.Config(app, **SETTINGS)
+        say(f"{opened.folder} is at {at} (Ctrl-C stops it)")
+        if open_browser:
+            webbrowser.open(at)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind a socket; raise InputError with what to try if the address is taken or is not this machine's."""
+    try:
+        family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        listening = socket.socket(family)
+    except OSError as error:
+        raise InputError(f"--host {host}: {error.strerror or error}; use an address of this machine") from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise InputError(
+            f"--port {port} on {host} cannot be bound ({error.strerror or error}); use another one, or --port 0"
+        ) from None
+    return listening
+
+
+def facts(run: Run, net: Any) -> dict[str, Any]:
+    """Describe the run for the page, as JSON types."""
+    return {
+        "run": run.folder.resolve().name,
+        "recipe": run.name,
+        "digest": run.recipe.digest,
+        "classes": len(net.classes),
+        "side": net.transform.side,
+        "size": run.recipe.net.image_size,
+    }

@@ -1,0 +1,175 @@
+"""The server of the lab: the answers of `predict`, who may ask, and what it withstands."""
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import alexnet
+from alexnet.core.device import choose_compute
+from alexnet.core.errors import InputError
+from alexnet.data.images.limits import MOST_BYTES
+from alexnet.inference.trained import load_for_inference
+from alexnet.lab.serve import LOOPBACK, SETTINGS, bind, facts
+from alexnet.runs.run import Run
+
+uvicorn = pytest.importorskip("uvicorn", reason="pip install 'alexnet[lab]'")
+from alexnet.lab import app  # noqa: E402  (it needs the extra)
+
+
+@pytest.fixture(scope="module")
+def port(run: Path) -> Iterator[int]:
+    """The port of a server of the run."""
+    compute = choose_compute("cpu", "fp32")
+    net = load_for_inference(run, compute)
+    with bind("127.0.0.1", 0) as listening:
+        made = app.make_app(net, compute, facts(Run(run), net), LOOPBACK)
+        server = uvicorn.Server(uvicorn.Config(made, **SETTINGS))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+Answer = tuple[int, Any, dict[str, str]]
+
+
+def ask(port: int, path: str, body: bytes | None = None, method: str | None = None, **headers: str) -> Answer:
+    """Status, JSON and headers of a request."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method or ("GET" if body is None else "POST"), path, body, named)
+        answer = connection.getresponse()
+        data = answer.read()
+        kind = answer.getheader("content-type") or ""
+        return (
+            answer.status,
+            json.loads(data) if "json" in kind else data,
+            {k.lower(): v for k, v in answer.getheaders()},
+        )
+    finally:
+        connection.close()
+
+
+def head(size: int) -> bytes:
+    """The head of a request that claims a body of `size` bytes."""
+    return f"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n\r\n".encode()
+
+
+def test_a_picture_gets_what_predict_prints_whatever_its_content_type(port: int, run: Path, pictures: Path) -> None:
+    file = pictures / "red" / "00.png"
+    for views in (1, 10):
+        (expected,) = alexnet.predict(run, [file.read_bytes()], views=views, device="cpu", precision="fp32")
+        for kind in ("image/png", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/html"):
+            status, found, _ = ask(port, f"/api/predict?views={views}", file.read_bytes(), Content_Type=kind)
+            assert (status, found) == (200, json.loads(json.dumps(expected)))
+    assert ask(port, "/api/predict", file.read_bytes())[1] == found
+
+
+def test_the_views_are_those_of_ten_crop_and_their_mean_is_the_answer(port: int, pictures: Path, run: Path) -> None:
+    file = (pictures / "red" / "00.png").read_bytes()
+    status, found, _ = ask(port, "/api/views", file)
+    net = alexnet.load(run)
+    assert status == 200
+    places = [(view["top"], view["left"], view["mirrored"]) for view in found["views"]]
+    assert places == net.transform.places()
+    assert len(bytes.fromhex(found["pixels"])) == 3 * found["side"] ** 2
+    (mean,) = alexnet.predict(run, [file], device="cpu", precision="fp32")
+    shown = {p["class"]: p["probability"] for p in found["predictions"]}
+    assert shown == pytest.approx({p["class"]: p["probability"] for p in mean["predictions"]}, abs=1e-5)
+    first = {p["class"]: p["probability"] for p in found["views"][0]["predictions"]}
+    assert sum(first.values()) == pytest.approx(1, abs=1e-5)  # of three classes
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 422, "empty"),
+        (b"<html>", 422, "not a picture: a web page"),
+        (b"\xff\xd8\xff\xe0" + bytes(100), 422, "damaged"),
+        (b"GIF89a" + b"\xff" * 2000, 422, "damaged"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/predict", "/api/views"])
+def test_what_is_no_picture_gets_a_status_and_the_reason(
+    path: str, body: bytes, status: int, words: str, port: int
+) -> None:
+    found = ask(port, path, body, "POST")
+    assert found[0] == status
+    assert found[1]["error"].startswith(words)
+
+
+def test_wrong_questions_get_a_status_and_a_line(port: int) -> None:
+    assert ask(port, "/api/predict?views=5", b"x")[:2] == (400, {"error": "views '5'; it must be 1 or 10"})
+    assert ask(port, "/api/predict")[0] in (404, 405)
+    assert ask(port, "/nothing")[0] == 404
+    assert ask(port, "/../../etc/passwd")[0] == 404
+    assert ask(port, "/%2e%2e/%2e%2e/etc/passwd")[0] == 404
+
+
+def test_another_sites_page_and_another_name_are_refused(port: int, pictures: Path) -> None:
+    file = (pictures / "red" / "00.png").read_bytes()
+    own = f"127.0.0.1:{port}"
+    assert ask(port, "/api/predict", file, Origin=f"http://{own}")[0] == 200
+    assert ask(port, "/api/predict", file, Host=f"localhost:{port}", Origin=f"http://localhost:{port}")[0] == 200
+    for origin in ("http://evil.example", "null", f"http://127.0.0.1:{port + 1}", f"http://{own}.evil.example"):
+        assert ask(port, "/api/predict", file, Origin=origin)[0] == 403
+    for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}"):
+        assert ask(port, "/api/net", Host=host)[0] == 421
+
+
+def test_every_answer_forbids_other_hosts_scripts_and_frames(port: int) -> None:
+    for path in ("/", "/main.js", "/api/net", "/nothing"):
+        headers = ask(port, path)[2]
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "http" not in policy
+        assert "unsafe-inline" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "server" not in headers
+
+
+def test_a_body_that_is_too_long_or_stops_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as talk:
+        talk.sendall(
+            f"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {MOST_BYTES + 1}\r\n\r\n".encode()
+        )
+        assert talk.recv(100).startswith(b"HTTP/1.1 413")
+    monkeypatch.setattr(app, "SILENCE", 0.2)
+    with socket.create_connection(("127.0.0.1", port)) as talk:
+        talk.sendall(head(9) + b"abc")
+        assert talk.recv(100).startswith(b"HTTP/1.1 408")
+    monkeypatch.setattr(app, "MOST_BYTES", 1000)
+    with socket.create_connection(("127.0.0.1", port)) as talk:
+        talk.sendall(b"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        talk.sendall(b"7d0\r\n" + bytes(2000) + b"\r\n")
+        assert talk.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_clients_that_go_away_and_sixteen_at_once_lose_nothing(port: int, pictures: Path) -> None:
+    files = [path.read_bytes() for path in sorted(pictures.rglob("*.png"))[:16]]
+    alone = [ask(port, "/api/predict", file)[1] for file in files]
+    for cut in (10, 200):
+        with socket.create_connection(("127.0.0.1", port)) as talk:
+            talk.sendall((head(len(files[0])) + files[0])[:cut])
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(lambda file: ask(port, "/api/predict", file)[1], files)) == alone
+
+
+def test_a_port_in_use_and_an_address_of_another_machine_are_a_line(port: int) -> None:
+    with pytest.raises(InputError, match=rf"--port {port} on 127.0.0.1 cannot be bound .* --port 0"):
+        bind("127.0.0.1", port).listen()
+    with pytest.raises(InputError, match=r"cannot be bound|use an address of this machine"):
+        bind("192.0.2.1", 0)
