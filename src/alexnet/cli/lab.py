@@ -16,7 +16,7 @@ def serve(
     host: str = "127.0.0.1",
     open_: Annotated[bool, Parameter(name="--open", negative=())] = False,
     device: Device = "auto",
-    precision: Precision = "auto",
+    precision: Precision = "fp32",
     threads: Threads = None,
 ) -> None:
     """Serve a trained net on this machine: a page to look at pictures with, and a URL for programs.

@@ -1,17 +1,23 @@
-"""What a net makes of one picture, as JSON types: its classes, and its views with the classes of each."""
+"""What a net makes of one picture, in the forms that the page reads."""
 
+import json
+import struct
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from alexnet.config.recipe import SpatialLRN
 from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
 from alexnet.inference.pictures import read_picture
 from alexnet.inference.predict import predict
+from alexnet.lab.walk import Settings, inputs, order, walk
+from alexnet.models import layer_table as table
 from alexnet.models.network import Network
 
-SHOWN = 5  # classes of each view
+BATCH = 32  # inputs that the net takes at a time
 
 
 class NotAPicture(InputError):
@@ -30,43 +36,89 @@ def classes_of(net: Network, file: bytes, views: int) -> dict[str, Any]:
     return answer
 
 
-@torch.inference_mode()
-def views_of(net: Network, file: bytes, compute: Compute) -> dict[str, Any]:
-    """Return the ten views of a picture with the likeliest classes of each, and of their mean (section 4.1).
-
-    Returns:
-        "side", of the square that the views are cut from, and "size", of a view, in pixels. "views", each with "top",
-        "left", "mirrored" and "predictions". "predictions", of the mean of the views' probabilities. "pixels", the
-        square as rows of RGB bytes in base 16.
-
-    Raises:
-        NotAPicture: The bytes are no picture that `predict` takes.
-    """
-    transform = net.transform.to(compute.device)
-    square = read_picture(file, transform.side, transform.fit)
+def square_of(net: Network, file: bytes) -> bytes:
+    """Return the square that views are cut from, as rows of RGB bytes; raise NotAPicture with the reason."""
+    square = read_picture(file, net.transform.side, net.transform.fit)
     if isinstance(square, str):
         raise NotAPicture(square)
-    images = torch.from_numpy(square[None]).to(compute.device)
-    inputs = transform.ten_crop(images, compute.dtype)
-    with compute.arithmetic():
-        logits = net(inputs.flatten(0, 1))
-    each = torch.softmax(logits.float(), 1)
-    places = [
-        {"top": top, "left": left, "mirrored": mirrored, "predictions": likeliest(net, row)}
-        for (top, left, mirrored), row in zip(transform.places(), each.cpu().numpy(), strict=True)
-    ]
-    mean = likeliest(net, each.mean(0).cpu().numpy())
-    size = inputs.shape[-1]
-    return {
-        "side": transform.side,
-        "size": size,
-        "views": places,
-        "predictions": mean,
-        "pixels": square.tobytes().hex(),
-    }
+    return square.tobytes()
 
 
-def likeliest(net: Network, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """Return the likeliest classes, best first, as `predict` writes them."""
-    best = np.argsort(-probabilities, kind="stable")[:SHOWN]
-    return [{"class": net.classes[i], "index": int(i), "probability": float(probabilities[i])} for i in best]
+def run(net: Network, pixels: bytes, settings: Settings, layers: bool, compute: Compute) -> bytes:
+    """Run the net, with changes, on views of a square.
+
+    Args:
+        net: The net, in eval mode, on its device.
+        pixels: The square, as `square_of` makes it.
+        settings: The changes and the views.
+        layers: Whether to return the output of every layer for the first input.
+        compute: Device and precision of the net.
+
+    Returns:
+        `packed` arrays: "probabilities" (inputs, classes); with `layers`, also each layer by its name.
+
+    Raises:
+        InputError: There are not side x side x 3 bytes.
+    """
+    side = net.transform.side
+    if len(pixels) != side * side * 3:
+        raise InputError(f"the square has {len(pixels)} bytes; it must have {side} x {side} x 3")
+    square = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(side, side, 3).to(compute.device)
+    rows, shown = [], dict[str, np.ndarray]()
+    with compute.arithmetic(), torch.inference_mode():
+        for part in inputs(net, square, settings, compute.dtype).split(BATCH):
+            made = walk(net, part, settings)
+            rows.append(torch.softmax(made[net.order[-1]].float(), 1).cpu().numpy())
+            if layers and not shown:
+                shown = {"input": part[0].float().cpu().numpy()}
+                shown |= {name: made[name][0].float().cpu().numpy() for name in order(net, settings)}
+    return packed({"probabilities": np.concatenate(rows), **shown})
+
+
+def unit(net: Network, layer: str, number: int) -> bytes:
+    """Return `packed` arrays about a map or unit of a layer with weights: its "kernel" and its "bias".
+
+    Raises:
+        InputError: The net has no such layer, the layer has no kernels, or fewer.
+    """
+    module = net.layer(layer) if layer in net.order else None
+    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+    if weight is None or bias is None or weight.dim() not in (2, 4) or len(bias) != len(weight):
+        kernels = ", ".join(each.name for each in net.layers if isinstance(each.op, (table.Convolution, table.Full)))
+        raise InputError(f"layer {layer[:80]!r} has no kernels; {kernels} have")
+    if not 0 <= number < len(weight):
+        raise InputError(f"map {number} of {layer}; it must be 0 to {len(weight) - 1}")
+    of = {"kernel": weight[number], "bias": bias[number : number + 1]}
+    return packed({name: tensor.detach().float().cpu().numpy() for name, tensor in of.items()})
+
+
+def kernels(net: Network) -> bytes:
+    """Return `packed` "kernels" of the first convolution, (maps, 3, side, side); empty if the first layer has none."""
+    first = next((each for each in net.layers if each.weighted), None)
+    if first is None or not isinstance(first.op, table.Convolution):
+        return packed({"kernels": np.zeros((0, 3, 1, 1), np.float32)})
+    weight = dict(net.layer(first.name).named_parameters())["weight"]
+    return packed({"kernels": weight.detach().float().cpu().numpy()})
+
+
+def packed(arrays: Mapping[str, Any]) -> bytes:
+    """Write float32 arrays one after the other, behind their names and shapes in JSON and its length (uint32)."""
+    made = {name: np.ascontiguousarray(array, "<f4") for name, array in arrays.items()}
+    head = json.dumps([[name, list(array.shape)] for name, array in made.items()]).encode()
+    head += b" " * (-len(head) % 4)  # the arrays begin at a multiple of 4 bytes
+    return b"".join([struct.pack("<I", len(head)), head, *(array.tobytes() for array in made.values())])
+
+
+def layers_of(net: Network) -> list[dict[str, Any]]:
+    """Describe every layer for the page: what it is, its shape, and the numbers of its formula."""
+    told = []
+    for layer in net.layers:
+        norm = layer.op.numbers if isinstance(layer.op, table.Norm) else None
+        numbers = {} if norm is None else {"n": norm.n, "k": norm.k, "a": norm.a, "beta": norm.beta}
+        own = {name: value for name, value in vars(layer.op).items() if isinstance(value, (int, float, str))}
+        if "kind" in own:  # of an activation or a pool
+            own["kind_of"] = own.pop("kind")
+        shape = {name: getattr(layer, name) for name in ("name", "seen", "width", "maps", "side", "working")}
+        kind = type(layer.op).__name__.lower()
+        told.append(shape | own | numbers | {"kind": kind, "within": isinstance(norm, SpatialLRN)})
+    return told

@@ -19,8 +19,10 @@ from fastapi.staticfiles import StaticFiles
 from starlette.requests import ClientDisconnect
 
 from alexnet.core.device import Compute
+from alexnet.core.errors import InputError
 from alexnet.data.images.limits import MOST_BYTES
-from alexnet.lab.answers import NotAPicture, classes_of, views_of
+from alexnet.lab.answers import NotAPicture, classes_of, kernels, run, square_of, unit
+from alexnet.lab.walk import Settings
 from alexnet.models.network import Network
 
 IN_MEMORY = 1 << 20  # bytes of a body that waits in memory; a larger one waits in a file
@@ -36,7 +38,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-Question = Callable[[bytes], dict[str, Any]]
+Question = Callable[[bytes], dict[str, Any] | bytes]
 
 
 class Refused(Exception):
@@ -84,10 +86,12 @@ def make_app(net: Network, compute: Compute, facts: dict[str, Any], hosts: froze
                 found = await asyncio.get_running_loop().run_in_executor(pool, _asked, question, body)
         except Refused as refused:
             return JSONResponse({"error": refused.why}, refused.status)
-        except NotAPicture as error:
-            return JSONResponse({"error": str(error)}, 422)
+        except InputError as error:
+            return JSONResponse({"error": str(error)}, 422 if isinstance(error, NotAPicture) else 400)
         except ClientDisconnect:
             return Response(status_code=400)
+        if isinstance(found, bytes):
+            return Response(found, media_type="application/octet-stream")
         return JSONResponse(found, 422 if "error" in found else 200)
 
     @app.get("/api/net")
@@ -101,9 +105,30 @@ def make_app(net: Network, compute: Compute, facts: dict[str, Any], hosts: froze
             return JSONResponse({"error": f"views {asked[:80]!r}; it must be 1 or 10"}, 400)
         return await answer(request, lambda file: classes_of(net, file, int(asked)))
 
-    @app.post("/api/views")
-    async def ten_views(request: Request) -> Response:
-        return await answer(request, lambda file: views_of(net, file, compute))
+    @app.post("/api/square")
+    async def square(request: Request) -> Response:
+        return await answer(request, lambda file: square_of(net, file))
+
+    @app.post("/api/run")
+    async def changed(request: Request) -> Response:
+        asked = request.query_params
+        layers = asked.get("layers") == "true"
+
+        def question(pixels: bytes) -> bytes:
+            return run(net, pixels, Settings.read(asked.get("settings", ""), net), layers, compute)
+
+        return await answer(request, question)
+
+    @app.get("/api/kernels")
+    async def first_kernels(request: Request) -> Response:
+        return await answer(request, lambda _: kernels(net))
+
+    @app.get("/api/unit")
+    async def one_unit(request: Request) -> Response:
+        layer, number = request.query_params.get("layer", ""), request.query_params.get("map", "")
+        if not number.isdecimal() or len(number) > 9:
+            return JSONResponse({"error": f"map {number[:80]!r} is not a whole number"}, 400)
+        return await answer(request, lambda _: unit(net, layer, int(number)))
 
     app.mount("/", StaticFiles(directory=Path(str(files("alexnet.lab") / "page")), html=True))
     return app
@@ -144,6 +169,6 @@ async def receive(request: Request, body: IO[bytes]) -> None:
         body.write(part)
 
 
-def _asked(question: Question, body: IO[bytes]) -> dict[str, Any]:
+def _asked(question: Question, body: IO[bytes]) -> dict[str, Any] | bytes:
     body.seek(0)
     return question(body.read())

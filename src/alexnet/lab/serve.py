@@ -7,7 +7,10 @@ from typing import Any
 
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
+from alexnet.figures.learning_curves import reading
 from alexnet.inference.trained import load_for_inference
+from alexnet.lab.answers import layers_of
+from alexnet.lab.walk import switches
 from alexnet.runs.run import Run
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -29,7 +32,7 @@ def serve(
     port: int = 8012,
     open_browser: bool = False,
     device: str = "auto",
-    precision: str = "auto",
+    precision: str = "fp32",
     say: Any = print,
 ) -> None:
     """Serve a run's net until the process is stopped: a page, and `POST /api/predict`.
@@ -40,7 +43,7 @@ def serve(
         port: Port to bind to; 0 takes a free one.
         open_browser: Whether to open the page in the user's browser.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "auto", "fp32", "tf32", "bf16" or "fp64".
+        precision: "auto", "fp32", "tf32", "bf16" or "fp64"; fp32, since the page works sums out.
         say: Function called with the line that names the address.
 
     Raises:
@@ -93,7 +96,10 @@ def facts(run: Run, net: Any) -> dict[str, Any]:
         "run": run.folder.resolve().name,
         "recipe": run.name,
         "digest": run.recipe.digest,
-        "classes": len(net.classes),
+        "classes": list(net.classes),
         "side": net.transform.side,
-        "size": run.recipe.net.image_size,
+        "size": net.transform.size,
+        "layers": layers_of(net),
+        "switches": switches(net),
+        "curves": reading(run.log, len(net.classes)),
     }

@@ -1,119 +1,220 @@
 import * as backend from "./server.js";
+import * as draw from "./draw.js";
+import { field } from "./field.js";
+import { DEFAULTS, isChanged, read, setUnit, state, write } from "./state.js";
+import { explain, valued } from "./unit.js";
+import { rows } from "./walk.js";
 import { choose, say } from "./words.js";
 
+const GRID = 15; // squares on a side of the occlusion map
 const at = (id) => document.getElementById(id);
-let facts = null, shown = null, asked = 0;
-
-const percent = (p) => `${(100 * p).toFixed(1)} %`;
+let asked = 0, found = null, fallen = null;
 
 function status(words, isError = false) {
   at("state").textContent = words;
   at("state").className = isError ? "error" : "";
 }
 
-async function show(file) {
-  const mine = ++asked; // a later picture overtakes this one
+// Do some work for the reader; a later one overtakes it.
+async function work(job) {
+  const mine = ++asked;
   status(say("waiting"));
   try {
-    const found = await backend.run(file);
-    if (mine !== asked) return;
-    shown = found;
-    draw();
+    const done = await job();
+    if (mine === asked) done();
   } catch (error) {
-    if (mine !== asked) return;
-    status(error instanceof backend.Failure ? say("failed", { why: error.message }) : say("gone"), true);
+    if (mine === asked) status(error instanceof backend.Failure ? say("failed", { why: error.message }) : say("gone"), true);
+    if (!(error instanceof backend.Failure) && !(error instanceof TypeError)) throw error;
   }
 }
 
-function draw() {
-  const best = shown.predictions[0];
-  status(say("shown", { class: best.class, percent: percent(best.probability) }));
-  at("views").hidden = false;
-  const pixels = rgba(shown.pixels), square = at("square");
-  square.width = square.height = shown.side;
-  square.getContext("2d").putImageData(new ImageData(pixels, shown.side), 0, 0);
-  at("frames").setAttribute("viewBox", `0 0 ${shown.side} ${shown.side}`);
-  at("frames").replaceChildren(...shown.views.flatMap((view, i) => ["under", "over"].map((kind) => frame(view, i, kind))));
-  at("mean").replaceChildren(...rows(shown.predictions));
-  at("each").replaceChildren(...shown.views.map(card));
+const open = (file) => work(async () => {
+  const square = await backend.square(file), made = await compute(square, state.settings);
+  return () => { state.square = square; fallen = null; show(made); };
+});
+
+const update = () => state.square && work(async () => {
+  const made = await compute(state.square, state.settings);
+  return () => { fallen = null; show(made); };
+});
+
+// The net as it is and with the changes, on the chosen view; and all views with the changes.
+async function compute(square, settings) {
+  const every = state.facts.switches.places.map((_, i) => i), plain = { ...DEFAULTS, places: settings.places };
+  const now = await backend.run(square, settings, true);
+  const usual = isChanged() ? await backend.run(square, plain) : now;
+  return { now, usual: usual.probabilities.data, views: await backend.run(square, { ...settings, places: every }) };
 }
 
-function rgba(hex) {
-  const pixels = new Uint8ClampedArray((hex.length / 6) * 4).fill(255);
-  for (let i = 0, to = 0; i < hex.length; i += 6, to += 4)
-    for (let c = 0; c < 3; c++) pixels[to + c] = parseInt(hex.substr(i + 2 * c, 2), 16);
-  return pixels;
+const row = (array, number) => array.data.subarray(number * array.shape[1], (number + 1) * array.shape[1]);
+
+function show(made) {
+  found = made;
+  write();
+  const names = state.facts.classes, views = made.views.probabilities, count = views.shape[0];
+  const mean = Float32Array.from(names, (_, i) => { let total = 0; for (let v = 0; v < count; v++) total += row(views, v)[i]; return total / count; });
+  const best = mean.indexOf(Math.max(...mean));
+  status(say("shown", { class: names[best], percent: draw.percent(mean[best]) }));
+  for (const id of ["views", "switches", "walk", "unit", "occlusion"]) at(id).hidden = false;
+  draw.square(at("square"), state.square, state.facts.side);
+  at("frames").setAttribute("viewBox", `0 0 ${state.facts.side} ${state.facts.side}`);
+  at("frames").replaceChildren(...state.facts.switches.places.flatMap(([top, left], i) =>
+    ["under", "over"].map((kind) => { const frame = draw.box(left, top, state.facts.size, state.facts.size, kind); frame.dataset.view = i; return frame; })));
+  draw.classes(at("mean"), names, mean);
+  at("each").replaceChildren(...state.facts.switches.places.map((view, i) => card(view, i, row(views, i))));
+  draw.classes(at("effect"), names, made.usual, 5, made.now.probabilities.data, [say("before"), say("after")]);
+  at("layers").replaceChildren(...rows(state.facts, made.now, (...unit) => { setUnit(...unit); pick(); at("unit").scrollIntoView(); at("unit-layer").focus({ preventScroll: true }); }));
+  pick();
+  cover();
 }
 
-function frame(view, number, kind) {
-  const box = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  for (const [name, value] of Object.entries({ x: view.left, y: view.top, width: shown.size, height: shown.size }))
-    box.setAttribute(name, value);
-  box.setAttribute("class", kind);
-  box.dataset.view = number;
-  return box;
+function place([top, left, mirrored]) {
+  const most = state.facts.side - state.facts.size, vertical = top === 0 ? "top" : top === most ? "bottom" : "", across = left === 0 ? "left" : left === most ? "right" : "";
+  const name = most === 0 ? say("whole") : say(vertical && across ? `${vertical}-${across}` : "centre");
+  return mirrored ? say("mirrored", { place: name }) : name;
 }
 
-function rows(predictions) {
-  return predictions.map((p) => {
-    const row = document.createElement("tr");
-    const name = document.createElement("th"), number = document.createElement("td"), bar = document.createElement("span");
-    name.scope = "row";
-    name.textContent = p.class;
-    number.textContent = percent(p.probability);
-    bar.className = "bar";
-    bar.style.width = `${100 * p.probability}%`;
-    name.append(bar);
-    row.append(name, number);
-    return row;
-  });
+// Draw the pixels of a view, as the net sees them.
+function view(canvas, [top, left, mirrored]) {
+  const size = state.facts.size, context = canvas.getContext("2d");
+  canvas.width = canvas.height = size;
+  if (mirrored) context.setTransform(-1, 0, 0, 1, size, 0);
+  if (state.settings.gray) context.filter = "grayscale(1)";
+  context.drawImage(at("square"), left, top, size, size, 0, 0, size, size);
 }
 
-function place(view) {
-  const most = shown.side - shown.size;
-  if (most === 0) return say("whole");
-  const row = view.top === 0 ? "top" : view.top === most ? "bottom" : "", column = view.left === 0 ? "left" : view.left === most ? "right" : "";
-  return say(row && column ? `${row}-${column}` : "centre");
-}
-
-function card(view, number) {
-  const item = document.createElement("li"), title = document.createElement("h3"), canvas = document.createElement("canvas");
-  item.tabIndex = 0;
-  title.textContent = view.mirrored ? say("mirrored", { place: place(view) }) : place(view);
-  canvas.width = canvas.height = shown.size;
-  const context = canvas.getContext("2d");
-  if (view.mirrored) {
-    context.translate(shown.size, 0);
-    context.scale(-1, 1);
-  }
-  context.drawImage(at("square"), view.left, view.top, shown.size, shown.size, 0, 0, shown.size, shown.size);
-  const table = document.createElement("table");
-  table.className = "classes";
-  table.append(...rows(view.predictions));
-  item.append(title, canvas, table);
-  const mark = (on) => at("frames").querySelectorAll(`[data-view="${number}"]`).forEach((box) => box.classList.toggle("shown", on));
+function card(where, number, probabilities) {
+  const table = draw.make("table", { className: "classes" }), canvas = draw.make("canvas", { role: "img", ariaLabel: place(where) });
+  view(canvas, where);
+  draw.classes(table, state.facts.classes, probabilities);
+  const item = draw.make("li", { tabIndex: 0 }, draw.make("h3", {}, place(where)), canvas, table);
+  const mark = (on) => at("frames").querySelectorAll(`[data-view="${number}"]`).forEach((frame) => frame.classList.toggle("marked", on));
   for (const event of ["mouseenter", "focus"]) item.addEventListener(event, () => mark(true));
   for (const event of ["mouseleave", "blur"]) item.addEventListener(event, () => mark(false));
   return item;
 }
 
+// Show the chosen unit: its place in the controls, the pixels that it depends on, and its sum.
+async function pick() {
+  const unit = state.unit, order = Object.keys(found.now).slice(2), layer = state.facts.layers.find((each) => each.name === unit.layer);
+  write();
+  at("unit-layer").value = unit.layer;
+  for (const [name, most] of [["map", layer.maps], ["row", layer.side], ["column", layer.side]]) {
+    at(`unit-${name}`).value = unit[name];
+    at(`unit-${name}`).max = most - 1;
+  }
+  const here = order.indexOf(unit.layer), shown = here >= 0;
+  at("unit-value").textContent = shown ? valued(found.now[unit.layer], unit) : say("off");
+  view(at("view"), state.facts.switches.places[state.settings.places[0]]);
+  const size = state.facts.size, before = order.slice(0, here + 1).map((name) => state.facts.layers.find((each) => each.name === name));
+  const [top, bottom] = field(before, unit.row, size), [left, right] = field(before, unit.column, size);
+  at("field").setAttribute("viewBox", `0 0 ${size} ${size}`);
+  at("field").replaceChildren(...(shown ? ["under marked", "over marked"] : []).map((kind) => draw.box(left, top, right - left + 1, bottom - top + 1, kind)));
+  at("field-words").textContent = shown ? say("field", { top, bottom, left, right, count: (bottom - top + 1) * (right - left + 1) }) : "";
+  const explained = shown ? await explain(layer, unit, found.now[here ? order[here - 1] : "input"], found.now[unit.layer], state.settings).catch((error) => [error.message]) : [];
+  if (unit === state.unit) at("sum").replaceChildren(...explained);
+}
+
+const occlude = () => work(async () => {
+  const size = state.facts.size, side = Math.ceil(size / GRID), edge = (i) => Math.min(size, Math.max(0, i * side - Math.floor(side / 2)));
+  const covers = Array.from({ length: GRID * GRID }, (_, i) => [edge(Math.floor(i / GRID)), edge(i % GRID), 2 * side].map((v) => Math.min(v, size)));
+  const made = await backend.run(state.square, { ...state.settings, covers });
+  return () => { fallen = made.probabilities; cover(); status(say("covered")); };
+});
+
+// Draw how far the likeliest class falls when a part is covered.
+function cover() {
+  at("fall").hidden = !fallen;
+  if (!fallen) return;
+  const usual = found.now.probabilities.data, best = usual.indexOf(Math.max(...usual)), falls = Float32Array.from({ length: GRID * GRID }, (_, i) => usual[best] - row(fallen, i)[best]);
+  const [, most] = draw.range(falls), where = falls.indexOf(most);
+  draw.tiles(at("falls"), falls, 1, GRID, GRID, 1);
+  view(at("covered-view"), state.facts.switches.places[state.settings.places[0]]);
+  at("fall-words").textContent = say("fall", { class: state.facts.classes[best], from: draw.percent(usual[best]), to: draw.percent(usual[best] - most), row: Math.floor(where / GRID) + 1, column: (where % GRID) + 1, of: GRID });
+}
+
+// The controls, as this net has them.
+function controls() {
+  const has = state.facts.switches, settings = state.settings;
+  const tick = (id, on, there) => { at(id).checked = on; at(id).closest("label").hidden = !there; };
+  tick("norm1", settings.norms[0], has.norms[0]);
+  tick("norm2", settings.norms[1], has.norms[1]);
+  tick("swapped", settings.swapped, has.swapped);
+  tick("silent0", settings.silent.includes(0), has.towers === 2);
+  tick("silent1", settings.silent.includes(1), has.towers === 2);
+  tick("gray", settings.gray, true);
+  tick("dropout", settings.dropout !== null, has.dropout);
+  at("again").hidden = settings.dropout === null;
+  at("place").replaceChildren(...has.places.map((where, i) => draw.make("option", { value: i }, place(where))));
+  at("place").value = settings.places[0];
+  at("unit-layer").replaceChildren(...state.facts.layers.map((layer) => draw.make("option", {}, layer.name)));
+}
+
+function set() {
+  state.settings = {
+    norms: [at("norm1").checked || !state.facts.switches.norms[0], at("norm2").checked || !state.facts.switches.norms[1]],
+    swapped: at("swapped").checked,
+    silent: [0, 1].filter((tower) => at(`silent${tower}`).checked),
+    dropout: at("dropout").checked ? state.settings.dropout ?? 1 : null,
+    gray: at("gray").checked,
+    places: [Number(at("place").value)],
+  };
+  at("again").hidden = state.settings.dropout === null;
+  write();
+  update();
+}
+
 function language(name) {
   choose(name);
   at("language").value = document.documentElement.lang;
-  if (facts) at("net").textContent = say("net", facts);
-  if (shown) draw();
+  if (!state.facts) return;
+  at("net").textContent = say("net", { ...state.facts, classes: state.facts.classes.length });
+  controls();
+  if (found) show(found);
 }
 
-at("file").addEventListener("change", () => at("file").files[0] && show(at("file").files[0]));
+async function begin() {
+  language(navigator.languages.some((name) => /^zh/i.test(name)) ? "zh-Hant" : "en");
+  try {
+    state.facts = await backend.about();
+    const { kernels } = await backend.kernels();
+    const [maps, , height, width] = kernels.shape, towers = state.facts.switches.towers, each = (maps / towers) * 3 * height * width;
+    read();
+    language(document.documentElement.lang);
+    at("curves-words").textContent = state.facts.curves;
+    at("kernels").hidden = maps === 0;
+    at("kernel-towers").replaceChildren(...Array.from({ length: maps ? towers : 0 }, (_, t) => {
+      const named = towers > 1 ? say("tower", { name: "AB"[t] }) : say("maps"), canvas = draw.make("canvas", { className: "pixels", role: "img", ariaLabel: say("kernels-of", { tower: named }) });
+      draw.tiles(canvas, kernels.data.subarray(t * each, (t + 1) * each), (maps / towers) * 3, height, width, Math.ceil(Math.sqrt((maps / towers) * 2)), true);
+      return draw.make("figure", {}, canvas, draw.make("figcaption", {}, named));
+    }));
+    at("curves").hidden = false;
+    status("");
+  } catch (error) {
+    status(say("gone"), true);
+    throw error;
+  }
+}
+
+at("file").addEventListener("change", () => at("file").files[0] && open(at("file").files[0]));
 at("language").addEventListener("change", () => language(at("language").value));
+at("controls").addEventListener("change", set);
+at("again").addEventListener("click", () => { state.settings.dropout = (state.settings.dropout + 1) % 2 ** 32; write(); update(); });
+at("usual").addEventListener("click", () => { state.settings = structuredClone(DEFAULTS); controls(); write(); update(); });
+at("occlude").addEventListener("click", occlude);
+at("unit-controls").addEventListener("change", () => {
+  setUnit(at("unit-layer").value, at("unit-map").value, at("unit-row").value, at("unit-column").value);
+  pick();
+});
+for (const id of ["controls", "unit-controls"]) at(id).addEventListener("submit", (event) => event.preventDefault());
 addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("over"); });
 addEventListener("dragleave", () => document.body.classList.remove("over"));
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("over");
-  if (event.dataTransfer.files[0]) show(event.dataTransfer.files[0]);
+  if (event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
 });
-addEventListener("paste", (event) => event.clipboardData.files[0] && show(event.clipboardData.files[0]));
+addEventListener("paste", (event) => event.clipboardData.files[0] && open(event.clipboardData.files[0]));
+addEventListener("hashchange", () => { read(); controls(); update(); });
 
-language(navigator.languages.some((name) => /^zh/i.test(name)) ? "zh-Hant" : "en");
-backend.about().then((found) => { facts = found; at("net").textContent = say("net", facts); }, () => status(say("gone"), true));
+begin();

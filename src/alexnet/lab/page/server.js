@@ -1,20 +1,39 @@
-// The back end that asks `alexnet serve`. Another back end has the same two functions.
-class Failure extends Error {}
+// The back end that asks `alexnet serve`. Another back end has the same functions.
+export class Failure extends Error {}
 
-async function json(answer) {
-  const found = await answer.json().catch(() => ({ error: `status ${answer.status}` }));
-  if (!answer.ok) throw new Failure(found.error);
-  return found;
+async function answered(asked) {
+  const answer = await asked;
+  if (answer.ok) return answer;
+  const found = await answer.json().catch(() => ({}));
+  throw new Failure(found.error || `status ${answer.status}`);
 }
 
-// Facts about the net: run, recipe, classes, side, size.
-export async function about() {
-  return json(await fetch("api/net"));
+// Names and shapes in JSON behind their length, then float32 arrays (answers.py, packed).
+function unpacked(buffer) {
+  const length = new DataView(buffer).getUint32(0, true), arrays = {};
+  let at = 4 + length;
+  for (const [name, shape] of JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)))) {
+    const size = shape.reduce((a, b) => a * b, 1);
+    arrays[name] = { shape, data: new Float32Array(buffer, at, size) };
+    at += 4 * size;
+  }
+  return arrays;
 }
 
-// The square, its ten views with the classes of each, and those of their mean, for a picture's file.
-export async function run(file) {
-  return json(await fetch("api/views", { method: "POST", body: file }));
-}
+const arrays = async (asked) => unpacked(await (await answered(asked)).arrayBuffer());
 
-export { Failure };
+// Facts about the net: its run, recipe, classes, layers and switches.
+export const about = async () => (await answered(fetch("api/net"))).json();
+
+// The square that views are cut from, side x side x 3 bytes, of a picture's file.
+export const square = async (file) =>
+  new Uint8Array(await (await answered(fetch("api/square", { method: "POST", body: file }))).arrayBuffer());
+
+// "probabilities" of each input that the settings make; with `layers`, the outputs of all layers for the first one.
+export const run = (pixels, settings, layers = false) =>
+  arrays(fetch(`api/run?layers=${layers}&settings=${encodeURIComponent(JSON.stringify(settings))}`, { method: "POST", body: pixels }));
+
+export const kernels = () => arrays(fetch("api/kernels"));
+
+// The "kernel" and the "bias" of a map or unit.
+export const unit = (layer, map) => arrays(fetch(`api/unit?layer=${encodeURIComponent(layer)}&map=${map}`));

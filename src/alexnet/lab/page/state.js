@@ -1,0 +1,48 @@
+// What the page shows, and its permalink: everything but the picture stands in the address after #.
+export const DEFAULTS = { norms: [true, true], swapped: false, silent: [], dropout: null, gray: false, places: [2] };
+
+export const state = {
+  facts: null,
+  square: null, // the bytes of the picture
+  settings: structuredClone(DEFAULTS),
+  unit: { layer: "conv1", map: 0, row: 0, column: 0 },
+};
+
+// The settings that change the net, without the view.
+const changes = () => ({ ...state.settings, places: undefined });
+export const isChanged = () => JSON.stringify(changes()) !== JSON.stringify({ ...DEFAULTS, places: undefined });
+
+export function write() {
+  const parts = new URLSearchParams({ unit: Object.values(state.unit).join(".") });
+  for (const [name, usual] of Object.entries(DEFAULTS))
+    if (JSON.stringify(state.settings[name]) !== JSON.stringify(usual)) parts.set(name, JSON.stringify(state.settings[name]));
+  history.replaceState(null, "", `#${parts}`);
+}
+
+// Read the address; leave out what this net does not have.
+export function read() {
+  const parts = new URLSearchParams(location.hash.slice(1)), has = state.facts.switches;
+  const right = {
+    norms: (v) => Array.isArray(v) && v.length === 2 && v.every((on) => typeof on === "boolean"),
+    swapped: (v) => typeof v === "boolean" && has.swapped,
+    silent: (v) => Array.isArray(v) && v.every((t) => Number.isInteger(t) && t >= 0 && t < has.towers),
+    dropout: (v) => v === null || (Number.isInteger(v) && v >= 0 && v < 2 ** 32 && has.dropout),
+    gray: (v) => typeof v === "boolean",
+    places: (v) => Array.isArray(v) && v.length === 1 && v[0] >= 0 && v[0] < has.places.length && Number.isInteger(v[0]),
+  };
+  for (const name of Object.keys(DEFAULTS)) {
+    try {
+      const value = JSON.parse(parts.get(name));
+      if (parts.has(name) && right[name](value)) state.settings[name] = value;
+    } catch { /* not JSON: the address was cut or typed */ }
+  }
+  const [layer, ...place] = (parts.get("unit") || "").split(".");
+  if (place.length === 3) setUnit(layer, ...place.map(Number));
+}
+
+const within = (value, count) => Math.min(Math.max(0, Math.floor(value) || 0), count - 1);
+
+export function setUnit(layer, map, row, column) {
+  const found = state.facts.layers.find((each) => each.name === layer);
+  if (found) state.unit = { layer, map: within(map, found.maps), row: within(row, found.side), column: within(column, found.side) };
+}
