@@ -17,7 +17,8 @@ from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
 from alexnet.data.images.limits import MOST_BYTES
 from alexnet.inference.trained import load_for_inference
-from alexnet.lab.serve import LOOPBACK, SETTINGS, bind, facts
+from alexnet.lab.facts import facts
+from alexnet.lab.serve import LOOPBACK, SETTINGS, bind
 from alexnet.runs.run import Run
 
 uvicorn = pytest.importorskip("uvicorn", reason="pip install 'alexnet[lab]'")

@@ -1,5 +1,6 @@
 """Commands that take nets in and out: import, export."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ from cyclopts import Parameter
 
 from alexnet.cli.console import bar, show_json, table
 from alexnet.cli.options import Json, Threads, begin_threads
+from alexnet.core.errors import InputError
 
 
 def import_(
@@ -64,13 +66,14 @@ def export(
     out: Path,
     /,
     *,
-    to: Literal["onnx", "safetensors", "torchvision", "torch-export", "hub"],
+    to: Literal["onnx", "safetensors", "torchvision", "torch-export", "hub", "page"],
     raw: Annotated[bool, Parameter(negative=())] = False,
     quantize: Annotated[bool, Parameter(negative=())] = False,
     store: Path | None = None,
     views: Literal[10, 1] | None = None,
     checkpoint: str | None = None,
     licence: str | None = None,
+    runtime: Path | None = None,
     threads: Threads = None,
     json_: Json = False,
 ) -> None:
@@ -86,17 +89,19 @@ def export(
 
     Example: alexnet export run folder --to hub --store store
 
+    Example: alexnet export run lab --to page
+
     Parameters
     ----------
     run
         Run folder; or a net that was exported as safetensors or for the hub.
     out
-        File to make, or folder for the hub. It must not exist.
+        File to make, or folder for the hub and for the page. It must not exist.
     to
         Kind: onnx takes views and gives logits, for any number of pictures. safetensors is one file for `alexnet.load`.
         torchvision has the names of torchvision's AlexNet, in a .pth or .safetensors file; it takes nets like recipe
         owt. torch-export is a program (.pt2) for `torch.export.load`. hub is a folder for Hugging Face's hub, with a
-        model card.
+        model card. page is a folder for any file server: the page of `alexnet serve`, which runs the net in the browser.
     raw
         For onnx: take uint8 pictures, and give probabilities. The mean and the views are in the file.
     quantize
@@ -111,10 +116,24 @@ def export(
         Name of a checkpoint, such as 00001234. By default the newest.
     licence
         Licence of the weights, such as cc-by-4.0. By default the one that imported weights came with.
+    runtime
+        For the page: folder with the files of ONNX Runtime Web. By default npm fetches them once into the user's cache.
     """
     from alexnet.interop.exporting import export
 
     begin_threads(threads)
+    if to == "page":
+        from alexnet.lab.page_folder import write_page
+        from alexnet.runs.run import Run
+
+        given = {"--raw": raw, "--quantize": quantize, "--store": store, "--views": views, "--licence": licence}
+        for option in (name for name, value in given.items() if value):
+            raise InputError(f"{option} is not for --to page; leave it out")
+        size = write_page(Run(run), out, checkpoint, runtime)
+        show_page(out, size, json_)
+        return
+    if runtime:
+        raise InputError(f"--runtime is for --to page, not for --to {to}; leave it out")
     with bar("measure", "pictures", quiet=json_) as progress:
         made = export(
             run,
@@ -134,3 +153,14 @@ def export(
     print(f"{made.path}: {made.to}, {made.size / 1e6:.1f} MB")
     for line in made.lines:
         print(f"  {line}")
+
+
+def show_page(out: Path, size: int, as_json: bool) -> None:
+    """Say what was written, and how to look at it."""
+    if as_json:
+        show_json({"out": str(out), "to": "page", "bytes": size})
+        return
+    print(f"{out}: page, {size / 1e6:.1f} MB")
+    print(
+        f"  python -m http.server --directory {shlex.quote(str(out))} serves it; any file server does, under any path"
+    )

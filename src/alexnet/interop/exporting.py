@@ -401,6 +401,7 @@ def place(files: dict[str, bytes], out: Path) -> None:
             return
         with new_folder(out) as part:
             for name, data in files.items():
+                (part / name).parent.mkdir(exist_ok=True)
                 write(part / name, [data])
     except OSError as error:
         raise WorkFailed(f"cannot write {out}: {error.strerror or error}; nothing was left of it") from None

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from alexnet.config.recipe import SpatialLRN
 from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
 from alexnet.inference.pictures import read_picture
@@ -107,18 +106,3 @@ def packed(arrays: Mapping[str, Any]) -> bytes:
     head = json.dumps([[name, list(array.shape)] for name, array in made.items()]).encode()
     head += b" " * (-len(head) % 4)  # the arrays begin at a multiple of 4 bytes
     return b"".join([struct.pack("<I", len(head)), head, *(array.tobytes() for array in made.values())])
-
-
-def layers_of(net: Network) -> list[dict[str, Any]]:
-    """Describe every layer for the page: what it is, its shape, and the numbers of its formula."""
-    told = []
-    for layer in net.layers:
-        norm = layer.op.numbers if isinstance(layer.op, table.Norm) else None
-        numbers = {} if norm is None else {"n": norm.n, "k": norm.k, "a": norm.a, "beta": norm.beta}
-        own = {name: value for name, value in vars(layer.op).items() if isinstance(value, (int, float, str))}
-        if "kind" in own:  # of an activation or a pool
-            own["kind_of"] = own.pop("kind")
-        shape = {name: getattr(layer, name) for name in ("name", "seen", "width", "maps", "side", "working")}
-        kind = type(layer.op).__name__.lower()
-        told.append(shape | own | numbers | {"kind": kind, "within": isinstance(norm, SpatialLRN)})
-    return told

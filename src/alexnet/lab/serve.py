@@ -7,10 +7,8 @@ from typing import Any
 
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
-from alexnet.figures.learning_curves import reading
 from alexnet.inference.trained import load_for_inference
-from alexnet.lab.answers import layers_of
-from alexnet.lab.walk import switches
+from alexnet.lab.facts import facts
 from alexnet.runs.run import Run
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -88,18 +86,3 @@ def bind(host: str, port: int) -> socket.socket:
             f"--port {port} on {host} cannot be bound ({error.strerror or error}); use another one, or --port 0"
         ) from None
     return listening
-
-
-def facts(run: Run, net: Any) -> dict[str, Any]:
-    """Describe the run for the page, as JSON types."""
-    return {
-        "run": run.folder.resolve().name,
-        "recipe": run.name,
-        "digest": run.recipe.digest,
-        "classes": list(net.classes),
-        "side": net.transform.side,
-        "size": net.transform.size,
-        "layers": layers_of(net),
-        "switches": switches(net),
-        "curves": reading(run.log, len(net.classes)),
-    }

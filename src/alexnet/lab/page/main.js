@@ -1,4 +1,4 @@
-import * as backend from "./server.js";
+import * as backend from "./backend.js";
 import * as draw from "./draw.js";
 import { field } from "./field.js";
 import { DEFAULTS, isChanged, read, setUnit, state, write } from "./state.js";

@@ -1,5 +1,5 @@
 // One unit: what it reads, its formula with its own numbers, and the sum worked out.
-import * as backend from "./server.js";
+import * as backend from "./backend.js";
 import { make, range, tiles } from "./draw.js";
 import { reads } from "./field.js";
 import { say } from "./words.js";

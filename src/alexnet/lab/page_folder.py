@@ -1,0 +1,92 @@
+"""Write the page as a folder that any file server serves: the net runs in the reader's browser."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet.core.device import choose_compute
+from alexnet.inference.trained import load_for_inference
+from alexnet.interop.exporting import place
+from alexnet.interop.onnx_writer import onnx_or_refuse
+from alexnet.lab.facts import facts
+from alexnet.lab.graph import lab_graph
+from alexnet.lab.runtime import runtime_files
+from alexnet.models.network import Network
+from alexnet.runs.run import Run
+
+PAGE = ("index.html", "style.css", "main.js", "state.js", "draw.js", "field.js", "unit.js", "walk.js", "words.js")
+BROWSER = ("browser.js", "resize.js", "philox.js")
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'"
+)
+SMALL = 1024  # bytes of a constant that stays in the graph
+
+
+def write_page(run: Run, out: Path, checkpoint: str | None = None, runtime: Path | None = None) -> int:
+    """Write the page of a run to a new folder, and return its size in bytes.
+
+    Args:
+        run: The run.
+        out: Folder to make.
+        checkpoint: Name of a checkpoint; None means the newest.
+        runtime: Folder with the files of ONNX Runtime Web; None takes them from the user's cache, or fetches them.
+
+    Raises:
+        InputError: The run cannot be used, or the runtime or the package onnx is missing.
+        WorkFailed: The folder cannot be written.
+    """
+    onnx_or_refuse()
+    parts = {f"runtime/{name}": data for name, data in runtime_files(runtime).items()}
+    net = load_for_inference(run.folder, choose_compute("cpu", "fp32"), checkpoint)
+    source = files("alexnet.lab") / "page"
+    parts |= {name: (source / name).read_bytes() for name in (*PAGE, *BROWSER)}
+    parts["backend.js"] = b'export * from "./browser.js";\n'
+    head = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n<link rel="icon"'
+    parts["index.html"] = parts["index.html"].replace(b'<link rel="icon"', head.encode(), 1)
+    parts |= net_files(run, net)
+    place(parts, out)
+    return sum(map(len, parts.values()))
+
+
+def net_files(run: Run, net: Network) -> dict[str, bytes]:
+    """Make net.onnx, the bytes of its weights, and net.json, which says what is where in them."""
+    model, onnx = lab_graph(net), onnx_or_refuse()
+    pieces, arrays, size = list[bytes](), dict[str, Any](), 0
+    for tensor in model.graph.initializer:
+        value = onnx.numpy_helper.to_array(tensor)
+        if value.dtype != np.float32 or value.nbytes < SMALL:
+            if not tensor.name.endswith((".weight", ".bias")) or value.dtype != np.float32:
+                continue
+        data = value.astype("<f4").tobytes()
+        arrays[tensor.name] = {"offset": size, "shape": list(value.shape)}
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, told in (("location", "weights.bin"), ("offset", size), ("length", len(data))):
+            tensor.external_data.add(key=key, value=str(told))
+        pieces.append(data)
+        size += len(data)
+    for name, layer in net.named_parameters():  # a layer in parts has its weights whole here too
+        if name not in arrays:
+            data = layer.detach().float().numpy().astype("<f4").tobytes()
+            arrays[name] = {"offset": size, "shape": list(layer.shape)}
+            pieces.append(data)
+            size += len(data)
+    mean = net.transform.mean.float().numpy()
+    arrays["mean"] = {"offset": size, "shape": list(mean.shape)}
+    pieces.append(mean.astype("<f4").tobytes())
+    views = net.transform.views
+    told = {
+        "facts": facts(run, net),
+        "fit": net.transform.fit,
+        "views": {"scale": views.scale, "std": list(views.std) or [1, 1, 1], "place": views.mean == "place"},
+        "arrays": arrays,
+    }
+    return {
+        "net.onnx": model.SerializeToString(),
+        "weights.bin": b"".join(pieces),
+        "net.json": json.dumps(told, ensure_ascii=False).encode(),
+    }
