@@ -71,11 +71,11 @@ def refusal(data: bytes) -> str:
         return "empty: the file has no bytes"
     if not data.strip(b"\0"):
         return "empty: every byte is zero"
-    if is_taken(start):
+    if is_taken(data[:START]):
         return "damaged: its header cannot be read"
-    if name := _format(start):
+    if (name := _format(start)) and not is_taken(start):
         return f"format not taken: {name}; convert it to JPEG or PNG"
-    if any(mark in start[:64] for mark in (b"\xff\xd8\xff", b"\x89PNG\r\n")):
+    if is_taken(start) or any(mark in start[:64] for mark in (b"\xff\xd8\xff", b"\x89PNG\r\n")):
         return "not a picture: other bytes come before one; remove them"
     if name := _first(OTHERS, start) or ("text" if _is_text(start) else ""):
         return f"not a picture: {name}"
