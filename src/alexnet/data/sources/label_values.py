@@ -41,6 +41,10 @@ def checked_weight(weight: object, at: str) -> float:
 
 def shorten(value: object) -> str:
     """Quote a value for a message, at most 80 characters of it."""
+    if isinstance(value, int) and value.bit_length() > 200:
+        return "a number of more than 200 bits"
+    if value is None or isinstance(value, int | float | np.generic):
+        return str(value)
     if not isinstance(value, str):
-        return str(value)[:80]
+        return f"a {type(value).__name__}"
     return repr(value if len(value) <= 80 else value[:77] + "...")

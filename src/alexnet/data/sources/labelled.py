@@ -76,7 +76,8 @@ class Labelled:
         if not any(self.splits.values()):
             raise InputError(f"{shown} names no picture; add a row for each")
         if not self.splits["train"]:
-            raise InputError(f"{shown} has pictures of {', '.join(self.splits)} only; name those of train too")
+            held = " and ".join(split for split, part in self.splits.items() if part)
+            raise InputError(f"{shown} has pictures of {held} only; name those of train too")
         if len(self.names) == 1:
             raise InputError(f"{shown} gives every picture the label {shorten(*self.names)}; give two classes or more")
         whole = all(map(WHOLE.fullmatch, self.names))

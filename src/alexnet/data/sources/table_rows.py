@@ -1,7 +1,6 @@
 """The rows of a table of labels: CSV, TSV, JSON lines, a JSON list, or one of Caffe's text lists ("path 3")."""
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ SPLIT = "split"
 MAYBE_SPLIT = ("subset", "partition", "set", "phase", "usage")  # a split column if its first value names a split
 FLAGS = ("is_valid", "is_val", "is_validation", "is_test", "is_train", "is_training")
 MOST_ROW = 1 << 20  # bytes of a row
-MOST_LIST = 1 << 26  # bytes of a JSON list, which is read as a whole
+MOST_LIST = 1 << 23  # bytes of a JSON list, which is read as a whole and takes up to 20 times as much memory
 CAFFE = re.compile(r"(.*\S)\s+(\d+)", re.ASCII)
 
 
@@ -66,16 +65,16 @@ def read_rows(file: BinaryIO, shown: str, exists: Callable[[str], bool]) -> Iter
         NoColumn: no column of pictures or of labels is found.
         InputError: the table cannot be read, or can be read in two ways; the message names the row and the value.
     """
-    start = file.read(4)
+    start = file.read(4096)
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise InputError(f"{shown} is UTF-16; save it as UTF-8")
     file.seek(0)
+    if re.match(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|\]|$)", start):
+        return _json_list(file, shown)
     first = next((line for line in _Lines(file, shown) if line.strip()), "")
     file.seek(0)
     if not first:
         raise InputError(f"{shown} is empty; give each picture a row with its path and its label")
-    if first.lstrip().startswith("["):
-        return _json_list(file, shown)
     if first.lstrip().startswith("{"):
         return _json_lines(file, shown)
     if delimiter := _delimiter(first):
@@ -128,7 +127,7 @@ class _Lines:
 
 def _fields(line: str, delimiter: str) -> list[str]:
     try:
-        return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+        return next(csv.reader([line], delimiter=delimiter), [])  # a quoted name may go on in the next line
     except csv.Error:
         return []
 
@@ -256,7 +255,7 @@ def _object_columns(
 ) -> tuple[_Columns, list[str]]:
     """Find the columns of a JSON object, anew if its keys differ from those of the object before."""
     if not isinstance(record, dict):
-        raise InputError(f"{at} is {shorten(json.dumps(record))}; write an object with the path and the label")
+        raise InputError(f"{at} is {shorten(record)}; write an object with the path and the label")
     names = list(record)
     if columns is None or names != keys:
         again, split = _columns(names, at), columns.split if columns else None
@@ -299,7 +298,7 @@ def _row(number: int, at: str, values: Any, columns: _Columns) -> Row:
     """Check one row's values; JSON's may be of any type."""
     path = values[columns.path]
     if not isinstance(path, str):
-        raise InputError(f"{at}: the picture is {shorten(json.dumps(path))}; give its path as text")
+        raise InputError(f"{at}: the picture is {shorten(path)}; give its path as text")
     split = None
     if columns.split is not None:
         split = SPLITS.get(str(values[columns.split]).strip().lower())
