@@ -354,3 +354,16 @@ def test_names_to_ignore_are_refused_for_a_table(make: Make) -> None:
     source = make(t_dot_csv=CSV)
     with pytest.raises(InputError, match="is not a folder or an archive; omit the option"):
         read_source(source / "t.csv", source, ["x"])
+
+
+def test_a_table_that_says_what_class_folders_say_gives_the_same_store(
+    tree: Callable[..., Path], tmp_path: Path
+) -> None:
+    for split, each in (("train", 3), ("val", 2)):
+        source = tree(inside=split, each=each)
+    names = [path.relative_to(source).as_posix() for path in source.rglob("*.jpg")]
+    (tmp_path / "t.tsv").write_text("file\tclass\n" + "".join(f"{name}\t{name.split('/')[1]}\n" for name in names))
+    of_folders = prepare(source, tmp_path / "folders", side=8, jobs=1)
+    of_table = prepare(tmp_path / "t.tsv", tmp_path / "table", side=8, jobs=1, root=source)
+    assert of_table.pictures == of_folders.pictures == {"train": 6, "val": 4}
+    assert of_table.digest == of_folders.digest
