@@ -31,6 +31,7 @@ BOTH = EIGHT | {"val": {"cat": 4, "dog": 4}}
 # Layouts: what is read, before anything is held out, or the words of the refusal.
 LAYOUTS: dict[str, Splits | str] = {
     "case-twins": "'Cat' and 'cat', which differ only in case; merge them",
+    "csv-labels": {"train": {"a": 3, "b": 3}},
     "empty-class": "class 'empty' has no picture to train on .* --ignore empty",
     "images-annotations": "images/ and annotations/ look like pictures and their annotations.* give images/",
     "links-mixed": EIGHT,
