@@ -45,6 +45,7 @@ TESTED_BY = {
     "data/sources/synthetic": "data/sources/test_base.py",
     "data/sources/tiny_imagenet": "data/sources/test_base.py",
     "figures/run_data": "figures/test_catalogue.py",
+    "inference/evaluation": "inference/test_evaluate.py",
     "inference/trained": "inference/test_predict.py",
     "interop/chain": "interop/test_onnx_reader.py",
     "interop/foreign": "interop/test_importing.py",

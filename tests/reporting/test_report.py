@@ -11,7 +11,7 @@ from tests.trained import put, resign
 import alexnet
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
-from alexnet.inference.evaluate import wilson
+from alexnet.inference.measures import wilson
 from alexnet.reporting.report import report
 from alexnet.reporting.results import nets_averaged
 from alexnet.reporting.tables import tables

@@ -15,7 +15,7 @@ from alexnet.core.text import escape_control, markdown
 from alexnet.figures import catalogue, relu_tanh
 from alexnet.figures.run_data import RunData
 from alexnet.figures.style import rendered, save
-from alexnet.inference.evaluate import wilson
+from alexnet.inference.measures import wilson
 from alexnet.reporting import results
 from alexnet.reporting.recorded import recorded
 from alexnet.reporting.tables import tables
