@@ -56,6 +56,7 @@ TESTED_BY = {
     "models/network": "models/test_build.py",
     "ops/cpu_build": "ops/test_cpu.py",
     "ops/reference": "ops/test_cpu.py",
+    "reporting/kept": "reporting/test_report.py",
     "reporting/paper_tables": "reporting/test_report.py",
     "reporting/tables": "reporting/test_report.py",
     "reporting/recorded": "reporting/test_report.py",

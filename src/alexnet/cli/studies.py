@@ -210,6 +210,7 @@ def figures(
     /,
     *,
     only: Annotated[tuple[FigureName, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
+    split: str | None = None,
     threads: Threads = None,
 ) -> int:
     """Draw figures of a run, a study or records, as PNG and SVG.
@@ -219,7 +220,7 @@ def figures(
 
     Example: alexnet figures run slides/
 
-    Example: alexnet figures run slides/ --only architecture kernels
+    Example: alexnet figures run slides/ --only confusion top5 --split test
 
     Parameters
     ----------
@@ -230,12 +231,14 @@ def figures(
         Folder for the figures.
     only
         Figures of a run to draw. By default all.
+    split
+        Split whose pictures are drawn: train, val or test. By default the held-out one.
     """
     from alexnet.figures.catalogue import draw
 
     begin_threads(threads)
     with bar("compare", "pictures") as progress:
-        paths, missing = draw(run, out, only or None, progress)
+        paths, missing = draw(run, out, only or None, progress, split)
     for path in paths:
         print(path)
     return complain_of(missing.items())

@@ -88,8 +88,10 @@ def left_out(records: Records, out: Path) -> list[dict[str, str]]:
 
 
 def head(path: Path) -> bytes:
-    """Read the first bytes of a file; empty if it cannot be read."""
+    """Read the first bytes of a file; empty if it cannot be read, or is a pipe or a device, which may never end."""
     try:
+        if not path.is_file():
+            return b""
         with path.open("rb") as file:
             return file.read(HEAD)
     except OSError:

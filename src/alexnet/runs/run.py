@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
 from alexnet.core.files import check_signed, parse_json, read_bytes
+from alexnet.core.text import shorten
 from alexnet.data.images.resize import Fit
 from alexnet.data.store import Class, labels
 from alexnet.data.transforms import Transform, make_transform
@@ -155,11 +156,11 @@ class Run:
         if checkpoint in (None, "last"):
             return self.newest()[0]
         names = [path.name for path in self.checkpoints]
-        step = int(checkpoint) if str(checkpoint).isdecimal() else None
-        same = [name for name in names if name == checkpoint or int(name.partition("-")[0]) == step]
+        step = str(checkpoint).lstrip("0")
+        same = [name for name in names if name == checkpoint or name.partition("-")[0].lstrip("0") == step]
         if not same:
             there = ", ".join(names) or "none yet"
-            raise InputError(f"run {self.folder} has no checkpoint {checkpoint}; it has {there}")
+            raise InputError(f"run {self.folder} has no checkpoint {shorten(str(checkpoint))}; it has {there}")
         return same[-1]
 
     def trusted(self, file: str) -> bytes:
