@@ -51,8 +51,8 @@ def show_studies(found: Sequence[Any], as_json: bool) -> None:
             print(note)
 
 
-def show_judged(rows: Sequence[Any], as_json: bool) -> None:
-    """Print one line for each claim, with its verdict."""
+def show_judged(rows: Sequence[Any], as_json: bool, looks: int) -> None:
+    """Print one line for each claim, with its verdict. `looks` comparisons were judged together."""
     if as_json:
         show_json(rows)
         return
@@ -71,7 +71,7 @@ def show_judged(rows: Sequence[Any], as_json: bool) -> None:
         ]
         for r in rows
     ]
-    table(f"{len(rows)} claims, judged together", heads, shown)
+    table(f"{len(rows)} claims; p is adjusted for the {looks} comparisons judged together", heads, shown)
 
 
 def study(
@@ -144,7 +144,7 @@ def study(
     """
     if judge:
         from alexnet.studies.claims import claims_named
-        from alexnet.studies.judge import judge_folder
+        from alexnet.studies.judge import comparisons, judge_folder
 
         if store or out or records:
             raise InputError(f"--judge {judge} reads records only; leave out STORE, OUT and --records")
@@ -152,7 +152,7 @@ def study(
         for line in left:
             print(line, file=sys.stderr)
         asked = {claim.name for claim in claims_named([name])}
-        show_judged([row for row in judged if row["claim"] in asked], json_)
+        show_judged([row for row in judged if row["claim"] in asked], json_, comparisons(judged))
         return 0
     if list_:
         from alexnet.core.device import choose_compute

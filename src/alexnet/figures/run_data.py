@@ -79,7 +79,7 @@ class RunData:
 
     @property
     def pictures_words(self) -> str:
-        """What the pictures of `held_out` are, for a heading."""
+        """The words for the pictures of `held_out` in a heading."""
         return f"pictures of {self.split}" if self.split else "held-out pictures"
 
     @cached_property
