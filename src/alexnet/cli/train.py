@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from alexnet.cli.console import show_evaluation, show_json
+from alexnet.cli.console import show_json
+from alexnet.cli.evaluation import show_evaluation
 from alexnet.cli.options import (
     Json,
     Layers,

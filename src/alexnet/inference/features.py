@@ -17,7 +17,7 @@ from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
 from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Store, labels
-from alexnet.inference.evaluate import check_side
+from alexnet.inference.classes import check_side
 from alexnet.inference.layer_names import find_layers
 from alexnet.inference.pictures import Given, PictureSource, list_pictures, open_store, read_picture
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference, title

@@ -16,7 +16,7 @@ from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
 from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Split, Store, labels
-from alexnet.inference.evaluate import check_side
+from alexnet.inference.classes import check_side
 from alexnet.inference.features import BATCH, Progress, extract, of_pictures
 from alexnet.inference.layer_names import find_layer, last_hidden
 from alexnet.inference.pictures import PicturesLike, list_pictures

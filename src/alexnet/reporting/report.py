@@ -15,8 +15,9 @@ from alexnet.core.text import escape_control, markdown
 from alexnet.figures import catalogue, relu_tanh
 from alexnet.figures.run_data import RunData
 from alexnet.figures.style import rendered, save
-from alexnet.inference.evaluate import wilson
+from alexnet.inference.measures import wilson
 from alexnet.reporting import results
+from alexnet.reporting.kept import kept
 from alexnet.reporting.recorded import recorded
 from alexnet.reporting.tables import tables
 from alexnet.runs import log as runlog
@@ -130,6 +131,7 @@ def _told(run: Path, title: str) -> dict[str, Any]:
         "split": _held_out(environment.get("images", {})),
         "errors": _errors(run, log, environment),
         "finished": "imported" in environment or any(line["kind"] == "final" for line in log),
+        "kept": kept(run),
         "facts": _facts(environment, log),
         "figures": [_figure(name, drawn) for name, drawn in catalogue.draw_run(run, catalogue.QUICK).items()],
     }

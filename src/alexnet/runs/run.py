@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
 from alexnet.core.files import check_signed, parse_json, read_bytes
+from alexnet.core.text import shorten
 from alexnet.data.images.resize import Fit
 from alexnet.data.store import Class, labels
 from alexnet.data.transforms import Transform, make_transform
@@ -76,12 +77,22 @@ class Run:
         return found
 
     @cached_property
-    def classes(self) -> list[str]:
-        """The names of the classes, in the order of the net's outputs."""
+    def class_records(self) -> list[Class]:
+        """The classes with their names in the source and their WordNet ids, in the order of the net's outputs."""
         try:
-            return labels([Class(**record) for record in self._json("classes.json")])
+            records = [Class(**record) for record in self._json("classes.json")]
+            if not all(
+                isinstance(c.name, str) and all(isinstance(w, str | None) for w in (c.wnid, c.words)) for c in records
+            ):
+                raise TypeError
         except TypeError:
             raise InputError(f"{self.folder / 'classes.json'} is not a list of classes; the run is unusable") from None
+        return records
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The names of the classes, in the order of the net's outputs."""
+        return labels(self.class_records)
 
     @property
     def fit(self) -> Fit:
@@ -132,6 +143,25 @@ class Run:
     def newest(self) -> tuple[str, str]:
         """Return the name and a digest of the newest checkpoint; raise InputError if there is no checkpoint yet."""
         return checkpoint.newest(self.folder)
+
+    def resolve(self, checkpoint: str | int | None = None) -> str:
+        """Return the name of a checkpoint.
+
+        Args:
+            checkpoint: "last", a number of steps, or the name of a checkpoint; None means "last".
+
+        Raises:
+            InputError: There is no such checkpoint; the message lists those that there are.
+        """
+        if checkpoint in (None, "last"):
+            return self.newest()[0]
+        names = [path.name for path in self.checkpoints]
+        step = str(checkpoint).lstrip("0")
+        same = [name for name in names if name == checkpoint or name.partition("-")[0].lstrip("0") == step]
+        if not same:
+            there = ", ".join(names) or "none yet"
+            raise InputError(f"run {self.folder} has no checkpoint {shorten(str(checkpoint))}; it has {there}")
+        return same[-1]
 
     def trusted(self, file: str) -> bytes:
         """Read a file that was written when the run began; raise InputError if it is missing or was changed."""
