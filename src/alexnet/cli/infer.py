@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from alexnet.cli.console import bar, complain_of, show_evaluation, show_json, table
-from alexnet.cli.options import Device, Json, Layers, Precision, Threads, Top, Workers, begin_threads
+from alexnet.cli.options import Checkpoint, Device, Json, Layers, Precision, Threads, Top, Workers, begin_threads
 from alexnet.core.errors import InputError
 from alexnet.core.text import percent, shorten
 
@@ -75,6 +75,7 @@ def predict(
     *,
     top: Top = 5,
     views: Literal[1, 10] = 10,
+    checkpoint: Checkpoint = None,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,
@@ -106,7 +107,16 @@ def predict(
         raise InputError("--json and --csv exclude each other; give one of them")
     begin_threads(threads)
     with bar("predict", "pictures", quiet=json_ or csv_) as progress:
-        answers = predict(run, image, top=top, views=views, device=device, precision=precision, progress=progress)
+        answers = predict(
+            run,
+            image,
+            top=top,
+            views=views,
+            checkpoint=checkpoint,
+            device=device,
+            precision=precision,
+            progress=progress,
+        )
     if json_:
         show_json(answers)
     elif csv_:
@@ -138,6 +148,7 @@ def features(
     rdm: Literal["correlation", "euclidean", "cosine"] | None = None,
     format: Literal["npy", "h5"] = "npy",
     split: str | None = None,
+    checkpoint: Checkpoint = None,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = None,
@@ -191,6 +202,7 @@ def features(
             metric=rdm,
             format=format,
             split=split,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             workers=workers,
@@ -217,6 +229,7 @@ def similar(
     top: Top = 6,
     split: str = "train",
     layer: str | None = None,
+    checkpoint: Checkpoint = None,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = None,
@@ -256,6 +269,7 @@ def similar(
             top,
             split=split,
             layer=layer,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             workers=workers,
