@@ -49,7 +49,7 @@ def tall(source: Path, out: Path) -> None:
     width = round(picture.height * TALL)
     left = (picture.width - width) // 2
     out.parent.mkdir(parents=True, exist_ok=True)
-    picture.crop((left, 0, left + width, picture.height)).save(out.with_suffix(".png"))
+    picture.crop((left, 0, left + width, picture.height)).save(out.with_suffix(".png"), compress_level=1)
 
 
 def store_of(source: Path, counts: Sequence[int], seed: int, out: Path) -> Store:
@@ -111,7 +111,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--counts", type=int, nargs="+", default=[200, 20, 5], help="training pictures, class by class")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--recipe", default="tiny")
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--keep", type=Path, help="write all results to this file")
     asked = parser.parse_args(words)
     try:

@@ -102,5 +102,7 @@ class TrainOptions:
 
     def _check(self, name: str, least: float, most: float) -> None:
         value = getattr(self, name)
+        if isinstance(value, float) and name not in ("save_every", "timeout", "until"):
+            raise InputError(f"--{name.replace('_', '-')} {value!r}; it must be a whole number")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
             raise InputError(f"--{name.replace('_', '-')} {value!r}; it must be {least} to {most:,}")
