@@ -49,18 +49,19 @@ class Results:
 
     def error(self, arm: str, factors: Callable[[tuple[str, int]], np.ndarray]) -> Estimate:
         """Estimate an error of an arm."""
-        return self.estimate([self.wrong[arm, seed] * factors((arm, seed)) for seed in self.seeds])
+        return self.estimate([(self.wrong[arm, seed], factors((arm, seed))) for seed in self.seeds])
 
     def gain(self, factors: Callable[[tuple[str, int]], np.ndarray]) -> Estimate:
         """Estimate by how much balanced weights lower an error, seed by seed and picture by picture."""
-        pairs = ((self.wrong["none", s] - self.wrong["balanced", s], factors(("none", s))) for s in self.seeds)
-        return self.estimate([difference * weight for difference, weight in pairs])
+        pairs = [(self.wrong["none", s] - self.wrong["balanced", s], factors(("none", s))) for s in self.seeds]
+        return self.estimate(pairs)
 
-    def estimate(self, by_seed: list[np.ndarray]) -> Estimate:
-        """Estimate the mean of numbers for each picture, by seed."""
-        over_seeds = np.mean(by_seed, axis=0)
-        picture_se = float(over_seeds.std(ddof=1)) / math.sqrt(len(over_seeds))
-        found = crossed([float(one.mean()) for one in by_seed], picture_se)
+    def estimate(self, by_seed: list[tuple[np.ndarray, np.ndarray]]) -> Estimate:
+        """Estimate the mean of numbers for each picture, by seed, with factors whose mean is 1."""
+        means = [float((values * factors).mean()) for values, factors in by_seed]
+        # Factors vary by class, and not by chance: the spread over pictures is that of the numbers about their mean.
+        apart = np.mean([f * (v - mean) for (v, f), mean in zip(by_seed, means, strict=True)], axis=0)
+        found = crossed(means, float(apart.std(ddof=1)) / math.sqrt(len(apart)))
         assert found is not None
         return found
 

@@ -416,6 +416,13 @@ def test_a_table_of_class_weights_has_the_errors_of_all_classes_and_of_each_size
         ["of the classes with 6 pictures", "12.5 %", "25.0 %", "-12.5 points"],
         ["of the classes with 2 pictures", "87.5 %", "50.0 %", "37.5 points"],
     ]
+    sure = [weighted_run(arm, seed, "f0", [6, 2]) for arm in ("none", "balanced") for seed in (0, 1)]
+    file.write_text(json.dumps({"runs": sure}))
+    assert class_weights_table([str(file), str(page)]) == 0
+    assert (
+        "|of the classes with 2 pictures|100.0 % (100.0 to 100.0)|100.0 % (100.0 to 100.0)|0.0 points"
+        in page.read_text()
+    )
     for wrong in (runs[:2], [*runs[:3], runs[3] | {"top1": 0.5}], 7):
         file.write_text(json.dumps({"runs": wrong}))
         assert class_weights_table([str(file), str(page)]) == 2

@@ -22,7 +22,7 @@ def weights(run: Path) -> dict[str, Tensor]:
     """Weights and velocities of the newest checkpoint, and the best weights so far."""
     newest = checkpoint.list_checkpoints(run)[-1]
     found = {f"{f}:{n}": t for f in checkpoint.FILES for n, t in checkpoint.read_tensors(newest, f).items()}
-    return found | {f"best:{n}": t for n, t in best(run).items()}
+    return found | {f"best.safetensors:{n}": t for n, t in best(run).items()}
 
 
 def best(run: Path) -> dict[str, Tensor]:

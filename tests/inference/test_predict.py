@@ -119,3 +119,15 @@ def test_a_net_trained_on_warped_pictures_warps_the_pictures_that_it_is_given(ne
     other = without(net, transform=replace(net.transform, fit="warp"))
     assert alexnet.predict(other, wide)[0]["predictions"] == alexnet.predict(net, warped)[0]["predictions"]
     assert alexnet.predict(other, wide)[0]["predictions"] != alexnet.predict(net, wide)[0]["predictions"]
+
+
+def test_a_loaded_net_is_of_one_checkpoint(net: Network, store: Path, pictures: Path) -> None:
+    picture = pictures / "red/00.png"
+    acts: list[Any] = [
+        lambda: alexnet.predict(net, picture, checkpoint="best"),
+        lambda: alexnet.features(net, picture, checkpoint=8),
+        lambda: alexnet.similar(net, store, picture, checkpoint="last"),
+    ]
+    for act in acts:
+        with pytest.raises(InputError, match=r"a loaded net is of one checkpoint; choose it in alexnet\.load"):
+            act()

@@ -1,12 +1,18 @@
 """The weights of the training pictures' losses, worked by hand."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.ranks import Ranks, trained
+from tests.rounding import TOLERANCE, apart
+from tests.trained import weights
 
+from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
+from alexnet.data.store import Store
 from alexnet.training.weighting import class_shares, entropy, only_answer, picture_weights
 
 PLAIN = RECIPES["tiny"].replace(net={"classes": 3})
@@ -76,3 +82,18 @@ def test_the_entropy_is_that_of_the_labels_or_of_their_weights() -> None:
     assert entropy(class_shares(pictures, 3, picture_weights(BALANCED, pictures, 3))) == pytest.approx(0.693147)
     assert entropy(np.array([0.0, 1.0])) == 0
     assert only_answer(class_shares(pictures, 3)) == (0, 0.25)
+
+
+def test_processes_that_share_weighted_pictures_come_to_the_same_weights_and_the_same_best(
+    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path
+) -> None:
+    recipe, unequal = small.replace(epochs=1, sgd={"class_weights": "balanced"}), Store(store)
+    unequal.splits["train"] = unequal["train"].take([*range(10), 10, 11, 20])
+    for name, processes, strategy in (("one", 1, "data"), ("data", 2, "data"), ("towers", 2, "towers")):
+        assert (
+            ranks(processes, trained, unequal, tmp_path / name, recipe, precision="fp64", strategy=strategy)
+            == ["done"] * processes
+        )
+        found = weights(tmp_path / name)
+        assert "best.safetensors:fc8.bias" in found
+        assert apart(weights(tmp_path / "one"), found) < TOLERANCE["fp64"]

@@ -56,7 +56,8 @@ def train(
         **changes: Fields of `TrainOptions`, which override `options`: ``train("store", "run", workers=4)``.
 
     Returns:
-        The `Evaluation` of the val split, or of test if there is no val: errors, 0 to 1, with ten views and with one.
+        The `Evaluation` of the last checkpoint on the val split, or on test if there is no val: errors, 0 to 1, with
+        ten views and with one. It is of the last one also with `patience`; `load(run, "best")` loads the best.
 
     Raises:
         InputError: The arguments do not fit each other, the store or the run.

@@ -280,7 +280,7 @@ class Trainer:
         """Make the forecast of how long the rest of the training takes."""
         early = isinstance(self.recipe.schedule, Plateau) or max(self.until, -self.patience) > -math.inf
         pictures = len(self.held_out) / self.recipe.sgd.batch
-        decodes = self.pictures.kept == "ram" and not self.step
+        decodes = self.pictures.kept == "ram" and self.pictures.split.format == "jpeg" and not self.step
         weights = sum(t.numel() for t in self.meta_net.state_dict().values())
         weights *= next(iter(self.momentum.parameters.values())).itemsize
         disk = disk_of_checkpoints(self.run.folder, weights, self.options.keep)
