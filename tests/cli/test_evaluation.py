@@ -119,7 +119,7 @@ def test_evaluate_keeps_writes_and_prints_all_of_it(
     assert len(list((mine / "results").iterdir())) == 1
     code, _, err = said("--checkpoint", "7")
     assert code == 2
-    assert "has no checkpoint 7; it has " in err
+    assert "--checkpoint 7: run " in err
     assert "00000012" in err
     code, _, err = said("--confusion", tmp_path / "c.txt")
     assert (code, "ends in .csv" in err) == (2, True)

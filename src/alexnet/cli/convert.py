@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from alexnet.cli.console import bar, show_json, table
-from alexnet.cli.options import Json, Threads, begin_threads
+from alexnet.cli.options import Checkpoint, Json, Threads, begin_threads
 
 
 def import_(
@@ -69,7 +69,7 @@ def export(
     quantize: Annotated[bool, Parameter(negative=())] = False,
     store: Path | None = None,
     views: Literal[10, 1] | None = None,
-    checkpoint: str | None = None,
+    checkpoint: Checkpoint = None,
     licence: str | None = None,
     threads: Threads = None,
     json_: Json = False,
@@ -107,8 +107,6 @@ def export(
     views
         Number of views of each picture, in the file of --raw or in the measurement of --quantize: 10, averaged, or 1,
         the centre. By default 10.
-    checkpoint
-        Name of a checkpoint, such as 00001234. By default the newest.
     licence
         Licence of the weights, such as cc-by-4.0. By default the one that imported weights came with.
     """

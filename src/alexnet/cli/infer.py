@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from alexnet.cli.console import bar, complain, complain_of, show_json, table
 from alexnet.cli.evaluation import show_evaluation
-from alexnet.cli.options import Device, Json, Layers, Precision, Threads, Top, Workers, begin_threads
+from alexnet.cli.options import Checkpoint, Device, Json, Layers, Precision, Threads, Top, Workers, begin_threads
 from alexnet.core.errors import InputError
 from alexnet.core.text import percent, shorten
 
@@ -22,7 +22,7 @@ def evaluate(
     views: Literal[1, 10] = 10,
     split: str = "val",
     weights: Annotated[tuple[float, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
-    checkpoint: str = "last",
+    checkpoint: Checkpoint = None,
     among: Literal["run", "store"] = "run",
     per_class: Annotated[bool, Parameter(negative=())] = False,
     confusion: Path | None = None,
@@ -58,8 +58,6 @@ def evaluate(
         Split to measure on: train, val or test.
     weights
         Weight of each run in the average, 0 or more. By default equal.
-    checkpoint
-        Checkpoint of the run: last, best, or a number of steps.
     among
         Classes that the net chooses from: all of the run's, or only those that the store has.
     per_class
@@ -104,6 +102,7 @@ def predict(
     top: Top = 5,
     views: Literal[1, 10] = 10,
     split: str | None = None,
+    checkpoint: Checkpoint = None,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,
@@ -145,6 +144,7 @@ def predict(
             top=top,
             views=views,
             split=split,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             progress=progress,
@@ -183,6 +183,7 @@ def features(
     rdm: Literal["correlation", "euclidean", "cosine"] | None = None,
     format: Literal["npy", "h5"] = "npy",
     split: str | None = None,
+    checkpoint: Checkpoint = None,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = None,
@@ -236,6 +237,7 @@ def features(
             metric=rdm,
             format=format,
             split=split,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             workers=workers,
@@ -262,6 +264,7 @@ def similar(
     top: Top = 6,
     split: str = "train",
     layer: str | None = None,
+    checkpoint: Checkpoint = None,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = None,
@@ -301,6 +304,7 @@ def similar(
             top,
             split=split,
             layer=layer,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             workers=workers,

@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from alexnet.core.device import Compute, choose_compute
 from alexnet.core.errors import InputError, WorkFailed
-from alexnet.core.files import digest, write
+from alexnet.core.files import write
 from alexnet.data.cache import CachedPictures
 from alexnet.data.loader import batches_in_order, steps
 from alexnet.data.store import Split, Store
@@ -127,7 +127,7 @@ def evaluate_on_mesh(
     what = (
         f"{'newest checkpoint' if checkpoint is None else f'checkpoint {checkpoint}'} of {', '.join(map(str, folders))}"
     )
-    named = mesh.wait_until_equal(what, lambda: [_chosen(Run(f), checkpoint) for f in folders])
+    named = mesh.wait_until_equal(what, lambda: [Run(f).chosen(checkpoint) for f in folders])
 
     def ready() -> tuple[Store, list[float], list[Network], Split, list[Run], np.ndarray]:
         check_views(views)
@@ -194,16 +194,6 @@ def evaluate_on_mesh(
     if keep and len(opened_runs) == 1 and mesh.is_main:
         result = kept(opened_runs[0], result, store)
     return result
-
-
-def _chosen(run: Run, checkpoint: str | int | None) -> tuple[str, str]:
-    """Return the name and a digest of a checkpoint of a run."""
-    if checkpoint in (None, "last"):
-        return run.newest()
-    name = run.resolve(checkpoint)
-    with suppress(OSError):  # loading it says what is wrong
-        return name, digest(run.folder / "checkpoints" / name / "state.json") or ""
-    return name, ""
 
 
 def _check_file(option: str, path: str | Path | None, suffix: str) -> None:

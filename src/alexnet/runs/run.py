@@ -13,13 +13,14 @@ from safetensors import SafetensorError
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
 from alexnet.core.files import check_signed, parse_json, read_bytes
-from alexnet.core.text import shorten
 from alexnet.data.images.resize import Fit
 from alexnet.data.store import Class, labels
 from alexnet.data.transforms import Transform, make_transform
 from alexnet.models.build import build
 from alexnet.models.network import Network
 from alexnet.runs import checkpoint, log
+from alexnet.runs.checkpoint import identify
+from alexnet.runs.choice import choose_checkpoint
 from alexnet.runs.published import open_published
 
 
@@ -114,20 +115,20 @@ class Run:
             raise InputError(f"{file} has no mean and colour components for this net") from None
         return make_transform(self.recipe, mean, *components, fit=self.fit)
 
-    def net(self, name: str | None = None) -> Network:
+    def net(self, name: str | int | None = None) -> Network:
         """Load the trained net, in eval mode.
 
         Args:
-            name: Name of a checkpoint, such as "00001234"; by default the newest.
+            name: A checkpoint, in any form that `resolve` takes; by default the newest.
 
         Returns:
             The net, on the CPU. `.classes` names its outputs in order. `.transform` makes its input from
             uint8 pictures (N, side, side, 3): ``net(net.transform.center_crop(pictures))`` gives logits (N, classes).
 
         Raises:
-            InputError: There is no checkpoint yet, or it is damaged.
+            InputError: There is no such checkpoint, or it is damaged.
         """
-        chosen = self.folder / "checkpoints" / (name or self.newest()[0])
+        chosen = self.folder / "checkpoints" / self.resolve(name)
         checkpoint.read_state(chosen, self.identity)
         with torch.device("meta"):  # draw no initial weights
             net = build(self.recipe.net, self.recipe.seed)
@@ -145,23 +146,21 @@ class Run:
         return checkpoint.newest(self.folder)
 
     def resolve(self, checkpoint: str | int | None = None) -> str:
-        """Return the name of a checkpoint.
+        """Find a checkpoint and return the name of its folder.
 
         Args:
-            checkpoint: "last", a number of steps, or the name of a checkpoint; None means "last".
+            checkpoint: "last" or None for the newest. "best" for the one with the lowest validation error, of equals
+                the earliest. Or a step, or the name of a folder, such as "00001234".
 
         Raises:
-            InputError: There is no such checkpoint; the message lists those that there are.
+            InputError: The run has no such checkpoint; the message lists what it has.
         """
-        if checkpoint in (None, "last"):
-            return self.newest()[0]
-        names = [path.name for path in self.checkpoints]
-        step = str(checkpoint).lstrip("0")
-        same = [name for name in names if name == checkpoint or name.partition("-")[0].lstrip("0") == step]
-        if not same:
-            there = ", ".join(names) or "none yet"
-            raise InputError(f"run {self.folder} has no checkpoint {shorten(str(checkpoint))}; it has {there}")
-        return same[-1]
+        return choose_checkpoint(self.folder, self.identity, checkpoint)
+
+    def chosen(self, checkpoint: str | int | None = None) -> tuple[str, str]:
+        """Return the name and a digest of a checkpoint; raise InputError as `resolve` does."""
+        name = self.resolve(checkpoint)
+        return name, identify(self.folder / "checkpoints" / name)
 
     def trusted(self, file: str) -> bytes:
         """Read a file that was written when the run began; raise InputError if it is missing or was changed."""
@@ -183,13 +182,13 @@ class Run:
             raise InputError(f"{self.folder / file} is not JSON ({error}); the run is unusable") from None
 
 
-def load(folder: str | Path, name: str | None = None) -> Network:
+def load(folder: str | Path, name: str | int | None = None) -> Network:
     """Load a trained net, in eval mode: of a run, or one that `alexnet export` wrote.
 
     Args:
         folder: Folder of a run. Or what `export` wrote for safetensors (the file) or for hub (the folder). Or
             "hf:owner/name[@revision]", such a folder on Hugging Face's hub; this needs `pip install 'alexnet[hub]'`.
-        name: Name of a checkpoint of a run, such as "00001234"; by default the newest.
+        name: Checkpoint of a run: "last" (the default), "best" (the lowest validation error), or a step.
 
     Returns:
         The net, on the CPU. `.classes` names its outputs in order. `.transform` makes its input from uint8

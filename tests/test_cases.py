@@ -94,7 +94,7 @@ PICTURES: dict[str, str | list[str]] = {
 BEHAVIOURS = {
     "compile-training": "compile-training",
     "double-interrupt": "core.test_signals.test_a_second_signal_raises_in_the_caller_who_goes_on_in_the_same_process",
-    "eval-fewer-classes": "inference.test_evaluate.test_a_part_of_the_classes_is_found_by_name",
+    "eval-fewer-classes": "inference.test_classes.test_a_store_of_two_of_three_classes_is_measured_by_name",
     "export-then-forward": "models.test_build.test_a_net_answers_after_an_export_what_it_answered_before_and_is_"
     "exported_again",
     "head-identity": "models.test_build.test_another_module_may_stand_in_the_place_of_the_last_layer",
