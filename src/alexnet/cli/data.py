@@ -18,7 +18,7 @@ def prepare(
     *,
     side: Annotated[int | None, number(1, 65_536)] = None,
     format: Literal["raw", "jpeg"] | None = None,
-    fit: Literal["crop", "warp"] = "crop",
+    fit: Literal["crop", "pad", "warp"] = "crop",
     val_fraction: float | None = None,
     jobs: Annotated[int | None, number(1, 4096)] = None,
     ignore: Annotated[list[str] | None, Parameter(negative=())] = None,
@@ -47,8 +47,9 @@ def prepare(
         Format of the stored pictures: raw bytes, or jpeg of quality 90. By default raw; jpeg for ILSVRC, which would
         take 252 GB raw.
     fit
-        How a picture becomes square: crop takes the central square; warp squeezes the whole picture into it, as BVLC's
-        nets (recipes bvlc, caffenet) were trained. A trained net takes new pictures the same way.
+        How a picture becomes square: crop takes the central square; pad puts the whole picture on gray; warp squeezes
+        the whole picture into the square, as BVLC's nets (recipes bvlc, caffenet) were trained. A trained net takes new
+        pictures the same way.
     val_fraction
         Part of each class to hold out, 0 to 1, if the source has no val/. By default 0.1; 0 if it has test/.
     jobs

@@ -91,8 +91,8 @@ def prepare(
         side: Side of the stored pictures in pixels, 8 to 4096. None means 256, but 32 for CIFAR-10 and 64 for Tiny
             ImageNet.
         format: "raw", or "jpeg" for JPEGs of quality 90. None means "raw", but "jpeg" for ILSVRC.
-        fit: "crop" cuts out the central square, as the paper does; "warp" squeezes the whole picture into the square,
-            as BVLC's nets in Caffe were trained.
+        fit: "crop" cuts out the central square, as the paper does; "pad" centres the whole picture on gray (128, 128,
+            128); "warp" squeezes the whole picture into the square, as BVLC's nets in Caffe were trained.
         val_fraction: Fraction of each class to hold out as "val", 0 <= fraction < 1, for a source without a val split.
             None means 0.1, but 0 if the source has a test split.
         jobs: Number of worker processes, 1 or more; None means one per core. With 1, this process does the work, and
@@ -213,7 +213,7 @@ def _check(
     if format is not None and format not in get_args(Format):
         raise InputError(f"--format {format!r} is not known; use {' or '.join(get_args(Format))}")
     if fit not in get_args(Fit):
-        raise InputError(f"--fit {fit!r} is not known; use {' or '.join(get_args(Fit))}")
+        raise InputError(f"--fit {fit!r} is not known; use crop, pad or warp")
     if val_fraction is not None and not 0 <= val_fraction < 1:
         raise InputError(f"val fraction {val_fraction} is out of range; use 0 or more and less than 1")
     if jobs is not None and jobs < 1:
