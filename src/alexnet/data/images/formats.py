@@ -92,7 +92,7 @@ def can_decode(kind: str) -> bool:
 
 
 def optional_decoders() -> list[str]:
-    """List what changes which pictures can be read: pillow-heif's version if it is there, and a missing AVIF decoder."""
+    """List what changes which pictures can be read: pillow-heif's version if it is there, and the lack of AVIF."""
     found = [f"pillow-heif {importlib.metadata.version('pillow-heif')}"] if can_decode("HEIC") else []
     return found if can_decode("AVIF") else [*found, "no AVIF"]
 

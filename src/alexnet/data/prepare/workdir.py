@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ CLAIM = "work.json"  # in the work folder; marks it as one and holds the digest 
 
 @dataclass(frozen=True)
 class Record:
-    """The outcome of one shard: label, size, CRC-32 and name of each stored picture, and notes on other pictures."""
+    """The outcome of one shard: label, size, CRC-32 and name of each stored picture, and notes on other pictures.
+
+    `outside` has the share of each picture's area that lies outside its central square.
+    """
 
     split: str
     file: str
@@ -32,6 +35,7 @@ class Record:
     crc32: list[int]
     names: list[str]
     notes: list[dict[str, Any]]
+    outside: list[int] = field(default_factory=list)  # in thousandths; 0.1.0 did not note it
 
 
 @contextmanager
@@ -104,8 +108,8 @@ def resumed(part: Path, work: PreparePlan) -> set[str]:
     """Return the files of the finished shards; raise InputError if the folder belongs to another plan."""
     if _plan(part) not in (None, work.digest):
         raise InputError(
-            f"{str(part)!r} was begun from another source, with other options or another version of Pillow; "
-            "repeat that command to resume, or remove the folder to start over"
+            f"{str(part)!r} was begun from another source, with other options or another version of Pillow "
+            "or pillow-heif; repeat that command to resume, or remove the folder to start over"
         )
     write_json(part / CLAIM, sign({"plan": work.digest}))
     for split in {shard.split for shard in work.shards}:
