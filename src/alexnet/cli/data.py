@@ -145,9 +145,11 @@ def _found(made: Any) -> list[list[str]]:
             continue
         least = "" if found["complete"] else "at least "
         unit = "groups" if kind == "identical" else "pairs"
-        rows.append([words, f"{least}{found['pictures']:,} in {found['groups']:,} {unit}"])
-        rows.append([f"{words}: across splits", f"{found['across_splits']:,} {unit}, {found['held_out']:,} held out"])
-        rows.append([f"{words}: two labels", f"{found['two_labels']:,} {unit}"])
+        rows.append([words, f"{least}{found['pictures']:,}"])
+        rows.append([f"{words}: {unit}", f"{least}{found['groups']:,}"])
+        rows.append([f"{words}: {unit} across splits", f"{found['across_splits']:,}"])
+        rows.append([f"{words}: held out, with one in train", f"{found['held_out']:,}"])
+        rows.append([f"{words}: {unit} with two labels", f"{found['two_labels']:,}"])
     return rows
 
 

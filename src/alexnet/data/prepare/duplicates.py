@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from alexnet.core.errors import InputError
+from alexnet.core.errors import InputError, WorkFailed
 from alexnet.data.prepare import workdir
 from alexnet.data.prepare.plan import PreparePlan, Shard
 
@@ -130,14 +130,19 @@ def _digests(part: Path, shard: Shard, places: np.ndarray) -> np.ndarray:
     record, path = workdir.record(part, shard.file), part / "store" / shard.file
     offsets = np.concatenate([[0], np.cumsum(record.sizes)])
     out = np.empty((len(places), 32), np.uint8)
-    with path.open("rb") as file:
-        for row, place in enumerate(places.tolist()):
-            file.seek(int(offsets[place]))
-            data = file.read(record.sizes[place])
-            if zlib.crc32(data) != record.crc32[place]:
-                workdir.note_of(part, shard.file).unlink()
-                raise workdir.altered(path)
-            out[row] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+    try:
+        with path.open("rb") as file:
+            for row, place in enumerate(places.tolist()):
+                file.seek(int(offsets[place]))
+                data = file.read(record.sizes[place])
+                if zlib.crc32(data) != record.crc32[place]:
+                    workdir.note_of(part, shard.file).unlink()
+                    raise workdir.altered(path)
+                out[row] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+    except OSError as error:
+        raise WorkFailed(
+            f"cannot read {path}: {error.strerror or error}; run the same command again to resume"
+        ) from None
     return out
 
 
