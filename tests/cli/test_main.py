@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import alexnet
 from alexnet.cli.main import app, main
@@ -121,6 +122,26 @@ def test_a_printed_recipe_can_be_given_back(capsys: pytest.CaptureFixture[str], 
     assert command("recipe", tmp_path / "mine.json", "--json") == 0
     again = json.loads(capsys.readouterr().out)
     assert again["digest"] == RECIPES["paper"].replace(net={"lrn": {"n": 3}}).digest
+
+
+def test_the_summary_of_prepare_says_what_is_cut_away_and_what_lies_in_two_splits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "val"):
+        for n, label in enumerate(("cat", "dog")):
+            (tmp_path / "tall" / split / label).mkdir(parents=True)
+            Image.new("RGB", (20, 40), (n, 0, len(split))).save(tmp_path / "tall" / split / label / "a.png")
+    (tmp_path / "tall/val/dog/b.png").write_bytes((tmp_path / "tall/train/cat/a.png").read_bytes())
+    assert command("prepare", tmp_path / "tall", tmp_path / "store", "--side", "8", "--jobs", "1") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "cut away: median, 90 % of pictures 50.0 %, up to 50.0 %", "pictures that lose over a quarter 5",
+        "identical pictures: groups across splits 1", "identical pictures: held out, with one in train 1",
+        "identical pictures: groups with two labels 1", "--fit pad keeps whole pictures", "--duplicates near does",
+    ):  # fmt: skip
+        assert words in out
+    assert command("prepare", tmp_path / "tall", tmp_path / "padded", "--side", "8", "--jobs", "1", "--fit", "pad") == 0
+    assert "cut away" not in capsys.readouterr().out
 
 
 def test_prepare_train_evaluate_predict_end_to_end(

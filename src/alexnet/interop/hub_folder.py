@@ -66,7 +66,7 @@ def config(published: Published) -> dict[str, Any]:
     own = {
         "input_size": [3, size, size],
         "crop_pct": size / published.side,
-        "crop_mode": "center" if published.fit == "crop" else "squash",
+        "crop_mode": {"crop": "center", "pad": "border", "warp": "squash"}[published.fit],
         "interpolation": "bilinear",
         "mean": [round(value, 6) for value in mean.tolist()],
         "std": [round(std / 255 / recipe.views.scale, 6) for std in recipe.views.std or (1.0, 1.0, 1.0)],

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import safetensors.torch
 import torch
@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
 from alexnet.core.files import check_signed, parse_json, read_bytes
+from alexnet.core.text import describe
 from alexnet.data.images.resize import Fit
 from alexnet.data.store import Class, labels
 from alexnet.data.transforms import Transform, make_transform
@@ -97,8 +98,11 @@ class Run:
 
     @property
     def fit(self) -> Fit:
-        """The way in which pictures of other sizes become squares: "crop" or "warp"."""
-        return cast(Fit, self._record.get("fit", "crop"))
+        """The way in which pictures of other sizes become squares: "crop", "pad" or "warp"."""
+        fit = self._record.get("fit", "crop")
+        if fit not in get_args(Fit):
+            raise InputError(f"{self.folder / 'recipe.json'} has fit {describe(fit)}, not {', '.join(get_args(Fit))}")
+        return cast(Fit, fit)
 
     @cached_property
     def transform(self) -> Transform:
