@@ -22,6 +22,8 @@ def prepare(
     val_fraction: float | None = None,
     jobs: Annotated[int | None, number(1, 4096)] = None,
     ignore: Annotated[list[str] | None, Parameter(negative=())] = None,
+    root: Path | None = None,
+    seed: Annotated[int, number(0, 2**63 - 1)] = 0,
     json_: Json = False,
 ) -> None:
     """Make a store, the dataset that nets train on, from pictures.
@@ -56,6 +58,10 @@ def prepare(
         has a time limit.
     ignore
         Files or folders to leave out: a name, a pattern ('*.xml') or a path from the top. May be repeated.
+    root
+        For a table of labels: the folder that its paths start from. By default the table's own folder.
+    seed
+        Seed for the choice of held-out pictures. By default 0.
     """
     from alexnet.data.prepare.prepare import prepare
 
@@ -69,6 +75,8 @@ def prepare(
             val_fraction=val_fraction,
             jobs=jobs,
             ignore=ignore or (),
+            root=root,
+            seed=seed,
             progress=progress,
         )
     if json_:

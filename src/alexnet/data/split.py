@@ -29,6 +29,7 @@ class Split:
     A split of a Store is also a torch.utils.data.Dataset, so a DataLoader takes it.
 
     `name` is "train", "val" or "test". `labels` is int64 (N,), `side` is in pixels, and `format` is "raw" or "jpeg".
+    `weights` is float32 (N,), the weight of each picture in the training loss, or None if all weights are 1.
     Threads may share a split. A split can be pickled; the copy opens its files again.
     """
 
@@ -38,6 +39,7 @@ class Split:
         self.labels: np.ndarray = index["labels"]
         self._crc32: np.ndarray = index["crc32"]
         self._sizes: np.ndarray = index["sizes"]
+        self.weights: np.ndarray | None = index.get("weights")
         self._names = meta["names"]
         read_trusted(folder, self._names)
         self._shards = [folder / shard["file"] for shard in meta["shards"]]
@@ -47,6 +49,14 @@ class Split:
         for values in (self.labels, self._crc32, self._sizes):
             if values.dtype != np.int64 or values.shape != (meta["count"],) or values.min(initial=0) < 0:
                 raise ValueError("the index is not one of pictures")
+        weights = self.weights
+        if weights is not None and (
+            weights.dtype != np.float32
+            or weights.shape != (meta["count"],)
+            or not np.isfinite(weights).all()
+            or weights.min(initial=0) < 0
+        ):
+            raise ValueError("the weights are not those of pictures")
         if starts[-1] != meta["count"] or self.labels.max(initial=0) >= classes:
             raise ValueError("the counts differ")
         self._shard_of = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
@@ -130,6 +140,7 @@ class Split:
         part = copy.copy(self)
         for name in ("labels", "_crc32", "_sizes", "_begins", "_shard_of", "_checked"):
             setattr(part, name, getattr(self, name)[numbers])
+        part.weights = None if self.weights is None else self.weights[numbers]
         part._ids = numbers if self._ids is None else self._ids[numbers]
         return part
 

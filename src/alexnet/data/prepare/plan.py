@@ -100,7 +100,8 @@ def _digest(source: Source, shards: list[Shard]) -> str:
         warped = [shard.fit] if shard.fit != "crop" else []
         total.update(json.dumps([shard.file, shard.side, shard.format, *warped]).encode())
         for picture in shard.pictures:
-            total.update(json.dumps([picture.name, picture.label, picture.place.size]).encode())
+            weighted = [picture.weight] if picture.weight != 1 else []
+            total.update(json.dumps([picture.name, picture.label, picture.place.size, *weighted]).encode())
     return total.hexdigest()
 
 

@@ -78,6 +78,7 @@ def prepare(
     jobs: int | None = None,
     seed: int = 0,
     ignore: str | Sequence[str] = (),
+    root: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Prepare a store from a source of pictures: resize each picture and cut out its centre (section 2).
@@ -99,6 +100,7 @@ def prepare(
             there is no time limit per picture.
         seed: Seed for the choice of held-out pictures, 0 or more.
         ignore: A name, pattern ("*.xml") or path from the top of the source to leave out, or several of them.
+        root: For a table of labels, the folder that its paths start from. None means the table's own folder.
         progress: Function to call after each shard, with the number of finished pictures and the total.
 
     Returns:
@@ -119,7 +121,7 @@ def prepare(
         workdir.claim(part)
         try:
             work = plan_shards(
-                read_source(source, part, [ignore] if isinstance(ignore, str) else ignore),
+                read_source(source, part, [ignore] if isinstance(ignore, str) else ignore, root),
                 side=side,
                 format=format,
                 val_fraction=val_fraction,
@@ -283,6 +285,7 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
             crc32=[zlib.crc32(record) for record in data],
             names=[picture.name for picture in kept],
             notes=notes,
+            weights=[picture.weight for picture in kept] if any(picture.weight != 1 for picture in kept) else [],
         )
         workdir.note(part, record)
     return shard.file
@@ -341,6 +344,7 @@ def _finish(part: Path, work: PreparePlan, total: Sums) -> tuple[dict[str, Any],
     for split in sorted({shard.split for shard in work.shards}):
         index: dict[str, list[np.ndarray]] = {name: [] for name in ("labels", "sizes", "crc32")}
         names: list[bytes] = []
+        weights: list[np.ndarray] = []
         shards = []
         for shard in work.shards:
             if shard.split != split:
@@ -352,11 +356,14 @@ def _finish(part: Path, work: PreparePlan, total: Sums) -> tuple[dict[str, Any],
             if record.sizes:
                 for name, parts in index.items():
                     parts.append(np.array(getattr(record, name), np.int64))
+                weights.append(np.array(record.weights or [1] * len(record.sizes), np.float32))
                 names.append("".join(json.dumps(name) + "\n" for name in record.names).encode())
                 shards.append(
                     {"file": record.file, "bytes": record.bytes, "sha256": record.sha256, "count": len(record.sizes)}
                 )
         whole = {name: np.concatenate([np.zeros(0, np.int64), *parts]) for name, parts in index.items()}
+        if any((part != 1).any() for part in weights):
+            whole["weights"] = np.concatenate(weights)
         splits[split] = {
             "count": len(whole["labels"]),
             "shards": shards,

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ CLAIM = "work.json"  # in the work folder; marks it as one and holds the digest 
 
 @dataclass(frozen=True)
 class Record:
-    """The outcome of one shard: label, size, CRC-32 and name of each stored picture, and notes on other pictures."""
+    """The outcome of one shard: label, size, CRC-32 and name of each stored picture, and notes on other pictures.
+
+    `weights` has the weight of each stored picture, or nothing if all are 1.
+    """
 
     split: str
     file: str
@@ -32,6 +35,7 @@ class Record:
     crc32: list[int]
     names: list[str]
     notes: list[dict[str, Any]]
+    weights: list[float] = field(default_factory=list)
 
 
 @contextmanager

@@ -62,7 +62,8 @@ class Listing:
 
     `left_out` counts what is not listed, by reason: hidden files, system files and ignored names; a folder counts as
     one. `astray` has the files that are broken links. `above` is the path from the top of the source to this listing.
-    `given` is the source as the user wrote it; only the empty listing has it that is tried before any file is read.
+    `given` is the source as the user wrote it, and `root` the folder of --root, if the user gave one; only the empty
+    listing has them that is tried before any file is read.
     """
 
     places: Mapping[str, FilePart]
@@ -71,6 +72,7 @@ class Listing:
     astray: frozenset[str] = frozenset()
     above: str = ""
     given: str | Path = ""
+    root: Path | None = None
 
     def below(self, folder: str) -> "Listing":
         """Return the listing of one folder, with names relative to it."""

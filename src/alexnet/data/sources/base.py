@@ -15,11 +15,15 @@ Opener = Callable[[FilePart], tuple[Image.Image, list[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture to prepare: its name in the source, the index of its class, and where its bytes are."""
+    """A picture to prepare: its name in the source, the index of its class, and where its bytes are.
+
+    `weight` is its weight in the training loss, a finite float32 of 0 or more.
+    """
 
     name: str
     label: int
     place: FilePart
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,10 @@ are left out. `archives.read` returns the bytes at a place. `work` is a folder f
 you write to it. Check the files in `read`, before any picture is decoded, and raise InputError with one line that says
 what is wrong and what to do. If one folder wraps all others and no kind recognises it, the folder inside is tried.
 
+Before any file is listed, each module is tried with an empty listing whose `given` is the source as the user wrote it.
+A module recognises that one if its source is a single file but no archive (a table), or no file at all (synthetic.py).
+A module that needs --root sets TAKES_ROOT = True and reads it as `files.root`.
+
 tests/data/sources/test_recognise.py has a complete source in fifteen lines. tiny_imagenet.py is a real one.
 synthetic.py has no files; users give its name. When yours works, add it to docs/data.md and to the help of
 `alexnet prepare` (cli/data.py), and write tests/data/sources/test_YOURS.py.
@@ -45,27 +49,37 @@ SOURCES: tuple[SourceModule, ...] = (
 )
 
 
-def read_source(source: str | Path, work: Path, ignore: Iterable[str] = ()) -> Source:
+def read_source(source: str | Path, work: Path, ignore: Iterable[str] = (), root: str | Path | None = None) -> Source:
     """Read the pictures, labels and splits of a source of any kind.
 
     Args:
         source: a folder, a .tar, a .tar.gz or a .zip, or the name of a drawn source, such as "builtin:1000".
         work: a folder for anything that must be unpacked.
         ignore: names, patterns or paths of folders and files to leave out.
+        root: for a table of labels, the folder that its paths start from; None means the table's own folder.
 
     Raises:
         InputError: the source is missing or damaged, can be read in two ways, or has pictures of fewer than two
-            classes.
+            classes; or `root` is given for a source that does not need it.
     """
-    given = Listing({}, frozenset(), given=source)
-    if module := _recognised(given):
-        found = module.read(given, work)
-        if ignored := [*ignore]:
-            raise InputError(f"--ignore {ignored[0]}: {source} is drawn and has no files; omit the option")
-        return found
-    path = Path(source)
-    if not path.exists():
-        raise InputError(f"source {str(path)!r} does not exist; give a folder, a .tar, a .tar.gz, a .zip or 'builtin'")
+    given = Listing({}, frozenset(), given=source, root=None if root is None else Path(root))
+    module, path = _recognised(given), Path(source)
+    if not module and not path.exists():
+        raise InputError(
+            f"source {str(path)!r} does not exist; give a folder, a .tar, a .tar.gz, a .zip, a table of labels "
+            "or 'builtin'"
+        )
+    if root is not None and not getattr(module, "TAKES_ROOT", False):
+        raise InputError(f"--root {root}: {source} is not a table of labels; omit the option")
+    if module:
+        for ignored in ignore:
+            what = "drawn and has no files" if module is synthetic else "not a folder or an archive"
+            raise InputError(f"--ignore {ignored}: {source} is {what}; omit the option")
+        try:
+            found = module.read(given, work)
+        except UnreadablePicture as error:
+            raise InputError(f"{path} cannot be read ({error}); fetch it again") from None
+        return _with_classes(found, path)
     try:
         files = list_files(path, work, ignore)
         inner = _unwrapped(files)
@@ -73,10 +87,14 @@ def read_source(source: str | Path, work: Path, ignore: Iterable[str] = ()) -> S
         found = (_recognised(inner) or class_folders).read(inner, work)
     except UnreadablePicture as error:
         raise InputError(f"{path} has a file that cannot be read ({error}); fetch it again") from None
+    beside = len(files.places) - len(inner.places)
+    return replace(_with_classes(found, path), ignored=found.ignored + beside, left_out=files.left_out)
+
+
+def _with_classes(found: Source, path: Path) -> Source:
     if len(found.classes) < 2:
         raise InputError(f"{path} has too few classes ({len(found.classes)}); give two or more, as in docs/data.md")
-    beside = len(files.places) - len(inner.places)
-    return replace(found, ignored=found.ignored + beside, left_out=files.left_out)
+    return found
 
 
 def _recognised(files: Listing) -> SourceModule | None:
