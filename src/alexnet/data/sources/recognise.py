@@ -26,7 +26,17 @@ from typing import Protocol
 
 from alexnet.core.errors import InputError
 from alexnet.data.images.limits import UnreadablePicture
-from alexnet.data.sources import cifar10, class_folders, ilsvrc, synthetic, tiny_imagenet
+from alexnet.data.sources import (
+    cifar10,
+    cifar100,
+    class_folders,
+    ilsvrc,
+    ilsvrc_folders,
+    parquet,
+    synthetic,
+    tiny_imagenet,
+    webdataset,
+)
 from alexnet.data.sources.archives import Listing, list_files
 from alexnet.data.sources.base import Source
 
@@ -42,9 +52,13 @@ class SourceModule(Protocol):
 # ADD YOURS above class_folders, which recognises any folders: the first module that recognises the files reads them.
 SOURCES: tuple[SourceModule, ...] = (
     synthetic,
+    ilsvrc_folders,
     ilsvrc,
     cifar10,
+    cifar100,
     tiny_imagenet,
+    parquet,
+    webdataset,
     class_folders,
 )
 
@@ -88,7 +102,8 @@ def read_source(source: str | Path, work: Path, ignore: Iterable[str] = (), root
     except UnreadablePicture as error:
         raise InputError(f"{path} has a file that cannot be read ({error}); fetch it again") from None
     beside = len(files.places) - len(inner.places)
-    return replace(_with_classes(found, path), ignored=found.ignored + beside, left_out=files.left_out)
+    left_out = {**files.left_out, **found.left_out}
+    return replace(_with_classes(found, path), ignored=found.ignored + beside, left_out=left_out)
 
 
 def _with_classes(found: Source, path: Path) -> Source:
