@@ -2,7 +2,8 @@
 
 Makes N small JPEGs once, packs them as Parquet, WebDataset shards, a CSV table with files, and class folders, and runs
 `alexnet prepare` on each with a quarter of the pictures and with all. The memory is the largest sum of the resident
-memory of the command and its child processes, sampled each 20 ms, less pages that they share (PSS).
+memory of the command and its child processes, sampled each 20 ms; pages that several share count once (PSS). On a
+machine that others use too, compare the pictures a second of CPU time.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import itertools
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -106,10 +108,10 @@ def parquet(pictures: list[bytes], count: int, to: Path) -> Path:
 
 
 KINDS: dict[str, Callable[[list[bytes], int, Path], Path]] = {
-    "class folders": folders,
-    "CSV table": table,
-    "WebDataset shards": shards,
     "Parquet": parquet,
+    "WebDataset shards": shards,
+    "CSV table": table,
+    "class folders": folders,
 }
 
 
@@ -149,15 +151,22 @@ def measured(source: Path, store: Path, side: int, jobs: int) -> dict[str, Any]:
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        started = time.monotonic()
+        started, before = time.monotonic(), cpu_seconds()
         out, errors = process.communicate()
-        seconds = time.monotonic() - started
+        seconds, cpu = time.monotonic() - started, cpu_seconds() - before
         ended.set()
         watcher.join()
     if process.returncode:
         return {"error": errors.strip().splitlines()[-1:]}
     said = json.loads(out)
-    return {"pictures": sum(said["pictures"].values()), "seconds": seconds, "peak": peak[0], "kind": said["kind"]}
+    found = {"pictures": sum(said["pictures"].values()), "kind": said["kind"]}
+    return found | {"seconds": seconds, "cpu_seconds": cpu, "peak": peak[0]}
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of all child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def packed(source: Path) -> int:
@@ -191,6 +200,7 @@ def rows(arguments: argparse.Namespace) -> Iterator[list[str]]:
                 kind,
                 f"{size / 1e6:,.0f}",
                 f"{all_['pictures'] / all_['seconds']:,.0f}",
+                f"{all_['pictures'] / all_['cpu_seconds']:,.0f}",
                 f"{few['peak'] / 1e6:.0f}",
                 f"{all_['peak'] / 1e6:.0f}",
                 f"{more:.0f}",
@@ -220,6 +230,7 @@ def main() -> int:
         "source",
         "MB",
         "pictures/s",
+        "a CPU second",
         f"MB of memory at {arguments.pictures // PART:,}",
         f"at {arguments.pictures:,}",
         "bytes a picture more",

@@ -96,6 +96,7 @@ def plan_shards(
 def _digest(source: Source, shards: list[Shard]) -> str:
     """Hash the listing and every choice, and Pillow's version too, since another one may round differently."""
     total = hashlib.sha256(json.dumps([FORMAT, PIL.__version__, source.kind, class_records(source.classes)]).encode())
+    total.update(source.content.encode())
     for shard in shards:
         warped = [shard.fit] if shard.fit != "crop" else []
         total.update(json.dumps([shard.file, shard.side, shard.format, *warped]).encode())

@@ -68,7 +68,7 @@ class Summary:
 
 
 def prepare(
-    source: str | Path,
+    source: str | Path | Iterable[Any],
     store: str | Path,
     *,
     side: int | None = None,
@@ -201,7 +201,7 @@ def _there(store: Path) -> InputError:
 
 
 def _check(
-    source: str | Path,
+    source: str | Path | Iterable[Any],
     store: Path,
     side: int | None,
     format: str | None,
@@ -224,7 +224,11 @@ def _check(
         raise InputError(f"seed {seed} is out of range; use 0 or more")
     if os.path.lexists(store):
         raise _there(store)
-    if Path(source).is_dir() and store.resolve().is_relative_to(Path(source).resolve()):
+    if (
+        isinstance(source, str | Path)
+        and Path(source).is_dir()
+        and store.resolve().is_relative_to(Path(source).resolve())
+    ):
         raise InputError(f"store {str(store)!r} is inside its source {str(source)!r}; put it outside")
 
 

@@ -1,14 +1,13 @@
 """The splits and the numbers in the names of shards, such as train-00000-of-00002.parquet and val-000017.tar."""
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from itertools import pairwise, product
 from math import prod
 from pathlib import Path
 
 from alexnet.core.errors import InputError
-from alexnet.data.sources.class_folders import SPLITS
+from alexnet.data.sources.class_folders import SPLITS, alike, apart
 from alexnet.data.sources.clutter import option
 
 NUMBERED = re.compile(r"(.*?)([0-9]+)(?:-of-([0-9]{1,9})(?:-[0-9a-f]{16})?)?")
@@ -136,11 +135,9 @@ def distinct(names: list[str], shown: str) -> list[str]:
     """Return the names of classes; raise InputError for two that differ only in case or in Unicode form."""
     seen: dict[str, str] = {}
     for name in names:
-        twin = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        twin = seen.setdefault(alike(name), name)
         if twin != name:
-            raise InputError(
-                f"{shown}: the classes {twin!a} and {name!a} differ only in case or Unicode form; give both one name"
-            )
+            raise InputError(f"{shown}: there are the classes {apart(twin, name)}; write both in the same way")
     return names
 
 
