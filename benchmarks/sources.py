@@ -1,6 +1,6 @@
 """Rate and memory of `alexnet prepare` by kind of source: python benchmarks/sources.py [--markdown PAGE] [--pictures N]
 
-Makes N small JPEGs once, packs them as Parquet, WebDataset shards, a CSV table with files, and class folders, and runs
+Makes N small JPEGs, packs them as Parquet, WebDataset shards, a CSV table with files, and class folders, and runs
 `alexnet prepare` on each with a quarter of the pictures and with all. The memory is the largest sum of the resident
 memory of the command and its child processes, sampled each 20 ms; pages that several share count once (PSS). On a
 machine that others use too, compare the pictures a second of CPU time.
@@ -175,6 +175,11 @@ def packed(source: Path) -> int:
     return sum(path.stat().st_size for path in top.rglob("*") if path.is_file())
 
 
+def kept(file: Path | None) -> list[dict[str, Any]]:
+    """Read the lines of an earlier run."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file and file.exists() else []
+
+
 def rows(arguments: argparse.Namespace) -> Iterator[list[str]]:
     """Measure each kind and yield a row of the table."""
     pictures = drawings(arguments.side)
@@ -183,12 +188,18 @@ def rows(arguments: argparse.Namespace) -> Iterator[list[str]]:
             continue
         found = []
         for count in (arguments.pictures // PART, arguments.pictures):
-            with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
-                source = make(pictures, count, Path(scratch) / "source")
-                size = packed(source)
-                line = measured(source, Path(scratch) / "store", arguments.side, arguments.jobs)
-                shutil.rmtree(Path(scratch) / "store", ignore_errors=True)
-            print(json.dumps({"source": kind, "side": arguments.side, "jobs": arguments.jobs} | line), flush=True)
+            asked = {"source": kind, "asked": count, "side": arguments.side, "jobs": arguments.jobs}
+            line = next((old for old in kept(arguments.keep) if asked.items() <= old.items()), None)
+            if line is None:
+                with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+                    source = make(pictures, count, Path(scratch) / "source")
+                    asked["bytes"] = packed(source)
+                    line = asked | measured(source, Path(scratch) / "store", arguments.side, arguments.jobs)
+                    shutil.rmtree(Path(scratch) / "store", ignore_errors=True)
+                print(json.dumps(line), flush=True)
+                if arguments.keep and "error" not in line:
+                    with arguments.keep.open("a") as file:
+                        file.write(json.dumps(line) + "\n")
             if "error" in line or line["pictures"] != count:
                 sys.stderr.write(f"{kind}: skipped, since prepare says {line.get('error', line)}\n")
                 break
@@ -198,7 +209,7 @@ def rows(arguments: argparse.Namespace) -> Iterator[list[str]]:
             more = (all_["peak"] - few["peak"]) / (all_["pictures"] - few["pictures"])
             yield [
                 kind,
-                f"{size / 1e6:,.0f}",
+                f"{all_['bytes'] / 1e6:,.0f}",
                 f"{all_['pictures'] / all_['seconds']:,.0f}",
                 f"{all_['pictures'] / all_['cpu_seconds']:,.0f}",
                 f"{few['peak'] / 1e6:.0f}",
@@ -224,6 +235,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", help="a kind of source, such as Parquet")
     parser.add_argument("--scratch", type=Path, help="the folder for sources and stores")
+    parser.add_argument("--keep", type=Path, help="a file of measurements: its own are not repeated, new ones added")
     parser.add_argument("--markdown", type=Path, help="the page to write the table into")
     arguments = parser.parse_args()
     head = [

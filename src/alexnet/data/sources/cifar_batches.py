@@ -1,4 +1,4 @@
-"""What the CIFAR sources share: planes as pictures, and pickles of arrays that are read without running any code."""
+"""Batches of the CIFAR sources: planes as pictures, and pickles of arrays that are read without running any code."""
 
 import io
 import pickle

@@ -5,13 +5,12 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from alexnet.core.errors import InputError, WorkFailed
-from alexnet.core.files import write
 from alexnet.data.sources import parquet_reader
 from alexnet.data.sources.archives import FREE_GROWTH, MOST_GROWTH, FilePart, Listing, Slice
 from alexnet.data.sources.base import Picture, Source, open_upright
@@ -26,11 +25,10 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", "
 
 @dataclass(frozen=True)
 class _Table:
-    """One Parquet file: where it is, and what its footer claims."""
+    """One Parquet file: where it is, and its columns and classes."""
 
     shown: str
     place: Slice
-    rows: int
     picture: str
     label: str
     classes: tuple[str, ...] | None
@@ -63,14 +61,15 @@ def read(files: Listing, work: Path) -> Source:
             raise InputError(f"{first.shown} and {table.shown} have other classes; give files of one data set")
     work.mkdir(parents=True, exist_ok=True)
     _check_room(work, list(tables.values()))
-    labelled = {split: [_copied(tables[name], work) for name, _ in inside] for split, inside in splits.items()}
+    copies = _copied(list(tables.values()), work)
+    labelled = {split: [copies[name] for name, _ in inside] for split, inside in splits.items()}
     classes = _classes(first, labelled)
     index = {name: label for label, name in enumerate(classes)}
     left_out = dict.fromkeys(("row without a label", "row without a picture"), 0)
     pictures: dict[str, list[Picture]] = {}
-    for split, copies in labelled.items():
+    for split, inside in labelled.items():
         found = pictures[split] = []
-        for copy in copies:
+        for copy in inside:
             left_out["row without a label"] += int((copy.labels == parquet_reader.NO_LABEL).sum())
             left_out["row without a picture"] += int((copy.labels == parquet_reader.NO_PICTURE).sum())
             for name, label, place in copy.pictures():
@@ -130,17 +129,18 @@ def _looked(places: list[tuple[str, Slice]]) -> Iterator[_Table]:
         raise InputError(f"{places[0][0]} needs pyarrow, which is not installed; pip install 'alexnet[parquet]'")
     asked = [(name, place.path, place.offset, place.size) for name, place in places]
     status, answered, why = answer_of(READER, "look", data=json.dumps(asked).encode())
-    found = json.loads(_answer(status, answered, why, places[0][0]))
-    for (name, place), (rows, picture, label, classes) in zip(places, found, strict=True):
-        yield _Table(name, place, rows, picture, label, None if classes is None else tuple(classes))
+    _check_status(status, why, places[0][0])
+    for (name, place), (picture, label, classes) in zip(places, json.loads(answered), strict=True):
+        yield _Table(name, place, picture, label, None if classes is None else tuple(classes))
 
 
-def _answer(status: int, answered: str, why: str, shown: str) -> str:
+def _check_status(status: int, why: str, first: str) -> None:
+    """Raise InputError if the process that read Parquet files failed; only it knows which file it was reading."""
     if status == NO_LIBRARY:
-        raise InputError(f"{shown} needs pyarrow, which cannot be loaded ({why}); pip install 'alexnet[parquet]'")
+        raise InputError(f"{first} needs pyarrow, which cannot be loaded ({why}); pip install 'alexnet[parquet]'")
     if status:
-        raise InputError(f"{why if status == 1 and why else f'{shown}: {why}'}; fetch it again or write it anew")
-    return answered
+        shown = "" if status == 1 and why else f"{first} or a file beside it: "
+        raise InputError(f"{shown}{why or 'it ended early'}; fetch it again or write it anew")
 
 
 @dataclass(frozen=True)
@@ -189,33 +189,30 @@ def _check_room(work: Path, tables: list[_Table]) -> None:
         )
 
 
-def _copied(table: _Table, work: Path) -> _Copy:
-    """Copy one file's pictures, unless an earlier run has done so."""
-    plain, rows, texts = _paths(table, work)
-    if not texts.exists():
-        unfinished = plain.with_name(plain.name + ".tmp")
-        place, names = table.place, -1 if table.classes is None else len(table.classes)
-        most = max(FREE_GROWTH, MOST_GROWTH * place.size)
-        own = (table.shown, place.path, place.offset, place.size, table.picture, table.label, names, most, unfinished)
-        try:
-            status, answered, why = answer_of(READER, "copy", *own)
-            if status == parquet_reader.FULL:
-                raise WorkFailed(f"cannot write {plain}: {why}; make room and run the same command again")
-            answered = _answer(status, answered, why, table.shown)
-            unfinished.with_name(unfinished.name + ".rows").replace(rows)
-            unfinished.replace(plain)
-            write(texts, [answered.encode()])
-        except OSError as error:
-            raise WorkFailed(
-                f"cannot write {texts}: {error.strerror}; make room and run the same command again"
-            ) from None
-        finally:
-            for left in (unfinished, unfinished.with_name(unfinished.name + ".rows")):
-                left.unlink(missing_ok=True)
-    said = json.loads(texts.read_text(encoding="utf-8"))
-    both = np.fromfile(rows, "<i8").reshape(-1, 2)
-    classes = table.classes if said is None else tuple(said)
-    return _Copy(table.shown, plain, both[:, 0], both[:, 1], classes)
+def _copied(tables: list[_Table], work: Path) -> dict[str, _Copy]:
+    """Copy the pictures of all files that no earlier run has copied."""
+    jobs = []
+    for table in tables:
+        if not _paths(table, work)[2].exists():
+            job = asdict(table.place) | {"shown": table.shown, "picture": table.picture, "label": table.label}
+            job["names"] = -1 if table.classes is None else len(table.classes)
+            job["most"] = max(FREE_GROWTH, MOST_GROWTH * table.place.size)
+            jobs.append(job | {"out": str(_paths(table, work)[0])})
+    if jobs:
+        status, _, why = answer_of(READER, "copy", data=json.dumps(jobs).encode())
+        for left in work.glob("source-*.tmp") if status else ():
+            left.unlink(missing_ok=True)
+        if status == parquet_reader.FULL:
+            raise WorkFailed(f"cannot write into {work}: {why}; make room and run the same command again")
+        _check_status(status, why, tables[0].shown)
+    found = {}
+    for table in tables:
+        plain, rows, texts = _paths(table, work)
+        said = json.loads(texts.read_text(encoding="utf-8"))
+        both = np.fromfile(rows, "<i8").reshape(-1, 2)
+        classes = table.classes if said is None else tuple(said)
+        found[table.shown] = _Copy(table.shown, plain, both[:, 0], both[:, 1], classes)
+    return found
 
 
 def _classes(first: _Table, labelled: dict[str, list[_Copy]]) -> list[str]:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from alexnet.data.images.limits import MOST_BYTES
@@ -31,6 +32,24 @@ LABELS = ("label", "labels", "fine_label", "class", "cls", "target", "category")
 
 class _Wrong(Exception):
     """What is wrong with a file, in words."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A file to copy: its name in messages, where it lies, its columns, and where its copy goes.
+
+    `names` is the number of class names, or -1 if the file has none. `most` is the bytes that all pictures may have.
+    """
+
+    shown: str
+    path: str
+    offset: int
+    size: int
+    picture: str
+    label: str
+    names: int
+    most: int
+    out: str
 
 
 class _Section(io.RawIOBase):
@@ -62,7 +81,7 @@ class _Section(io.RawIOBase):
 
 
 def look() -> None:
-    """Print what each file claims: its rows, the columns of pictures and labels, and the classes if it names them.
+    """Print the columns of pictures and of labels of each file, and its classes if it names them.
 
     Standard input has a JSON list of files: the name to show, the path, the offset and the size of each.
     """
@@ -73,70 +92,75 @@ def look() -> None:
         for shown, path, offset, size in files:
             with _one_line(shown):
                 file = _opened(path, offset, size)
-                picture, label, classes = _columns(file.schema_arrow)
-                found.append((file.metadata.num_rows, picture, label, classes))
+                found.append(_columns(file.schema_arrow))
         print(json.dumps(found))
 
 
-def copy(
-    shown: str, path: str, offset: int, size: int, picture: str, label: str, names: int, most: int, out: str
-) -> None:
-    """Write the bytes of all pictures of one file to `out`, and to `out`.rows two int64 for each row: size and label.
+def copy() -> None:
+    """Copy the pictures of files in sequence, each file whole or not at all.
 
-    A label is NO_LABEL or NO_PICTURE where the row has none; then its bytes are left out and its size is 0. Print the
-    texts that the labels number, or null if the labels are numbers.
-
-    Args:
-        shown: the file's name in messages.
-        path: the file that holds it.
-        offset: where it begins.
-        size: its bytes.
-        picture: the column of pictures.
-        label: the column of labels.
-        names: the number of class names, or -1 if the file has none.
-        most: bytes that all pictures together may have.
-        out: the file to write.
+    Standard input has a JSON list of jobs, each an object with the fields of _Job. For each file `out` gets the bytes
+    of all pictures, `out`.rows two int64 for each row, size and label, and last `out`.json the texts that the labels
+    number, or null if the labels are numbers. A label is NO_LABEL or NO_PICTURE where the row has none; then its bytes
+    are left out and its size is 0.
     """
-    with _one_line(shown):
-        _limit(size)
-        file = _opened(path, offset, size)
-        texts: dict[str, int] = {}
-        is_text = False
-        rows = written = 0
-        with _Output(out) as pictures, _Output(out + ".rows") as table:
-            for batch in _batches(file, picture, label):
-                column = batch.column(picture)
-                data = column.field("bytes") if hasattr(column, "field") else column
-                labels = batch.column(label)
-                for n, value in enumerate(labels.to_pylist()):
-                    row = rows + n
-                    if isinstance(value, str):
-                        is_text = True
-                        number = _number(texts, value, row)
-                    else:
-                        number = _checked(value, names, row)
-                    if not column[n].is_valid or not data[n].is_valid:
-                        if column[n].is_valid and (elsewhere := column[n].as_py().get("path")):
-                            raise _Wrong(
-                                f"its row {row} has the path {str(elsewhere)[:200]!r} instead of a picture's bytes; "
-                                "save the data set with the pictures embedded"
-                            )
-                        number = NO_PICTURE
-                    length = 0
-                    if number >= 0:
-                        buffer = data[n].as_buffer()
-                        length = buffer.size
-                        written += length
-                        if length > MOST_BYTES:
-                            raise _Wrong(f"its row {row} has {length} bytes; the limit of a picture is {MOST_BYTES}")
-                        if written > most:
-                            raise _Wrong(f"its {size} bytes grow to more than {most}; write it again")
-                        pictures.write(buffer)
-                    table.write(length.to_bytes(8, "little") + number.to_bytes(8, "little", signed=True))
-                rows += batch.num_rows
-        if rows != file.metadata.num_rows:
-            raise _Wrong(f"it claims {file.metadata.num_rows} rows, but has {rows}")
-        print(json.dumps(list(texts) if is_text else None))
+    jobs = [_Job(**job) for job in json.loads(sys.stdin.buffer.read())]
+    with _one_line():
+        _limit(sum(job.size for job in jobs))
+        for job in jobs:
+            with _one_line(job.shown):
+                _copy_one(job)
+
+
+def _copy_one(job: _Job) -> None:
+    unfinished = [job.out + suffix + ".tmp" for suffix in ("", ".rows", ".json")]
+    with _Output(unfinished[0]) as pictures, _Output(unfinished[1]) as table, _Output(unfinished[2]) as last:
+        texts = _copied(job, pictures, table)
+        last.write(json.dumps(texts).encode())
+    for path in unfinished:
+        with _or_full():
+            os.replace(path, path.removesuffix(".tmp"))
+
+
+def _copied(job: _Job, pictures: "_Output", table: "_Output") -> list[str] | None:
+    """Write the pictures and the rows of one file; return the texts of the labels, or None if they are numbers."""
+    file = _opened(job.path, job.offset, job.size)
+    texts: dict[str, int] = {}
+    is_text = False
+    rows = written = 0
+    for batch in _batches(file, job.picture, job.label):
+        column = batch.column(job.picture)
+        data = column.field("bytes") if hasattr(column, "field") else column
+        labels = batch.column(job.label)
+        for n, value in enumerate(labels.to_pylist()):
+            row = rows + n
+            if isinstance(value, str):
+                is_text = True
+                number = _number(texts, value, row)
+            else:
+                number = _checked(value, job.names, row)
+            if not column[n].is_valid or not data[n].is_valid:
+                if column[n].is_valid and (elsewhere := column[n].as_py().get("path")):
+                    raise _Wrong(
+                        f"its row {row} has the path {str(elsewhere)[:200]!r} instead of a picture's bytes; "
+                        "save the data set with the pictures embedded"
+                    )
+                number = NO_PICTURE
+            length = 0
+            if number >= 0:
+                buffer = data[n].as_buffer()
+                length = buffer.size
+                written += length
+                if length > MOST_BYTES:
+                    raise _Wrong(f"its row {row} has {length} bytes; the limit of a picture is {MOST_BYTES}")
+                if written > job.most:
+                    raise _Wrong(f"its {job.size} bytes grow to more than {job.most}; write it again")
+                pictures.write(buffer)
+            table.write(length.to_bytes(8, "little") + number.to_bytes(8, "little", signed=True))
+        rows += batch.num_rows
+    if rows != file.metadata.num_rows:
+        raise _Wrong(f"it claims {file.metadata.num_rows} rows, but has {rows}")
+    return list(texts) if is_text else None
 
 
 def _opened(path: str, offset: int, size: int) -> Any:

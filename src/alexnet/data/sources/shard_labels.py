@@ -32,11 +32,11 @@ def read_label(text: str, suffix: str) -> int | str:
     if isinstance(value, str):
         if not value or "\n" in value:
             raise ValueError("it has no text" if not value else "it has more than one line")
-        if not re.fullmatch("-?[0-9]{1,12}", value):
+        if not re.fullmatch("-?[0-9]+", value):
             return value
-        value = int(value)
+        value = int(value) if len(value) < 20 else MOST_NUMBER
     if not 0 <= value < MOST_NUMBER:
-        raise ValueError(f"{str(value)[:40]} is out of range")
+        raise ValueError(f"{text.strip()[:40]} is out of range")
     return int(value)
 
 

@@ -1,6 +1,7 @@
 """WebDataset shards: tars in which KEY.jpg and KEY.cls, KEY.json or KEY.txt are one labelled picture."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,9 @@ SHARD = re.compile(r"(?:.*[0-9]|[^/]*\b(?:train|val)\b[^/]*)\.(?:tar|tar\.gz|tgz
 MOST_LABEL, MOST_JSON = 1000, 1 << 20  # bytes of a label, and of a KEY.json
 
 
+_Labelled = tuple[str, int | str, FilePart]  # a picture's name, its label, and where its bytes are
+
+
 @dataclass
 class _Shard:
     """One shard: its name, and the files of each key by suffix."""
@@ -35,7 +39,8 @@ def recognises(files: Listing) -> bool:
     if files.given:
         return is_pattern(files.given, TARS)
     if any(SHARD.fullmatch(name) and name.count("/") <= 1 for name in files.places):
-        return not any(name.rpartition(".")[2].lower() in PICTURES for name in files.places)
+        last = {name.rpartition("/")[2] for name in files.places}
+        return not any(name.startswith("ILSVRC") or name.rpartition(".")[2].lower() in PICTURES for name in last)
     return _is_shard(files)
 
 
@@ -57,45 +62,51 @@ def read(files: Listing, work: Path) -> Source:
             label; a label is out of range; a class has no picture to train on; or val or test has one that train lacks.
             The message names the shard and the key.
     """
-    splits = _one_shard(files) if not files.given and _is_shard(files) else _shards(files, work)
-    labels: dict[str, list[tuple[str, int | str, FilePart]]] = {}
-    for split, shards in splits.items():
-        labels[split] = []
+    alone = not files.given and _is_shard(files)
+    names = listed_classes(files)
+    labelled: dict[str, list[_Labelled]] = {}
+    others = used = 0
+    for split, shards in (_one_shard(files) if alone else _shards(files, work)).items():
+        found: list[_Labelled] = []
         seen: dict[str, str] = {}
-        for shard in shards:
+        for shard in shards:  # one at a time, since a list of all members takes much memory
             for key, parts in shard.keys.items():
                 if (other := seen.setdefault(key, shard.name)) != shard.name:
                     raise InputError(
                         f"{other} and {shard.name} overlap: both have the key {key!r}; write each key once, "
                         f"or leave a shard out: {option(files.above + shard.name)}"
                     )
-                labels[split].append(_labelled(shard, key, parts))
-    names = listed_classes(files)
-    classes = _classes(labels, names)
-    index = {name: label for label, name in enumerate(classes)}
-    of = (lambda label: label) if names and not _are_texts(labels) else (lambda label: index.get(str(label), -1))
-    pictures = {}
-    for split, found in labels.items():
-        pictures[split] = [Picture(name, of(label), place) for name, label, place in found]
-        for picture, (name, label, _) in zip(pictures[split], found, strict=True):
-            if not 0 <= picture.label < len(classes):
-                known = f"one of the {len(classes)} listed classes" if names else "a class of the train split"
-                raise InputError(f"{name} has the label {label!r}, which is not {known}; mend the label or the list")
+                found.append(_labelled(shard, key, parts))
+                used += len(parts) * alone
+            others += shard.others
+            used += not alone
+        labelled[split] = found
+    ignored = len(files.places) - used if alone else others + max(0, len(files.places) - used)
+    classes = _classes(labelled, names)
+    pictures = _pictures(labelled, classes, bool(names))
     trained = {picture.label for picture in pictures["train"]}
     for label, name in enumerate(classes):
         if label not in trained:
             raise InputError(f"class {name!r} has no picture to train on; add shards, or take it out of the list")
-    used = sum(len(parts) for shards in splits.values() for shard in shards for parts in shard.keys.values())
-    others = sum(shard.others for shards in splits.values() for shard in shards)
-    inside = not files.given and _is_shard(files)
-    beside = len(files.places) - (used if inside else sum(map(len, splits.values())))
-    return Source(
-        "webdataset",
-        tuple(map(Class, classes)),
-        pictures,
-        open_upright,
-        ignored=beside if inside else others + max(0, beside),
-    )
+    return Source("webdataset", tuple(map(Class, classes)), pictures, open_upright, ignored=ignored)
+
+
+def _pictures(labelled: dict[str, list[_Labelled]], classes: list[str], listed: bool) -> dict[str, list[Picture]]:
+    """Give each picture the number of its class; raise InputError for a label that is no class."""
+    numbers = listed and not _are_texts(labelled)
+    index = {name: label for label, name in enumerate(classes)}
+    known = f"one of the {len(classes)} listed classes" if listed else "a class of the train split"
+    pictures: dict[str, list[Picture]] = {}
+    for split, found in labelled.items():
+        made = pictures[split] = []
+        found.reverse()
+        while found:  # freed one by one
+            name, label, place = found.pop()
+            number = label if numbers and isinstance(label, int) else index.get(str(label), -1)
+            if not 0 <= number < len(classes):
+                raise InputError(f"{name} has the label {label!r}, which is not {known}; mend the label or the list")
+            made.append(Picture(name, number, place))
+    return pictures
 
 
 def _key(name: str) -> tuple[str, str]:
@@ -116,7 +127,7 @@ def _add(shard: _Shard, name: str, place: FilePart) -> None:
     parts[suffix] = place
 
 
-def _one_shard(files: Listing) -> dict[str, list[_Shard]]:
+def _one_shard(files: Listing) -> dict[str, Iterator[_Shard]]:
     """Sort the files of one shard, or of an unpacked one, into splits by their folders, if these name splits."""
     found: dict[str, _Shard] = {}
     for name, place in files.places.items():
@@ -140,20 +151,20 @@ def _one_shard(files: Listing) -> dict[str, list[_Shard]]:
     found = {split: shard for split, shard in found.items() if shard.keys}
     if "train" not in found:
         raise InputError(f"found pictures in a folder for {min(found, default='val')!r} but none to train on; add some")
-    return {split: [found[split]] for split in ("train", "val", "test") if split in found}
+    return {split: iter([found[split]]) for split in ("train", "val", "test") if split in found}
 
 
-def _shards(files: Listing, work: Path) -> dict[str, list[_Shard]]:
-    """Read the lists of members of all shards."""
+def _shards(files: Listing, work: Path) -> dict[str, Iterator[_Shard]]:
+    """Sort the shards into splits; each is read when its turn comes."""
     if files.given:
         paths = expanded(str(files.given))
         places: dict[str, FilePart] = {name: Slice(str(path), 0, path.stat().st_size) for name, path in paths.items()}
     else:
         places = {name: place for name, place in files.places.items() if name.lower().endswith(TARS)}
-    found: dict[str, list[_Shard]] = {}
-    for split, names in by_split(places, files.above).items():
-        found[split] = [_read(name, places[name], work, files.above) for name in names]
-    return found
+    return {
+        split: (_read(name, places[name], work, files.above) for name in names)
+        for split, names in by_split(places, files.above).items()
+    }
 
 
 def _read(name: str, place: FilePart, work: Path, above: str) -> _Shard:
@@ -178,7 +189,7 @@ def _read(name: str, place: FilePart, work: Path, above: str) -> _Shard:
     return shard
 
 
-def _labelled(shard: _Shard, key: str, parts: dict[str, FilePart]) -> tuple[str, int | str, FilePart]:
+def _labelled(shard: _Shard, key: str, parts: dict[str, FilePart]) -> _Labelled:
     """Return the name, label and place of one key's picture."""
     pictures = sorted(parts.keys() & PICTURES)
     if len(pictures) != 1:
@@ -203,7 +214,7 @@ def _labelled(shard: _Shard, key: str, parts: dict[str, FilePart]) -> tuple[str,
     return name, label, parts[pictures[0]]
 
 
-def _are_texts(labels: dict[str, list[tuple[str, int | str, FilePart]]]) -> bool:
+def _are_texts(labels: dict[str, list[_Labelled]]) -> bool:
     """Return whether the labels are names; raise InputError if only some of them are."""
     texts = numbers = ""
     for found in labels.values():
@@ -217,7 +228,7 @@ def _are_texts(labels: dict[str, list[tuple[str, int | str, FilePart]]]) -> bool
     return bool(texts)
 
 
-def _classes(labels: dict[str, list[tuple[str, int | str, FilePart]]], names: list[str]) -> list[str]:
+def _classes(labels: dict[str, list[_Labelled]], names: list[str]) -> list[str]:
     """List the classes: those beside the shards, else the sorted names or numbers that train has."""
     if names:
         return names
