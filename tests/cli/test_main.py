@@ -376,3 +376,22 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "alexnet: interrupted\n")
+
+
+def test_prepare_reads_a_table_from_its_root_and_holds_out_by_the_seed(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*.*") if path.is_file())
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\n" + "".join(f"{name},{name.split('/')[0]}\n" for name in names))
+    digests = set()
+    for seed in ("0", "1"):
+        words = ("prepare", table, tmp_path / seed, "--root", pictures, "--seed", seed, "--side", "8", "--jobs", "1")
+        capsys.readouterr()
+        assert command(*words, "--json") == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["kind"] == "table"
+        assert sum(said["pictures"].values()) == len(names)
+        digests.add(said["digest"])
+    assert len(digests) == 2
+    assert "row 2: the picture" in refusal(capsys, 2, "prepare", table, tmp_path / "2")

@@ -33,14 +33,17 @@ def prepare(
 
     Example: alexnet prepare photographs/ store --val-fraction 0.2
 
+    Example: alexnet prepare pictures.csv store --root photographs/
+
     Example: alexnet prepare builtin:1500 store
 
     Parameters
     ----------
     source
-        A folder with a folder of pictures for each class, inside train/ and val/ or not; a .tar, .tar.gz or .zip of
-        one; a folder with the archives of ILSVRC-2012 or ILSVRC-2010; CIFAR-10 (binary or python); Tiny ImageNet; or
-        builtin or builtin:N, pictures drawn by program.
+        A folder with a folder of pictures for each class, inside train/ and val/ or not, or with pictures and a table
+        of their labels; a .tar, .tar.gz or .zip of one; a table of labels (.csv, .tsv, .jsonl, a list of Caffe); a
+        folder with the archives of ILSVRC-2012 or ILSVRC-2010; CIFAR-10 (binary or python); Tiny ImageNet; or builtin
+        or builtin:N, pictures drawn by program.
     store
         Folder to make.
     side

@@ -174,6 +174,17 @@ def test_tables_of_splits_and_hugging_faces_metadata_are_read(make: Make, tmp_pa
     assert [len(part) for part in pairs(read_source(make(*pictures, **lists), source)).values()] == [2, 2]
 
 
+def test_a_column_of_any_name_whose_first_value_names_a_split_is_the_split(make: Make) -> None:
+    splits = ["Train", "val", "train", "train", "test", "train"]
+    rows = "".join(f"{path},{label},{s}\n" for (path, label), s in zip(ROWS, splits, strict=True))
+    source = make(t_dot_csv="path,label,my set\n" + rows)
+    found = pairs(read_source(source / "t.csv", source))
+    assert {split: len(part) for split, part in found.items()} == {"train": 4, "val": 1, "test": 1}
+    lines = (json.dumps({"path": p, "label": k, "of": s}) for (p, k), s in zip(ROWS, splits, strict=True))
+    (source / "t.jsonl").write_text("\n".join(lines))
+    assert pairs(read_source(source / "t.jsonl", source)) == found
+
+
 def test_a_column_gives_splits_in_any_spelling_and_weights_reach_the_store(make: Make, tmp_path: Path) -> None:
     splits = ["train", "Training", "TRAIN", "train", "valid", "testing"]
     weights = ["0.1", "1", "2", "0", "3", "1"]
@@ -254,6 +265,11 @@ REFUSED = {
     "a flag": ("path,label,is_valid\nimages/0.jpg,a,True\n", "has the column 'is_valid'; write it as a column 'split'"),
     "split unknown": ("path,label,split\nimages/0.jpg,a,holdout\n", "row 2: the split is 'holdout'; write train, val"),
     "split empty": ("path,label,split\nimages/0.jpg,a,\n", "row 2: the split is ''"),
+    "a split by another name": (
+        "path,label,Set\nimages/0.jpg,a,train\nimages/1.jpg,b,holdout\n",
+        "row 3: the split is 'holdout'; write train, val or test, or take that column out",
+    ),
+    "two splits": ("path,label,x,y\nimages/0.jpg,a,train,test\n", "has 2 columns that may be the split"),
     "no train": ("path,label,split\nimages/0.jpg,a,val\nimages/1.jpg,b,val\n", "has pictures of val only"),
     "a label of val": (
         "path,label,split\nimages/0.jpg,cat,train\nimages/1.jpg,dog,val\nimages/2.jpg,cow,train\n",
@@ -338,3 +354,16 @@ def test_names_to_ignore_are_refused_for_a_table(make: Make) -> None:
     source = make(t_dot_csv=CSV)
     with pytest.raises(InputError, match="is not a folder or an archive; omit the option"):
         read_source(source / "t.csv", source, ["x"])
+
+
+def test_a_table_that_says_what_class_folders_say_gives_the_same_store(
+    tree: Callable[..., Path], tmp_path: Path
+) -> None:
+    for split, each in (("train", 3), ("val", 2)):
+        source = tree(inside=split, each=each)
+    names = [path.relative_to(source).as_posix() for path in source.rglob("*.jpg")]
+    (tmp_path / "t.tsv").write_text("file\tclass\n" + "".join(f"{name}\t{name.split('/')[1]}\n" for name in names))
+    of_folders = prepare(source, tmp_path / "folders", side=8, jobs=1)
+    of_table = prepare(tmp_path / "t.tsv", tmp_path / "table", side=8, jobs=1, root=source)
+    assert of_table.pictures == of_folders.pictures == {"train": 6, "val": 4}
+    assert of_table.digest == of_folders.digest

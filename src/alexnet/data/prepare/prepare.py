@@ -87,7 +87,11 @@ def prepare(
     the same arguments to resume. Neither interruptions nor `jobs` change a byte of the store.
 
     Args:
-        source: A folder, a .tar, a .tar.gz, a .zip, "builtin" or "builtin:N"; docs/data.md describes the layouts.
+        source: A folder, a .tar, a .tar.gz, a .zip, a table of labels, "builtin" or "builtin:N"; docs/data.md describes
+            the layouts. Or an iterable of (picture, label), (picture, label, split) or (picture, label, split, weight).
+            A picture is a path, a PIL image, the bytes of a picture file, or a uint8 array or tensor of height x width
+            x 3; a label is a text or a whole number. Items are taken one at a time; their pixels go to STORE.part.
+            To resume, give the same items again.
         store: Folder to create.
         side: Side of the stored pictures in pixels, 8 to 4096. None means 256, but 32 for CIFAR-10 and 64 for Tiny
             ImageNet.
@@ -100,14 +104,16 @@ def prepare(
             there is no time limit per picture.
         seed: Seed for the choice of held-out pictures, 0 or more.
         ignore: A name, pattern ("*.xml") or path from the top of the source to leave out, or several of them.
-        root: For a table of labels, the folder that its paths start from. None means the table's own folder.
+        root: The folder that paths start from. None means the folder of the table of labels; for an iterable, the
+            current folder.
         progress: Function to call after each shard, with the number of finished pictures and the total.
 
     Returns:
         A Summary: counts by split and class, and of refused, converted and left-out files.
 
     Raises:
-        InputError: An argument or the source cannot be used.
+        InputError: An argument or the source cannot be used. For a table the message names the row, for an iterable the
+            index of the item.
         WorkFailed: The store cannot be written, or a worker process died. Finished shards are kept.
     """
     started = time.monotonic()

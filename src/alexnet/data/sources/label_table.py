@@ -59,8 +59,10 @@ def _is_text(given: str | Path) -> bool:
         return False
     if start.startswith(PACKED) or start[257:262] == b"ustar":
         return False
-    named = str(given).lower().endswith((*SUFFIXES, *LISTS))
-    return named or (bool(start) and not any(byte < 9 or 13 < byte < 32 for byte in start))
+    suffix = Path(given).suffix.lower()
+    if suffix in (".zip", ".tar", ".gz", ".tgz", ".parquet"):
+        return False  # a web page, say, instead of the archive
+    return suffix in SUFFIXES + LISTS or (bool(start) and not any(byte < 9 or 13 < byte < 32 for byte in start))
 
 
 def _is_table(name: str) -> bool:

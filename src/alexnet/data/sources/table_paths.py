@@ -1,4 +1,4 @@
-"""Where the paths of a table of labels lead: in a folder on disk, or in a listing of a folder or an archive."""
+"""The files that the paths of a table of labels lead to, on disk or in a listing of a folder or an archive."""
 
 import os
 import posixpath

@@ -16,8 +16,10 @@ IDS = ("id", "image_id")  # the column of pictures only if there is none of PATH
 LABELS = ("label", "class", "category", "target")
 WEIGHTS = ("weight", "sample_weight")
 SPLIT = "split"
-MAYBE_SPLIT = ("subset", "partition", "set", "phase", "usage")  # a split column if its first value names a split
+# The first value that makes a column of any other name the split; without this rule, test pictures would be trained on.
+TELLING = ("train", "training", "val", "valid", "validation", "test", "testing")
 FLAGS = ("is_valid", "is_val", "is_validation", "is_test", "is_train", "is_training")
+ROLES = {*PATHS, *IDS, *LABELS, *WEIGHTS, SPLIT}
 MOST_ROW = 1 << 20  # bytes of a row
 MOST_LIST = 1 << 23  # bytes of a JSON list, which is read as a whole and takes up to 20 times as much memory
 CAFFE = re.compile(r"(.*\S)\s+(\d+)", re.ASCII)
@@ -169,7 +171,7 @@ def _columns(names: Sequence[str], shown: str) -> _Columns:
         one(LABELS, "label"),
         split,
         one(WEIGHTS, "weight"),
-        tuple(n for n, name in enumerate(plain) if name in MAYBE_SPLIT) if split is None else (),
+        tuple(n for n, name in enumerate(plain) if name not in ROLES) if split is None else (),
     )
 
 
@@ -287,8 +289,8 @@ def _text(file: BinaryIO, shown: str) -> Iterator[Row]:
 
 
 def _with_split(columns: _Columns, values: Any, shown: str) -> _Columns:
-    """Take a column such as `subset` for the split if its first value names one."""
-    found = [name for name in columns.maybe if str(values[name]).strip().lower() in SPLITS]
+    """Take a column of another name for the split if its first value names one."""
+    found = [name for name in columns.maybe if isinstance(v := values[name], str) and v.strip().lower() in TELLING]
     if len(found) > 1:
         raise InputError(f"{shown} has {len(found)} columns that may be the split; name one of them 'split'")
     return _Columns(columns.path, columns.label, found[0] if found else columns.split, columns.weight)
@@ -303,6 +305,9 @@ def _row(number: int, at: str, values: Any, columns: _Columns) -> Row:
     if columns.split is not None:
         split = SPLITS.get(str(values[columns.split]).strip().lower())
         if split is None:
-            raise InputError(f"{at}: the split is {shorten(str(values[columns.split]))}; write train, val or test")
+            raise InputError(
+                f"{at}: the split is {shorten(str(values[columns.split]))}; write train, val or test, "
+                "or take that column out if it is no split"
+            )
     weight = 1.0 if columns.weight is None else checked_weight(values[columns.weight], at)
     return Row(number, at, path.strip(), checked_label(values[columns.label], at), split, weight)
