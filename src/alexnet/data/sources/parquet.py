@@ -110,8 +110,6 @@ def _splits(files: Listing) -> dict[str, list[tuple[str, Slice]]]:
         shown = ", ".join(repr(f"{files.above}{name}/") for name in sets[:9])
         raise InputError(f"the source has Parquet files in several folders, {shown}; give one of them as the source")
     splits = by_split(places, files.above)
-    if len(places) == 1:
-        splits = {"train": list(places)}
     found: dict[str, list[tuple[str, Slice]]] = {}
     for split, names in splits.items():
         found[split] = []

@@ -31,7 +31,7 @@ LABELS = ("label", "labels", "fine_label", "class", "cls", "target", "category")
 
 
 class _Wrong(Exception):
-    """What is wrong with a file, in words."""
+    """A file that is refused; the text says why."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def read(files: Listing, work: Path) -> Source:
 
 
 def _pictures(labelled: dict[str, list[_Labelled]], classes: list[str], listed: bool) -> dict[str, list[Picture]]:
-    """Give each picture the number of its class; raise InputError for a label that is no class."""
+    """Give each picture the number of its class; raise InputError for a label of an unknown class."""
     numbers = listed and not _are_texts(labelled)
     index = {name: label for label, name in enumerate(classes)}
     known = f"one of the {len(classes)} listed classes" if listed else "a class of the train split"
