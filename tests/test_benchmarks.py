@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import choose_compute
 from alexnet.data.prepare.prepare import prepare
+from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
 from alexnet.training import finetune
@@ -350,3 +352,19 @@ def test_class_weights_are_compared_on_unequal_draws_and_nothing_is_trained_twic
     assert not [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert script.main([*words[:3], "15"]) == 2
     assert "has 14 pictures; --counts 15 needs as many" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["Parquet", "WebDataset shards", "CSV table", "class folders"])
+def test_each_form_that_sources_packs_is_read_as_the_same_pictures(
+    kind: str, load: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = load("sources")
+    monkeypatch.setattr(sources, "SHARD", 8)
+    assert kind in sources.KINDS
+    pictures = sources.drawings(8)
+    found = read_source(sources.KINDS[kind](pictures, 20, tmp_path / "source"), tmp_path / "work")
+    labels = {int(re.sub(r"\D", "", p.name.rpartition("/")[2])): p.label for p in found.splits["train"]}
+    if kind == "Parquet":  # numbered within each file
+        labels = dict(enumerate(p.label for p in sorted(found.splits["train"], key=lambda p: p.name)))
+    assert labels == {n: n % 10 for n in range(20)}
+    assert found.open(found.splits["train"][0].place)[0].mode == "RGB"

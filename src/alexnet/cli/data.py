@@ -43,12 +43,13 @@ def prepare(
     source
         A folder with a folder of pictures for each class, inside train/ and val/ or not, or with pictures and a table
         of their labels; a .tar, .tar.gz or .zip of one; a table of labels (.csv, .tsv, .jsonl, a list of Caffe); a
-        folder with the archives of ILSVRC-2012 or ILSVRC-2010; CIFAR-10 (binary or python); Tiny ImageNet; or builtin
-        or builtin:N, pictures drawn by program.
+        folder with the archives of ILSVRC-2012 or ILSVRC-2010, or Kaggle's tree of it; CIFAR-10 or CIFAR-100 (binary
+        or python); Tiny ImageNet; Hugging Face's Parquet files; WebDataset shards, also as a pattern
+        ('train-{000..009}.tar'); or builtin or builtin:N, pictures drawn by program.
     store
         Folder to make.
     side
-        Side of the stored pictures, in pixels. By default 256; 32 for CIFAR-10, 64 for Tiny ImageNet.
+        Side of the stored pictures, in pixels. By default 256; 32 for CIFAR, 64 for Tiny ImageNet.
     format
         Format of the stored pictures: raw bytes, or jpeg of quality 90. By default raw; jpeg for ILSVRC, which would
         take 252 GB raw.

@@ -101,7 +101,7 @@ def prepare(
             x 3; a label is a text or a whole number. Items are taken one at a time; their pixels go to STORE.part.
             To resume, give the same items again.
         store: Folder to create.
-        side: Side of the stored pictures in pixels, 8 to 4096. None means 256, but 32 for CIFAR-10 and 64 for Tiny
+        side: Side of the stored pictures in pixels, 8 to 4096. None means 256, but 32 for CIFAR and 64 for Tiny
             ImageNet.
         format: "raw", or "jpeg" for JPEGs of quality 90. None means "raw", but "jpeg" for ILSVRC.
         fit: "crop" cuts out the central square, as the paper does; "pad" centres the whole picture on gray (128, 128,

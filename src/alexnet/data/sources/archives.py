@@ -194,8 +194,9 @@ def tar_members(path: Path, offset: int, size: int | None, shown: Path | str) ->
     """
     with path.open("rb") as file:
         end = path.stat().st_size if size is None else offset + size
+        where = str(path)  # one text for all members
         for name, at in members_within(file, offset, end, shown):
-            yield name, None if at is None else Slice(str(path), *at)
+            yield name, None if at is None else Slice(where, *at)
 
 
 def members_within(

@@ -27,7 +27,18 @@ from typing import Any, Protocol
 
 from alexnet.core.errors import InputError
 from alexnet.data.images.limits import UnreadablePicture
-from alexnet.data.sources import cifar10, class_folders, ilsvrc, label_table, synthetic, tiny_imagenet
+from alexnet.data.sources import (
+    cifar10,
+    cifar100,
+    class_folders,
+    ilsvrc,
+    ilsvrc_folders,
+    label_table,
+    parquet,
+    synthetic,
+    tiny_imagenet,
+    webdataset,
+)
 from alexnet.data.sources.archives import Listing, list_files
 from alexnet.data.sources.base import Source
 from alexnet.data.sources.items import read_items
@@ -45,9 +56,13 @@ class SourceModule(Protocol):
 # first module that recognises the files reads them.
 SOURCES: tuple[SourceModule, ...] = (
     synthetic,
+    ilsvrc_folders,
     ilsvrc,
     cifar10,
+    cifar100,
     tiny_imagenet,
+    parquet,
+    webdataset,
     label_table,
     class_folders,
 )
@@ -101,7 +116,8 @@ def read_source(
     except UnreadablePicture as error:
         raise InputError(f"{path} has a file that cannot be read ({error}); fetch it again") from None
     beside = len(files.places) - len(inner.places)
-    return replace(_with_classes(found, path), ignored=found.ignored + beside, left_out=files.left_out)
+    left_out = {**files.left_out, **found.left_out}
+    return replace(_with_classes(found, path), ignored=found.ignored + beside, left_out=left_out)
 
 
 def _of_folders(path: Path, files: Listing, inner: Listing, work: Path) -> Source:
