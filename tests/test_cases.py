@@ -31,6 +31,7 @@ BOTH = EIGHT | {"val": {"cat": 4, "dog": 4}}
 # Layouts: what is read, before anything is held out, or the words of the refusal.
 LAYOUTS: dict[str, Splits | str] = {
     "case-twins": "'Cat' and 'cat', which differ only in case; merge them",
+    "cifar100": "meta does not name CIFAR-100's 100 fine classes",  # its files are stubs
     "csv-labels": {"train": {"a": 3, "b": 3}},
     "empty-class": "class 'empty' has no picture to train on .* --ignore empty",
     "images-annotations": "images/ and annotations/ look like pictures and their annotations.* give images/",
@@ -39,6 +40,7 @@ LAYOUTS: dict[str, Splits | str] = {
     "nfc-nfd": r"two Unicode forms, 'caf\\xe9' and 'cafe\\u0301'",
     "noise-folders": EIGHT,
     "nonutf8": {"train": {"caf\udce9": 4, "dog": 4}},
+    "parquet": "train-00000-of-00001.parquet: it cannot be read",  # 12 bytes
     "split-Train-Val": BOTH,
     "split-mixed-case": BOTH,
     "split-training-test": EIGHT | {"test": {"cat": 4, "dog": 4}},
@@ -50,12 +52,14 @@ LAYOUTS: dict[str, Splits | str] = {
     "upper": {"train": {"cat": 6, "dog": 6}},
     "val-only": "found val/ but no train/",
     "val-only-class": "val/ has the class 'emu', which train/ lacks",
+    "webdataset-tar": {"train": {"0": 3, "1": 3}},
     "wrapped-with-readme": BOTH,
     "zip-macosx": EIGHT,
     "zip-macosx-nodirs": EIGHT,
 }
 # Pictures: the words for a refusal, or the conversions.
 PICTURES: dict[str, str | list[str]] = {
+    "picture-avif": [],
     "picture-bmp-rgba": [],
     "picture-cmyk-progressive": ["CMYK"],
     "picture-dds": "format not taken: DDS",
