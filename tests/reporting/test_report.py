@@ -66,6 +66,8 @@ def test_a_finished_run_is_reported_with_its_errors_chance_and_scale(out: Path) 
     final = json.loads((out / "mine" / "log.jsonl").read_text().splitlines()[-1])
     assert f"10 views {100 * final['top1']:.1f} %" in words
     assert f"one view {100 * final['one_view']['top1']:.1f} %" in words
+    assert f"1 - recall: {100 * final['measures']['balanced_error']:.1f} % (" in words
+    assert f" of 3 classes are never found: {', '.join(final['measures']['never_found'])}." in words
     assert "chance 66.7 % 0.0 % 1.099" in words
     assert "3 classes; 30 pictures to train on, 12 held out (val). 3 of 3 epochs trained." in words
     assert "A small-scale result, not ImageNet." in words
