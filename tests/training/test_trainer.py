@@ -312,6 +312,7 @@ def test_patience_ends_a_run_that_does_not_get_better_and_a_resumed_run_may_go_o
     given: dict[str, Any] = {"precision": "fp32", "resume": True}
     for patience, epochs, why in ((2, 3, "patience"), (2, 3, "patience"), (3, 4, "patience"), (None, 6, "epochs")):
         evaluation = train(store, tmp_path / "run", dead, patience=patience, **given)
+        assert evaluation.progress[0].finished
         lines, said = log.read(tmp_path / "run"), capsys.readouterr().err
         assert sum(line["kind"] == "epoch" for line in lines) == epochs
         assert (lines[-1]["ended_by"], lines[-1]["epoch"], lines[-1]["best_epoch"]) == (why, epochs, 1)

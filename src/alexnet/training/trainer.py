@@ -292,7 +292,7 @@ class Trainer:
 
     def evaluate(self, poll: Callable[..., None]) -> Evaluation:
         """Evaluate the trained net with ten views (section 4.1)."""
-        return evaluate_on_mesh(
+        found = evaluate_on_mesh(
             self.sharding.mesh,
             self.store,
             [self.run.folder],
@@ -301,6 +301,8 @@ class Trainer:
             workers=self.options.workers,
             progress=poll,
         )
+        # The log says that the training has ended only after this.
+        return replace(found, progress=tuple(replace(each, finished=True) for each in found.progress))
 
     def save(self) -> None:
         """Save a checkpoint; raise WorkFailed instead if a weight or velocity is NaN or infinite."""
