@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.core.device import choose_compute
 from alexnet.data.prepare.prepare import prepare
+from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
 from alexnet.training import finetune
@@ -319,3 +321,50 @@ def test_fine_tuning_is_compared_on_draws_of_their_own_and_nothing_is_trained_tw
     assert capsys.readouterr().out == ""
     assert script.main([*words[:3], "--each", "15"]) == 2
     assert "has 14 pictures; --each 15 needs as many" in capsys.readouterr().err
+
+
+def test_class_weights_are_compared_on_unequal_draws_and_nothing_is_trained_twice(
+    load: Callable[[str], Any],
+    pictures: Path,
+    tmp_path: Path,
+    small: Recipe,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    script = load("class_weights")
+    for folder in (path for path in pictures.iterdir() if path.is_dir()):
+        for part in ("train", "val"):
+            (tmp_path / "pictures" / part).mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder, tmp_path / "pictures" / part / folder.name)
+    recipe, kept = tmp_path / "small.json", tmp_path / "kept/runs.json"
+    recipe.write_text(json.dumps(small.plain()))
+    words = [str(tmp_path / "pictures"), str(tmp_path / "out"), "--counts", "8", "3", "1", "--recipe", str(recipe)]
+    assert script.main([*words, "--epochs", "1", "--seeds", "0", "1", "--keep", str(kept)]) == 0
+    said = capsys.readouterr().out
+    plain = json.loads(kept.read_text())
+    assert [(r["arm"], r["seed"], r["counts"]) for r in plain["runs"]] == [
+        ("balanced", 0, [8, 3, 1]), ("balanced", 1, [3, 1, 8]), ("none", 0, [8, 3, 1]), ("none", 1, [3, 1, 8]),
+    ]  # fmt: skip
+    assert [r["labels"] for r in plain["runs"]] == [[14, 14, 14]] * 4
+    assert "|of the classes with 8 pictures|" in said
+    store = Store(tmp_path / "out" / "store-0")
+    assert (store.side, len(store["train"])) == (64, 12)
+    assert script.main([*words, "--epochs", "1", "--seeds", "0", "1"]) == 0
+    assert not [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert script.main([*words[:3], "15"]) == 2
+    assert "has 14 pictures; --counts 15 needs as many" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["Parquet", "WebDataset shards", "CSV table", "class folders"])
+def test_each_form_that_sources_packs_is_read_as_the_same_pictures(
+    kind: str, load: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = load("sources")
+    monkeypatch.setattr(sources, "SHARD", 8)
+    assert kind in sources.KINDS
+    pictures = sources.drawings(8)
+    found = read_source(sources.KINDS[kind](pictures, 20, tmp_path / "source"), tmp_path / "work")
+    labels = {int(re.sub(r"\D", "", p.name.rpartition("/")[2])): p.label for p in found.splits["train"]}
+    if kind == "Parquet":  # numbered within each file
+        labels = dict(enumerate(p.label for p in sorted(found.splits["train"], key=lambda p: p.name)))
+    assert labels == {n: n % 10 for n in range(20)}
+    assert found.open(found.splits["train"][0].place)[0].mode == "RGB"

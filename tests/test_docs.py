@@ -154,6 +154,7 @@ def test_the_projects_records_are_small() -> None:
         "gpu": 100_000,
         "cpu": 100_000,
         "finetune": 50_000,
+        "class-weights": 50_000,
     }  # of a record, and of files of figures and of runs
     assert not [path for path, size in sizes.items() if path.suffix == ".json" and size > most[path.parent.name]]
 
@@ -373,3 +374,58 @@ def test_a_table_of_fine_tuning_pairs_seeds_and_refuses_what_contradicts_itself(
     found = capsys.readouterr().err.splitlines()
     assert "fewer than two seeds have both arms" in found[0]
     assert "holds no results of benchmarks/finetune.py" in found[1]
+
+
+@pytest.fixture
+def class_weights_table(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command behind `make tables` for class weights."""
+    return main_of("class_weights_table", monkeypatch)
+
+
+def test_the_table_of_class_weights_is_that_of_the_kept_runs(class_weights_table: Command) -> None:
+    given = [str(ROOT / "results/class-weights/imagenette-64.json"), str(ROOT / "docs/faq.md")]
+    assert class_weights_table(["--check", *given]) == 0
+
+
+def weighted_run(arm: str, seed: int, right: str, counts: list[int]) -> dict[str, Any]:
+    """Write a run on four held-out pictures of each of two classes; `right` has a bit for each."""
+    top1 = 1 - bin(int(right, 16)).count("1") / 8
+    return {"arm": arm, "seed": seed, "counts": counts, "labels": [4, 4], "top1": top1, "right": right}
+
+
+def test_a_table_of_class_weights_has_the_errors_of_all_classes_and_of_each_size_by_hand(
+    class_weights_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without weights: 0 and 1 of 4 wrong in the large class, 4 and 3 in the small one; with them 1 and 1, 2 and 2.
+
+    The means over classes are 50 and 37.5 %. At frequencies of 3 to 1: (3 * 0.125 + 0.875) / 4 = 31.25 % and
+    (3 * 0.25 + 0.5) / 4 = 31.25 %. Seed 1 has the classes in the other order, and seed 2 one arm only.
+    """
+    file, page = tmp_path / "runs.json", tmp_path / "page.md"
+    page.write_text("before\n<!-- class-weights: begin (make tables) -->\n<!-- class-weights: end -->\nafter\n")
+    runs = [weighted_run("none", 0, "f0", [6, 2]), weighted_run("none", 1, "87", [2, 6])]
+    runs += [weighted_run("balanced", 0, "ec", [6, 2]), weighted_run("balanced", 1, "ce", [2, 6])]
+    runs += [weighted_run("balanced", 2, "00", [6, 2])]
+    file.write_text(json.dumps({"runs": runs}))
+    assert class_weights_table(["--check", str(file), str(page)]) == 1
+    assert class_weights_table([str(file), str(page)]) == 0
+    found = [[cell.partition(" (")[0] for cell in line.strip("|").split("|")] for line in page.read_text().splitlines()]
+    assert found[5:9] == [
+        ["balanced: the mean over the classes", "50.0 %", "37.5 %", "12.5 points"],
+        ["at the frequencies of training", "31.2 %", "31.2 %", "0.0 points"],
+        ["of the classes with 6 pictures", "12.5 %", "25.0 %", "-12.5 points"],
+        ["of the classes with 2 pictures", "87.5 %", "50.0 %", "37.5 points"],
+    ]
+    sure = [weighted_run(arm, seed, "f0", [6, 2]) for arm in ("none", "balanced") for seed in (0, 1)]
+    file.write_text(json.dumps({"runs": sure}))
+    assert class_weights_table([str(file), str(page)]) == 0
+    assert (
+        "|of the classes with 2 pictures|100.0 % (100.0 to 100.0)|100.0 % (100.0 to 100.0)|0.0 points"
+        in page.read_text()
+    )
+    for wrong in (runs[:2], [*runs[:3], runs[3] | {"top1": 0.5}], 7):
+        file.write_text(json.dumps({"runs": wrong}))
+        assert class_weights_table([str(file), str(page)]) == 2
+    words = capsys.readouterr().err
+    assert "fewer than two seeds have both arms" in words
+    assert words.count("no results of benchmarks/class_weights.py") == 2

@@ -9,6 +9,7 @@ from torch import Tensor
 from alexnet.config.recipe import Recipe
 from alexnet.core.files import sign, write
 from alexnet.runs import checkpoint, log
+from alexnet.runs.run import Run
 
 
 def training(store: Path, run: Path, recipe: Path, every: int = 0, keep: int = 2) -> list[object]:
@@ -18,9 +19,17 @@ def training(store: Path, run: Path, recipe: Path, every: int = 0, keep: int = 2
 
 
 def weights(run: Path) -> dict[str, Tensor]:
-    """Weights and velocities of the newest checkpoint."""
+    """Weights and velocities of the newest checkpoint, and the best weights so far."""
     newest = checkpoint.list_checkpoints(run)[-1]
-    return {f"{f}:{n}": t for f in checkpoint.FILES for n, t in checkpoint.read_tensors(newest, f).items()}
+    found = {f"{f}:{n}": t for f in checkpoint.FILES for n, t in checkpoint.read_tensors(newest, f).items()}
+    return found | {f"best.safetensors:{n}": t for n, t in best(run).items()}
+
+
+def best(run: Path) -> dict[str, Tensor]:
+    """The best weights that the newest checkpoint names; none before the first epoch's end."""
+    opened = Run(run)
+    name = checkpoint.read_state(opened.checkpoints[-1], opened.identity).best
+    return checkpoint.read_tensors(run / "checkpoints" / name, checkpoint.FILES[0]) if name else {}
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

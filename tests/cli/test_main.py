@@ -10,14 +10,20 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+import alexnet
 from alexnet.cli.main import app, main
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.runs import checkpoint
+from alexnet.runs.run import Run
 
 VERBS = [
     "bench",
@@ -116,6 +122,26 @@ def test_a_printed_recipe_can_be_given_back(capsys: pytest.CaptureFixture[str], 
     assert command("recipe", tmp_path / "mine.json", "--json") == 0
     again = json.loads(capsys.readouterr().out)
     assert again["digest"] == RECIPES["paper"].replace(net={"lrn": {"n": 3}}).digest
+
+
+def test_the_summary_of_prepare_says_what_is_cut_away_and_what_lies_in_two_splits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "val"):
+        for n, label in enumerate(("cat", "dog")):
+            (tmp_path / "tall" / split / label).mkdir(parents=True)
+            Image.new("RGB", (20, 40), (n, 0, len(split))).save(tmp_path / "tall" / split / label / "a.png")
+    (tmp_path / "tall/val/dog/b.png").write_bytes((tmp_path / "tall/train/cat/a.png").read_bytes())
+    assert command("prepare", tmp_path / "tall", tmp_path / "store", "--side", "8", "--jobs", "1") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "cut away: median, 90 % of pictures 50.0 %, up to 50.0 %", "pictures that lose over a quarter 5",
+        "identical pictures: groups across splits 1", "identical pictures: held out, with one in train 1",
+        "identical pictures: groups with two labels 1", "--fit pad keeps whole pictures", "--duplicates near does",
+    ):  # fmt: skip
+        assert words in out
+    assert command("prepare", tmp_path / "tall", tmp_path / "padded", "--side", "8", "--jobs", "1", "--fit", "pad") == 0
+    assert "cut away" not in capsys.readouterr().out
 
 
 def test_prepare_train_evaluate_predict_end_to_end(
@@ -396,3 +422,76 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "alexnet: interrupted\n")
+
+
+def test_prepare_reads_a_table_from_its_root_and_holds_out_by_the_seed(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*.*") if path.is_file())
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\n" + "".join(f"{name},{name.split('/')[0]}\n" for name in names))
+    digests = set()
+    for seed in ("0", "1"):
+        words = ("prepare", table, tmp_path / seed, "--root", pictures, "--seed", seed, "--side", "8", "--jobs", "1")
+        capsys.readouterr()
+        assert command(*words, "--json") == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["kind"] == "table"
+        assert sum(said["pictures"].values()) == len(names)
+        digests.add(said["digest"])
+    assert len(digests) == 2
+    assert "row 2: the picture" in refusal(capsys, 2, "prepare", table, tmp_path / "2")
+
+
+@pytest.fixture(scope="module")
+def worse(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose last checkpoint has weights of 0, which give all classes the same probability; its best is whole."""
+    folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("worse") / "run"))
+    opened = Run(folder)
+    state = checkpoint.read_state(opened.checkpoints[-1], opened.identity)
+    best = folder / "checkpoints" / opened.resolve("best")
+    weights = checkpoint.read_tensors(best, checkpoint.FILES[0])
+    kept = checkpoint.Best(weights, checkpoint.read_state(best, opened.identity))
+    zeros = {name: torch.zeros_like(t) for name, t in weights.items()}
+    checkpoint.save(folder, zeros, {}, replace(state, step=99), opened.identity, 1, kept)
+    return folder
+
+
+def test_every_command_that_uses_a_net_takes_the_last_checkpoint_or_the_one_asked_for(
+    worse: Path, store: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = pictures / "red/00.png"
+    for asked, alike in (([], True), (["--checkpoint", "best"], False)):
+        given, name = [*asked, "--json"], "best" if asked else "last"
+        capsys.readouterr()
+        assert command("predict", worse, picture, *given) == 0
+        (answer,) = json.loads(capsys.readouterr().out)
+        assert (len({p["probability"] for p in answer["predictions"]}) == 1) == alike
+        assert command("similar", worse, store, picture, "--layer", "conv1", *given) == 0
+        (answer,) = json.loads(capsys.readouterr().out)
+        assert ({n["distance"] for n in answer["neighbours"]} == {0.0}) == alike
+        assert command("features", worse, picture, tmp_path / name, *given) == 0
+        assert np.load(tmp_path / f"{name}.npy").any() != alike
+        about = json.loads((tmp_path / f"{name}.json").read_text())
+        assert about.get("checkpoint") == (Run(worse).resolve(asked[1]) if asked else None)
+        assert command("export", worse, tmp_path / f"{name}.safetensors", "--to", "safetensors", *given) == 0
+        weights = alexnet.load(tmp_path / f"{name}.safetensors").state_dict()
+        assert all(not t.any() for t in weights.values()) == alike
+    asks: list[list[str | Path]] = [["predict", worse, picture], ["similar", worse, store, picture]]
+    asks.append(["features", worse, picture, tmp_path / "no"])
+    for words in asks:
+        said = refusal(capsys, 2, *words, "--checkpoint", "7")
+        assert re.search(r"--checkpoint 7: run .* has last, best, 00000099$", said)
+
+
+def test_class_weights_on_the_command_line_are_the_recipes_field(
+    store: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "small.json"
+    recipe.write_text(json.dumps(small.replace(epochs=1).plain()))
+    given: list[str | Path] = ["--recipe", recipe, "--precision", "fp32", "--json"]
+    assert command("train", store, tmp_path / "run", *given, "--class-weights", "balanced") == 0
+    assert Run(tmp_path / "run").recipe == small.replace(epochs=1, sgd={"class_weights": "balanced"})
+    said = refusal(capsys, 2, "train", store, tmp_path / "run", "--resume", *given[:2], "--class-weights", "none")
+    assert 'sgd.class_weights was "balanced", now "none"; resume it without --class-weights' in said
+    assert command("train", store, tmp_path / "run", "--resume", "--json") == 0

@@ -192,7 +192,7 @@ def another(path: tuple[str, ...], value: Any) -> Any:
         "dropout": 0.25, "lars": 0.5, "skip": [4], "conv6": 64, "layer_lr": {"fc8": 10.0},
         "start": {"recipe": "0123456789ab", "step": 9, "layers": ["conv1"]}, "across": "all",
         "padding": [2, 2, 1, 1, 1], "dropped": ["pool5", "fc6"], "dropout_scale": "training", "biases": [0.5] * 8,
-        "init": "uniform",
+        "init": "uniform", "class_weights": "balanced",
     }  # fmt: skip
     if path == ("views", "std"):
         return [58.0, 57.0, 57.0]

@@ -120,6 +120,15 @@ int rename(const char *from, const char *to) {
     return below(to) && fails("rename", to) ? -1 : REAL(rename)(from, to);
 }
 
+int link(const char *from, const char *to) {
+    return below(to) && fails("link", to) ? -1 : REAL(link)(from, to);
+}
+
+int linkat(int a, const char *from, int b, const char *to, int flags) {
+    char full[8192] = "";
+    return below_at(b, to, full) && fails("link", full) ? -1 : REAL(linkat)(a, from, b, to, flags);
+}
+
 int mkdir(const char *path, mode_t mode) {
     char full[8192] = "";
     return below_at(AT_FDCWD, path, full) && fails("mkdir", full) ? -1 : REAL(mkdir)(path, mode);

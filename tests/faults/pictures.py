@@ -1,5 +1,6 @@
 """Pictures that claim, hide or repeat too much, damaged ones, and what decoding each took in a process apart."""
 
+import importlib.util
 import io
 import json
 import random
@@ -187,6 +188,166 @@ def webp_of(frames: int) -> bytes:
     return packed(pictures[0], "WEBP", save_all=True, append_images=pictures[1:], lossless=True)
 
 
+def boxed(name: str, *content: bytes) -> bytes:
+    """A box of ISO/IEC 14496-12."""
+    inside = b"".join(content)
+    return struct.pack(">L4s", 8 + len(inside), name.encode()) + inside
+
+
+def heif(
+    items: list[tuple[bytes, bytes]],
+    *,
+    brand: bytes = b"avif",
+    sizes: list[tuple[int, int]] = [(8, 8)],  # noqa: B006
+    more: bytes = b"",
+    links: bytes = b"",
+    primary: int = 1,
+    places: bytes = b"",
+) -> bytes:
+    """A file of items, each its type and its bytes; all own the same properties: the sizes, and those in `more`."""
+    large = len(items) > 30_000
+    wide = ">L" if large else ">H"
+    entries = b"".join(
+        boxed("infe", bytes([3 if large else 2, 0, 0, 0]), struct.pack(wide, n), bytes(2), kind, b"\0")
+        for n, (kind, _) in enumerate(items, 1)
+    )
+    properties = b"".join(boxed("ispe", bytes(4), struct.pack(">LL", *size)) for size in sizes) + more
+    count = len(sizes) + (1 if more else 0)
+    owned = bytes([count, *range(1, count + 1)])
+    start = boxed("ftyp", brand, bytes(4), brand, b"mif1")
+
+    def meta(at: int) -> bytes:
+        where = bytes([1, 0, 0, 0, 0x44, 0]) + struct.pack(">H", len(items))
+        for n, (_, data) in enumerate(items, 1):
+            where += struct.pack(">HHHHLL", n, 0, 0, 1, at, len(data))
+            at += len(data)
+        return boxed(
+            "meta",
+            bytes(4),
+            boxed("hdlr", bytes(8), b"pict", bytes(13)),
+            boxed("pitm", bytes(4), struct.pack(">H", primary)),
+            boxed("iloc", places or where),
+            boxed("iinf", bytes(4), struct.pack(">H", len(items) & 0xFFFF), entries),
+            boxed("iref", bytes(4), links) if links else b"",
+            boxed(
+                "iprp",
+                boxed("ipco", properties),
+                boxed(
+                    "ipma",
+                    bytes(4),
+                    struct.pack(">L", len(items)),
+                    b"".join(struct.pack(">H", n) + owned for n in range(1, len(items) + 1)),
+                ),
+            ),
+        )
+
+    return start + meta(len(start) + len(meta(0)) + 8) + boxed("mdat", *(data for _, data in items))
+
+
+def bits(*fields: tuple[int, int]) -> bytes:
+    """Numbers of so many bits each, most significant first."""
+    line = "".join(f"{value:0{count}b}" for value, count in fields if count) + "1"
+    line += "0" * (-len(line) % 8)
+    return int(line, 2).to_bytes(len(line) // 8, "big")
+
+
+def av1_of(width: int, height: int, profile: int = 0, deep: int = 0) -> bytes:
+    """A sequence header of a still picture that claims so many pixels, and nothing after it (AV1, section 5.5.1)."""
+    header = bits((profile, 3), (1, 1), (1, 1), (0, 5), (15, 4), (15, 4), (width - 1, 16), (height - 1, 16),
+                  (0, 3), (0, 3), (deep, 1), (0, 24))  # fmt: skip
+    return bytes([0x0A, len(header)]) + header
+
+
+def hevc_of(width: int, height: int, depth: int = 8) -> bytes:
+    """A sequence parameter set that claims so many pixels, as a unit with its length (H.265, section 7.3.2.2)."""
+
+    def ue(value: int) -> tuple[int, int]:
+        return value + 1, 2 * (value + 1).bit_length() - 1
+
+    header = bits((0, 4), (0, 3), (1, 1), (0, 96), ue(0), ue(1), ue(width), ue(height), (0, 1), ue(depth - 8),
+                  ue(depth - 8), (0, 24))  # fmt: skip
+    unit = bytearray(b"\x42\1")
+    for byte in header:
+        unit += b"\3" if byte < 4 and unit.endswith(b"\0\0") else b""
+        unit.append(byte)
+    return struct.pack(">L", len(unit)) + bytes(unit)
+
+
+HVCC = boxed("hvcC", bytes(21), bytes([3, 0]))  # lengths of four bytes, and no parameter sets
+
+
+def has_heic() -> bool:
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+def avif(image: Image.Image, **options: Any) -> bytes:
+    return packed(image, "AVIF", speed=10, **options)
+
+
+def heic(image: Image.Image, **options: Any) -> bytes:
+    """A HEIC; pillow-heif must be there."""
+    import pillow_heif
+
+    out = io.BytesIO()
+    pillow_heif.from_pillow(image).save(out, **{"quality": 90} | options)
+    return out.getvalue()
+
+
+def deep_heic(pixels: int) -> bytes:
+    """A HEIC of 10 bits and full colours."""
+    import pillow_heif
+
+    side, out = int(pixels**0.5), io.BytesIO()
+    made = pillow_heif.from_bytes("RGB;16", (side, side), bytes(6 * side * side))
+    made.save(out, quality=50, chroma=444)
+    return out.getvalue()
+
+
+LARGEST |= {
+    "AVIF": (10, lambda n: avif(plain("RGB", n))),
+    "AVIF, 4:4:4": (12, lambda n: avif(plain("RGB", n), subsampling="4:4:4")),
+    "AVIF, turned": (10, lambda n: avif(plain("RGB", n), exif=turned())),
+    "AVIF, alpha": (14, lambda n: avif(plain("RGBA", n, (1, 2, 3, 100)))),
+}
+HEIC: dict[str, tuple[float, Callable[[int], bytes]]] = {
+    "HEIC": (8, lambda n: heic(plain("RGB", n))),
+    "HEIC, 4:4:4": (11, lambda n: heic(plain("RGB", n), chroma=444)),
+    "HEIC, alpha": (12, lambda n: heic(plain("RGBA", n, (1, 2, 3, 100)))),
+    "HEIC, 10-bit 4:4:4": (16, deep_heic),
+}
+if has_heic():
+    LARGEST |= HEIC
+
+
+def lying(data: bytes) -> bytes:
+    """An AVIF or HEIC whose boxes say 8 x 8."""
+    at = data.index(b"ispe") + 8
+    return data[:at] + struct.pack(">LL", 8, 8) + data[at + 8 :]
+
+
+def boxed_bombs(kind: str) -> Iterator[tuple[str, bytes]]:
+    """AVIF or HEIC files that claim much, in their boxes or in the picture itself."""
+
+    def of(*items: tuple[bytes, bytes], **options: Any) -> bytes:
+        how: dict[str, Any] = {} if kind == "AVIF" else {"brand": b"heic", "more": HVCC}
+        return heif(list(items), **how, **options)
+
+    name, coded = (b"av01", av1_of) if kind == "AVIF" else (b"hvc1", hevc_of)
+    small = (name, coded(8, 8))
+    grid = (b"grid", b"\0\0\x1f\x1f" + struct.pack(">HH", 60_000, 60_000))
+    cells = struct.pack(">L4sHH", 12 + 4000, b"dimg", 1, 2000) + struct.pack(">H", 2) * 2000
+    over = b"\1\0\0\0\x44\0\0\1\0\1\0\0\0\0\xff\xff" + struct.pack(">LL", 0, 4_000_000) * 65_535
+    units = b"\x12\0" if kind == "AVIF" else b"\0\0\0\1\x4e"
+    yield "of 60,000 x 60,000 in its boxes", of(small, sizes=[(60_000, 60_000)])
+    yield "of 60,000 x 60,000 in its picture", of((name, coded(60_000, 60_000)))
+    yield "of a grid of 60,000 x 60,000", of(grid, small, links=cells)
+    yield "of 60,000 items", of(*[small] * 60_000)
+    yield "of a million boxes", of(small) + boxed("free") * 1_000_000
+    yield "of 2 million units", of((name, units * 2_000_000))
+    yield "of parts over each other", of(small, places=over) + bytes(4_000_000)
+    yield "that contains itself", of(grid, links=struct.pack(">L4sHHH", 14, b"dimg", 1, 1, 1))
+
+
 def bombs(torture: bool) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Files that would take minutes or gigabytes; those of 200 MB and more under torture alone."""
     claims = {
@@ -256,6 +417,13 @@ def bombs(torture: bool) -> Iterator[tuple[str, Callable[[], bytes]]]:
     yield "TIFF of a tile of 30,000 x 30,000", lambda: tiled_tiff(30_000)
     yield "BigTIFF of 2^60 tags", lambda: b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 1 << 60) + bytes(2_000_000)
     yield "TIFF that links to itself", lambda: tiff(gray_tiff())[:-4] + struct.pack("<L", 8)
+    for kind in ("AVIF", "HEIC"):
+        for words, data in boxed_bombs(kind):
+            yield f"{kind} {words}", lambda data=data: data  # type: ignore[misc]
+    if torture:  # whose pictures are as large as they say
+        yield "AVIF of 8,000 x 8,000 that says 8 x 8", lambda: lying(avif(plain("RGB", 64_000_000)))
+        if has_heic():
+            yield "HEIC of 8,000 x 8,000 that says 8 x 8", lambda: lying(heic(plain("RGB", 64_000_000)))
     yield "WebP of 300 frames", lambda: webp_of(300)
     rle = packed(Image.new("P", (8, 8)), "BMP")
     lines = struct.pack("<LLHHL", 3000, 3000, 1, 8, 1)
@@ -280,6 +448,10 @@ def seeds(more: Path | None) -> list[bytes]:
         found.append(packed(rgb, "TIFF", compression=compression))
     found += [packed(rgb.convert("1"), "TIFF", compression="group4"), packed(rgb.convert("P"), "BMP")]
     found += [packed(deep(64), "TIFF"), b"P3\n3 2\n255\n" + b"1 22 255 " * 6, b"P6\n3 2\n99\n" + bytes(18)]
+    found += [avif(rgb.resize((24, 20))), avif(rgb.convert("RGBA"), exif=turned())]
+    found += [avif(rgb, save_all=True, append_images=[rgb.rotate(90)]), heif([(b"av01", av1_of(8, 8))])]
+    if has_heic():
+        found += [heic(rgb.resize((24, 20))), heic(rgb.convert("RGBA"), chroma=444), deep_heic(400)]
     if more is not None:
         found += [path.read_bytes() for path in sorted(more.iterdir()) if path.stat().st_size < 150_000]
     return found
@@ -359,8 +531,9 @@ def examine(name: str, data: bytes) -> None:
 
 
 def main(what: str, *arguments: str) -> None:
-    for form in FORMATS:  # what is loaded once
-        image, _ = decode.decode(packed(Image.new("RGB", (64, 64)), form))
+    small = Image.new("RGB", (64, 64))
+    for data in (*(packed(small, form) for form in FORMATS), avif(small), *([heic(small)] if has_heic() else [])):
+        image, _ = decode.decode(data)  # what is loaded once
         resize.square(image, 256)
     if what == "fuzzed":
         found = seeds(Path(arguments[2]) if arguments[2] else None)

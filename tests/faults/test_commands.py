@@ -67,11 +67,12 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
     | {"--timeout": [*NO_NUMBER, "0", "inf", "1e30"], "--from": NO_PATH, "--layers": ["conv1"], "--freeze": NO_NAME},
     "evaluate": READING
     | {"--views": [*NO_WHOLE, "5", "0"], "--split": NO_NAME, "--weights": [*NO_NUMBER, "0", "inf", "9" * 400]}
-    | {"--save": [*NO_PATH, "missing/x.npz", "x.txt"]},
+    | {"--save": [*NO_PATH, "missing/x.npz", "x.txt"], "--confusion": [*NO_PATH, "missing/x.csv", "x.txt"]}
+    | {"--checkpoint": NO_NAME, "--among": NO_NAME},
     "predict": DEVICES | {"--views": [*NO_WHOLE, "5", "0"], "--top": NOT_POSITIVE},
     "study": READING
     | {"--seeds": NOT_POSITIVE, "--epochs": NOT_POSITIVE, "--recipe": NO_RECIPE, "--pretrain-on": NO_PATH},
-    "figures": {"--only": NO_NAME},
+    "figures": {"--only": NO_NAME, "--split": NO_NAME},
     "features": READING
     | {"--layer": NO_NAME, "--layers": NO_NAME, "--split": NO_NAME, "--rdm": NO_NAME, "--format": NO_NAME},
     "export": {"--to": NO_NAME, "--views": [*NO_WHOLE, "5", "0"], "--checkpoint": NO_NAME, "--store": NO_PATH},

@@ -27,13 +27,18 @@ def used(folder: Path) -> None:
     checkpoint.read_state(newest, run.identity)
     for name in checkpoint.FILES:
         checkpoint.read_tensors(newest, name)
+    best = folder / "checkpoints" / run.resolve("best")
+    checkpoint.read_state(best, run.identity)
+    checkpoint.read_tensors(best, checkpoint.FILES[0])
 
 
 def parts(folder: Path) -> list[Path]:
     """The files that `used` reads."""
     own = ("recipe.json", "environment.json", "classes.json", "pictures.safetensors")
     newest = checkpoint.list_checkpoints(folder)[-1]
-    return [folder / name for name in own] + [newest / name for name in (*checkpoint.FILES, "state.json")]
+    best = folder / "checkpoints" / Run(folder).resolve("best")
+    named = [newest / name for name in (*checkpoint.FILES, "state.json")]
+    return [folder / name for name in own] + named + [best / name for name in (checkpoint.FILES[0], "state.json")]
 
 
 def refused(folder: Path, file: Path) -> bool:

@@ -22,7 +22,9 @@ from tests.trained import put, resign
 
 import alexnet
 from alexnet.cli.main import main
-from alexnet.runs import checkpoint
+from alexnet.core.files import sign
+from alexnet.runs import checkpoint, results
+from alexnet.runs.run import Run
 
 DEEP = "[" * 100_000
 SHAPELESS = ["", DEEP, DEEP + "]" * 100_000, "[]", "null", "1e999", '"x"', "{}", "9" * 5000, "NaN"]
@@ -194,3 +196,55 @@ def test_names_that_hold_commands_reach_neither_a_terminal_nor_a_page(
         assert not {"\x1b", "\x9b", "\u202e"} & set(text), page
         assert "<script>alert" not in text
     count("names that command a terminal or a page", injected=len(commands), survived=len(commands), figure="escaped")
+
+
+ODD: list[Any] = [None, [], {}, -1, "\x1b[2J", 1e999]
+
+
+def hostile_results(path: Path) -> list[bytes]:
+    """What may stand in the place of a kept result; the checksums fit."""
+    whole = {key: v for key, v in json.loads(path.read_bytes()).items() if key not in ("format", "signature")}
+    first, pairs = whole["per_class"][0], whole["confusion"]
+    changes: list[dict[str, Any]] = [{key: value} for key in whole for value in ODD]
+    changes += [{"measures": whole["measures"] | {key: value}} for key in whole["measures"] for value in ODD[2:]]
+    changes += [{"per_class": [first] * n} for n in (0, 2, 100)]
+    changes += [{"per_class": [first | {key: value}] * 3} for key in first for value in ODD[2:]]
+    odd: list[Any] = [[9, 0, 1], [0, -1, 1], [0, 0, -1], [0, 0], 7]
+    changes += [{"confusion": [*pairs, pair]} for pair in odd]
+    checkpoints: list[list[Any]] = [[], whole["checkpoints"] * 2, [{"checkpoint": "../../x"}]]
+    changes += [{"checkpoints": value} for value in checkpoints]
+    signed = [json.dumps(sign(whole | change)).encode() for change in changes]
+    cut = [path.read_bytes()[:n] for n in (0, 1, 500)] + [path.read_bytes().replace(b"val", b"vbl", 1)]
+    return [*signed, *cut, *(words.encode() for words in SHAPELESS), b"\xff\xfe"]
+
+
+def test_hostile_results_in_a_run_are_left_out_of_its_report_and_none_stops_it(
+    run: Path, store: Path, tmp_path: Path, count: Callable[..., None]
+) -> None:
+    hostile = shutil.copytree(run, tmp_path / "run")
+    assert ended("evaluate", store, hostile, "--views", 1, "--precision", "fp32")[0] == 0
+    (good,) = (hostile / "results").iterdir()
+    cases = hostile_results(good)
+    for number, data in enumerate(cases):
+        (hostile / "results" / f"val-{number}.json").write_bytes(data)
+    for name, make in (("pipe", os.mkfifo), ("folder", os.mkdir), ("link", lambda path: os.symlink("/dev/zero", path))):
+        make(hostile / "results" / f"{name}.json")
+    opened = Run(hostile)
+    survived = 0
+    for path in sorted((hostile / "results").iterdir()):
+        if path != good:
+            apart = tmp_path / "apart" / "results"
+            apart.mkdir(parents=True, exist_ok=True)
+            path.rename(apart / path.name)
+            opened.folder = apart.parent
+            found = results.read(opened)
+            harmless = not found.left and found.records[0]["among"] not in ("run", "store")  # a word that is shown
+            assert harmless or (len(found.left), len(found.records)) == (1, 0), (path, path.name, found)
+            (apart / path.name).rename(path)
+            survived += 1
+    code, _, err = ended("report", hostile)
+    assert (code, err) == (0, "")
+    text = (hostile / "report.html").read_text(encoding="utf-8")
+    assert "\x1b" not in text
+    assert text.count("checkpoint 00000012, epoch 3 of 3") >= 1
+    count("a hostile file in a run's results, reported", injected=survived, survived=survived, figure="left out")

@@ -259,16 +259,15 @@ def test_evaluating_and_predicting_under_torchrun_print_one_answer_that_of_one_p
     by_hand: ByHand, undisturbed: tuple[Path, Job], store: Path, pictures: Path, tmp_path: Path
 ) -> None:
     folder, _ = undisturbed
-    given = [store, folder, "--precision", "fp32", "--json"]
+    given = [store, folder, "--precision", "fp32", "--json", "--no-keep"]
     (tmp_path / "no.png").write_bytes(b"no picture")
     with torchrun(tmp_path / "evaluate", "evaluate", *given) as job:
         assert job.end() == [0], job.words()
-    assert json.loads(job.text(0, "stdout")) == json.loads(
-        json.dumps(evaluate(store, folder, precision="fp32").plain())
-    )
+    alone = evaluate(store, folder, precision="fp32").plain(details=True) | {"kept": None}
+    assert json.loads(job.text(0, "stdout")) == json.loads(json.dumps(alone))
     assert job.text(1, "stdout") == ""
     images = [pictures, tmp_path / "no.png"]
-    with by_hand(tmp_path / "predict", *[["predict", folder, *images, *given[2:]]] * 2) as job:
+    with by_hand(tmp_path / "predict", *[["predict", folder, *images, *given[2:5]]] * 2) as job:
         assert job.end() == [1, 1], job.words()
     answers = json.loads(job.text(0, "stdout"))
     assert answers == predict(folder, images, precision="fp32")

@@ -62,7 +62,11 @@ def test_64_open_files_serve_a_store_of_more_shards(
     prepare(many, place / "store", side=64, val_fraction=0.29, jobs=1)
     shards = len(list((place / "store" / "train").glob("*.bin")))
     assert shards > 64
-    work: list[Iterable[object]] = [[*WORK[0]], ["evaluate", "store", run], ["predict", run, "picture.png"]]
+    work: list[Iterable[object]] = [
+        [*WORK[0]],
+        ["evaluate", "store", run, "--no-keep"],
+        ["predict", run, "picture.png"],
+    ]
     done = several(work, place, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
     for words, (code, _, err) in zip(work, done, strict=True):
         assert code in (0, 1), (words, err)

@@ -340,6 +340,14 @@ TENSORS = {
 }
 
 
+WEIGHTS: list[np.ndarray] = [
+    np.ones(47, np.float32),
+    np.ones((48, 1), np.float32),
+    np.ones(48),
+    *(np.full(48, value, np.float32) for value in (-1, np.nan, np.inf)),
+]
+
+
 def test_hostile_tensors_in_a_store_that_vouches_for_them_are_refused_in_a_line(
     store: Path, count: Callable[..., None]
 ) -> None:
@@ -354,7 +362,17 @@ def test_hostile_tensors_in_a_store_that_vouches_for_them_are_refused_in_a_line(
             with pytest.raises(InputError, match="is missing or damaged"):
                 Store(store)
             (store / part["file"]).write_bytes(before)
-    count("store: hostile safetensors", injected=2 * len(TENSORS), survived=2 * len(TENSORS))
+    for wrong in WEIGHTS:
+        meta = json.loads(whole)
+        part = meta["splits"]["train"]["index"]
+        before = (store / part["file"]).read_bytes()
+        rewrite(store, part, save({**load(before), "weights": wrong}))
+        seal(store, meta)
+        with pytest.raises(InputError, match="is missing or damaged"):
+            Store(store)
+        (store / part["file"]).write_bytes(before)
+    tried = 2 * len(TENSORS) + len(WEIGHTS)
+    count("store: hostile safetensors", injected=tried, survived=tried)
 
 
 def test_names_that_are_none_are_refused_when_they_are_asked_for(store: Path, count: Callable[..., None]) -> None:

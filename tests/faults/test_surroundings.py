@@ -180,6 +180,7 @@ def test_a_store_and_a_run_that_nobody_may_write_serve_all_that_reads_them(
     for words, (code, _, err) in zip([*works, *cannot], done, strict=True):
         assert code == (0 if words in works else 1), (words, code, err)
         assert words in works or err.count("\n") == 1, (words, err)
+        assert (words[0] == "evaluate" and words in works) == ("the result is not kept in run" in err), (words, err)
     count(
         "a store and a run that are read-only, and no home",
         injected=len(done),
@@ -200,7 +201,9 @@ def test_a_store_and_a_run_that_nobody_may_write_serve_all_that_reads_them(
 def test_no_home_no_temporary_folder_and_no_path_matter(
     home: dict[str, str], run: Path, store: Path, tmp_path: Path, count: Callable[..., None]
 ) -> None:
-    (done,) = several([["evaluate", store, run, "--json"]], tmp_path, home | {"XDG_CACHE_HOME": ""}, powerless=True)
+    (done,) = several(
+        [["evaluate", store, run, "--json", "--no-keep"]], tmp_path, home | {"XDG_CACHE_HOME": ""}, powerless=True
+    )
     assert done[0] == 0, done[2]
     assert done[2].count("\n") <= 1  # that nothing can be compiled
     count(f"{next(iter(home))} is {next(iter(home.values())) or 'empty'}", injected=1, survived=1)

@@ -74,6 +74,21 @@ def test_another_store_in_the_place_of_the_runs_is_not_drawn(
     assert "its digest differs" in catalogue.draw(tmp_path / "run", tmp_path / "figures", ["top5"])[1]["top5"]
 
 
+def test_the_pictures_of_another_split_are_drawn_and_a_split_that_does_not_exist_is_refused_by_name(
+    run: Path, tmp_path: Path
+) -> None:
+    held_out, train = (catalogue.draw_run(run, ["confusion"], split=split)["confusion"] for split in (None, "train"))
+    assert not isinstance(held_out, str)
+    assert not isinstance(train, str)
+    assert held_out.get_suptitle().startswith("Held-out pictures, all 12, one view")
+    assert train.get_suptitle().startswith("Pictures of train, all 30, one view")
+    with pytest.raises(InputError, match="has no split 'test'; it has"):
+        catalogue.draw(run, tmp_path / "figures", ["confusion"], split="test")
+    with pytest.raises(InputError, match="--split val is for the figures of a run"):
+        catalogue.draw(tmp_path, tmp_path / "figures", split="val")
+    assert not (tmp_path / "figures").exists()
+
+
 def test_a_figure_of_another_name_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no figure loss; choose from architecture, curves"):
         catalogue.draw(run, tmp_path / "figures", ["loss"])

@@ -4,7 +4,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from alexnet.figures.tower_statistics import NOISE, by_chance, colours, measured, orientations
+from alexnet.figures.tower_statistics import NOISE, by_chance, colours, like_noise, measured, orientations
 
 
 def gabor(angle: float, colour: tuple[float, float, float] = (1, 1, 1), size: int = 11) -> np.ndarray:
@@ -80,3 +80,35 @@ def test_all_deals_of_few_kernels_agree_with_the_permutation_test() -> None:
     ]
     exact = np.mean(np.array(means) >= means[0] - 1e-12)
     assert by_chance(values, 20_000) == pytest.approx(exact, abs=0.015)
+
+
+def test_kernels_of_noise_look_like_noise_at_any_size_and_gratings_and_blobs_do_not() -> None:
+    random = np.random.default_rng(7)
+    for side in (5, 11):
+        noise = random.normal(size=(500, 3, side, side))
+        assert like_noise(colours(noise), orientations(noise), side).mean() == pytest.approx(0.98, abs=0.02)
+    learned = np.stack([gabor(0.3), gabor(1, (1, -1, 0)), blob((1, 1, 1)), blob((1, -1, 0))])
+    assert not like_noise(colours(learned), orientations(learned), 11).any()
+
+
+def test_towers_of_noise_get_no_verdict_however_small_their_p_is() -> None:
+    """Of 100 nets that were not trained, as of any, five have a difference of such a p."""
+    random = np.random.default_rng(8)
+    noise = random.normal(size=(48, 3, 5, 5))
+    noise = noise[np.argsort(colours(noise))]  # the more coloured half is tower 1
+    found = measured(noise, 2)
+    assert found.p_colour is not None
+    assert found.p_colour < 0.01
+    assert "differ" not in found.words()
+    assert found.words().endswith("kernels still look like noise: too early to compare the towers.")
+
+
+def test_the_p_values_are_adjusted_for_being_two() -> None:
+    kernels = np.random.default_rng(9).normal(size=(24, 3, 5, 5))
+    alone = sorted((by_chance(colours(kernels)), by_chance(orientations(kernels))))
+    found = measured(kernels, 2)
+    assert found.p_colour is not None
+    assert found.p_orientation is not None
+    expected = [min(1, 2 * alone[0]), min(1, max(2 * alone[0], alone[1]))]
+    assert sorted((found.p_colour, found.p_orientation)) == pytest.approx(expected)
+    assert found.words().count("Holm-adjusted for 2 looks") == 2

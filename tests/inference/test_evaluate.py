@@ -16,7 +16,9 @@ from alexnet.config.recipe import Net, Views
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
 from alexnet.data.transforms import Transform
-from alexnet.inference.evaluate import errors, probabilities, shares_of, wilson
+from alexnet.inference.evaluate import probabilities, shares_of
+from alexnet.inference.evaluation import errors
+from alexnet.inference.measures import wilson
 
 
 def errors_by_loops(rows: list[list[float]], labels: list[int]) -> tuple[float, float]:

@@ -30,7 +30,7 @@ def photographs(tmp_path: Path) -> Path:
     (folder / "cat").symlink_to(real / "cat")
     (folder / "dog/link.jpg").symlink_to(real / "cat/a.JPG")
     (folder / "dog/gone.jpg").symlink_to(real / "nowhere.jpg")
-    (folder / "dog/new.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    (folder / "dog/new.jxl").write_bytes(b"\xff\x0a" + bytes(40))
     (folder / "dog/empty.jpg").write_bytes(b"")
     for clutter in ("dog/.hidden.jpg", "dog/Thumbs.db", "dog/@eaDir/a.JPG", "__MACOSX/dog/._a.JPG"):
         (folder / clutter).parent.mkdir(parents=True, exist_ok=True)
@@ -52,15 +52,15 @@ def test_what_is_in_a_folder_and_cannot_be_read_is_named_with_the_reason(photogr
     refused = {name: words for name, words in said.items() if isinstance(words, str)}
     assert refused == {
         "gone.jpg": "No such file or directory",
-        "new.heic": "format not taken: HEIC; convert it to JPEG or PNG",
+        "new.jxl": "format not taken: JPEG XL; convert it to JPEG or PNG",
         "empty.jpg": "empty: the file has no bytes",
     }
 
 
-@pytest.mark.parametrize("inside", [None, "notes.txt", ".hidden.jpg", "Thumbs.db", "a.heic"])
+@pytest.mark.parametrize("inside", [None, "notes.txt", ".hidden.jpg", "Thumbs.db", "a.jxl"])
 def test_a_folder_without_a_picture_is_refused(inside: str | None, tmp_path: Path) -> None:
     if inside:
-        (tmp_path / inside).write_bytes(b"\0\0\0\x18ftypheic" if inside == "a.heic" else b"words")
+        (tmp_path / inside).write_bytes(b"\xff\x0a" + bytes(40) if inside == "a.jxl" else b"words")
     with pytest.raises(InputError, match="holds no pictures"):
         list_pictures(tmp_path)
 

@@ -139,3 +139,15 @@ def test_the_pictures_of_a_store_get_their_names_and_classes(
         alexnet.predict(net, images, split="val")
     with pytest.raises(InputError, match=r"is a store, not a folder of pictures; give .* alone"):
         alexnet.predict(net, [store, images[0]])
+
+
+def test_a_loaded_net_is_of_one_checkpoint(net: Network, store: Path, pictures: Path) -> None:
+    picture = pictures / "red/00.png"
+    acts: list[Any] = [
+        lambda: alexnet.predict(net, picture, checkpoint="best"),
+        lambda: alexnet.features(net, picture, checkpoint=8),
+        lambda: alexnet.similar(net, store, picture, checkpoint="last"),
+    ]
+    for act in acts:
+        with pytest.raises(InputError, match=r"a loaded net is of one checkpoint; choose it in alexnet\.load"):
+            act()

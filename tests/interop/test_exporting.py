@@ -24,7 +24,7 @@ from alexnet.cli.main import main
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError, WorkFailed
 from alexnet.data.store import Store
-from alexnet.inference.evaluate import errors
+from alexnet.inference.evaluation import errors
 from alexnet.inference.pictures import read_picture
 from alexnet.interop import exporting, onnx_files
 from alexnet.interop.exporting import Exported, Trained, export

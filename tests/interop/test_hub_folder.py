@@ -74,6 +74,7 @@ def test_the_config_has_timms_fields_and_the_whole_recipe() -> None:
     assert (given["first_conv"], given["classifier"], given["pool_size"]) == ("conv1", "fc8", [1, 1])
     assert found["label_names"] == own.classes
     assert found["alexnet"]["recipe"] == own.recipe.plain()
+    assert config(changed(own, fit="pad"))["pretrained_cfg"]["crop_mode"] == "border"
     warped = config(changed(published("mlp"), fit="warp"))
     assert warped["pretrained_cfg"]["crop_mode"] == "squash"
     assert warped["pretrained_cfg"]["std"] == [round(1 / 255, 6)] * 3

@@ -276,7 +276,7 @@ def facts(recipe: Recipe, side: int) -> dict[str, str]:
     coded = {
         name: base64.b64encode(chance.normal(60, 9, s).astype("<f4").tobytes()).decode() for name, s in numbers.items()
     }
-    plain = {"recipe": json.dumps(recipe.plain()), "classes": json.dumps(CLASS_NAMES), "name": "mine", "fit": "warp"}
+    plain = {"recipe": json.dumps(recipe.plain()), "classes": json.dumps(CLASS_NAMES), "name": "mine", "fit": "pad"}
     return {f"alexnet.{name}": value for name, value in (coded | plain | {"licence": "CC0"}).items()}
 
 
@@ -299,6 +299,7 @@ def test_a_graph_of_our_own_comes_back_with_its_recipe_classes_and_mean(name: st
     found = import_weights(saved(tmp_path, own_graph(recipe, made)), tmp_path / "run")
     run = Run(tmp_path / "run")
     assert (run.recipe, run.name, run.classes, found.licence) == (recipe, "mine", list(CLASS_NAMES), "CC0")
+    assert run.fit == run.transform.fit == "pad"
     mean = np.frombuffer(base64.b64decode(made["alexnet.mean"]), "<f4").reshape(80, 80, 3)
     assert torch.equal(run.transform.mean, torch.from_numpy(mean.copy()))
     state = build(recipe.net, 3).state_dict()
@@ -323,6 +324,7 @@ def test_a_graph_whose_recipe_says_something_else_is_refused(tmp_path: Path) -> 
             facts(recipe, 80) | {"alexnet.eigenvalues": base64.b64encode(b"\xff" * 12).decode()},
             "NaN or infinite",
         ),
+        "another fit": (facts(recipe, 80) | {"alexnet.fit": "zoom"}, "fit is zoom, not one of crop, pad, warp"),
         "another net": (facts(alexnet.recipe("cifar-18"), 80), "metadata's recipe is not of an AlexNet"),
     }
     for case, (metadata, said) in cases.items():

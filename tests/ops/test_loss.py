@@ -46,3 +46,29 @@ def test_the_gradient_of_a_kernel_is_what_it_gave_times_the_gradient_of_the_loss
     assert (loss.item(), numbers.tolist()) == (7.0, [7.0, 3.0])
     (loss * 3).backward()
     assert torch.equal(x.grad, 3 * slope)  # type: ignore[arg-type]
+
+
+WEIGHTS = torch.tensor([0.5, 0.0, 2.25, 1.0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_weighted_loss_is_the_sum_of_weighted_losses_over_the_pictures(dtype: torch.dtype) -> None:
+    """By loops and indices, and its gradient by autograd of the same sum; wrong answers count alike."""
+    x = logits(dtype).requires_grad_()
+    loss, numbers = loss_and_wrong(x, LABELS, 8, WEIGHTS)
+    wide = x.detach().double().requires_grad_()
+    expected = torch.zeros((), dtype=torch.float64)
+    for i, (label, weight) in enumerate(zip(LABELS.tolist(), WEIGHTS.tolist(), strict=True)):
+        expected = expected - weight * (wide[i, label] - wide[i].exp().sum().log()) / 8
+    assert numbers.tolist() == [pytest.approx(expected.item(), rel=1e-6), by_loops(wide.detach(), 8)[1]]
+    loss.backward()
+    expected.backward()
+    assert x.grad is not None
+    assert x.grad.dtype == dtype
+    room = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 2**-8}[dtype]
+    torch.testing.assert_close(x.grad.double(), wide.grad, rtol=room, atol=1e-12 if dtype == torch.float64 else 1e-8)
+
+
+def test_weights_of_1_give_the_loss_without_weights() -> None:
+    one, other = (loss_and_wrong(logits(), LABELS, 8, weights)[1] for weights in (None, torch.ones(4)))
+    torch.testing.assert_close(one, other, rtol=1e-15, atol=0)

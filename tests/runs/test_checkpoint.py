@@ -12,7 +12,7 @@ import torch
 
 from alexnet.core.errors import InputError, WorkFailed
 from alexnet.runs import checkpoint
-from alexnet.runs.checkpoint import State
+from alexnet.runs.checkpoint import Best, State
 from alexnet.runs.run import load
 
 WEIGHTS = {"fc8.weight": torch.arange(12.0).view(3, 4), "fc8.bias": torch.zeros(3)}
@@ -140,3 +140,59 @@ def test_a_folder_without_checkpoints_and_a_file_in_their_place_list_none(tmp_pa
     assert checkpoint.list_checkpoints(tmp_path) == []
     (tmp_path / "checkpoints").write_text("a file")
     assert checkpoint.list_checkpoints(tmp_path) == []
+
+
+def best_at(step: int) -> Best:
+    return Best({name: t + step for name, t in WEIGHTS.items()}, State(step, (0.5,), 1.0))
+
+
+def names(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def save_at(run: Path, step: int, best: Best, keep: int = 2) -> Path:
+    weights = {name: t + step for name, t in WEIGHTS.items()}
+    return checkpoint.save(run, weights, WEIGHTS, State(step, (0.5,), 1.0), "abc", keep, best)
+
+
+def test_the_best_weights_stay_whatever_keep_prunes_until_there_are_better_ones(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4, 5):
+        save_at(tmp_path, step, best_at(2) if step > 1 else best_at(1))
+    assert names(tmp_path) == ["00000002-best", "00000004", "00000005"]
+    path = tmp_path / "checkpoints" / "00000002-best"
+    assert checkpoint.read_state(path, "abc").step == 2
+    kept = checkpoint.read_tensors(path, checkpoint.FILES[0])
+    assert all(torch.equal(kept[name], t + 2) for name, t in WEIGHTS.items())
+    assert sorted(file.name for file in path.iterdir()) == ["state.json", "weights.safetensors"]
+    save_at(tmp_path, 6, best_at(6))
+    assert names(tmp_path) == ["00000002-best", "00000005", "00000006", "00000006-best"]  # 5 still names 2
+    save_at(tmp_path, 7, best_at(6), keep=1)
+    assert names(tmp_path) == ["00000006-best", "00000007"]
+
+
+def test_best_weights_that_are_the_checkpoints_take_no_space_of_their_own(tmp_path: Path) -> None:
+    path = save_at(tmp_path, 3, best_at(3))
+    assert (tmp_path / "checkpoints/00000003-best/weights.safetensors").samefile(path / "weights.safetensors")
+
+
+def test_best_weights_that_no_checkpoint_names_are_of_a_killed_save_and_are_written_anew(tmp_path: Path) -> None:
+    """A run that is resumed on another machine comes to other bits at the same step."""
+    shutil.copytree(save_at(tmp_path, 1, best_at(1)), tmp_path / "checkpoints" / "00000002-best")
+    save_at(tmp_path, 2, best_at(2))
+    kept = checkpoint.read_tensors(tmp_path / "checkpoints" / "00000002-best", checkpoint.FILES[0])
+    assert all(torch.equal(kept[name], t + 2) for name, t in WEIGHTS.items())
+    assert checkpoint.read_state(tmp_path / "checkpoints" / "00000002", "abc").best == "00000002-best"
+
+
+def test_where_a_checkpoint_cannot_be_read_no_best_weights_are_removed(tmp_path: Path) -> None:
+    save_at(tmp_path, 1, best_at(1))
+    (tmp_path / "checkpoints" / "00000001" / "state.json").write_text("{")
+    save_at(tmp_path, 2, best_at(2))
+    assert "00000001-best" in names(tmp_path)
+
+
+def test_a_folder_that_is_no_best_checkpoint_is_left_alone(tmp_path: Path) -> None:
+    save_at(tmp_path, 1, best_at(1))
+    (tmp_path / "checkpoints" / "my-best").mkdir()
+    save_at(tmp_path, 2, best_at(2), keep=1)
+    assert names(tmp_path) == ["00000002", "00000002-best", "my-best"]

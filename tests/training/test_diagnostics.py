@@ -8,7 +8,7 @@ from torch import Tensor
 
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
-from alexnet.training.diagnostics import LossMonitor, not_a_number, plateau
+from alexnet.training.diagnostics import LossMonitor, not_a_number, one_answer, plateau
 
 PAPER = RECIPES["paper"].replace(net={"classes": 10})
 SOURCE = RECIPES["source"].replace(net={"classes": 10})
@@ -114,3 +114,50 @@ def test_a_number_that_is_none_is_told_with_the_step_what_to_try_and_what_stands
         "Try --set sgd.lr=0.0033 in a new run folder"
     )
     assert "; there is no good checkpoint. Try" in not_a_number("the loss is nan", 17, PAPER)
+
+
+def unequal(steps: int) -> list[float]:
+    """Draw losses at the entropy of labels of which 90 % are of one class and the others of one each."""
+    return [SKEWED_ENTROPY + e for e in np.random.default_rng(0).normal(0, 0.01, steps).tolist()]
+
+
+SKEWED = np.array([0.91] + [0.01] * 9)
+SKEWED_ENTROPY = -(0.91 * math.log(0.91) + 0.09 * math.log(0.01))
+
+
+def test_a_loss_at_the_entropy_of_unequal_labels_is_told_with_both_numbers() -> None:
+    """It is 0.500, far below ln(10)."""
+    watch, lines = LossMonitor(PAPER, SKEWED), list[str]()
+    for loss in unequal(2 * WINDOW):
+        watch.update(loss)
+        lines += watch.explain(inputs(60.0), torch.zeros(8, 10))
+    assert lines[0].startswith(
+        "the loss has stayed at or above 0.500, the entropy of the training labels (ln(10) = 2.303 is that of equal "
+        "classes), for 100 steps: the net gives nearly the same answer"
+    )
+    assert any(
+        "the largest has 91.0 % of the training pictures. Try --class-weights balanced" in line for line in lines
+    )
+    balanced = PAPER.replace(sgd={"class_weights": "balanced"})
+    assert not any("--class-weights" in line for line in plateau(balanced, 100, 60.0, 1e-3, SKEWED))
+    assert not told(PAPER, unequal(4 * WINDOW))  # by ln(classes) alone it would never be
+
+
+def test_a_loss_below_the_entropy_of_unequal_labels_and_one_of_a_single_class_are_not_told() -> None:
+    for share, losses in ((SKEWED, [0.4] * 300), (np.eye(10)[0], [1e-3] * 300)):
+        watch = LossMonitor(PAPER, share)
+        for loss in losses:
+            watch.update(loss)
+            assert not watch.asks
+
+
+def test_the_error_of_one_answer_is_named_once_where_it_lasts() -> None:
+    share, names = np.array([0.75, 0.15, 0.1]), ["cat", "dog", "eel"]
+    (line,) = one_answer([0.4, 0.25, 0.25, 0.25], share, names)
+    assert line.startswith(
+        "the validation error of the last 3 epochs, 25.0 %, is that of always naming cat, the largest"
+    )
+    assert one_answer([0.25] * 3, share, names) == [line]
+    for errors in ([0.25] * 4, [0.25] * 2, [0.25, 0.25, 0.2], [0.4, 0.25, 0.25], []):
+        assert not one_answer(errors, share, names)
+    assert "naming one of 2 classes whatever" in one_answer([0.5] * 3, np.array([0.5, 0.5]), names[:2])[0]

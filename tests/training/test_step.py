@@ -268,3 +268,37 @@ def test_a_frozen_weight_that_is_lost_is_seen_at_the_next_step() -> None:
         step.momentum.parameters["conv3.weight"][0, 0, 0, 0] = -torch.inf
     finite = step(batch_of(recipe), RATES, True).finite
     assert not finite[list(step.momentum.parameters).index("conv3.weight")]
+
+
+def weighted(recipe: Recipe, precision: str, parts: int = 1) -> Step:
+    """Make a step whose pictures have weights, some of 0."""
+    factors = torch.linspace(0, 3, 60)[torch.randperm(60, generator=torch.Generator().manual_seed(2))]
+    return Step(*made(recipe, precision), parts=parts, picture_weights=factors)
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_a_weighted_batch_in_parts_is_the_whole_batch(parts: int) -> None:
+    """The factors' mean over all pictures is 1, so a batch is divided by its number of pictures, not by its weights."""
+    recipe = narrow("source")
+    whole, other, plain = weighted(recipe, "fp64"), weighted(recipe, "fp64", parts), maker(recipe, "fp64")
+    for batch in batches(recipe, 4):
+        one, two, without = (each(batch, RATES, True) for each in (whole, other, plain))
+        torch.testing.assert_close(one.numbers, two.numbers, rtol=1e-12, atol=1e-12)
+    assert one.loss != without.loss
+    for name, weight in weights(whole).items():
+        torch.testing.assert_close(weights(other)[name], weight, rtol=1e-10, atol=1e-14)
+    assert not all(torch.equal(w, weights(plain)[n]) for n, w in weights(whole).items())
+
+
+def test_a_captured_weighted_step_is_the_step_to_the_bit() -> None:
+    """A replay gathers the factors of its own pictures."""
+    recipe = narrow("source")
+    plain, inner = weighted(recipe, "fp64"), weighted(recipe, "fp64")
+    graphs = Recorded(inner.momentum)
+    captured = CudaGraphStep(inner, graphs)
+    plain.momentum.rule = torch.zeros(len(plain.momentum.parameters), 2, dtype=torch.float64)
+    plain.momentum.rule.copy_(plain.momentum.factors(RATES))
+    for batch in batches(recipe, 8):
+        assert torch.equal(plain(batch, RATES, True).numbers, captured(batch, RATES, True).numbers)
+    assert graphs.replays
+    assert all(torch.equal(w, weights(inner)[n]) for n, w in weights(plain).items())

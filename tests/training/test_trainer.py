@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from tests.recorded import Recorded
-from tests.trained import alike
+from tests.trained import alike, resign
 
 from alexnet.cli.main import main
 from alexnet.config.recipe import Recipe
@@ -267,6 +267,135 @@ def test_a_stuck_loss_of_replayed_steps_is_explained_by_a_step_of_its_own(
     # At number 100 training reads the 100th step, which makes the monitor ask. Up to 15, some steps are eager.
     assert [number for number, lasting in enumerate(kept) if lasting and number > 15] == [101, 102]
     assert capsys.readouterr().err.count("stayed at or above ln(3)") == 1
+
+
+def kept_best(folder: Path) -> tuple[str, dict[str, torch.Tensor]]:
+    """The name and weights of the best checkpoint."""
+    name = Run(folder).resolve("best")
+    return name, checkpoint.read_tensors(folder / "checkpoints" / name, checkpoint.FILES[0])
+
+
+def test_the_weights_of_the_first_of_the_best_epochs_are_kept_and_a_resumed_run_keeps_the_same(
+    store: Path, small: Recipe, tmp_path: Path
+) -> None:
+    """Each step is a checkpoint; then a run that lost its last ones goes on, also from within an epoch."""
+    folder, cut = tmp_path / "run", tmp_path / "cut"
+    recipe = small.replace(net=LIVELY, sgd=FAST, epochs=6)
+    train(store, folder, recipe, precision="fp32", keep=0, save_every=0, quiet=True)
+    errors = [line["top1"] for line in log.read(folder) if line["kind"] == "epoch"]
+    first = 1 + errors.index(min(errors))
+    assert 1 < first < 6
+    name, best = kept_best(folder)
+    assert name == f"{4 * first:08d}-best"
+    for path in checkpoint.list_checkpoints(folder):
+        same = checkpoint.read_tensors(path, checkpoint.FILES[0])
+        equal = all(torch.equal(best[n], t) for n, t in same.items())
+        assert equal == (checkpoint.step_and_attempt(path)[0] == 4 * first), path
+    shutil.copytree(folder, cut)
+    for path in (*checkpoint.list_checkpoints(cut), *checkpoint.list_best(cut)):
+        if checkpoint.step_and_attempt(path)[0] > 4 * first + 1:
+            shutil.rmtree(path)
+    train(store, cut, resume=True, precision="fp32", quiet=True)
+    assert alike(cut, folder)
+    assert checkpoint.list_best(cut)[-1].name == name
+    final = log.read(cut)[-1]
+    assert [final[key] for key in ("ended_by", "checkpoint", "epoch", "best_epoch", "best_top1")] == [
+        "epochs", "00000024", 6, first, min(errors),
+    ]  # fmt: skip
+
+
+def test_patience_ends_a_run_that_does_not_get_better_and_a_resumed_run_may_go_on(
+    store: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rate of 0 leaves all errors as the first one."""
+    dead = small.replace(sgd={"lr": 0.0, "bias_lr": 0.0}, epochs=6)
+    given: dict[str, Any] = {"precision": "fp32", "resume": True}
+    for patience, epochs, why in ((2, 3, "patience"), (2, 3, "patience"), (3, 4, "patience"), (None, 6, "epochs")):
+        evaluation = train(store, tmp_path / "run", dead, patience=patience, **given)
+        assert evaluation.progress[0].finished
+        lines, said = log.read(tmp_path / "run"), capsys.readouterr().err
+        assert sum(line["kind"] == "epoch" for line in lines) == epochs
+        assert (lines[-1]["ended_by"], lines[-1]["epoch"], lines[-1]["best_epoch"]) == (why, epochs, 1)
+        assert f"training ended after epoch {epochs} of 6" in said
+        assert (f"no lower validation error for {patience} epochs (--patience {patience})" in said) == bool(patience)
+        assert (
+            f"is that of epoch 1 (--checkpoint best); the evaluation is of the last checkpoint, {4 * epochs:08d}"
+            in (said)
+        )
+        assert lines[-1]["top1"] == evaluation.errors.top1
+
+
+def test_a_patience_below_the_schedules_is_told_at_the_start(
+    store: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = small.replace(schedule=RECIPES["paper"].schedule, epochs=90)
+    request = Request(store, tmp_path / "run", recipe, TrainOptions(workers=1, cache="none", patience=5))
+    with begin(Mesh(), request, choose_compute("cpu", "fp32")) as training:
+        assert "--patience 5 ends it before the rate drops, for which 5 epochs are to pass" in training.title
+        training.patience = 6
+        assert "--patience" not in training.title
+
+
+def test_best_weights_that_are_gone_are_told_and_those_of_a_later_epoch_kept(
+    store: Path, small: Recipe, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    owner, newest = Run(folder).identity, checkpoint.list_checkpoints(folder)[-1]
+    for path in (*checkpoint.list_checkpoints(folder)[:-1], *checkpoint.list_best(folder)):
+        shutil.rmtree(path)
+    train(store, folder, resume=True, precision="fp32")
+    assert "which has the lowest validation error so far, were not kept" in capsys.readouterr().err
+    resign(newest / "state.json", step=4, errors=[1.0], best=None)
+    newest.rename(newest.with_name("00000004"))
+    train(store, folder, resume=True, precision="fp32", quiet=True)
+    assert checkpoint.read_state(checkpoint.list_checkpoints(folder)[-1], owner).best is not None
+
+
+def unbalanced(store: Path) -> Store:
+    """A store of ten blue, two green and one red training picture."""
+    opened = Store(store)
+    opened.splits["train"] = opened["train"].take([*range(10), 10, 11, 20])
+    return opened
+
+
+def test_a_loss_at_the_entropy_of_unequal_labels_is_diagnosed_though_it_is_far_below_that_of_equal_ones(
+    store: Path, small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Biases learn the frequencies, -10/13 ln 10/13 - 2/13 ln 2/13 - 1/13 ln 1/13 = 0.687, and weights nothing."""
+    flat = small.replace(
+        net={"std": (1e-5,) * 8}, views={"scale": 1 / 58}, sgd={"lr": 1e-7, "bias_lr": 0.02}, epochs=90
+    )
+    train(unbalanced(store), tmp_path / "run", flat, precision="fp32")
+    told = capsys.readouterr().err
+    assert (
+        "stayed at or above 0.687, the entropy of the training labels (ln(3) = 1.099 is that of equal classes)," in told
+    )
+    assert "the largest has 76.9 % of the training pictures. Try --class-weights balanced" in told
+    assert log.read(tmp_path / "run")[-2]["train_loss"] < 0.9 * math.log(3)
+    assert (
+        told.count("the validation error of the last 3 epochs, 66.7 %, is that of always naming one of 3 classes") == 1
+    )
+
+
+def test_class_weights_reach_the_loss_and_leave_its_count_of_wrong_answers(
+    store: Path, small: Recipe, tmp_path: Path
+) -> None:
+    """With a rate of 0, the net is the same in both: by hand from its probabilities, picture by picture."""
+    still = {"crops": False, "mirror": False, "colour": 0.0, "pictures_per_crop": 1}
+    recipe = small.replace(net=LIVELY | {"dropout": 0.0}, views=still, sgd={"lr": 0.0, "bias_lr": 0.0}, epochs=1)
+    parts, epochs = unbalanced(store), dict[str, Any]()
+    for kind in ("none", "balanced"):
+        train(parts, tmp_path / kind, recipe.replace(sgd={"class_weights": kind}), precision="fp32", quiet=True)
+        epochs[kind] = next(line for line in log.read(tmp_path / kind) if line["kind"] == "epoch")
+    net, split = load(tmp_path / "none"), parts["train"]
+    with torch.no_grad():
+        logits = net(net.transform.center_crop(torch.from_numpy(split.read(range(13))))).double()
+    own = [-logits[i].log_softmax(0)[label].item() for i, label in enumerate(split.labels)]
+    factors = [13 / (3 * {0: 10, 1: 2, 2: 1}[int(label)]) for label in split.labels]
+    assert epochs["none"]["train_loss"] == pytest.approx(sum(own) / 13, rel=1e-5)
+    weighted = sum(f * loss for f, loss in zip(factors, own, strict=True)) / 13
+    assert epochs["balanced"]["train_loss"] == pytest.approx(weighted, rel=1e-5)
+    assert epochs["balanced"]["train_error"] == epochs["none"]["train_error"]
 
 
 def test_plateaus_end_the_run_before_its_last_epoch(store: Path, small: Recipe, tmp_path: Path) -> None:

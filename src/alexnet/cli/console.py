@@ -8,32 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from alexnet.core.launch import rank_that_speaks
-from alexnet.core.text import escape_control, percent
+from alexnet.core.text import escape_control
 
 LONGEST = 2000  # characters of an error line
-
-
-def show_evaluation(found: Any, as_json: bool) -> None:
-    """Print the errors with ten views and with one, each with its 95 % interval."""
-    if as_json:
-        show_json(found.plain())
-        return
-    rows = []
-    for e in (found.errors, found.one_view) if found.errors.views > 1 else (found.errors,):
-        low, high = e.top1_interval
-        bottom, top = e.top5_interval
-        rows.append(
-            [
-                f"{e.views} view{'s' * (e.views > 1)}",
-                f"{percent(e.top1)}  ({percent(low)} to {percent(high)})",
-                f"{percent(e.top5)}  ({percent(bottom)} to {percent(top)})",
-                f"{e.nats:.4f}",
-            ]
-        )
-    title = (
-        f"{found.errors.images} pictures, {len(found.runs)} run{'s' * (len(found.runs) > 1)}; error with 95 % interval"
-    )
-    table(title, ["", "top-1 error", "top-5 error", "nats"], rows)
 
 
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

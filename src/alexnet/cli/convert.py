@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from alexnet.cli.console import bar, show_json, table
-from alexnet.cli.options import Json, Threads, begin_threads
+from alexnet.cli.options import Checkpoint, Json, Threads, begin_threads
 from alexnet.core.errors import InputError
 
 
@@ -71,7 +71,7 @@ def export(
     quantize: Annotated[bool, Parameter(negative=())] = False,
     store: Path | None = None,
     views: Literal[10, 1] | None = None,
-    checkpoint: str | None = None,
+    checkpoint: Checkpoint = None,
     licence: str | None = None,
     runtime: Path | None = None,
     threads: Threads = None,
@@ -101,7 +101,7 @@ def export(
         Kind: onnx takes views and gives logits, for any number of pictures. safetensors is one file for `alexnet.load`.
         torchvision has the names of torchvision's AlexNet, in a .pth or .safetensors file; it takes nets like recipe
         owt. torch-export is a program (.pt2) for `torch.export.load`. hub is a folder for Hugging Face's hub, with a
-        model card. page is a folder for any file server: the page of `alexnet serve`, which runs the net in the browser.
+        model card. page is a folder for any file server: the page of `alexnet serve`, with the net in the browser.
     raw
         For onnx: take uint8 pictures, and give probabilities. The mean and the views are in the file.
     quantize
@@ -112,8 +112,6 @@ def export(
     views
         Number of views of each picture, in the file of --raw or in the measurement of --quantize: 10, averaged, or 1,
         the centre. By default 10.
-    checkpoint
-        Name of a checkpoint, such as 00001234. By default the newest.
     licence
         Licence of the weights, such as cc-by-4.0. By default the one that imported weights came with.
     runtime
@@ -161,6 +159,4 @@ def show_page(out: Path, size: int, as_json: bool) -> None:
         show_json({"out": str(out), "to": "page", "bytes": size})
         return
     print(f"{out}: page, {size / 1e6:.1f} MB")
-    print(
-        f"  python -m http.server --directory {shlex.quote(str(out))} serves it; any file server does, under any path"
-    )
+    print(f"  Any file server can serve it: python -m http.server --directory {shlex.quote(str(out))}")

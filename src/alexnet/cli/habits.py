@@ -45,6 +45,8 @@ OPTIONS = {
         "--val-fraction {}",
         ("image-size", "img-size", "imgsz", "size", "side"): "choose it when you prepare: alexnet prepare SOURCE STORE "
         "--side {}",
+        ("early-stopping", "early-stop"): "--patience {}",
+        ("balanced", "class-weight", "balance"): "--class-weights balanced",
         ("optimizer", "opt", "optim"): "leave it out: every recipe trains by SGD with momentum (section 5)",
         ("grad-accumulation", "gradient-accumulation-steps"): "--accumulate {}",
         ("checkpoint", "ckpt"): "--resume to continue RUN, or --from RUN to start from its weights",

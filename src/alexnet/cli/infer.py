@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from alexnet.cli.console import bar, complain_of, show_evaluation, show_json, table
-from alexnet.cli.options import Device, Json, Layers, Precision, Threads, Top, Workers, begin_threads
+from alexnet.cli.console import bar, complain, complain_of, show_json, table
+from alexnet.cli.evaluation import show_evaluation
+from alexnet.cli.options import Checkpoint, Device, Json, Layers, Precision, Threads, Top, Workers, begin_threads
 from alexnet.core.errors import InputError
 from alexnet.core.text import percent, shorten
 
@@ -21,7 +22,12 @@ def evaluate(
     views: Literal[1, 10] = 10,
     split: str = "val",
     weights: Annotated[tuple[float, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
+    checkpoint: Checkpoint = None,
+    among: Literal["run", "store"] = "run",
+    per_class: Annotated[bool, Parameter(negative=())] = False,
+    confusion: Path | None = None,
     save: Path | None = None,
+    keep: bool = True,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = None,
@@ -30,14 +36,20 @@ def evaluate(
 ) -> None:
     """Measure the error of a run on a store, or of the average of several runs.
 
+    Beside the error stand the error of guessing, how well the probabilities are calibrated and, if the classes have
+    different numbers of pictures, the balanced error. The result is kept in the run, and `alexnet report` shows it.
+    --json has every class and the confusion matrix.
+
     Example: alexnet evaluate store run
+
+    Example: alexnet evaluate store run --split test --per-class --confusion confusion.csv
 
     Example: alexnet evaluate store run1 run2 run3 --split test --json
 
     Parameters
     ----------
     store
-        Folder that `alexnet prepare` made.
+        Folder that `alexnet prepare` made. It may have a part of the run's classes; they are found by name.
     run
         Run folders. The probabilities of several runs are averaged.
     views
@@ -46,8 +58,16 @@ def evaluate(
         Split to measure on: train, val or test.
     weights
         Weight of each run in the average, 0 or more. By default equal.
+    among
+        Classes that the net chooses from: all of the run's, or only those that the store has.
+    per_class
+        Print a table of the classes too, the one that is found least first.
+    confusion
+        File (.csv) to write the confusion matrix to: a row for each true class, a column for each predicted class.
     save
         File (.npz) to save the probabilities to.
+    keep
+        Keep the result in the run, for the report. An average of several runs is not kept.
     """
     from alexnet.inference.evaluate import evaluate
 
@@ -60,12 +80,18 @@ def evaluate(
             split=split,
             weights=weights or None,
             save=save,
+            confusion=confusion,
+            checkpoint=checkpoint,
+            among=among,
+            keep=keep,
             device=device,
             precision=precision,
             workers=workers,
             progress=progress,
         )
-    show_evaluation(found, json_)
+    show_evaluation(found, json_, per_class, details=True)
+    if found.not_kept:
+        complain(f"the result is not kept in run {found.runs[0]}: {found.not_kept}")
 
 
 def predict(
@@ -76,6 +102,7 @@ def predict(
     top: Top = 5,
     views: Literal[1, 10] = 10,
     split: str | None = None,
+    checkpoint: Checkpoint = None,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,
@@ -117,6 +144,7 @@ def predict(
             top=top,
             views=views,
             split=split,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             progress=progress,
@@ -155,6 +183,7 @@ def features(
     rdm: Literal["correlation", "euclidean", "cosine"] | None = None,
     format: Literal["npy", "h5"] = "npy",
     split: str | None = None,
+    checkpoint: Checkpoint = None,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = None,
@@ -208,6 +237,7 @@ def features(
             metric=rdm,
             format=format,
             split=split,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             workers=workers,
@@ -234,6 +264,7 @@ def similar(
     top: Top = 6,
     split: str = "train",
     layer: str | None = None,
+    checkpoint: Checkpoint = None,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = None,
@@ -273,6 +304,7 @@ def similar(
             top,
             split=split,
             layer=layer,
+            checkpoint=checkpoint,
             device=device,
             precision=precision,
             workers=workers,

@@ -27,6 +27,13 @@ Settings = Annotated[
 ]
 Layers = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=1, show_default=False)]
 Device = Annotated[str, Parameter(help="Device: auto, cpu, cuda or cuda:N.")]
+Checkpoint = Annotated[
+    str | None,
+    Parameter(
+        help="Checkpoint of the run: last, best (the lowest validation error), or a step. By default last.",
+        show_default=False,
+    ),
+]
 Precision = Annotated[
     Literal["auto", "fp32", "tf32", "bf16", "fp64"],
     Parameter(

@@ -63,8 +63,8 @@ def show_studies(found: Sequence[Any], as_json: bool) -> None:
             print(note)
 
 
-def show_judged(rows: Sequence[Any], as_json: bool) -> None:
-    """Print one line for each claim, with its verdict."""
+def show_judged(rows: Sequence[Any], as_json: bool, looks: int) -> None:
+    """Print one line for each claim, with its verdict. `looks` comparisons were judged together."""
     if as_json:
         show_json(rows)
         return
@@ -83,7 +83,7 @@ def show_judged(rows: Sequence[Any], as_json: bool) -> None:
         ]
         for r in rows
     ]
-    table(f"{len(rows)} claims, judged together", heads, shown)
+    table(f"{len(rows)} claims; p is adjusted for the {looks} comparisons judged together", heads, shown)
 
 
 def study(
@@ -156,7 +156,7 @@ def study(
     """
     if judge:
         from alexnet.studies.claims import claims_named
-        from alexnet.studies.judge import judge_folder
+        from alexnet.studies.judge import comparisons, judge_folder
 
         if store or out or records:
             raise InputError(f"--judge {judge} reads records only; leave out STORE, OUT and --records")
@@ -164,7 +164,7 @@ def study(
         for line in left:
             print(line, file=sys.stderr)
         asked = {claim.name for claim in claims_named([name])}
-        show_judged([row for row in judged if row["claim"] in asked], json_)
+        show_judged([row for row in judged if row["claim"] in asked], json_, comparisons(judged))
         return 0
     if list_:
         from alexnet.core.device import choose_compute
@@ -222,6 +222,7 @@ def figures(
     /,
     *,
     only: Annotated[tuple[FigureName, ...], Parameter(negative=(), consume_multiple=1, show_default=False)] = (),
+    split: str | None = None,
     threads: Threads = None,
 ) -> int:
     """Draw figures of a run, a study or records, as PNG and SVG.
@@ -231,7 +232,7 @@ def figures(
 
     Example: alexnet figures run slides/
 
-    Example: alexnet figures run slides/ --only architecture kernels
+    Example: alexnet figures run slides/ --only confusion top5 --split test
 
     Parameters
     ----------
@@ -242,12 +243,14 @@ def figures(
         Folder for the figures.
     only
         Figures of a run to draw. By default all.
+    split
+        Split whose pictures are drawn: train, val or test. By default the held-out one.
     """
     from alexnet.figures.catalogue import draw
 
     begin_threads(threads)
     with bar("compare", "pictures") as progress:
-        paths, missing = draw(run, out, only or None, progress)
+        paths, missing = draw(run, out, only or None, progress, split)
     for path in paths:
         print(path)
     return complain_of(missing.items())

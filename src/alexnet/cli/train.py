@@ -2,11 +2,12 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from alexnet.cli.console import show_evaluation, show_json
+from alexnet.cli.console import show_json
+from alexnet.cli.evaluation import show_evaluation
 from alexnet.cli.options import (
     Json,
     Layers,
@@ -76,6 +77,7 @@ def train(
     epochs: Whole | None = None,
     seed: Whole | None = None,
     freeze: Layers = (),
+    class_weights: Literal["none", "balanced"] | None = None,
     options: Annotated[Options, Parameter(name="*")] = USUAL,
     towers_apart: Annotated[bool, Parameter(negative=())] = False,
     hybrid: Annotated[bool, Parameter(negative=())] = False,
@@ -106,6 +108,9 @@ def train(
         Seed of everything random. By default the recipe's.
     freeze
         Layers to keep as they start (sgd.layer_lr of 0). For another factor: --set sgd.layer_lr.conv1=0.1.
+    class_weights
+        Short for --set sgd.class_weights: balanced multiplies the loss of each picture by a factor that is inverse to
+        the number of training pictures of its class. By default the recipe's.
     towers_apart
         Short for --strategy towers. Four processes make two replicas of two towers.
     hybrid
@@ -125,11 +130,12 @@ def train(
     if first and not begun and not is_run(first):
         raise InputError(f"--from {first} is not a run; name a folder that alexnet train made")
     value, name = None, recipe or ("" if first else "source")
-    if recipe or set_ or epochs is not None or seed is not None or freeze:
+    if recipe or set_ or epochs is not None or seed is not None or freeze or class_weights:
         base: str | Recipe = recipe or (str(begun / "recipe.json") if begun else "source")
         if first and not begun and not recipe:
             name, base = tuned(Run(first), Store(store))
         value = chosen(base, set_, epochs=epochs, seed=seed)
         value = value.replace(sgd={"layer_lr": dict.fromkeys(freeze, 0.0)})
+        value = value.replace(sgd={"class_weights": class_weights}) if class_weights else value
     how = options.replace({"strategy": strategy_of(options.strategy, towers_apart, hybrid)})
     show_evaluation(train(store, run, value, how, name=name, quiet=json_, leave=True), json_)

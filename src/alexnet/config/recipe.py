@@ -378,6 +378,11 @@ class Sgd:
     layer_lr_biases: bool = note(
         True, "apply layer_lr to biases too; 2012's fine-tuning lowered only the weights' rates", later=True
     )
+    class_weights: Literal["none", "balanced"] = note(
+        "none",
+        "not in the paper: factors of the pictures' losses; balanced: inverse to the number of their class",
+        later=True,
+    )
 
     def __post_init__(self) -> None:
         check(self.batch >= 1, "sgd.batch", self.batch, "1 or more pictures")

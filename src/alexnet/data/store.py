@@ -59,7 +59,7 @@ class Store:
         side: Side of every picture, in pixels.
         format: "raw" or "jpeg".
         kind: Kind of source that the pictures came from, such as "folders".
-        fit: How pictures were made square: "crop" or "warp".
+        fit: How pictures were made square: "crop", "pad" or "warp".
         mean: Mean training picture: float32 (side, side, 3), RGB, 0 to 255 (section 2).
         covariance: Covariance of the training pictures' RGB values: float64 (3, 3) (section 4.1).
         eigenvalues: Its eigenvalues, largest first: float64 (3,).

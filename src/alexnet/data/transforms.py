@@ -33,7 +33,7 @@ class Transform:
         mean: Mean of the training pictures: float32 (side, side, 3), RGB, 0 to 255.
         components: float32 (3, 3), one column for each principal component of the training pictures' RGB values. The
             length of a column is the standard deviation along it, or the eigenvalue, as section 4.1 prints.
-        fit: How pictures of other sizes become squares: "crop" or "warp" (`prepare --fit`).
+        fit: How pictures of other sizes become squares: "crop", "pad" or "warp" (`prepare --fit`).
         std: float32 (3,), divisors of red, green and blue (`views.std`), or None.
     """
 

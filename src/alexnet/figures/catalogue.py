@@ -44,7 +44,10 @@ def module_of(name: str) -> ModuleType:
 
 
 def draw_run(
-    run: Path, names: Sequence[str], progress: Callable[[int, int], None] = lambda done, of: None
+    run: Path,
+    names: Sequence[str],
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    split: str | None = None,
 ) -> dict[str, "Figure | str"]:
     """Draw figures of a run.
 
@@ -52,16 +55,19 @@ def draw_run(
         run: Folder of the run.
         names: Keys of FIGURES.
         progress: Function to call with (done, of) while "neighbours" reads all training pictures.
+        split: Split whose pictures are drawn; by default the held-out one.
 
     Returns:
         For each name, the figure or the reason why it cannot be drawn.
 
     Raises:
-        InputError: The folder is not a run, or a name is not a figure.
+        InputError: The folder is not a run, a name is not a figure, or the run's store has no such split.
     """
     from alexnet.figures.run_data import RunData
 
-    run_data = RunData(run, progress)
+    run_data = RunData(run, progress, split)
+    if split:
+        run_data.store[split]  # refuses a name that is not a split's
     modules = {name: module_of(name) for name in names}
     return {name: _figure_or_reason(module, run_data) for name, module in modules.items()}
 
@@ -106,6 +112,7 @@ def draw(
     out: Path,
     names: Sequence[str] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    split: str | None = None,
 ) -> tuple[list[Path], dict[str, str]]:
     """Write the figures of a run, figure 1 of a study, or the figure of all claims from records.
 
@@ -114,18 +121,22 @@ def draw(
         out: Folder for NAME.png and NAME.svg; it is created if it does not exist.
         names: Keys of FIGURES to draw of a run; all if None.
         progress: Function to call with (done, of) while "neighbours" reads all training pictures.
+        split: Split of a run whose pictures are drawn; by default the held-out one.
 
     Returns:
         The files, and for each missing figure the reason by its name.
 
     Raises:
-        InputError: The folder is not a run, a study or a folder of records, or a name is not a figure.
+        InputError: The folder is not a run, a study or a folder of records, a name is not a figure, or the run's store
+            has no such split.
     """
     from alexnet.figures.style import save
     from alexnet.runs.folder import is_run
 
     if is_run(folder):
-        drawn = draw_run(folder, names or tuple(FIGURES), progress)
+        drawn = draw_run(folder, names or tuple(FIGURES), progress, split)
+    elif split:
+        raise InputError(f"--split {split} is for the figures of a run, and {folder} is not a run")
     else:
         drawn = draw_folder(folder)
     out.mkdir(parents=True, exist_ok=True)

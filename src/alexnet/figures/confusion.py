@@ -27,10 +27,18 @@ def draw(run_data: RunData) -> "Figure":
     """Draw the classes with the largest error on the held-out split."""
     split = run_data.held_out
     ids = evenly_spaced(max(HELD_OUT, 10 * len(run_data.names)), len(split))
-    return confusion(split.labels[ids], run_data.predicted(split, ids), run_data.names, len(split))
+    return confusion(
+        split.labels[ids], run_data.predicted(split, ids), run_data.names, len(split), run_data.pictures_words
+    )
 
 
-def confusion(truth: np.ndarray, said: np.ndarray, classes: Sequence[str], of: int | None = None) -> "Figure":
+def confusion(
+    truth: np.ndarray,
+    said: np.ndarray,
+    classes: Sequence[str],
+    of: int | None = None,
+    what: str = "held-out pictures",
+) -> "Figure":
     """Draw the worst classes against the predicted classes, and list the most frequent mistakes.
 
     Args:
@@ -38,6 +46,7 @@ def confusion(truth: np.ndarray, said: np.ndarray, classes: Sequence[str], of: i
         said: Predicted class number of each picture, int (n,).
         classes: Names of all classes.
         of: Number of pictures in the split, if these are a sample of it.
+        what: What the pictures are.
     """
     counts = counted(truth, said, len(classes))
     rows = worst(counts, WORST)
@@ -81,7 +90,7 @@ def confusion(truth: np.ndarray, said: np.ndarray, classes: Sequence[str], of: i
         words.text(0, place + 0.05, f"{short(classes[true], 16)} → {short(classes[taken], 16)}", fontsize=TEXT, **style)
         words.text(0, place + 0.42, f"{times} of {pictures} pictures", fontsize=SMALL, color=SOFT)
     sample = f", {len(truth):,} of {of:,}" if of and of > len(truth) else f", all {len(truth):,}"
-    title(figure, f"Held-out pictures{sample}, one view: {100 * np.mean(truth != said):.1f} % wrong")
+    title(figure, f"{what.capitalize()}{sample}, one view: {100 * np.mean(truth != said):.1f} % wrong")
     return figure
 
 

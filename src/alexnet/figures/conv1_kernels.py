@@ -16,7 +16,7 @@ CAPTION = (
     "As figure 3 of the paper. Each tile is scaled separately, so brightness cannot be compared between tiles. "
     "Beneath: the colour of each kernel (share of its energy off the grey axis) and its orientation (how strongly its "
     "Fourier energy concentrates along one axis). p is the probability that chance alone separates the towers as far "
-    "(permutation test)."
+    "(permutation test), adjusted for the two measures (Holm)."
 )
 
 

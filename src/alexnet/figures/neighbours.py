@@ -36,11 +36,17 @@ def draw(run_data: RunData) -> "Figure":
     near, apart = nearest(net, layer, train, queries, NEAREST, compute, progress=run_data.progress)
     found = train.read(near.ravel()).reshape(*near.shape, *pictures.shape[1:])
     names = [[run_data.names[label] for label in row] for row in train.labels[near]]
-    return neighbours(pictures, [run_data.names[label] for label in run_data.held_out.labels[ids]], found, names, apart)
+    asked = [run_data.names[label] for label in run_data.held_out.labels[ids]]
+    return neighbours(pictures, asked, found, names, apart, run_data.split or "held out")
 
 
 def neighbours(
-    queries: np.ndarray, asked: Sequence[str], found: np.ndarray, names: Sequence[Sequence[str]], distances: np.ndarray
+    queries: np.ndarray,
+    asked: Sequence[str],
+    found: np.ndarray,
+    names: Sequence[Sequence[str]],
+    distances: np.ndarray,
+    what: str = "held out",
 ) -> "Figure":
     """Draw figure 4, right: a row for each query picture, with its nearest training pictures.
 
@@ -52,6 +58,7 @@ def neighbours(
         found: Nearest pictures, nearest first, uint8 (q, k, S, S, 3).
         names: Classes of the nearest pictures (q, k).
         distances: Distances of the nearest pictures, float (q, k).
+        what: What the queries are.
     """
     from matplotlib.patches import Rectangle
 
@@ -77,6 +84,6 @@ def neighbours(
             corner = (-0.5, -0.5)
             frame = Rectangle(corner, side, side, fill=False, edgecolor=INK, clip_on=False, lw=line, ls=style)
             axes.add_patch(frame)
-    grid[0, 0].set_title("held out", fontsize=TEXT, color=INK)
+    grid[0, 0].set_title(what, fontsize=TEXT, color=INK)
     grid[0, 2].set_title("nearest first", fontsize=TEXT, color=INK, loc="left")
     return figure

@@ -23,10 +23,10 @@ Progress = Callable[[int, int], None]
 class RunData:
     """A run to draw. Each property is read once, at its first use, and raises InputError if it is not available."""
 
-    def __init__(self, run: Path, progress: Progress) -> None:
+    def __init__(self, run: Path, progress: Progress, split: str | None = None) -> None:
         from alexnet.runs.run import Run
 
-        self.run, self.progress = run, progress
+        self.run, self.progress, self.split = run, progress, split
         self.opened = Run(run)
         self.recipe: Recipe = self.opened.recipe
 
@@ -74,8 +74,13 @@ class RunData:
 
     @cached_property
     def held_out(self) -> "Split":
-        """The split that the run was validated on."""
-        return self.store[self.store.held_out]
+        """The split that was asked for, or else the one that the run was validated on."""
+        return self.store[self.split or self.store.held_out]
+
+    @property
+    def pictures_words(self) -> str:
+        """The words for the pictures of `held_out` in a heading."""
+        return f"pictures of {self.split}" if self.split else "held-out pictures"
 
     @cached_property
     def names(self) -> list[str]:

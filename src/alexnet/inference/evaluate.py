@@ -4,9 +4,8 @@ import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import numpy as np
 import torch
@@ -17,64 +16,20 @@ from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import write
 from alexnet.data.cache import CachedPictures
 from alexnet.data.loader import batches_in_order, steps
-from alexnet.data.store import Split, Store, labels
+from alexnet.data.store import Split, Store
 from alexnet.data.transforms import Transform
 from alexnet.distributed.mesh import Mesh, open_mesh
+from alexnet.inference.classes import check_side, find_classes
+from alexnet.inference.evaluation import Among, errors, kept, training_counts
+from alexnet.inference.evaluation import Errors as Errors
+from alexnet.inference.evaluation import Evaluation as Evaluation
+from alexnet.inference.measures import csv_rows, measures
 from alexnet.models.network import Network
+from alexnet.runs.progress import progress as describe
 from alexnet.runs.run import Run, load
 
 Forward = Callable[[Tensor], Tensor]  # views to logits
 BATCH = 64  # pictures in a batch; ten views make ten inputs of each
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Error rates, 0 to 1, over `images` pictures. `nats` is the mean cross-entropy loss."""
-
-    images: int
-    views: int
-    top1: float
-    top5: float
-    nats: float
-
-    @property
-    def top1_interval(self) -> tuple[float, float]:
-        """The 95 % confidence interval of top1."""
-        return wilson(self.top1, self.images)
-
-    @property
-    def top5_interval(self) -> tuple[float, float]:
-        """The 95 % confidence interval of top5."""
-        return wilson(self.top5, self.images)
-
-    def plain(self) -> dict[str, Any]:
-        """Return the errors and their intervals as JSON types."""
-        return asdict(self) | {"top1_interval": self.top1_interval, "top5_interval": self.top5_interval}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The result of an evaluation on a split.
-
-    Attributes:
-        errors: The errors with all views.
-        one_view: The errors with the central view alone.
-        probabilities: Probabilities averaged over views and runs, float32 (images, classes).
-        labels: The true class of each picture, (images,).
-        runs: The run folders.
-        center: Probabilities of the central view averaged over runs, float32 (images, classes).
-    """
-
-    errors: Errors
-    one_view: Errors
-    probabilities: np.ndarray
-    labels: np.ndarray
-    runs: tuple[str, ...]
-    center: np.ndarray
-
-    def plain(self) -> dict[str, Any]:
-        """Return the errors and the run folders as JSON types."""
-        return self.errors.plain() | {"runs": list(self.runs), "one_view": self.one_view.plain()}
 
 
 def evaluate(
@@ -88,12 +43,18 @@ def evaluate(
     precision: str = "auto",
     workers: int | None = None,
     save: str | Path | None = None,
+    confusion: str | Path | None = None,
+    checkpoint: str | int | None = None,
+    among: Among = "run",
+    keep: bool = False,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Evaluation:
     """Measure the top-1 and top-5 errors of a run on a split, or of several runs as an ensemble (sections 4.1 and 6).
 
     An ensemble averages the probabilities of its runs. Every picture of the split counts once. Under torchrun, each
     process takes a share of the pictures, and all return the whole result.
+
+    The store may have a part of the run's classes, in any order: classes are found by name.
 
     Args:
         store: A store, or its folder.
@@ -105,14 +66,21 @@ def evaluate(
         precision: "auto", "fp32", "tf32", "bf16" or "fp64".
         workers: Number of threads that read the store ahead, 1 or more; None means 2, or on CUDA all cores.
         save: A .npz file to write, with arrays `probabilities`, `labels` and `names`.
+        confusion: A .csv file to write: a row for each true class, a column for each predicted class, and the number
+            of pictures of each pair. Tied classes share a picture.
+        checkpoint: "last", "best", or a number of steps; None means "last".
+        among: "run" lets the net choose from all of the run's classes, "store" from those that the store has.
+        keep: Whether to keep the result in the run, for the report. An average of several runs is not kept. A run that
+            cannot be written to does no harm: `not_kept` says why.
         progress: Function called with the numbers of pictures done and in all.
 
     Returns:
         The `Evaluation`. Its `errors` has `top1` and `top5`, 0 to 1, and the mean loss `nats`; `one_view` has the same
-        for the central view. `probabilities` is float32 (images, classes), and `labels` is (images,).
+        for the central view. `measures` has those of each class, the balanced error and the calibration.
+        `probabilities` is float32 (images, classes), and `labels` is (images,).
 
     Raises:
-        InputError: The store or a run cannot be used, or a run was trained on other classes.
+        InputError: The store or a run cannot be used, a run lacks a class of the store, or a checkpoint does not exist.
         WorkFailed: A run gives NaN or infinite probabilities.
     """
     folders = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
@@ -128,6 +96,10 @@ def evaluate(
             compute=compute,
             workers=workers,
             save=save,
+            confusion=confusion,
+            checkpoint=checkpoint,
+            among=among,
+            keep=keep,
             progress=progress,
         )
 
@@ -144,36 +116,51 @@ def evaluate_on_mesh(
     views: int = 10,
     weights: Sequence[float] | None = None,
     save: str | Path | None = None,
+    confusion: str | Path | None = None,
+    checkpoint: str | int | None = None,
+    among: Among = "run",
+    keep: bool = False,
 ) -> Evaluation:
     """Evaluate as `evaluate` does, on an open mesh. Each process takes a share of the batches and gets all results."""
 
     # A run may still be training, and a network disk may lag: agree on the checkpoints first.
-    named = mesh.wait_until_equal(
-        f"newest checkpoint of {', '.join(map(str, folders))}", lambda: [Run(f).newest() for f in folders]
+    what = (
+        f"{'newest checkpoint' if checkpoint is None else f'checkpoint {checkpoint}'} of {', '.join(map(str, folders))}"
     )
+    named = mesh.wait_until_equal(what, lambda: [Run(f).chosen(checkpoint) for f in folders])
 
-    def ready() -> tuple[Store, list[float], list[Network], Split]:
+    def ready() -> tuple[Store, list[float], list[Network], Split, list[Run], np.ndarray]:
         check_views(views)
+        if among not in get_args(Among):
+            raise InputError(f"--among {among}; it must be run or store")
         if not folders:
             raise InputError("no run to evaluate; give one or more run folders")
-        if save and (Path(save).suffix != ".npz" or not Path(save).parent.is_dir() or Path(save).is_dir()):
-            raise InputError(f"--save {save}; give a file name that ends in .npz, in a folder that exists")
+        _check_file("--save", save, ".npz")
+        _check_file("--confusion", confusion, ".csv")
         opened = store if isinstance(store, Store) else Store(store)
         shares = shares_of(weights, len(folders))
+        opened_runs = [Run(f) for f in folders]
         nets = [compute.serve(load(f, name)) for f, (name, _) in zip(folders, named, strict=True)]
+        outputs = find_classes(opened, f"run {folders[0]}", opened_runs[0].class_records)
         for folder, net in zip(folders, nets, strict=True):
-            check_classes(opened, f"run {folder}", net)
-        return opened, shares, nets, opened[split]
+            check_side(opened, f"run {folder}", net)
+            if list(net.classes) != list(nets[0].classes):
+                raise InputError(f"runs {folders[0]} and {folder} have other classes; average runs of the same classes")
+        if not len(opened[split]):
+            raise InputError(f"split {split} of {opened.path} has no pictures to measure on")
+        return opened, shares, nets, opened[split], opened_runs, outputs
 
-    store, shares, nets, pictures = mesh.run_on_all(ready)
+    store, shares, nets, pictures, opened_runs, outputs = mesh.run_on_all(ready)
     mesh.check_equal({"store digest": store.digest, "pictures": len(pictures), "views": views, "runs": shares})
-    one = np.zeros((len(pictures), len(store.classes)), np.float32)
+    truth, classes = outputs[pictures.labels], list(nets[0].classes)
+    allowed = None if among == "run" else np.sort(outputs)
+    one = np.zeros((len(pictures), len(classes)), np.float32)
     many = np.zeros_like(one)
     taken = [net.transform for net in nets]
     for first, images in in_order(pictures, compute, workers, BATCH if views == 1 else BATCH // 4, mesh, progress):
         rows = slice(first, first + len(images))
         for net, transform, share in zip(nets, taken, shares, strict=True):
-            centre, mean = probabilities(net, transform, images, compute, views)
+            centre, mean = probabilities(net, transform, images, compute, views, allowed)
             one[rows] += share * centre.cpu().numpy()
             many[rows] += share * mean.cpu().numpy()
     one, many = sum_rows(one, mesh), sum_rows(many, mesh)
@@ -185,18 +172,34 @@ def evaluate_on_mesh(
             )
     count = views if views == 1 else max(len(v.places()) for v in taken)
     result = Evaluation(
-        errors(many, pictures.labels, count),
-        errors(one, pictures.labels, 1),
+        errors(many, truth, count),
+        errors(one, truth, 1),
         many,
-        pictures.labels,
+        truth,
         tuple(str(f) for f in folders),
         one,
+        measures(many, truth, classes, training_counts(opened_runs, store, outputs), allowed),
+        split,
+        store.digest,
+        tuple(describe(run, name) for run, (name, _) in zip(opened_runs, named, strict=True)),
+        among,
+        compute.precision,
     )
     if save and mesh.is_main:
         file = io.BytesIO()
-        np.savez(file, probabilities=many, labels=pictures.labels, names=np.array(list(pictures.names)))
+        np.savez(file, probabilities=many, labels=truth, names=np.array(list(pictures.names)))
         write(Path(save), [file.getvalue()])
+    if confusion and mesh.is_main:
+        write(Path(confusion), csv_rows(result.measures))
+    if keep and len(opened_runs) == 1 and mesh.is_main:
+        result = kept(opened_runs[0], result, store)
     return result
+
+
+def _check_file(option: str, path: str | Path | None, suffix: str) -> None:
+    """Raise InputError unless the file of an option can be written."""
+    if path and (Path(path).suffix != suffix or not Path(path).parent.is_dir() or Path(path).is_dir()):
+        raise InputError(f"{option} {path}; give a file name that ends in {suffix}, in a folder that exists")
 
 
 def check_views(views: int) -> None:
@@ -252,45 +255,30 @@ def sum_rows(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
 
 @torch.inference_mode()
 def probabilities(
-    forward: Forward, transform: Transform, images: Tensor, compute: Compute, views: int
+    forward: Forward,
+    transform: Transform,
+    images: Tensor,
+    compute: Compute,
+    views: int,
+    allowed: np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute class probabilities of the central view and averaged over all views: (N, classes) float32 each.
 
-    The mean is taken after the softmax, as in section 4.1.
+    The mean is taken after the softmax, as in section 4.1. With `allowed`, numbers of outputs, the softmax is over
+    those alone, and the probability of the others is 0.
     """
     inputs = (
         transform.center_crop(images, compute.dtype)[None] if views == 1 else transform.ten_crop(images, compute.dtype)
     )
     with compute.arithmetic():
         logits = forward(inputs.flatten(0, 1))
+    if allowed is not None:
+        kept = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+        kept[torch.from_numpy(allowed).to(logits.device)] = True
+        logits = logits.float().masked_fill(~kept, -math.inf)
     each = torch.softmax(logits.float(), 1).view(*inputs.shape[:2], -1)
     middle = 0 if len(each) < 10 else 2  # `Transform.places`: the third of ten views is the centre
     return each[middle], each.mean(0)
-
-
-def errors(probability: np.ndarray, labels: np.ndarray, views: int) -> Errors:
-    """Compute error rates from probabilities (N, classes). Tied classes share the credit, as in the 2012 code.
-
-    A picture with NaN as a probability counts as wrong.
-    """
-    top1, top5 = (1 - credit(probability, labels, k).mean() for k in (1, 5))
-    true = np.take_along_axis(probability, labels[:, None], 1)
-    nats = -np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean()
-    return Errors(len(labels), views, float(top1), float(top5), float(nats))
-
-
-def credit(probability: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Return 1 for each picture whose true class is among the first `k`, 0 for others, and a fraction at a tie."""
-    true = np.take_along_axis(probability, labels[:, None], 1)
-    better, tied = (probability > true).sum(1), (probability == true).sum(1)
-    return np.where(tied, np.clip((k - better) / np.maximum(tied, 1), 0, 1), 0)
-
-
-def wilson(rate: float, n: int) -> tuple[float, float]:
-    """Compute the 95 % confidence interval of a rate measured on n pictures (Wilson 1927)."""
-    z = 1.959964
-    middle, half = rate + z * z / (2 * n), z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
 def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
@@ -300,21 +288,3 @@ def shares_of(weights: Sequence[float] | None, runs: int) -> list[float]:
     if len(weights) != runs or not all(w >= 0 for w in weights) or not 0 < sum(weights) < math.inf:
         raise InputError(f"--weights {list(weights)}; give one number, 0 or more, for each of the {runs} runs")
     return [w / sum(weights) for w in weights]
-
-
-def check_side(store: Store, title: str, net: Network) -> None:
-    """Raise InputError unless the net takes pictures of the store's size; `title` names the net in the message."""
-    if net.transform.side != store.side:
-        raise InputError(f"{title} takes {net.transform.side}-pixel pictures, but store {store.path} has {store.side}")
-
-
-def check_classes(store: Store, title: str, net: Network) -> None:
-    """Raise InputError unless the net takes pictures of the store's size and has the store's classes."""
-    names = labels(store.classes)
-    check_side(store, title, net)
-    if list(net.classes) != names:
-        one = next((f"{a} / {b}" for a, b in zip(net.classes, names, strict=False) if a != b), None)
-        counts = f"{len(net.classes)} and {len(names)} classes" + (f", first difference {one}" if one else "")
-        raise InputError(
-            f"{title} and store {store.path} differ in their classes: {counts}; use a store with the same classes"
-        )

@@ -45,6 +45,7 @@ def write_features(
     metric: Metric | None = None,
     format: Format = "npy",
     split: str | None = None,
+    checkpoint: str | int | None = None,
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
@@ -63,7 +64,7 @@ def write_features(
         metric: Dissimilarity whose matrix is written too, as OUT.rdm.npy or OUT.LAYER.rdm.npy, see `rdm`.
         format: "npy", or "h5" for one HDF5 file: a dataset for each layer, "names", "labels" of a store's pictures,
             "errors" with (name, reason) of pictures that could not be read, and "rdm/LAYER".
-        split, device, precision, workers, progress: As for `features`.
+        split, checkpoint, device, precision, workers, progress: As for `features`.
 
     Returns:
         What was written.
@@ -81,7 +82,8 @@ def write_features(
     if format == "h5":
         h5py_or_refuse()
     compute = choose_compute(device, precision)
-    net = load_for_inference(run, compute)
+    name = Run(run).resolve(checkpoint) if checkpoint is not None else None
+    net = load_for_inference(run, compute, name)
     several = not isinstance(layer, str)
     layers = find_layers([layer] if isinstance(layer, str) else layer, net.order)
     files = {own: base.with_name(f"{base.name}.{own}.npy" if several else f"{base.name}.npy") for own in layers}
@@ -103,6 +105,7 @@ def write_features(
         facts: dict[str, Any] = {"run": str(run), "recipe": Run(run).recipe.digest}
         shapes = {own: list(one.values.shape) for own, one in found.items()}
         facts |= {"layers": layers, "shapes": shapes} if several else {"layer": layers[0], "shape": shapes[layers[0]]}
+        facts |= {"checkpoint": name} if name else {}
         facts |= {"precision": compute.precision} | ({"rdm": metric} if metric else {})
         beside = {own: file.with_name(f"{file.name.removesuffix('.npy')}.rdm.npy") for own, file in files.items()}
         matrices: dict[str, np.ndarray] = {}

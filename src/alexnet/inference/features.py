@@ -17,7 +17,7 @@ from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
 from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Store, labels
-from alexnet.inference.evaluate import check_side
+from alexnet.inference.classes import check_side
 from alexnet.inference.layer_names import find_layers
 from alexnet.inference.pictures import Given, PictureSource, list_pictures, open_store, read_picture
 from alexnet.inference.trained import RunOrNet, compute_for, load_for_inference, title
@@ -51,6 +51,7 @@ def features(
     layer: str = "fc7",
     *,
     split: str | None = None,
+    checkpoint: str | int | None = None,
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
@@ -64,6 +65,7 @@ def features(
     layer: list[str] | tuple[str, ...],
     *,
     split: str | None = None,
+    checkpoint: str | int | None = None,
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
@@ -76,6 +78,7 @@ def features(
     layer: str | list[str] | tuple[str, ...] = "fc7",
     *,
     split: str | None = None,
+    checkpoint: str | int | None = None,
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
@@ -91,6 +94,7 @@ def features(
             "relu7" after it. "drop7" is the input of fc8, halved because testing uses all units (section 4.2).
             torchvision's names, such as "features.0", and other cases of letters are understood too.
         split: Split of the store, "train", "val" or "test"; by default the held-out one. Only for a store.
+        checkpoint: Checkpoint of a run: "last" (the default), "best" (the lowest validation error), or a step.
         device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
         precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
         workers: Number of threads that read a store ahead, 1 or more; None means 2, or on CUDA all cores.
@@ -111,7 +115,7 @@ def features(
     if keep:
         kept = (lambda _: keep) if isinstance(layer, str) else (lambda own: keep / f"{own}.npy")
     compute = compute_for(run_or_net, device, precision)
-    net = load_for_inference(run_or_net, compute)
+    net = load_for_inference(run_or_net, compute, checkpoint)
     found = of_source(net, source, names, compute, split, workers, kept, progress, title(run_or_net))
     if isinstance(layer, str):
         return next(iter(found.values()))

@@ -17,7 +17,7 @@ from torch import Tensor
 from alexnet.core.errors import InputError
 from alexnet.core.text import describe
 from alexnet.data.images.decode import decode, upright_rgb
-from alexnet.data.images.formats import TAKEN
+from alexnet.data.images.formats import KNOWN
 from alexnet.data.images.limits import MOST_BYTES, UnreadablePicture
 from alexnet.data.images.resize import Fit, square
 from alexnet.data.sources.archives import Slice, list_files, read
@@ -91,9 +91,9 @@ def list_stored(store: Store, split: str | None) -> list[Given]:
 
 
 def read_picture(source: Pixels, side: int, fit: Fit = "crop") -> np.ndarray | str:
-    """Read the central square of a picture, uint8 (side, side, 3); return the reason if it cannot be read.
+    """Read a picture as a square, uint8 (side, side, 3); return the reason if it cannot be read.
 
-    With `fit` "warp", the whole picture is squeezed into the square.
+    `fit` says how, as for `prepare`: "crop" takes the central square, "pad" and "warp" the whole picture.
     """
     try:
         if isinstance(source, Stored):
@@ -148,8 +148,10 @@ def _files(path: str) -> Iterator[Given]:
     if is_store(folder):
         raise InputError(f"{path} is a store, not a folder of pictures; give predict or features that store alone")
     inside = list_files(folder, folder).places.values()
-    if first_taken(inside)[0] is None:
-        raise InputError(f"folder {path} holds no pictures; it needs files of type {', '.join(TAKEN)}")
+    found, reason = first_taken(inside)
+    if found is None:
+        words = f" (its first file: {reason})" if reason else ""
+        raise InputError(f"folder {path} holds no pictures{words}; it needs files of type {KNOWN}")
     yield from (Given(str(place.path), Path(place.path)) for place in inside)
 
 

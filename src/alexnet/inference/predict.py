@@ -13,7 +13,8 @@ from alexnet.core.device import Compute, choose_compute
 from alexnet.core.errors import InputError
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh, open_mesh
-from alexnet.inference.evaluate import check_side, check_views, probabilities
+from alexnet.inference.classes import check_side
+from alexnet.inference.evaluate import check_views, probabilities
 from alexnet.inference.pictures import (
     Given,
     PictureSource,
@@ -37,6 +38,7 @@ def predict(
     top: int = 5,
     views: int = 10,
     split: str | None = None,
+    checkpoint: str | int | None = None,
     device: str = "auto",
     precision: str = "auto",
     progress: Callable[[int, int], None] = lambda done, of: None,
@@ -47,7 +49,7 @@ def predict(
     views are crops of that square. A file, its bytes, its PIL image and its array give the same result.
 
     Args:
-        run_or_net: A run folder, or a net from `alexnet.load`. A folder's newest checkpoint is loaded at each call.
+        run_or_net: A run folder, or a net from `alexnet.load`. A folder's checkpoint is loaded at each call.
             A net must be in eval mode and have `.classes` and `.transform`.
         pictures: A path, a PIL image, a file's bytes, a uint8 array or tensor (H, W, 3) of RGB values 0 to 255, or an
             iterable of any of these. A folder means all files in it, at any depth, as for `prepare`. An array or
@@ -56,6 +58,7 @@ def predict(
         top: Number of classes to return for each picture, 1 or more.
         views: 10 averages the probabilities of four corners, the centre and their mirror images; 1 takes the centre.
         split: Split of the store, "train", "val" or "test"; by default the held-out one. Only for a store.
+        checkpoint: Checkpoint of a run: "last" (the default), "best" (the lowest validation error), or a step.
         device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
         precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
         progress: Function called with the numbers of pictures done and in all.
@@ -78,7 +81,7 @@ def predict(
         raise InputError(f"--split {split} is for a store; leave it out, or give one store instead of pictures")
     compute = compute_for(run_or_net, device, precision)
     with open_mesh(compute.device) as mesh:
-        name = newest_for_all(mesh, run_or_net)
+        name = checkpoint_for_all(mesh, run_or_net, checkpoint)
         net = mesh.run_on_all(lambda: load_for_inference(run_or_net, compute, name))
         given = mesh.run_on_all(lambda: _list(pictures, store, split, net, title(run_or_net)))
         mesh.check_equal({"pictures": [picture.name for picture in given]})
@@ -99,12 +102,12 @@ def _list(pictures: Any, store: Store | None, split: str | None, net: Network, w
     return list_stored(store, split)
 
 
-def newest_for_all(mesh: Mesh, run_or_net: RunOrNet) -> str | None:
-    """Agree on the checkpoint that all processes load; return None for a loaded net."""
+def checkpoint_for_all(mesh: Mesh, run_or_net: RunOrNet, asked: str | int | None) -> str | int | None:
+    """Agree on the checkpoint that all processes load; return what was asked for with a loaded net."""
     if isinstance(run_or_net, nn.Module):
-        return None
-    run = Path(run_or_net)
-    return mesh.wait_until_equal(f"newest checkpoint of {run}", lambda: Run(run).newest())[0]
+        return asked
+    run, what = Path(run_or_net), "newest checkpoint" if asked is None else f"checkpoint {asked}"
+    return mesh.wait_until_equal(f"{what} of {run}", lambda: Run(run).chosen(asked))[0]
 
 
 def answer(net: Network, given: Sequence[Given], top: int, views: int, compute: Compute) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
 from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Split, Store, labels
-from alexnet.inference.evaluate import check_side
+from alexnet.inference.classes import check_side
 from alexnet.inference.features import BATCH, Progress, extract, of_pictures
 from alexnet.inference.layer_names import find_layer, last_hidden
 from alexnet.inference.pictures import PicturesLike, list_pictures
@@ -32,6 +32,7 @@ def similar(
     *,
     split: str = "train",
     layer: str | None = None,
+    checkpoint: str | int | None = None,
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
@@ -49,6 +50,7 @@ def similar(
         split: Split to search, "train", "val" or "test".
         layer: Layer whose outputs are compared, by any name that `features` takes. By default the activations of the
             last hidden layer, 4096 in AlexNet.
+        checkpoint: Checkpoint of a run: "last" (the default), "best" (the lowest validation error), or a step.
         device: "auto", "cpu", "cuda" or "cuda:N". A loaded net stays on its device.
         precision: "auto", "fp32", "tf32", "bf16" or "fp64". A loaded net keeps its precision.
         workers: Number of threads that read the store ahead, 1 or more; None means 2, or on CUDA all cores.
@@ -65,7 +67,7 @@ def similar(
     if count < 1:
         raise InputError(f"--top {count}; it must be 1 or more")
     compute = compute_for(run_or_net, device, precision)
-    net = load_for_inference(run_or_net, compute)
+    net = load_for_inference(run_or_net, compute, checkpoint)
     opened = store if isinstance(store, Store) else Store(Path(store))
     check_side(opened, title(run_or_net), net)
     part, known = opened[split], labels(opened.classes)

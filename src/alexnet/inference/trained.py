@@ -38,13 +38,16 @@ def compute_for(run_or_net: RunOrNet, device: str, precision: str) -> Compute:
     return Compute(first.device, PRECISION.get(first.dtype, "fp32"))
 
 
-def load_for_inference(run_or_net: RunOrNet, compute: Compute, name: str | None = None) -> Network:
-    """Load the net of a run, from its newest checkpoint or the one called `name`; return a loaded net unchanged.
+def load_for_inference(run_or_net: RunOrNet, compute: Compute, checkpoint: str | int | None = None) -> Network:
+    """Load the net of a run, from its newest checkpoint or the one asked for; return a loaded net unchanged.
 
-    Raises InputError if the run cannot be used, or if a loaded net is in training mode or lacks its classes.
+    Raises InputError if the run cannot be used, if it has no such checkpoint, or if a loaded net is in training mode,
+    lacks its classes or comes with a checkpoint.
     """
     if not isinstance(run_or_net, nn.Module):
-        return keep_packed(compute.serve(load(Path(run_or_net), name)))
+        return keep_packed(compute.serve(load(Path(run_or_net), checkpoint)))
+    if checkpoint is not None:
+        raise InputError(f"checkpoint {checkpoint}: a loaded net is of one checkpoint; choose it in alexnet.load")
     check_net(run_or_net)
     return run_or_net
 

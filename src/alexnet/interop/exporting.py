@@ -74,7 +74,7 @@ def export(
     quantize: bool = False,
     store: str | Path | Store | None = None,
     views: int | None = None,
-    checkpoint: str | None = None,
+    checkpoint: str | int | None = None,
     licence: str | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Exported:
@@ -90,7 +90,7 @@ def export(
         quantize: For onnx: 8-bit integers in the fully connected layers. Needs `store`, to measure what that costs.
         store: A store, or its folder, whose held-out pictures measure the errors: for `quantize`, or for hub's card.
         views: Number of views in a raw graph, or in the measurement of `quantize`: 10 or 1; by default 10.
-        checkpoint: Name of a checkpoint of the run, such as "00001234"; by default the newest.
+        checkpoint: Checkpoint of a run: "last" (the default), "best" (the lowest validation error), or a step.
         licence: Licence of the weights, in words such as "cc-by-4.0"; by default the one that came with them, if any.
         progress: Function called with the numbers of pictures done and in all, while it measures errors.
 
@@ -170,19 +170,16 @@ class Trained:
     facts: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def open(cls, source: str | os.PathLike[str], name: str | None, licence: str | None) -> "Trained":
+    def open(cls, source: str | os.PathLike[str], name: str | int | None, licence: str | None) -> "Trained":
         """Open a run, at the checkpoint with that name, or an exported net."""
         published = open_published(source)
         if published is not None:
-            if name:
+            if name is not None:
                 raise InputError(f"--checkpoint {name}: {os.fspath(source)} is an exported net, without checkpoints")
             own = published.licence if licence is None else licence
             return cls(Published(**vars(published) | {"licence": own}), os.fspath(source))
         run = Run(Path(source))
-        saved = [path.name for path in run.checkpoints]
-        if name and name not in saved:
-            raise InputError(f"--checkpoint {name}: run {run.folder} has {', '.join(saved) or 'none yet'}")
-        chosen = name or run.newest()[0]
+        chosen = run.resolve(name)
         net = run.net(chosen)
         environment = run.environment
         tensors = safetensors.torch.load(run.trusted("pictures.safetensors"))

@@ -40,7 +40,7 @@ class Foreign:
         mean: Mean picture, float32 (side, side, 3), RGB, 0 to 255.
         classes: The classes, or None if the file does not name them.
         licence: What the file or its publisher says about its use.
-        fit: How pictures become squares: "crop" or "warp".
+        fit: How pictures become squares: "crop", "pad" or "warp".
         notes: Sentences about what was assumed or found, for the user.
         eigenvalues: Of the colours of the training pictures, (3,); None if the file has none.
         eigenvectors: Likewise, (3, 3), one per column.

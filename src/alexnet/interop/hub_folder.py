@@ -19,7 +19,12 @@ from alexnet.version import __version__
 CARD = "README.md"
 NAMED = 20  # classes that the card lists
 # Data sets of the hub that have the pictures of a kind of store.
-DATA_SETS = {"ilsvrc-2012": "imagenet-1k", "cifar-10": "cifar10", "tiny-imagenet": "zh-plus/tiny-imagenet"}
+DATA_SETS = {
+    "ilsvrc-2012": "imagenet-1k",
+    "cifar-10": "cifar10",
+    "cifar-100": "cifar100",
+    "tiny-imagenet": "zh-plus/tiny-imagenet",
+}
 LICENCES = {"mit", "apache-2.0", "bsd-3-clause", "bsd-2-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "unlicense"}
 
 
@@ -66,7 +71,7 @@ def config(published: Published) -> dict[str, Any]:
     own = {
         "input_size": [3, size, size],
         "crop_pct": size / published.side,
-        "crop_mode": "center" if published.fit == "crop" else "squash",
+        "crop_mode": {"crop": "center", "pad": "border", "warp": "squash"}[published.fit],
         "interpolation": "bilinear",
         "mean": [round(value, 6) for value in mean.tolist()],
         "std": [round(std / 255 / recipe.views.scale, 6) for std in recipe.views.std or (1.0, 1.0, 1.0)],

@@ -8,7 +8,9 @@ from torch import Tensor
 from alexnet.core.device import choose_compute
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import open_mesh
-from alexnet.inference.evaluate import BATCH, Errors, check_classes, errors, in_order
+from alexnet.inference.classes import check_classes
+from alexnet.inference.evaluate import BATCH, in_order
+from alexnet.inference.evaluation import Errors, errors
 from alexnet.models.network import Network
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
 from alexnet.core.files import parse_json
 from alexnet.core.text import shorten
+from alexnet.data.images.resize import Fit
 from alexnet.interop import caffe, chain, foreign
 from alexnet.interop.chain import Part, single
 from alexnet.interop.foreign import Foreign
@@ -481,6 +482,9 @@ def _own(file: Path, net: Net, weights: dict[str, Tensor], about: Mapping[str, s
     for here, said in itertools.zip_longest(chain.behaviour(net), chain.behaviour(recipe.net)):
         if here != said:
             raise InputError(f"its graph computes {here}, where its metadata's recipe says {said}")
+    fit = about.get("fit", "crop")
+    if fit not in get_args(Fit):
+        raise InputError(f"its metadata's fit is {shorten(fit)}, not one of {', '.join(get_args(Fit))}")
     side = math.isqrt(len(numbers["mean"]))
     if side * side != len(numbers["mean"]) or side < net.image_size:
         raise InputError(
@@ -497,7 +501,7 @@ def _own(file: Path, net: Net, weights: dict[str, Tensor], about: Mapping[str, s
         numbers["mean"].view(side, side, 3),
         classes=None if listed is None else foreign.classes_of(listed, "its metadata's classes", exact=True),
         licence=about.get("licence") or "its metadata does not say",
-        fit="warp" if about.get("fit") == "warp" else "crop",
+        fit=cast(Fit, fit),
         notes=("recipe, classes and mean are those of its metadata",),
         eigenvalues=numbers["eigenvalues"],
         eigenvectors=numbers["eigenvectors"],

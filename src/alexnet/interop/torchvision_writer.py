@@ -55,11 +55,12 @@ def preprocessing(published: Published) -> str:
     """Say in a line what torchvision's users have to do to pictures, before the net."""
     mean, views = published.statistics["mean"], published.recipe.views
     size, side = published.recipe.net.image_size, published.side
-    first = (
-        f"Resize({side}), CenterCrop({size}), ToTensor()"
-        if published.fit == "crop"
-        else (f"Resize(({side}, {side})), CenterCrop({size}), ToTensor()")
-    )
+    square = {
+        "crop": f"Resize({side})",
+        "pad": f"Resize to a longer side of {side}, centred on {side} x {side} of gray (128, 128, 128)",
+        "warp": f"Resize(({side}, {side}))",
+    }
+    first = f"{square[published.fit]}, CenterCrop({size}), ToTensor()"
     # (x - mean) * scale / std of pixels up to 255 is (x / 255 - mean / 255) / (std / 255 / scale).
     divisors = [std / 255 / views.scale for std in views.std or (1.0, 1.0, 1.0)]
     centre = mean.mean((0, 1)) / 255

@@ -58,9 +58,8 @@ def net_files(run: Run, net: Network) -> dict[str, bytes]:
     pieces, arrays, size = list[bytes](), dict[str, Any](), 0
     for tensor in model.graph.initializer:
         value = onnx.numpy_helper.to_array(tensor)
-        if value.dtype != np.float32 or value.nbytes < SMALL:
-            if not tensor.name.endswith((".weight", ".bias")) or value.dtype != np.float32:
-                continue
+        if value.dtype != np.float32 or (value.nbytes < SMALL and not tensor.name.endswith((".weight", ".bias"))):
+            continue
         data = value.astype("<f4").tobytes()
         arrays[tensor.name] = {"offset": size, "shape": list(value.shape)}
         tensor.ClearField("raw_data")
@@ -79,7 +78,7 @@ def net_files(run: Run, net: Network) -> dict[str, bytes]:
     arrays["mean"] = {"offset": size, "shape": list(mean.shape)}
     pieces.append(mean.astype("<f4").tobytes())
     views = net.transform.views
-    told = {
+    told: dict[str, Any] = {
         "facts": facts(run, net),
         "fit": net.transform.fit,
         "views": {"scale": views.scale, "std": list(views.std) or [1, 1, 1], "place": views.mean == "place"},

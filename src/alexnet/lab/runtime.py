@@ -34,7 +34,7 @@ def runtime_files(folder: Path | None = None) -> dict[str, bytes]:
     """
     if folder is not None:
         return _read(folder) or _refuse(
-            f"--runtime {folder} has not {' and '.join(FILES)} of {PACKAGE}; unpack that package and give its folder dist"
+            f"--runtime {folder} has not {' and '.join(FILES)} of {PACKAGE}; unpack it, and give its folder dist"
         )
     kept = cache() / PACKAGE.replace("@", "-")
     return _read(kept) or _fetched(kept)

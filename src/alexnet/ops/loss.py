@@ -10,23 +10,30 @@ from torch.autograd.function import once_differentiable
 from alexnet.ops.dispatch import best
 
 
-def loss_and_wrong(logits: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
+def loss_and_wrong(
+    logits: Tensor, labels: Tensor, pictures: int, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Compute the contribution of some pictures to a batch's mean loss, and how many of their answers are wrong.
 
     Args:
         logits: (N, classes), any float dtype; the loss is computed in float32 or wider.
         labels: int64 (N,), the classes.
         pictures: Number of pictures of the whole batch.
+        weights: float (N,), factors of the pictures' losses; None: 1 each. They change neither the divisor, which is
+            `pictures`, nor the count of wrong answers.
 
     Returns:
         The loss, (), to which autograd sees, and without its history the loss and the number, float64 (2,).
     """
     form = best(logits, labels)
     if hasattr(form, "cross_entropy") and logits.shape[1] <= form.WIDEST:
-        made: tuple[Tensor, Tensor] = Loss.apply(logits, labels, pictures, form.cross_entropy)  # type: ignore[no-untyped-call]
+        made: tuple[Tensor, Tensor] = Loss.apply(logits, labels, pictures, form.cross_entropy, weights)  # type: ignore[no-untyped-call]
         return made
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bf16 is too coarse for a loss
-    loss = F.cross_entropy(wide, labels, reduction="sum") / pictures
+    if weights is None:
+        loss = F.cross_entropy(wide, labels, reduction="sum") / pictures
+    else:
+        loss = (F.cross_entropy(wide, labels, reduction="none") * weights.to(wide.dtype)).sum() / pictures
     wrong = (logits.detach().argmax(1) != labels).sum()
     return loss, torch.stack((loss.detach().double(), wrong.double()))
 
@@ -35,9 +42,11 @@ class Loss(torch.autograd.Function):
     """The loss and its gradient in one kernel."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, pictures: int, kernel: Any) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, logits: Tensor, labels: Tensor, pictures: int, kernel: Any, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Compute the loss, and both numbers."""
-        numbers, slope = kernel(logits, labels, pictures)
+        numbers, slope = kernel(logits, labels, pictures, weights)
         ctx.save_for_backward(slope)
         ctx.mark_non_differentiable(numbers)
         return numbers[0].clone(), numbers
@@ -47,4 +56,4 @@ class Loss(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor, _: Tensor) -> Any:
         """Compute the gradient of the logits."""
         (slope,) = ctx.saved_tensors
-        return slope * g, None, None, None
+        return slope * g, None, None, None, None

@@ -9,7 +9,7 @@ from alexnet.core.errors import InputError
 from alexnet.figures import claims as of_claims
 from alexnet.figures.style import MARKS, rendered, save
 from alexnet.reporting.results import UNLIKE, unlike
-from alexnet.studies.judge import judge_records
+from alexnet.studies.judge import comparisons, judge_records
 from alexnet.studies.record import Records, read_records
 from alexnet.studies.wording import amount, between, of_paper
 
@@ -22,7 +22,7 @@ def recorded(out: Path) -> dict[str, Any]:
 
     Returns:
         "rows", a line for each claim; "left", the files that are left out; "runs", the number of records of runs; and
-        "figure", or None without records.
+        "figure", or None without records; and "looks", the number of comparisons that the p values are adjusted for.
 
     Raises:
         InputError: A record has the right checksum but is not what `alexnet study` writes.
@@ -30,10 +30,10 @@ def recorded(out: Path) -> dict[str, Any]:
     records = read_records(out)
     left = left_out(records, out)
     if not records.runs:
-        return {"rows": [], "left": left, "runs": 0, "figure": None}
+        return {"rows": [], "left": left, "runs": 0, "figure": None, "looks": 0}
     try:
         rows = judge_records(records)
-        lines = [line(row) for row in rows]
+        lines, looks = [line(row) for row in rows], comparisons(rows)
     except InputError:
         raise
     except UNLIKE as error:
@@ -41,7 +41,7 @@ def recorded(out: Path) -> dict[str, Any]:
     figure = of_claims.draw_claims(rows)
     save(figure, out / "claims")
     data = base64.b64encode(rendered(figure, "png", DOTS)).decode()
-    said = {"rows": lines, "left": left, "runs": len(records.runs)}
+    said = {"rows": lines, "left": left, "runs": len(records.runs), "looks": looks}
     words = {"title": of_claims.TITLE, "caption": of_claims.CAPTION}
     return said | {"figure": words | {"file": "claims.png", "data": f"data:image/png;base64,{data}"}}
 
@@ -49,13 +49,14 @@ def recorded(out: Path) -> dict[str, Any]:
 def line(row: Mapping[str, Any]) -> dict[str, str]:
     """Write a judged claim in words, as a row of the table."""
     p = row["p"] if row["p_holm"] is None else row["p_holm"]
+    alone = " alone" if row["p_holm"] is None else ""  # too few seeds for a verdict, and so not adjusted
     return {
         "claim": row["claim"],
         "section": row["section"],
         "paper": of_paper(row) or "no number",
         "log": amount(row["log"], row) or "no number",
         "ours": ours(row) or "no number",
-        "p": "" if p is None else f"{p:.2g}",
+        "p": "" if p is None else f"{p:.2g}{alone}",
         "seeds": f"{row['seeds']}",
         "mark": MARKS[row["verdict"]],
         "verdict": row["verdict"],
@@ -88,8 +89,10 @@ def left_out(records: Records, out: Path) -> list[dict[str, str]]:
 
 
 def head(path: Path) -> bytes:
-    """Read the first bytes of a file; empty if it cannot be read."""
+    """Read the first bytes of a file; empty if it cannot be read, or is a pipe or a device, which may never end."""
     try:
+        if not path.is_file():
+            return b""
         with path.open("rb") as file:
             return file.read(HEAD)
     except OSError:

@@ -15,8 +15,9 @@ from alexnet.core.text import escape_control, markdown
 from alexnet.figures import catalogue, relu_tanh
 from alexnet.figures.run_data import RunData
 from alexnet.figures.style import rendered, save
-from alexnet.inference.evaluate import wilson
+from alexnet.inference.measures import wilson
 from alexnet.reporting import results
+from alexnet.reporting.kept import balance, kept
 from alexnet.reporting.recorded import recorded
 from alexnet.reporting.tables import tables
 from alexnet.runs import log as runlog
@@ -28,6 +29,7 @@ VERDICTS = (
     "● holds. ✕ opposite: the difference has the other sign. ⊘ absent: the 90 % interval lies inside the margin (not "
     "adjusted for the number of claims). ○ not shown: none of these. A verdict is only about the scale named with it."
 )
+NAMED = 5  # classes that a sentence names
 DOTS = 110  # per inch: sharp on the page, at half the bytes of a slide's
 
 
@@ -130,6 +132,8 @@ def _told(run: Path, title: str) -> dict[str, Any]:
         "split": _held_out(environment.get("images", {})),
         "errors": _errors(run, log, environment),
         "finished": "imported" in environment or any(line["kind"] == "final" for line in log),
+        "hidden": _hidden(log),
+        "kept": kept(run),
         "facts": _facts(environment, log),
         "figures": [_figure(name, drawn) for name, drawn in catalogue.draw_run(run, catalogue.QUICK).items()],
     }
@@ -175,6 +179,19 @@ def _errors(run: Path, log: Sequence[Mapping[str, Any]], environment: Mapping[st
         known |= {"images": pictures} if pictures else {}
         rows.append(_row(f"one view, after epoch {epoch['epoch']}", epoch | known))
     return rows + _baselines(run, environment) if rows else []
+
+
+def _hidden(log: Sequence[Mapping[str, Any]]) -> str:
+    """Write what the final error alone hides; empty for runs that did not measure it, as those of alexnet 0.1.0."""
+    measures = next((line.get("measures") for line in reversed(log) if line["kind"] == "final"), None)
+    if not measures:
+        return ""
+    lost, of = measures["never_found"], measures["classes_with_pictures"]
+    words = f"Balanced error, the mean over the classes of 1 - recall: {balance(measures)}."
+    if not lost:
+        return words
+    names = ", ".join(lost[:NAMED]) + (f" and {len(lost) - NAMED:,} more" if len(lost) > NAMED else "")
+    return f"{words} {len(lost):,} of {of:,} classes {'is' if len(lost) == 1 else 'are'} never found: {names}."
 
 
 def _baselines(run: Path, environment: Mapping[str, Any]) -> list[dict[str, Any]]:

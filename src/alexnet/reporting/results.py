@@ -197,8 +197,8 @@ def environment(run: Path) -> Mapping[str, Any]:
 
 
 def comparable(run: Path) -> bool:
-    """Tell whether a run saw the 1,000 classes of ILSVRC: an error on others is another quantity."""
-    if environment(run).get("classes") != CLASSES or not (run / "classes.json").is_file():
+    """Tell whether a run saw the pictures and the 1,000 classes of ILSVRC: an error on others is another quantity."""
+    if not imagenet(environment(run)) or not (run / "classes.json").is_file():
         return False
     try:
         ids = {str(each.get("wnid") or each.get("name")) for each in read_json(run / "classes.json")}
@@ -209,7 +209,9 @@ def comparable(run: Path) -> bool:
 
 def imagenet(environment: Mapping[str, Any]) -> bool:
     """Tell whether a run saw as many pictures and classes as all of ILSVRC has."""
-    return environment.get("classes") == CLASSES and environment["images"].get("train", 0) > 1_000_000
+    images = environment.get("images")
+    pictures = images.get("train") if isinstance(images, Mapping) else None
+    return environment.get("classes") == CLASSES and isinstance(pictures, int) and pictures > 1_000_000
 
 
 def duration(count: float) -> str:

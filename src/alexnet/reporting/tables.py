@@ -17,15 +17,15 @@ BEST = 3  # number of runs outside studies that a table shows
 def tables(
     found: Sequence[StudyResults], alone: Sequence[Path] = ()
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Put our errors on ImageNet's 1,000 classes below the row of table 1 or 2 that measures the same.
+    """Put our errors on ImageNet, of runs that were trained on all of it, below the row of the paper's like it.
 
     Args:
         found: Studies.
-        alone: Runs outside studies; the BEST finished ones of ImageNet's classes count.
+        alone: Runs outside studies; the BEST finished ones that were trained on ImageNet count.
 
     Returns:
         The two tables, or an empty list if none of ours belongs there; and rows of a third table for studies of other
-        classes, where `like` names the paper's row.
+        data, where `like` names the paper's row.
     """
     singles = [_single(*each) for each in _finished(filter(comparable, alone))[:BEST]]
     made: list[dict[str, Any]] = []

@@ -2,15 +2,19 @@
 
 RUN/checkpoints/00001234/ holds weights.safetensors, velocity.safetensors and state.json. state.json is written last and
 holds the checksums of the other two. None of these files can run code.
+
+RUN/checkpoints/00000987-best/ holds the weights with the lowest validation error so far, and their state.json, without
+velocities. Each checkpoint names the best of its time, which stays as long as a checkpoint names it.
 """
 
 import errno
 import hashlib
+import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,9 @@ from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import LARGEST, digest, read_bytes, read_signed, sign, sync, write, write_json
 from alexnet.models.network import Network
 
-NAME = re.compile(r"\d{8,}(-\d+)?")
+NAME = re.compile(r"[0-9]{8,}(-[0-9]+)?")
+BEST = "-best"  # the end of the name of a folder with the best weights
+BEST_NAME = re.compile(rf"[0-9]{{8,}}{BEST}")
 LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EINVAL, errno.EFBIG)  # errors of lost content
 FILES = ("weights.safetensors", "velocity.safetensors")
 
@@ -35,10 +41,30 @@ class State:
     errors: tuple[float, ...]
     seconds: float  # spent training so far
     tally: tuple[float, int, int] = (0.0, 0, 0)  # of the epoch that is under way: loss, wrong, pictures
+    best: str | None = None  # folder of the best weights; None before a validation, and where they were not kept
+
+
+@dataclass(frozen=True)
+class Best:
+    """The weights with the lowest validation error of a training so far, by name, and the state at that step."""
+
+    weights: Mapping[str, Tensor]
+    state: State
+
+    @property
+    def name(self) -> str:
+        """The name of their folder."""
+        return f"{self.state.step:08d}{BEST}"
 
 
 def save(
-    folder: Path, weights: Mapping[str, Tensor], velocity: Mapping[str, Tensor], state: State, owner: str, keep: int
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    velocity: Mapping[str, Tensor],
+    state: State,
+    owner: str,
+    keep: int,
+    best: Best | None = None,
 ) -> Path:
     """Write a checkpoint, then remove all but the newest `keep`.
 
@@ -49,6 +75,8 @@ def save(
         state: The step, errors and counts so far.
         owner: `Run.identity` of the run; no other run can use the checkpoint.
         keep: Number of checkpoints to keep; 0 keeps all.
+        best: The best weights so far. They are written unless an earlier checkpoint names them already, before the
+            checkpoint that names them.
 
     Raises:
         WorkFailed: The checkpoint cannot be written. The earlier ones are untouched.
@@ -64,22 +92,63 @@ def save(
             home.mkdir()
             sync(folder)
         part.mkdir()
-        sums = {}
-        for name, tensors in zip(FILES, (weights, velocity), strict=True):
-            data = safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
-            sums[name] = write(part / name, [data])
+        sums = {name: _write(part / name, tensors) for name, tensors in zip(FILES, (weights, velocity), strict=True)}
+        if best:
+            state = replace(state, best=best.name)
+            same = (part / FILES[0], sums[FILES[0]]) if best.state.step == state.step else None
+            _save_best(home, best, owner, same)
         write_json(part / "state.json", sign(asdict(state) | {"run": owner, "sha256": sums}))
         part.rename(final)
         sync(home)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
+        for left in home.glob(".*.part"):
+            shutil.rmtree(left, ignore_errors=True)
         raise WorkFailed(
             f"cannot save step {state.step} in {home}: {error.strerror or error}; earlier checkpoints are "
             "intact: fix that and continue with --resume"
         ) from None
-    for old in list_checkpoints(folder)[:-keep] if keep else []:
-        remove(old)
+    if keep:
+        for old in list_checkpoints(folder)[:-keep]:
+            remove(old)
+        named = _named_as_best(list_checkpoints(folder))
+        for old in list_best(folder):
+            if named is not None and old.name not in named:
+                remove(old)
     return final
+
+
+def _save_best(home: Path, best: Best, owner: str, same: tuple[Path, str] | None) -> None:
+    """Write the best weights, unless the newest checkpoint names them: then they are on the disk.
+
+    `same` is a file with the same weights, and its SHA-256. A hard link to it takes neither time nor space.
+    """
+    final, part = home / best.name, home / f".{best.name}.part"
+    if final.is_dir() and best.name in (_named_as_best(list_checkpoints(home.parent)[-1:]) or ()):
+        return
+    remove(final)  # left by a killed save, perhaps on another machine
+    part.mkdir()
+    try:
+        if same is None:
+            raise FileNotFoundError
+        os.link(same[0], part / FILES[0])
+        total = same[1]
+    except OSError:  # no such file, or a disk without links
+        total = _write(part / FILES[0], best.weights)
+    state = replace(best.state, best=best.name)
+    write_json(part / "state.json", sign(asdict(state) | {"run": owner, "sha256": {FILES[0]: total}}))
+    part.rename(final)
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    return write(path, [safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})])
+
+
+def _named_as_best(checkpoints: Sequence[Path]) -> set[str] | None:
+    """Collect the folders that checkpoints name as their best; None if one cannot be read, which may name any."""
+    try:
+        return {str(read_signed(path / "state.json").get("best")) for path in checkpoints}
+    except (OSError, ValueError, InputError):
+        return None
 
 
 def remove(checkpoint: Path) -> None:
@@ -99,9 +168,15 @@ def list_checkpoints(folder: Path) -> list[Path]:
         return []
 
 
+def list_best(folder: Path) -> list[Path]:
+    """List the folders of best weights, oldest first: those that checkpoints name, and what a killed save left."""
+    home = folder / "checkpoints"
+    return sorted(p for p in home.glob(f"*{BEST}") if BEST_NAME.fullmatch(p.name)) if home.is_dir() else []
+
+
 def step_and_attempt(checkpoint: Path) -> tuple[int, int]:
     """Read (step, earlier saves of that step) from its name: "00000012-1" is the second checkpoint after step 12."""
-    step, _, again = checkpoint.name.partition("-")
+    step, _, again = checkpoint.name.removesuffix(BEST).partition("-")
     return int(step), int(again or 0)
 
 
@@ -110,11 +185,16 @@ def newest(folder: Path) -> tuple[str, str]:
     checkpoints = list_checkpoints(folder)
     if not checkpoints:
         raise InputError(f"{folder} has no checkpoint yet; train it, or continue it with --resume")
-    state = checkpoints[-1] / "state.json"
+    return checkpoints[-1].name, identify(checkpoints[-1])
+
+
+def identify(checkpoint: Path) -> str:
+    """Return a digest of a checkpoint; raise InputError if it cannot be read."""
+    state = checkpoint / "state.json"
     try:
-        return checkpoints[-1].name, hashlib.sha256(read_bytes(state)).hexdigest()[:12]
+        return hashlib.sha256(read_bytes(state)).hexdigest()[:12]
     except OSError as error:
-        raise InputError(_damaged(checkpoints[-1], state, error)) from None
+        raise InputError(_damaged(checkpoint, state, error)) from None
 
 
 def read_state(checkpoint: Path, owner: str) -> State:
@@ -122,10 +202,12 @@ def read_state(checkpoint: Path, owner: str) -> State:
     path = checkpoint / "state.json"
     record = _record(checkpoint)
     try:
-        state = State(record["step"], tuple(record["errors"]), record["seconds"], tuple(record["tally"]))
+        errors, best = tuple(record["errors"]), record.get("best")  # alexnet 0.1.0 kept no best
+        state = State(record["step"], errors, record["seconds"], tuple(record["tally"]), best)
+        sound = best is None or bool(BEST_NAME.fullmatch(best))
     except (KeyError, TypeError):
         raise InputError(_damaged(checkpoint, path)) from None
-    if state.step != step_and_attempt(checkpoint)[0]:
+    if state.step != step_and_attempt(checkpoint)[0] or not sound:
         raise InputError(_damaged(checkpoint, path))
     if record.get("run", owner) != owner:
         raise InputError(f"checkpoint {checkpoint} was saved by another run; restore the run's own, or delete it")
@@ -179,6 +261,9 @@ def _damaged(checkpoint: Path, path: Path, error: Exception | None = None) -> st
         return f"checkpoint {checkpoint} is gone: a running training keeps only the newest; run the same command again"
     if isinstance(error, OSError) and error.errno not in LOST:  # the file may be intact: do not advise to delete it
         return f"checkpoint file {path} cannot be read: {error.strerror or error}; fix that, the file may be intact"
+    if checkpoint.name.endswith(BEST):
+        advice = f"use --checkpoint last, or delete {checkpoint}: a training then goes on without the best so far"
+        return f"checkpoint file {path} is damaged; {advice}"
     earlier = [
         p
         for p in reversed(list_checkpoints(checkpoint.parent.parent))

@@ -62,7 +62,7 @@ def write_run(
         statistics: The tensors of STATISTICS: mean (side, side, 3), eigenvalues (3,) and eigenvectors (3, 3).
         classes: The classes, in the order of the net's outputs.
         about: What environment.json holds.
-        fit: How pictures of other sizes become squares: "crop" or "warp".
+        fit: How pictures of other sizes become squares: "crop", "pad" or "warp".
     """
     files = {
         "pictures.safetensors": safetensors.torch.save({key: statistics[key] for key in STATISTICS}),

@@ -42,7 +42,7 @@ class Published:
         classes: Names of the outputs.
         weights: Tensors by the names of the net's state_dict.
         statistics: Tensors "mean" (side, side, 3), "eigenvalues" (3,) and "eigenvectors" (3, 3) of the training set.
-        fit: How pictures become squares: "crop" or "warp".
+        fit: How pictures become squares: "crop", "pad" or "warp".
         licence: Licence of the weights, in words; "" if nobody stated one.
     """
 

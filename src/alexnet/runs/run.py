@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import safetensors.torch
 import torch
@@ -13,12 +13,15 @@ from safetensors import SafetensorError
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
 from alexnet.core.files import check_signed, parse_json, read_bytes
+from alexnet.core.text import describe
 from alexnet.data.images.resize import Fit
 from alexnet.data.store import Class, labels
 from alexnet.data.transforms import Transform, make_transform
 from alexnet.models.build import build
 from alexnet.models.network import Network
 from alexnet.runs import checkpoint, log
+from alexnet.runs.checkpoint import identify
+from alexnet.runs.choice import choose_checkpoint
 from alexnet.runs.published import open_published
 
 
@@ -76,17 +79,30 @@ class Run:
         return found
 
     @cached_property
-    def classes(self) -> list[str]:
-        """The names of the classes, in the order of the net's outputs."""
+    def class_records(self) -> list[Class]:
+        """The classes with their names in the source and their WordNet ids, in the order of the net's outputs."""
         try:
-            return labels([Class(**record) for record in self._json("classes.json")])
+            records = [Class(**record) for record in self._json("classes.json")]
+            if not all(
+                isinstance(c.name, str) and all(isinstance(w, str | None) for w in (c.wnid, c.words)) for c in records
+            ):
+                raise TypeError
         except TypeError:
             raise InputError(f"{self.folder / 'classes.json'} is not a list of classes; the run is unusable") from None
+        return records
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The names of the classes, in the order of the net's outputs."""
+        return labels(self.class_records)
 
     @property
     def fit(self) -> Fit:
-        """The way in which pictures of other sizes become squares: "crop" or "warp"."""
-        return cast(Fit, self._record.get("fit", "crop"))
+        """The way in which pictures of other sizes become squares: "crop", "pad" or "warp"."""
+        fit = self._record.get("fit", "crop")
+        if fit not in get_args(Fit):
+            raise InputError(f"{self.folder / 'recipe.json'} has fit {describe(fit)}, not {', '.join(get_args(Fit))}")
+        return cast(Fit, fit)
 
     @cached_property
     def transform(self) -> Transform:
@@ -103,20 +119,20 @@ class Run:
             raise InputError(f"{file} has no mean and colour components for this net") from None
         return make_transform(self.recipe, mean, *components, fit=self.fit)
 
-    def net(self, name: str | None = None) -> Network:
+    def net(self, name: str | int | None = None) -> Network:
         """Load the trained net, in eval mode.
 
         Args:
-            name: Name of a checkpoint, such as "00001234"; by default the newest.
+            name: A checkpoint, in any form that `resolve` takes; by default the newest.
 
         Returns:
             The net, on the CPU. `.classes` names its outputs in order. `.transform` makes its input from
             uint8 pictures (N, side, side, 3): ``net(net.transform.center_crop(pictures))`` gives logits (N, classes).
 
         Raises:
-            InputError: There is no checkpoint yet, or it is damaged.
+            InputError: There is no such checkpoint, or it is damaged.
         """
-        chosen = self.folder / "checkpoints" / (name or self.newest()[0])
+        chosen = self.folder / "checkpoints" / self.resolve(name)
         checkpoint.read_state(chosen, self.identity)
         with torch.device("meta"):  # draw no initial weights
             net = build(self.recipe.net, self.recipe.seed)
@@ -132,6 +148,23 @@ class Run:
     def newest(self) -> tuple[str, str]:
         """Return the name and a digest of the newest checkpoint; raise InputError if there is no checkpoint yet."""
         return checkpoint.newest(self.folder)
+
+    def resolve(self, checkpoint: str | int | None = None) -> str:
+        """Find a checkpoint and return the name of its folder.
+
+        Args:
+            checkpoint: "last" or None for the newest. "best" for the one with the lowest validation error, of equals
+                the earliest. Or a step, or the name of a folder, such as "00001234".
+
+        Raises:
+            InputError: The run has no such checkpoint; the message lists what it has.
+        """
+        return choose_checkpoint(self.folder, self.identity, checkpoint)
+
+    def chosen(self, checkpoint: str | int | None = None) -> tuple[str, str]:
+        """Return the name and a digest of a checkpoint; raise InputError as `resolve` does."""
+        name = self.resolve(checkpoint)
+        return name, identify(self.folder / "checkpoints" / name)
 
     def trusted(self, file: str) -> bytes:
         """Read a file that was written when the run began; raise InputError if it is missing or was changed."""
@@ -153,13 +186,13 @@ class Run:
             raise InputError(f"{self.folder / file} is not JSON ({error}); the run is unusable") from None
 
 
-def load(folder: str | Path, name: str | None = None) -> Network:
+def load(folder: str | Path, name: str | int | None = None) -> Network:
     """Load a trained net, in eval mode: of a run, or one that `alexnet export` wrote.
 
     Args:
         folder: Folder of a run. Or what `export` wrote for safetensors (the file) or for hub (the folder). Or
             "hf:owner/name[@revision]", such a folder on Hugging Face's hub; this needs `pip install 'alexnet[hub]'`.
-        name: Name of a checkpoint of a run, such as "00001234"; by default the newest.
+        name: Checkpoint of a run: "last" (the default), "best" (the lowest validation error), or a step.
 
     Returns:
         The net, on the CPU. `.classes` names its outputs in order. `.transform` makes its input from uint8

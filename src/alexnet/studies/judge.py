@@ -115,6 +115,11 @@ def judge_records(records: Records) -> list[dict[str, Any]]:
     return rows
 
 
+def comparisons(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Count the comparisons among rows of `judge_records` that were judged together, and p adjusted for."""
+    return sum(e["judged"] and e["p_holm"] is not None for row in rows for e in row["expects"])
+
+
 def judge_together(found: Sequence[Finding]) -> list[tuple[Finding, list[Judgement]]]:
     """Judge findings together: their p values are adjusted for the number of judged comparisons (Holm 1979)."""
     judged = [c for f in found for c in f.comparisons if c.expect.judged]

@@ -12,7 +12,8 @@ import numpy as np
 from alexnet.core.device import Compute
 from alexnet.core.files import digest
 from alexnet.data.store import Store
-from alexnet.inference.evaluate import Evaluation, credit, evaluate
+from alexnet.inference.evaluate import Evaluation, evaluate
+from alexnet.inference.evaluation import credit
 from alexnet.runs.checkpoint import FILES
 from alexnet.runs.run import Run
 from alexnet.studies.record import CURVE, MOST_CHOICES, Average, Record, pack

@@ -19,8 +19,8 @@ WEEK, MOST = 604_800, 1_000_000_000
 class TrainOptions:
     """The options of a training, which decide where and how fast it runs.
 
-    Only `until`, `from_run` and `layers` change the result. All other numbers that change it are in the recipe. ADD
-    YOURS here: each field is also an option of the command line, with this text as its help.
+    Only `until`, `patience`, `from_run` and `layers` change the result. All other numbers that change it are in the
+    recipe. ADD YOURS here: each field is also an option of the command line, with this text as its help.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ class TrainOptions:
         Layers to take from that run. By default all of the same shape, except the last if the classes differ.
     until
         Training error, 0 to 1. Stop after the first epoch that reaches it.
+    patience
+        Number of epochs. Stop after this many in a row without a lower validation error.
     device
         auto, cpu, cuda or cuda:N.
     precision
@@ -60,6 +62,7 @@ class TrainOptions:
     from_run: Path | None = None
     layers: tuple[str, ...] = ()
     until: float | None = None
+    patience: int | None = None
     device: str = "auto"
     precision: Precision = "auto"
     workers: int | None = None
@@ -84,6 +87,8 @@ class TrainOptions:
         self._check("timeout", 1e-3, WEEK)
         if self.until is not None:
             self._check("until", 0, 1)
+        if self.patience is not None:
+            self._check("patience", 1, MOST)
 
     def replace(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy with some options changed; raise InputError for an unknown name or an impossible value."""
@@ -97,5 +102,7 @@ class TrainOptions:
 
     def _check(self, name: str, least: float, most: float) -> None:
         value = getattr(self, name)
+        if isinstance(value, float) and name not in ("save_every", "timeout", "until"):
+            raise InputError(f"--{name.replace('_', '-')} {value!r}; it must be a whole number")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
             raise InputError(f"--{name.replace('_', '-')} {value!r}; it must be {least} to {most:,}")

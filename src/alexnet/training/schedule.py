@@ -69,6 +69,11 @@ def plateaus(errors: Sequence[float], patience: int) -> int:
     return count
 
 
+def best_epoch(errors: Sequence[float]) -> int:
+    """Return the number of the epoch with the lowest error, the first of equal ones, counted from 1; 0 if none."""
+    return 1 + errors.index(min(errors)) if errors else 0
+
+
 def _conv1(late: Late, epoch: float) -> float | None:
     if late.conv1_frozen is not None and epoch >= late.conv1_frozen:
         return 0.0

@@ -20,7 +20,7 @@ from alexnet.distributed.shard import shard
 from alexnet.distributed.sharding import sharding as sharding_of
 from alexnet.models.build import build
 from alexnet.runs import environment
-from alexnet.runs.checkpoint import list_checkpoints
+from alexnet.runs.checkpoint import list_best, list_checkpoints
 from alexnet.runs.folder import create, in_use, is_run, locked
 from alexnet.runs.run import Run
 from alexnet.training.finetune import plan_start, tuned
@@ -71,7 +71,7 @@ def begin(mesh: Mesh, request: Request, compute: Compute) -> Iterator[Trainer]:
     with mesh.run_on_all(lambda: locked(folder, mesh.is_main)):
         mesh.run_on_all(make_folder)
         mesh.wait_until_equal(f"run folder {folder}", lambda: started(folder))
-        mesh.wait_until_equal(f"checkpoints in {folder}", lambda: [path.name for path in list_checkpoints(folder)])
+        mesh.wait_until_equal(f"checkpoints in {folder}", lambda: [path.name for path in saved(folder)])
         keep_pages()
         yield mesh.run_on_all(lambda: Trainer(Run(folder), fit.store, net, sharding, fit.compute, options))
 
@@ -88,6 +88,11 @@ def facts_in_common(fit: Setup, options: TrainOptions) -> dict[str, Any]:
         "code of alexnet": environment.code(),
         "version of torch": torch.__version__,
     }
+
+
+def saved(folder: Path) -> list[Path]:
+    """List what a run has saved, which a process that resumes it reads."""
+    return [*list_checkpoints(folder), *list_best(folder)]
 
 
 def started(folder: Path) -> Any:
@@ -196,6 +201,8 @@ def options_for(name: str) -> str:
     """Name the options of the command line that change a field of the recipe."""
     if name in ("epochs", "seed"):
         return f"--{name}"
+    if name == "sgd.class_weights":
+        return "--class-weights"
     return f"--set {name}, or the --recipe {'or --freeze ' * (name == 'sgd.layer_lr')}that changes it"
 
 

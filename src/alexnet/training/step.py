@@ -92,6 +92,9 @@ class Step:
     """A training step, called with a batch. `net` has the layers, and `momentum` holds and updates the weights.
 
     A process splits its share of a batch into `parts`, takes them one after the other, and then updates once.
+
+    `picture_weights`, float32 (training pictures,) on the device, are factors of the pictures' losses, by their ids;
+    None stands for 1 each. Their mean over all training pictures is 1, so that no batch has to be normalised.
     """
 
     def __init__(
@@ -103,9 +106,10 @@ class Step:
         seed: int,
         sharding: Sharding | None = None,
         parts: int = 1,
+        picture_weights: Tensor | None = None,
     ) -> None:
         self.net, self.transform, self.momentum, self.compute, self.seed = net, transform, momentum, compute, seed
-        self.sharding, self.parts = sharding or Sharding(), parts
+        self.sharding, self.parts, self.picture_weights = sharding or Sharding(), parts, picture_weights
         learning = {name: w for name, w in momentum.compute_weights.items() if name not in momentum.never}
         self.gradients = Gradients(learning, self.sharding, parts)
         alone = parts == 1 and self.sharding.mesh.everyone.size == 1
@@ -153,7 +157,7 @@ class Step:
                 blocks=self.blocks,
             )
             self.net.at(step, position, runs if self.sharding.model_shard.gathers else ())
-            seen, logits = self.learn(views, batch.labels[ours], batch.whole)
+            seen, logits = self.learn(views, batch.labels[ours], batch.whole, self.weights_of(batch.ids[ours]))
             totals += seen
         summed = replicas.all_reduce(totals, "shown")
         self.update(rates)
@@ -162,14 +166,20 @@ class Step:
         numbers[2:].copy_(self.momentum.finite)
         return StepResult(batch.step, batch.whole, rates.weights, numbers, views, logits)
 
-    def learn(self, views: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
-        """Run forward and backward on views (n, 3, side, side) of a batch of `pictures`.
+    def weights_of(self, ids: Tensor) -> Tensor | None:
+        """Gather the factors of some pictures' losses, on the device; None if there are none."""
+        return None if self.picture_weights is None else self.picture_weights[ids]
+
+    def learn(
+        self, views: Tensor, labels: Tensor, pictures: int, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run forward and backward on views (n, 3, side, side) of a batch of `pictures`, with the loss's `weights`.
 
         Returns their contribution to the batch's mean loss and the number of wrong answers, float64 (2,), and the
         logits (n, classes).
         """
         logits = forward(self.net, self.momentum.compute_weights, self.compute, views)
-        loss, seen = loss_and_wrong(logits, labels, pictures)
+        loss, seen = loss_and_wrong(logits, labels, pictures, weights)
         self.gradients.backward(loss)
         return seen, logits.detach()
 

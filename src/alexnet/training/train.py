@@ -56,7 +56,8 @@ def train(
         **changes: Fields of `TrainOptions`, which override `options`: ``train("store", "run", workers=4)``.
 
     Returns:
-        The `Evaluation` of the val split, or of test if there is no val: errors, 0 to 1, with ten views and with one.
+        The `Evaluation` of the last checkpoint on the val split, or on test if there is no val: errors, 0 to 1, with
+        ten views and with one. It is of the last one also with `patience`; `load(run, "best")` loads the best.
 
     Raises:
         InputError: The arguments do not fit each other, the store or the run.
@@ -78,13 +79,14 @@ def train(
                 log.say(f"{run} {why}, so there is nothing to resume; training starts at step 0")
             try:
                 loop(trainer, log, signals.poll)
+                log.say(trainer.ending())
                 final = trainer.evaluate(signals.poll)
             except Stopped as stop:
                 trainer.read(log)
                 trainer.save()
                 words = f"saved at step {trainer.step} of {trainer.total} in {run}; --resume goes on from there"
                 raise Stopped(f"{stop}: {words}", stop.signal) from None
-            log.final(trainer.step, final.plain())
+            log.final(trainer.step, final.plain() | trainer.end())
     return final
 
 
@@ -98,15 +100,17 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
     saved, cost, largest = time.monotonic(), 0.0, mesh.max_async()
     log.say(trainer.title)
     if trainer.unvalidated:  # the run was stopped between an epoch's last step and its validation
-        log.epoch(trainer.step, **trainer.validate(poll))
+        end_epoch(trainer, log, poll)
         trainer.save()
     waited, rate = 0.0, trainer.rates().weights
+    forecast = trainer.forecast(log.say)
     crowd = Crowd(log.say, torch.get_num_threads() if trainer.compute.device.type == "cpu" else 0)
     with crowd, closing(trainer.batches()) as batches:  # stop the loader's threads even if a caller keeps the exception
         for batch in batches:
             trainer.advance(batch, batches.waited - waited)
             waited = batches.waited
             trainer.read(log, keep=trainer.compute.ahead)  # some steps late, so that the GPU never waits for Python
+            forecast.look(trainer.step)
             poll()
             since = time.monotonic() - saved
             # With several processes, this is the answer of the previous step, so that none waits for another.
@@ -117,7 +121,7 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
             if trainer.unvalidated:
                 trainer.read(log)
                 trainer.check()
-                log.epoch(trainer.step, **trainer.validate(poll))
+                end_epoch(trainer, log, poll)
                 pays = time.monotonic() - saved >= min(every, cost / SAVING)  # clocks differ: rank 0 decides
                 save = save or trainer.finished or mesh.all_gather_json(pays)[0]
             rate, before = trainer.rates().weights, rate  # a plateau's rate drops with a validation
@@ -132,3 +136,10 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
                 crowd.look(0.0, LONG)
                 return
             crowd.look()
+
+
+def end_epoch(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
+    """Validate at the end of an epoch, log it, and say what is to be said about it."""
+    log.epoch(trainer.step, **trainer.validate(poll))
+    for line in trainer.remarks():
+        log.say(line)

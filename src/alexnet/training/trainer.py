@@ -4,31 +4,36 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from functools import partial
+from typing import Any
 
 import torch
 
+from alexnet.config.recipe import Plateau
 from alexnet.core.device import Compute
 from alexnet.core.errors import WorkFailed
+from alexnet.core.text import percent
 from alexnet.data.cache import CachedPictures
 from alexnet.data.loader import Batch, Batches, steps, training_batches
-from alexnet.data.store import Store
+from alexnet.data.store import Store, labels
 from alexnet.distributed.sharding import Sharding
 from alexnet.inference.evaluate import Evaluation, evaluate_on_mesh, validate
 from alexnet.models.build import build
 from alexnet.models.network import Network
 from alexnet.ops import dispatch
 from alexnet.runs import checkpoint
-from alexnet.runs.checkpoint import State
+from alexnet.runs.checkpoint import Best, State
 from alexnet.runs.environment import environment
 from alexnet.runs.log import RunLog, Tally
 from alexnet.runs.run import Run
 from alexnet.training import optimizer, schedule
-from alexnet.training.diagnostics import LossMonitor, describe_not_finite, not_a_number
+from alexnet.training.diagnostics import LossMonitor, describe_not_finite, not_a_number, one_answer
 from alexnet.training.finetune import TUNED, describe_tuning, load_layers
+from alexnet.training.forecast import Forecast, Work, disk_of_checkpoints
 from alexnet.training.options import TrainOptions
 from alexnet.training.step import Step, StepResult, forward, maybe_capture
+from alexnet.training.weighting import class_shares, picture_weights
 
 
 class Trainer:
@@ -41,6 +46,7 @@ class Trainer:
         self.net, self.sharding, self.compute = net, sharding, compute
         recipe = run.recipe
         self.step, self.errors, self.seconds, self.tally = 0, list[float](), 0.0, Tally()
+        self.best: Best | None = None  # with the weights of this process, where several share them
         self.begun = time.monotonic()
         compute.hold(self.net).train()
         with torch.device("meta"):  # layers without weights, for validation with `compute_weights`
@@ -52,6 +58,7 @@ class Trainer:
             self.net.load_state_dict(sharding.shard(weights))
             self.step, self.errors, self.seconds = state.step, list(state.errors), state.seconds
             self.tally = Tally(*state.tally)
+            self.load_best(state)
         elif recipe.start:
             taken = load_layers(Run(run.environment["start"]), recipe.start)
             self.net.load_state_dict(sharding.shard(taken), strict=False)
@@ -59,15 +66,22 @@ class Trainer:
         if state:
             self.momentum.load(sharding.shard(velocity))
         self.transform = run.transform.to(compute.device)
-        step = Step(self.net, self.transform, self.momentum, compute, recipe.seed, sharding, options.accumulate)
-        self.take = maybe_capture(step)
-        self.monitor, self.unread = LossMonitor(recipe), deque[tuple[StepResult, float]]()
+        classes, held_out = recipe.net.classes, store[store.held_out]
+        factors = picture_weights(recipe, store["train"], classes)
+        on_device = None if factors is None else torch.from_numpy(factors).to(compute.device)
+        step = Step(
+            self.net, self.transform, self.momentum, compute, recipe.seed, sharding, options.accumulate, on_device
+        )
+        self.take, self.unread = maybe_capture(step), deque[tuple[StepResult, float]]()
+        self.monitor = LossMonitor(recipe, class_shares(store["train"], classes, factors))
+        self.held_out_shares = class_shares(held_out, classes)
         self.lost: tuple[int, list[str]] | None = None  # (step, names) of the first parameters that are not finite
         self.pictures = CachedPictures(store["train"], compute.device, options.cache)
-        self.held_out = CachedPictures(store[store.held_out], compute.device, options.cache)
+        self.held_out = CachedPictures(held_out, compute.device, options.cache)
         self.per_epoch = steps(len(self.pictures), recipe.sgd.batch)
         self.total = self.per_epoch * recipe.epochs
         self.until = -math.inf if options.until is None else options.until
+        self.patience = math.inf if options.patience is None else options.patience
         epochs = (line for line in run.log if line["kind"] == "epoch" and line["epoch"] <= len(self.errors))
         self.lowest = min((line["train_error"] for line in epochs), default=math.inf)  # lowest of all epochs so far
 
@@ -77,11 +91,19 @@ class Trainer:
         words = f"recipe {self.run.name} {self.recipe.digest}, {len(self.pictures)} pictures of "
         words += f"{len(self.store.classes)} classes, {self.compute.device} in {self.compute.precision} "
         words += f"({dispatch.name(self.compute.device)} kernels), {self.sharding.description}, "
+        if self.recipe.sgd.class_weights != "none":
+            words += f"class weights {self.recipe.sgd.class_weights}, "
         if self.recipe.start and not self.step:
             words += f"{', '.join(self.recipe.start.layers)} from {self.run.environment['start']}, "
             if self.run.name.endswith(TUNED):
                 changes = describe_tuning(self.recipe, Run(self.run.environment["start"]).recipe)
                 words += f"by that run's recipe with {changes}, "
+        if isinstance(self.recipe.schedule, Plateau):
+            waits = schedule.patience(self.recipe.schedule, self.recipe.epochs)
+            if self.patience <= waits:
+                words += (
+                    f"--patience {self.patience} ends it before the rate drops, for which {waits} epochs are to pass, "
+                )
         return words + (f"on from step {self.step} of {self.total}" if self.step else f"{self.total} steps")
 
     @property
@@ -95,9 +117,41 @@ class Trainer:
         return len(self.errors) < self.step // self.per_epoch
 
     @property
+    def since_best(self) -> int:
+        """The number of epochs since the one with the lowest validation error."""
+        return len(self.errors) - schedule.best_epoch(self.errors)
+
+    @property
+    def ended(self) -> str:
+        """The name of the option or field of the recipe that ends the training here; "" while it goes on."""
+        ends = {
+            "epochs": self.step >= self.total,
+            "schedule": schedule.finished(self.recipe, self.errors),
+            "until": self.lowest <= self.until,
+            "patience": self.since_best >= self.patience,
+        }
+        return next((name for name, here in ends.items() if here), "")
+
+    @property
     def finished(self) -> bool:
-        """True if the recipe or `until` ends the training here."""
-        return self.step >= self.total or schedule.finished(self.recipe, self.errors) or self.lowest <= self.until
+        """True if the recipe, `until` or `patience` ends the training here."""
+        return self.ended != ""
+
+    def ending(self) -> str:
+        """Say in words what ended the training, which epoch was the best, and what is evaluated."""
+        why = {
+            "epochs": "",
+            "schedule": ": no lower validation error after the last drop of the rate",
+            "until": f": training error {percent(self.lowest)} reached --until {self.until:g}",
+            "patience": f": no lower validation error for {self.since_best} epochs (--patience {self.patience})",
+        }[self.ended]
+        best = schedule.best_epoch(self.errors)
+        words = f"training ended after epoch {len(self.errors)} of {self.recipe.epochs}{why}; the lowest validation "
+        words += f"error, {percent(self.errors[best - 1])}, is that of epoch {best}"
+        if self.since_best:
+            kept = self.best is not None and self.best.state.step == best * self.per_epoch
+            words += " (--checkpoint best)" if kept else ", whose weights were not kept"
+        return f"{words}; the evaluation is of the last checkpoint, {self.run.resolve()}"
 
     def batches(self) -> Batches:
         """Load the batches from here to the end of the run."""
@@ -187,13 +241,58 @@ class Trainer:
                 with self.sharding.mesh.raise_once():
                     raise self.not_finite(f"the {what} loss of epoch {len(self.errors) + 1} is {number}", self.step)
         self.errors.append(found.top1)
+        self.keep_best()
         self.tally, self.lowest = Tally(), min(self.lowest, error)
         measured = {"rate": self.rates().weights, "train_loss": loss, "train_error": error}
         return measured | {"top1": found.top1, "top5": found.top5, "nats": found.nats}
 
+    def remarks(self) -> list[str]:
+        """List what there is to say about the validation errors so far."""
+        return one_answer(self.errors, self.held_out_shares, labels(self.store.classes))
+
+    def keep_best(self) -> None:
+        """Keep a copy of the weights if the epoch that was just validated has the lowest error, and none before it."""
+        if not self.since_best:
+            state = State(self.step, tuple(self.errors), self.spent())
+            self.best = Best({name: t.clone() for name, t in self.net.state_dict().items()}, state)
+
+    def load_best(self, state: State) -> None:
+        """Load the best weights that a checkpoint names. If their folder is gone, training goes on without them."""
+        folder = self.run.folder / "checkpoints" / str(state.best)
+        if state.best is not None and folder.is_dir():
+            then = checkpoint.read_state(folder, self.run.identity)
+            weights = checkpoint.read_tensors(folder, checkpoint.FILES[0], self.meta_net)
+            weights = {name: t.to(self.compute.device) for name, t in self.sharding.shard(weights).items()}
+            self.best = Best(weights, then)
+
+    def end(self) -> dict[str, Any]:
+        """Describe the end of the training for the log: what ended it, the last checkpoint, and the best epoch."""
+        best = schedule.best_epoch(self.errors)
+        return {
+            "ended_by": self.ended,
+            "checkpoint": self.run.resolve(),
+            "epoch": len(self.errors),
+            "best_epoch": best,
+            "best_top1": self.errors[best - 1],
+        }
+
+    def forecast(self, say: Callable[[str], None]) -> Forecast:
+        """Make the forecast of how long the rest of the training takes."""
+        early = isinstance(self.recipe.schedule, Plateau) or max(self.until, -self.patience) > -math.inf
+        pictures = len(self.held_out) / self.recipe.sgd.batch
+        decodes = self.pictures.kept == "ram" and self.pictures.split.format == "jpeg" and not self.step
+        weights = sum(t.numel() for t in self.meta_net.state_dict().values())
+        weights *= next(iter(self.momentum.parameters.values())).itemsize
+        disk = disk_of_checkpoints(self.run.folder, weights, self.options.keep)
+        return Forecast(say, Work(self.step, self.total, self.per_epoch, pictures, early, decodes), disk)
+
+    def spent(self) -> float:
+        """Return the seconds of training so far, over all sessions."""
+        return round(self.seconds + time.monotonic() - self.begun, 1)
+
     def evaluate(self, poll: Callable[..., None]) -> Evaluation:
         """Evaluate the trained net with ten views (section 4.1)."""
-        return evaluate_on_mesh(
+        found = evaluate_on_mesh(
             self.sharding.mesh,
             self.store,
             [self.run.folder],
@@ -202,19 +301,21 @@ class Trainer:
             workers=self.options.workers,
             progress=poll,
         )
+        # The log says that the training has ended only after this.
+        return replace(found, progress=tuple(replace(each, finished=True) for each in found.progress))
 
     def save(self) -> None:
         """Save a checkpoint; raise WorkFailed instead if a weight or velocity is NaN or infinite."""
         weights, velocity = (self.sharding.gather(t) for t in (self.net.state_dict(), self.momentum.velocity))
+        best = self.best and replace(self.best, weights=self.sharding.gather(dict(self.best.weights)))
 
         def write() -> None:
             for what, tensors in (("", weights), ("the velocity of ", velocity)):
                 if lost := [what + name for name, t in tensors.items() if not t.isfinite().all()]:
                     raise self.failure(self.step, lost)
-            seconds = round(self.seconds + time.monotonic() - self.begun, 1)
-            state = State(self.step, tuple(self.errors), seconds, astuple(self.tally))
+            state = State(self.step, tuple(self.errors), self.spent(), astuple(self.tally))
             if self.sharding.mesh.is_main:
-                checkpoint.save(self.run.folder, weights, velocity, state, self.run.identity, self.options.keep)
+                checkpoint.save(self.run.folder, weights, velocity, state, self.run.identity, self.options.keep, best)
 
         self.sharding.mesh.run_on_all(write)
 
@@ -233,6 +334,11 @@ class Trainer:
         if self.step:
             now, then = environment(self.store, self.compute, self.sharding.description), self.run.environment
             log.resumed(self.step, now)
+            if self.errors and self.best is None:
+                log.say(
+                    f"best: the weights of epoch {schedule.best_epoch(self.errors)}, which has the lowest validation "
+                    "error so far, were not kept; those of a later epoch will be if its error is lower"
+                )
             for what in ("device", "kernels", "processes", "threads", "versions", "commit"):
                 if now[what] != then.get(what, now[what]):
                     log.say(f"{what}: the run began with {then.get(what)}, now {now[what]}; the bits may differ")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from alexnet.data.images import resize
-from alexnet.data.images.resize import square
+from alexnet.data.images.resize import outside, square
 from alexnet.ops import cpu_build
 
 
@@ -123,14 +123,63 @@ def test_a_warped_square_is_the_whole_picture_by_loops(form: str, size: tuple[in
     np.testing.assert_array_equal(square(image, side, "warp"), expected)
 
 
+def padded_by_loops(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Resize the whole picture to a longer side of `side`, rows first, and copy it into the middle of gray."""
+    height, width, _ = pixels.shape
+    longer = max(width, height)
+    across = max(1, math.floor(width * side / longer + 0.5))
+    down = max(1, math.floor(height * side / longer + 0.5))
+    out = np.full((side, side, 3), 128, np.uint8)
+    for c in range(3):
+        rows = np.array([line_by_loops(row, 0, width, across) for row in pixels[:, :, c].tolist()])
+        for x in range(across):
+            column = line_by_loops(rows[:, x].tolist(), 0, height, down)
+            for y in range(down):
+                out[(side - down) // 2 + y, (side - across) // 2 + x, c] = column[y]
+    return out
+
+
+@pytest.mark.parametrize("size", [(9, 7), (5, 40), (33, 20), (16, 16), (1, 3), (300, 2), (47, 31)])
+@pytest.mark.parametrize("side", [1, 8, 16, 31])
+def test_a_padded_square_is_the_whole_picture_on_gray_by_loops(form: str, size: tuple[int, int], side: int) -> None:
+    image = random_picture(*size)
+    np.testing.assert_array_equal(square(image, side, "pad"), padded_by_loops(np.asarray(image), side))
+
+
+@given(width=st.integers(1, 300), height=st.integers(1, 300), side=st.sampled_from([8, 31, 64, 100]))
+def test_the_compiled_padded_square_is_pillows_to_the_bit(width: int, height: int, side: int) -> None:
+    image, longer = random_picture(width, height, width), max(width, height)
+    across, down = (max(1, math.floor(length * side / longer + 0.5)) for length in (width, height))
+    rows = image.resize((across, height), Image.Resampling.BILINEAR)
+    whole = Image.new("RGB", (side, side), (128, 128, 128))
+    whole.paste(rows.resize((across, down), Image.Resampling.BILINEAR), ((side - across) // 2, (side - down) // 2))
+    np.testing.assert_array_equal(square(image, side, "pad"), np.asarray(whole))
+
+
+def test_a_square_picture_is_the_same_however_it_is_fitted(form: str) -> None:
+    image = random_picture(47, 47)
+    for fit in ("pad", "warp"):
+        np.testing.assert_array_equal(square(image, 32, fit), square(image, 32))
+
+
+@pytest.mark.parametrize(("size", "share"), [((4, 3), 0.25), ((3, 4), 0.25), ((7, 7), 0.0), ((1, 100), 0.99)])
+def test_the_share_outside_the_square_is_counted_by_pixels(size: tuple[int, int], share: float) -> None:
+    width, height = size
+    shorter = min(size)
+    left, top = (width - shorter) // 2, (height - shorter) // 2
+    inside = sum(left <= x < left + shorter and top <= y < top + shorter for y in range(height) for x in range(width))
+    assert outside(*size) == pytest.approx(1 - inside / (width * height)) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("fit", ["pad", "warp"])
 @pytest.mark.parametrize("size", [(900, 70), (7, 3000), (3000, 7)])
-def test_a_large_picture_warps_another_way_to_the_same_pixels(
-    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+def test_a_large_whole_picture_goes_another_way_to_the_same_pixels(
+    size: tuple[int, int], fit: resize.Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = random_picture(*size)
-    whole = square(image, 32, "warp")
+    whole = square(image, 32, fit)
     monkeypatch.setattr(resize, "LARGE", 1)
-    np.testing.assert_array_equal(square(image, 32, "warp"), whole)
+    np.testing.assert_array_equal(square(image, 32, fit), whole)
 
 
 def test_square_equals_resizing_the_shorter_side_then_cropping(form: str) -> None:

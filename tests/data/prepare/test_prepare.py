@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.faults.pictures import heic
 
 from alexnet.core.errors import InputError, WorkFailed
 from alexnet.data.images.decode import decode
-from alexnet.data.images.resize import square
+from alexnet.data.images.resize import Fit, square
 from alexnet.data.prepare import plan
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store
@@ -67,15 +68,18 @@ def test_stored_pictures_are_the_central_squares_of_the_source(form: str, tree: 
             assert store.classes[label].name == name.split("/")[0]
 
 
-def test_a_warped_store_holds_whole_pictures(tree: Tree, tmp_path: Path) -> None:
+def test_a_warped_or_padded_store_holds_whole_pictures(tree: Tree, tmp_path: Path) -> None:
     source = tree()
-    for fit in ("crop", "warp"):
+    fits: tuple[Fit, ...] = ("crop", "pad", "warp")
+    for fit in fits:
         prepare(source, tmp_path / fit, side=SIDE, fit=fit, jobs=1)
-    crop, warp = Store(tmp_path / "crop"), Store(tmp_path / "warp")
-    assert (crop.fit, warp.fit) == ("crop", "warp")
-    assert crop.digest != warp.digest
-    for name, stored in zip(warp["train"].names, warp["train"].read(np.arange(len(warp["train"]))), strict=True):
-        np.testing.assert_array_equal(stored, square(decode((source / name).read_bytes())[0], SIDE, "warp"))
+    stores = {fit: Store(tmp_path / fit) for fit in fits}
+    assert {fit: store.fit for fit, store in stores.items()} == {fit: fit for fit in fits}
+    assert len({store.digest for store in stores.values()}) == 3
+    for fit, store in stores.items():
+        train = store["train"]
+        for name, stored in zip(train.names, train.read(np.arange(len(train))), strict=True):
+            np.testing.assert_array_equal(stored, square(decode((source / name).read_bytes())[0], SIDE, fit))
     assert "fit" not in json.loads((tmp_path / "crop" / "meta.json").read_text())
 
 
@@ -102,6 +106,30 @@ def test_a_store_has_the_same_bytes_where_simplejpeg_is_not_installed(
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code, source, tmp_path / "without"], env=environment, check=True)
     assert fingerprint(tmp_path / "store") == fingerprint(tmp_path / "without")
+
+
+def test_a_store_made_without_pillow_heif_counts_each_heic_and_holds_the_same_other_pictures(
+    tree: Tree, tmp_path: Path, fingerprint: Fingerprint
+) -> None:
+    pytest.importorskip("pillow_heif")
+    source = tree(each=4)
+    Image.fromarray(np.full((40, 48, 3), 90, np.uint8)).save(source / "dog/tall.avif")
+    prepare(source, tmp_path / "before", side=SIDE, val_fraction=0, jobs=1)
+    (source / "dog/zz.heic").write_bytes(heic(Image.new("RGB", (64, 64), "red")))
+    whole = prepare(source, tmp_path / "with", side=SIDE, val_fraction=0, jobs=1)
+    assert (whole.pictures, whole.refused) == ({"train": 10}, {})
+    body = f"""
+        import importlib.util
+        find = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, *more: None if name == "pillow_heif" else find(name, *more)
+        made = prepare(source, store, side={SIDE}, val_fraction=0, jobs=1)
+        print(made.refused)
+        """
+    out, errors = _elsewhere(body, source, tmp_path / "without").communicate(timeout=60)
+    assert (out.strip(), errors) == ("{'format not taken': 1}", "")
+    assert "pip install 'alexnet[heic]'" in (tmp_path / "without/prepare.jsonl").read_text()
+    before, without = fingerprint(tmp_path / "before"), fingerprint(tmp_path / "without")
+    assert {name for name in before if before[name] != without[name]} == {"prepare.jsonl", "meta.json"}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -361,10 +361,14 @@ def test_names_in_a_zip_are_read_as_their_writer_meant_them(writer: str, tree: T
 @pytest.mark.parametrize(
     ("files", "named"),
     [
-        (["data/train-00000-of-00001.parquet"], "a Parquet table"),
-        (["images/0.jpg", "images/1.jpg", "labels.csv"], "a table of labels, 'labels.csv'"),
-        (["cifar-100-python/train", "cifar-100-python/test", "cifar-100-python/meta"], "CIFAR-100"),
-        (["000000.jpg", "000000.cls", "000001.jpg", "000001.cls"], "a WebDataset shard"),
+        (
+            ["data.mdb", "lock.mdb"],
+            "'data.mdb' looks like an LMDB database; read it in Python, and give alexnet.prepare()",
+        ),
+        (["train.tfrecord-00000-of-00002"], "looks like TensorFlow's records; read it in Python"),
+        (["x_train.npy", "y_train.npy"], "looks like NumPy's arrays; read it in Python"),
+        (["part1.zip", "part2.zip"], "looks like archives; unpack them, or give one of them"),
+        (["all/of/0.jpg", "labels.csv"], "source/labels.csv as the source, if it is a table of all pictures"),
         (["0.jpg", "1.jpg"], "labels come from the names of two or more class folders"),
     ],
 )

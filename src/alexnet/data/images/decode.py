@@ -1,6 +1,8 @@
 """Decoding of one picture's bytes to upright 8-bit RGB, with a list of the conversions that were needed."""
 
 import functools
+import importlib
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,13 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
-from alexnet.data.images.formats import TAKEN, refusal
+from alexnet.data.images.formats import START, TAKEN, boxed, can_decode, refusal
+from alexnet.data.images.heif import claims
 from alexnet.data.images.jpeg import completed, has_end, unusual
 from alexnet.data.images.limits import (
     MOST_BYTES,
     MOST_EXIF,
     Metered,
     UnreadablePicture,
+    check_claims,
     check_memory,
     check_work,
     limit_load,
@@ -133,7 +137,25 @@ def unpack_jpeg(data: bytes | np.ndarray, colours: str, out: np.ndarray) -> bool
 def _opened(data: bytes) -> tuple[Image.Image, Metered]:
     """Open a picture; no other reference keeps the image's memory, so each conversion frees the one before."""
     file = Metered(data)
-    return Image.open(file, formats=TAKEN), file
+    if not (kind := boxed(data[:START])):
+        return Image.open(file, formats=TAKEN), file
+    if not can_decode(kind):
+        raise UnidentifiedImageError
+    file.claims = claims(data, kind)
+    check_claims(kind, file.claims, len(data))
+    return Image.open(file, formats=("AVIF",)) if kind == "AVIF" else heic_opener()(file), file
+
+
+@functools.cache
+def heic_opener() -> Callable[[io.BytesIO], Image.Image]:
+    """Import pillow-heif on the first call, and return what opens a HEIC; Pillow's own list of formats stays as is."""
+    try:
+        return importlib.import_module("pillow_heif").HeifImageFile
+    except ImportError:
+        raise UnreadablePicture(
+            "format not taken: HEIC, since the installed pillow-heif cannot be loaded: pip install --force-reinstall "
+            "pillow-heif, or convert it to JPEG or PNG"
+        ) from None
 
 
 def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple[Image.Image, list[str]]:
@@ -164,23 +186,26 @@ def _as_rgb(image: Image.Image, file: Metered, exif: bool, jpeg: bytes) -> tuple
         check_memory(image, file, turned is not None)
     if deep:
         reasons.append("16-bit")
+    elif file.claims and file.claims.depth > 8:
+        reasons.append(f"{file.claims.depth}-bit")
     if image.mode in ("P", "PA"):
         reasons.append("palette")
     if image.mode in GRAY_MODES:
         reasons.append("grayscale")
     if image.mode == "CMYK":
         reasons.append("CMYK")
-    by_pillow = image.format == "TIFF"
+    by_decoder = image.format in ("TIFF", "HEIF")  # while loading
+    by_box = image.format == "HEIF" and file.claims.turned  # the turn is the file's own, and its EXIF does not count
     if unpacked is not None:
         image = unpacked
     else:
         if image.has_transparency_data:
             reasons.append("alpha")
         image = _converted(image, deep)
-    if turned is not None:
+    if turned is not None or by_box:
         reasons.append("rotated")
-        if not by_pillow:
-            image = image.transpose(UPRIGHT[turned])
+    if turned is not None and not by_decoder:
+        image = image.transpose(UPRIGHT[turned])
     image.info.clear()  # drop colour profiles, comments and GPS positions
     return image, reasons
 
@@ -235,7 +260,7 @@ def _rawmode_is_deep(image: Image.Image) -> bool:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    if len(image.info.get("exif", b"")) > MOST_EXIF:
+    if len(image.info.get("exif") or b"") > MOST_EXIF:
         return None
     try:
         orientation = image.getexif().get(0x0112)

@@ -1,11 +1,20 @@
 """Supported picture formats, and recognition of other files, so that a message can name what a file is."""
 
+import functools
+import importlib.metadata
+import importlib.util
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
-from PIL import Image
+from PIL import Image, features
 
 TAKEN = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # MPO opens as JPEG
+BOXED = {  # formats that need a decoder which may be missing, and what would do then
+    "AVIF": "which this Pillow was built without; install Pillow's own wheel (pip install --force-reinstall pillow)",
+    "HEIC": "which needs pillow-heif: pip install 'alexnet[heic]'",
+}
+KNOWN = ", ".join((*TAKEN, *BOXED))
 START = 512  # bytes at the start of a file that decide its kind
 BRANDS = {  # brands of ISO base media files
     b"avif": "AVIF",
@@ -61,7 +70,31 @@ OTHERS = (
 
 def is_taken(start: bytes) -> bool:
     """Return whether a file that starts with these bytes has a supported format; it may still be damaged."""
-    return bool(_known(start, TAKEN))
+    return bool(_known(start, TAKEN)) or can_decode(boxed(start))
+
+
+def boxed(start: bytes) -> str:
+    """Return "AVIF" or "HEIC" for a file that starts as one, else ""."""
+    name = _format(start) if start[4:8] == b"ftyp" else ""
+    return name if name in BOXED else ""
+
+
+@functools.cache
+def can_decode(kind: str) -> bool:
+    """Return whether this process has a decoder for "AVIF" or "HEIC", without importing it."""
+    if kind == "AVIF":
+        return bool(features.check_module("avif"))
+    if kind != "HEIC" or importlib.util.find_spec("pillow_heif") is None:
+        return False
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return bool(importlib.metadata.version("pillow-heif"))
+    return False
+
+
+def optional_decoders() -> list[str]:
+    """List what changes which pictures can be read: pillow-heif's version if it is there, and the lack of AVIF."""
+    found = [f"pillow-heif {importlib.metadata.version('pillow-heif')}"] if can_decode("HEIC") else []
+    return found if can_decode("AVIF") else [*found, "no AVIF"]
 
 
 def refusal(data: bytes) -> str:
@@ -71,15 +104,17 @@ def refusal(data: bytes) -> str:
         return "empty: the file has no bytes"
     if not data.strip(b"\0"):
         return "empty: every byte is zero"
-    if is_taken(start):
+    if is_taken(data[:START]):
         return "damaged: its header cannot be read"
-    if name := _format(start):
+    if (name := boxed(start)) and not can_decode(name):
+        return f"format not taken: {name}, {BOXED[name]}, or convert it to JPEG or PNG"
+    if (name := _format(start)) and not is_taken(start):
         return f"format not taken: {name}; convert it to JPEG or PNG"
-    if any(mark in start[:64] for mark in (b"\xff\xd8\xff", b"\x89PNG\r\n")):
+    if is_taken(start) or any(mark in start[:64] for mark in (b"\xff\xd8\xff", b"\x89PNG\r\n")):
         return "not a picture: other bytes come before one; remove them"
     if name := _first(OTHERS, start) or ("text" if _is_text(start) else ""):
         return f"not a picture: {name}"
-    return f"not a picture: its bytes do not begin like {', '.join(TAKEN)}"
+    return f"not a picture: its bytes do not begin like {KNOWN}"
 
 
 def _format(start: bytes) -> str:

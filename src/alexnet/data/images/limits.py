@@ -16,6 +16,8 @@ MOST_SCANS, MOST_WORK = 1000, 2_000_000_000  # scans of a JPEG, and scans times 
 # BY_PYTHON is for Pillow's decoders in Python; it is high because they are slow.
 BYTES = {"RGB": 4, "1": 5, "L": 5, "P": 5, "I;16": 6, "I;16L": 6, "I;16B": 6, "I;16N": 6}
 WEBP, BY_PYTHON = 17, 30
+BOXED = {"AVIF": (10, 12), "HEIC": (8, 11)}  # with colours at half resolution, and at full; with 8 bits, no alpha
+DEEPER, SEE_THROUGH = 5, 4  # what 10 or 12 bits add, and what alpha does
 ROW = 24  # bytes that Pillow adds per row, which matter in a picture of 1 x 10,000,000
 MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)  # a marker with a length, so not RST or TEM
 
@@ -38,6 +40,7 @@ class Metered(io.BytesIO):
         self.most = 1 << 25 if jpeg else min(2 * len(data) + (1 << 20), (MOST_MEMORY - len(data)) // 2)
         self.most_reads = 20_000 if jpeg else 20_000 + len(data) // 32
         self.limited, self.pixels = True, False
+        self.claims: Any = None  # of an AVIF or HEIC
         self.unread = unread(data) if data.startswith(SIGNATURE) else {}
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -108,6 +111,12 @@ def _strip(image: Any) -> int:
     return area * (tags.get(277, 1) * max(tags.get(258, (1,))) // 8 + 4)
 
 
+def check_claims(kind: str, claims: Any, size: int) -> None:
+    """Raise UnreadablePicture if an AVIF or HEIC file of `size` bytes would take too much memory."""
+    each = BOXED[kind][claims.full] + DEEPER * (claims.depth > 8) + SEE_THROUGH * claims.alpha
+    _check_total(2 * size + claims.pixels * each, claims.width, claims.height)
+
+
 def check_memory(image: Any, file: Metered, turned: bool) -> None:
     """Raise UnreadablePicture if decoding, and turning upright if `turned`, would take too much memory.
 
@@ -118,16 +127,22 @@ def check_memory(image: Any, file: Metered, turned: bool) -> None:
     each = 8 if turned or (image.mode == "RGB" and image.has_transparency_data) else BYTES.get(image.mode, 8)
     if image.format == "WEBP":
         each = WEBP
+    elif file.claims:  # check_claims has counted it
+        each = 8
     elif codec in ("ppm", "ppm_plain", "bmp_rle"):
         each = BY_PYTHON
     total = len(file.getvalue()) + file.taken + pixels * each + ROW * max(image.size)
-    total += min(len(image.info.get("exif", b"")), MOST_EXIF) ** 2 // 48  # each entry in one half may copy the other
+    total += min(len(image.info.get("exif") or b""), MOST_EXIF) ** 2 // 48  # each entry in one half may copy the other
     if image.format in ("JPEG", "MPO") and not _in_one_scan(image, file):
         total += 2 * pixels * sum(h * v for _, h, v, _ in image.layer) // max(h * v for _, h, v, _ in image.layer)
     if codec == "libtiff":
         total += _strip(image)
+    _check_total(total, image.width, image.height)
+
+
+def _check_total(total: int, width: int, height: int) -> None:
     if total > MOST_MEMORY:
         raise UnreadablePicture(
-            f"too large: {image.width} x {image.height} pixels would take {total / 1e6:.0f} MB of memory; "
+            f"too large: {width} x {height} pixels would take {total / 1e6:.0f} MB of memory; "
             f"the limit is {MOST_MEMORY / 1e6:.0f}"
         )

@@ -9,9 +9,10 @@ from PIL import Image
 
 from alexnet.ops import cpu_build
 
-Fit = Literal["crop", "warp"]
+Fit = Literal["crop", "pad", "warp"]
 
 BITS = 22  # fraction bits of Pillow's weights for 8-bit pictures
+FILL = 128  # of each colour beside a picture that is fitted by "pad"
 LARGE, WIDE = 1 << 23, 1 << 16  # pixels, in all and in a row; from here on the compiled form takes too much memory
 
 
@@ -19,39 +20,69 @@ def square(image: Image.Image, side: int, fit: Fit = "crop") -> np.ndarray:
     """Resize an RGB image so that its shorter side is `side`, and crop the centre (section 2): uint8 side x side x 3.
 
     One antialiased bilinear resize does both, so every aspect ratio costs the same. With `fit` "warp", squeeze the
-    whole image into the square instead, as Caffe's nets were trained.
+    whole image into the square instead, as Caffe's nets were trained. With "pad", resize it so that its longer side is
+    `side`, centre it, and fill the rest with gray (128, 128, 128).
     """
-    if fit == "warp":
-        left, top, (wide, high) = 0, 0, image.size
-    else:
+    left, top, (wide, high), across, down = 0, 0, image.size, side, side  # the box to take, and what it becomes
+    if fit == "crop":
         wide = high = min(image.size)
         # Crop at whole pixels: an offset of half a pixel would blur a picture that already has the right size.
         left, top = (image.width - wide) // 2, (image.height - high) // 2
+    elif fit == "pad":
+        longer = max(image.size)
+        across, down = (max(1, (length * side + longer // 2) // longer) for length in image.size)
     fast = compiled_form() if image.width * image.height < LARGE and image.width < WIDE else None
     if fast is None:
-        return _by_pillow(image, left, top, wide, high, side)
+        return _in_middle(_by_pillow(image, left, top, wide, high, across, down), side)
     pixels, out = np.ascontiguousarray(image), np.empty((side, side, 3), np.uint8)
-    across, down = taps(image.width, left, wide, side), taps(image.height, top, high, side)
-    arguments = [
-        a for first, weights in (across, down) for a in (first.ctypes.data, weights.ctypes.data, weights.shape[1])
-    ]
+    both = _spread(taps(image.width, left, wide, across), side), _spread(taps(image.height, top, high, down), side)
+    arguments = [a for first, weights in both for a in (first.ctypes.data, weights.ctypes.data, weights.shape[1])]
     fast(pixels.ctypes.data, image.width, image.height, side, *arguments, out.ctypes.data)
+    if (across, down) == (side, side):
+        return out
+    above, before = (side - down) // 2, (side - across) // 2
+    return _in_middle(out[above : above + down, before : before + across], side)
+
+
+def outside(width: int, height: int) -> float:
+    """Return the share of a picture's area, 0 to 1, that lies outside its central square."""
+    return 1 - min(width, height) / max(width, height)
+
+
+def _in_middle(made: np.ndarray, side: int) -> np.ndarray:
+    """Centre a picture in a square of gray; a picture that is that square is returned as it is."""
+    down, across = made.shape[:2]
+    if (across, down) == (side, side):
+        return made
+    out = np.full((side, side, 3), FILL, np.uint8)
+    above, before = (side - down) // 2, (side - across) // 2
+    out[above : above + down, before : before + across] = made
     return out
 
 
-def _by_pillow(image: Image.Image, left: int, top: int, wide: int, high: int, side: int) -> np.ndarray:
-    """Resize with Pillow, rows first, then columns."""
+def _spread(made: tuple[np.ndarray, np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Extend the taps of fewer than `side` outputs by outputs on both sides that have no weight."""
+    first, weights = made
+    if len(first) == side:
+        return made
+    before = (side - len(first)) // 2
+    beside = (before, side - len(first) - before)
+    return np.pad(first, beside, "edge"), np.pad(weights, (beside, (0, 0)))
+
+
+def _by_pillow(image: Image.Image, left: int, top: int, wide: int, high: int, across: int, down: int) -> np.ndarray:
+    """Resize with Pillow, rows first, then columns, to `across` x `down` pixels."""
     # Two calls, since in a single one the order of the passes depends on Pillow's version and the picture's shape.
-    bilinear, margin = Image.Resampling.BILINEAR, max(1, -(-high // side)) + 1
+    bilinear, margin = Image.Resampling.BILINEAR, max(1, -(-high // down)) + 1
     above, below = max(0, top - margin), min(image.height, top + high + margin)
     if image.height <= 2 * (below - above):
-        rows = image.resize((side, image.height), bilinear, box=(left, 0, left + wide, image.height))
-        return np.array(rows.resize((side, side), bilinear, box=(0, top, side, top + high)))
+        rows = image.resize((across, image.height), bilinear, box=(left, 0, left + wide, image.height))
+        return np.array(rows.resize((across, down), bilinear, box=(0, top, across, top + high)))
     # A tall picture: resize only the rows that count, with Pillow's arithmetic. A strip of 1 x 1,000,000 would take
     # 1 GB otherwise.
-    some = np.array(image.resize((side, below - above), bilinear, box=(left, above, left + wide, below)))
-    first, weights = taps(image.height, top, high, side)
-    total = np.full((side, side, 3), 1 << BITS - 1, np.int64)
+    some = np.array(image.resize((across, below - above), bilinear, box=(left, above, left + wide, below)))
+    first, weights = taps(image.height, top, high, down)
+    total = np.full((down, across, 3), 1 << BITS - 1, np.int64)
     for t in range(weights.shape[1]):
         total += weights[:, t, None, None] * some[np.minimum(first - above + t, len(some) - 1)].astype(np.int64)
     return (total >> BITS).astype(np.uint8)

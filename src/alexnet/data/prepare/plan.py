@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import PIL
 
 from alexnet.core.errors import InputError
+from alexnet.data.images.formats import optional_decoders
 from alexnet.data.images.resize import Fit
 from alexnet.data.sources.base import Opener, Picture, Source
 from alexnet.data.store import FORMAT, Class, class_records
@@ -94,8 +95,11 @@ def plan_shards(
 
 
 def _digest(source: Source, shards: list[Shard]) -> str:
-    """Hash the listing and every choice, and Pillow's version too, since another one may round differently."""
+    """Hash the listing, every choice, and the decoders: another version may round differently, or refuse less."""
     total = hashlib.sha256(json.dumps([FORMAT, PIL.__version__, source.kind, class_records(source.classes)]).encode())
+    total.update(source.content.encode())
+    if decoders := optional_decoders():  # another set of them would refuse other pictures
+        total.update(json.dumps(decoders).encode())
     for shard in shards:
         warped = [shard.fit] if shard.fit != "crop" else []
         total.update(json.dumps([shard.file, shard.side, shard.format, *warped]).encode())

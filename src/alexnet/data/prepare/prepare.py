@@ -20,8 +20,9 @@ from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import sync, write
 from alexnet.core.process_pool import process_pool, set_current_task
 from alexnet.data.images.limits import UnreadablePicture
-from alexnet.data.images.resize import Fit, compiled_form, square
+from alexnet.data.images.resize import Fit, compiled_form, outside, square
 from alexnet.data.prepare import workdir
+from alexnet.data.prepare.duplicates import FILE, Duplicates, hasher, hashes, look
 from alexnet.data.prepare.plan import PreparePlan, Shard, plan_shards
 from alexnet.data.prepare.statistics import Sums, statistics, sums
 from alexnet.data.prepare.workdir import Record
@@ -49,6 +50,10 @@ class Summary:
         bytes: Size of all shards.
         digest: Hash of the store's content.
         seconds: Time that the call took.
+        cut_away: Share of each picture's area outside its central square: "median" and "p90" (0 to 1), and the number
+            of "pictures" and of those that lose "over_quarter"; None if the whole pictures were fitted.
+        duplicates: Counts of "identical" and "near" pictures (None if they were not looked for), and the number of
+            lines "listed" in the store's duplicates.jsonl; None with duplicates "off".
     """
 
     store: Path
@@ -65,10 +70,12 @@ class Summary:
     bytes: int
     digest: str
     seconds: float
+    cut_away: dict[str, Any] | None = None
+    duplicates: dict[str, Any] | None = None
 
 
 def prepare(
-    source: str | Path,
+    source: str | Path | Iterable[Any],
     store: str | Path,
     *,
     side: int | None = None,
@@ -79,6 +86,7 @@ def prepare(
     seed: int = 0,
     ignore: str | Sequence[str] = (),
     root: str | Path | None = None,
+    duplicates: Duplicates = "exact",
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Prepare a store from a source of pictures: resize each picture and cut out its centre (section 2).
@@ -87,32 +95,44 @@ def prepare(
     the same arguments to resume. Neither interruptions nor `jobs` change a byte of the store.
 
     Args:
-        source: A folder, a .tar, a .tar.gz, a .zip, "builtin" or "builtin:N"; docs/data.md describes the layouts.
+        source: A folder, a .tar, a .tar.gz, a .zip, a table of labels, "builtin" or "builtin:N"; docs/data.md describes
+            the layouts. Or an iterable of (picture, label), (picture, label, split) or (picture, label, split, weight).
+            A picture is a path, a PIL image, the bytes of a picture file, or a uint8 array or tensor of height x width
+            x 3; a label is a text or a whole number. Items are taken one at a time; their pixels go to STORE.part.
+            To resume, give the same items again.
         store: Folder to create.
-        side: Side of the stored pictures in pixels, 8 to 4096. None means 256, but 32 for CIFAR-10 and 64 for Tiny
+        side: Side of the stored pictures in pixels, 8 to 4096. None means 256, but 32 for CIFAR and 64 for Tiny
             ImageNet.
         format: "raw", or "jpeg" for JPEGs of quality 90. None means "raw", but "jpeg" for ILSVRC.
-        fit: "crop" cuts out the central square, as the paper does; "warp" squeezes the whole picture into the square,
-            as BVLC's nets in Caffe were trained.
+        fit: "crop" cuts out the central square, as the paper does; "pad" centres the whole picture on gray (128, 128,
+            128); "warp" squeezes the whole picture into the square, as BVLC's nets in Caffe were trained.
         val_fraction: Fraction of each class to hold out as "val", 0 <= fraction < 1, for a source without a val split.
             None means 0.1, but 0 if the source has a test split.
         jobs: Number of worker processes, 1 or more; None means one per core. With 1, this process does the work, and
             there is no time limit per picture.
         seed: Seed for the choice of held-out pictures, 0 or more.
         ignore: A name, pattern ("*.xml") or path from the top of the source to leave out, or several of them.
-        root: For a table of labels, the folder that its paths start from. None means the table's own folder.
+        root: The folder that paths start from. None means the folder of the table of labels; for an iterable, the
+            current folder.
+        duplicates: What to look for in the stored pictures: "exact" counts identical ones, "near" near-identical ones
+            too, which needs pdqhash (extra `near`), "off" none. The store's other files do not depend on it.
         progress: Function to call after each shard, with the number of finished pictures and the total.
 
     Returns:
         A Summary: counts by split and class, and of refused, converted and left-out files.
 
     Raises:
-        InputError: An argument or the source cannot be used.
+        InputError: An argument or the source cannot be used. For a table the message names the row, for an iterable the
+            index of the item.
         WorkFailed: The store cannot be written, or a worker process died. Finished shards are kept.
     """
     started = time.monotonic()
     store = Path(store)
     _check(source, store, side, format, fit, val_fraction, jobs, seed)
+    if duplicates not in get_args(Duplicates):
+        raise InputError(f"--duplicates {duplicates!r} is not known; use off, exact or near")
+    if duplicates == "near":
+        hasher()
     part = store.with_name(store.name + ".part")
     with workdir.held_by_this_process(part, f"store {str(store)!r}"):
         if os.path.lexists(store):  # the process that held the lock has just made it
@@ -132,7 +152,7 @@ def prepare(
             if not workdir.planned(part):
                 workdir.clear(part)
             raise
-        return _prepared(work, store, part, jobs, progress, started)
+        return _prepared(work, store, part, jobs, progress, started, duplicates)
 
 
 def _prepared(
@@ -142,6 +162,7 @@ def _prepared(
     jobs: int | None,
     progress: Callable[[int, int], None] | None,
     started: float,
+    looked_for: Duplicates,
 ) -> Summary:
     with workdir.writing(part):
         done = workdir.resumed(part, work)
@@ -154,13 +175,17 @@ def _prepared(
             if progress:
                 progress(_tried(work, done), work.pictures)
         _check_classes(part, work)
-        train = [shard.file for shard in work.shards if shard.split == "train"]
         total = Sums(0, np.zeros((work.side, work.side, 3), np.int64), np.zeros((3, 3), np.int64))
-        for some in parallel_map(_sum_shard, [(part, file, work.side, work.format) for file in train]):
-            total += some
+        hashed: dict[str, np.ndarray] = {}
+        second = [shard for shard in work.shards if shard.split == "train" or looked_for == "near"]
+        tasks = [(part, shard.file, shard.side, shard.format, looked_for == "near") for shard in second]
+        for file, some, own in parallel_map(_sum_shard, tasks):
+            hashed[file] = own
+            total = total + some if some else total
     with workdir.writing(part):
         meta, outcomes = _finish(part, work, total)
-        per_class = _per_class(part, work)
+        per_class, cut = _counted(part, work)
+        twins = _find_duplicates(part, work, hashed if looked_for == "near" else None) if looked_for != "off" else None
         os.replace(part / "store", store)
     try:
         sync(store.parent)
@@ -183,17 +208,43 @@ def _prepared(
         bytes=sum(shard["bytes"] for split in meta["splits"].values() for shard in split["shards"]),
         digest=meta["digest"],
         seconds=time.monotonic() - started,
+        cut_away=cut,
+        duplicates=twins,
     )
 
 
-def _per_class(part: Path, work: PreparePlan) -> dict[str, dict[str, int]]:
+def _counted(part: Path, work: PreparePlan) -> tuple[dict[str, dict[str, int]], dict[str, Any] | None]:
+    """Count the pictures by class and split, and the share of each that the central square leaves out."""
     found: dict[str, dict[str, int]] = {
         c.name: dict.fromkeys(sorted({s.split for s in work.shards}), 0) for c in work.classes
     }
+    shares = np.zeros(1001, np.int64)
     for shard in work.shards:
-        for label, number in Counter(workdir.record(part, shard.file).labels).items():
+        record = workdir.record(part, shard.file)
+        for label, number in Counter(record.labels).items():
             found[work.classes[label].name][shard.split] += number
-    return found
+        shares += np.bincount(record.outside, minlength=1001)
+    return found, cut_away(shares) if work.fit == "crop" else None
+
+
+def cut_away(shares: np.ndarray) -> dict[str, Any] | None:
+    """Describe the shares of area that are cut away, from the number of pictures by share in thousandths (1001,)."""
+    total, below = int(shares.sum()), shares.cumsum()
+    if not total:
+        return None  # a work folder of an older version has no shares
+    median, p90 = (int(np.searchsorted(below, -(-total * of // 10))) / 1000 for of in (5, 9))
+    return {"pictures": total, "median": median, "p90": p90, "over_quarter": total - int(below[250])}
+
+
+def _find_duplicates(part: Path, work: PreparePlan, hashed: dict[str, np.ndarray] | None) -> dict[str, Any]:
+    """Find identical and near-identical pictures, and list them in a file of the store if any are of note."""
+    counts, lines = look(part, work, hashed)
+    file = part / "store" / FILE
+    if lines:
+        write(file, (line.encode() for line in lines))
+    elif file.exists():  # an interrupted run may have looked for others
+        file.unlink()
+    return counts | {"listed": len(lines)}
 
 
 def _there(store: Path) -> InputError:
@@ -201,7 +252,7 @@ def _there(store: Path) -> InputError:
 
 
 def _check(
-    source: str | Path,
+    source: str | Path | Iterable[Any],
     store: Path,
     side: int | None,
     format: str | None,
@@ -215,7 +266,7 @@ def _check(
     if format is not None and format not in get_args(Format):
         raise InputError(f"--format {format!r} is not known; use {' or '.join(get_args(Format))}")
     if fit not in get_args(Fit):
-        raise InputError(f"--fit {fit!r} is not known; use {' or '.join(get_args(Fit))}")
+        raise InputError(f"--fit {fit!r} is not known; use crop, pad or warp")
     if val_fraction is not None and not 0 <= val_fraction < 1:
         raise InputError(f"val fraction {val_fraction} is out of range; use 0 or more and less than 1")
     if jobs is not None and jobs < 1:
@@ -224,7 +275,11 @@ def _check(
         raise InputError(f"seed {seed} is out of range; use 0 or more")
     if os.path.lexists(store):
         raise _there(store)
-    if Path(source).is_dir() and store.resolve().is_relative_to(Path(source).resolve()):
+    if (
+        isinstance(source, str | Path)
+        and Path(source).is_dir()
+        and store.resolve().is_relative_to(Path(source).resolve())
+    ):
         raise InputError(f"store {str(store)!r} is inside its source {str(source)!r}; put it outside")
 
 
@@ -250,6 +305,7 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
     data: list[bytes] = []
     kept = []
     notes: list[dict[str, Any]] = []
+    shares: list[int] = []
     compiled_form()  # compile now, so that it does not count in the first picture's time limit
     for picture in shard.pictures:
         set_current_task(f"picture {picture.name!r}")
@@ -271,6 +327,7 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
             ) from None
         if reasons:
             notes.append({"name": picture.name, "split": shard.split, "outcome": "converted", "reasons": reasons})
+        shares.append(round(1000 * outside(*image.size)))
         data.append(pack(square(image, shard.side, shard.fit), shard.format))
         kept.append(picture)
     set_current_task("")
@@ -286,16 +343,18 @@ def _make_shard(task: tuple[Path, Shard]) -> str:
             names=[picture.name for picture in kept],
             notes=notes,
             weights=[picture.weight for picture in kept] if any(picture.weight != 1 for picture in kept) else [],
+            outside=shares,
         )
         workdir.note(part, record)
     return shard.file
 
 
-def _sum_shard(task: tuple[Path, str, int, Format]) -> Sums:
-    part, file, side, form = task
+def _sum_shard(task: tuple[Path, str, int, Format, bool]) -> tuple[str, Sums | None, np.ndarray]:
+    """Read a shard again; return its sums if it is one of train, and a hash of each picture if `hashed`."""
+    part, file, side, form, hashed = task
     record = workdir.record(part, file)
     path = part / "store" / file
-    picture = np.empty((side, side, 3), np.uint8)
+    picture, found = np.empty((side, side, 3), np.uint8), list[np.ndarray]()
 
     def pictures() -> Iterator[np.ndarray]:
         with path.open("rb") as shard:
@@ -305,10 +364,17 @@ def _sum_shard(task: tuple[Path, str, int, Format]) -> Sums:
                 if zlib.crc32(data) != crc32:
                     workdir.note_of(part, file).unlink()
                     raise workdir.altered(path)
-                yield unpack(np.frombuffer(data, np.uint8), form, picture)
+                unpack(np.frombuffer(data, np.uint8), form, picture)
+                if hashed:
+                    found.append(hashes([picture]))
+                yield picture
 
     try:
-        return sums(pictures() if record.sizes else (), side)
+        each = pictures() if record.sizes else iter(())
+        some = sums(each, side) if record.split == "train" else None
+        for _ in each:  # of another split, which has no sums
+            pass
+        return file, some, np.concatenate(found) if found else hashes(())
     except OSError as error:
         raise WorkFailed(
             f"cannot read {path}: {error.strerror or error}; run the same command again to resume"

@@ -24,6 +24,7 @@ class Record:
     """The outcome of one shard: label, size, CRC-32 and name of each stored picture, and notes on other pictures.
 
     `weights` has the weight of each stored picture, or nothing if all are 1.
+    `outside` has the share of each picture's area that lies outside its central square.
     """
 
     split: str
@@ -36,6 +37,7 @@ class Record:
     names: list[str]
     notes: list[dict[str, Any]]
     weights: list[float] = field(default_factory=list)
+    outside: list[int] = field(default_factory=list)  # in thousandths; 0.1.0 did not note it
 
 
 @contextmanager
@@ -108,8 +110,8 @@ def resumed(part: Path, work: PreparePlan) -> set[str]:
     """Return the files of the finished shards; raise InputError if the folder belongs to another plan."""
     if _plan(part) not in (None, work.digest):
         raise InputError(
-            f"{str(part)!r} was begun from another source, with other options or another version of Pillow; "
-            "repeat that command to resume, or remove the folder to start over"
+            f"{str(part)!r} was begun from another source, with other options or another version of Pillow "
+            "or pillow-heif; repeat that command to resume, or remove the folder to start over"
         )
     write_json(part / CLAIM, sign({"plan": work.digest}))
     for split in {shard.split for shard in work.shards}:

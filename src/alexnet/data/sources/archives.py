@@ -21,6 +21,7 @@ from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import atomic_file
 from alexnet.data.images.limits import MOST_BYTES, UnreadablePicture
 from alexnet.data.sources.clutter import Sieve, is_clutter
+from alexnet.data.sources.unread import way_on
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 PIECE = 1 << 20  # bytes decompressed at a time
@@ -163,7 +164,11 @@ def list_files(source: Path, work: Path, ignore: Iterable[str] = ()) -> Listing:
         raise InputError(f"cannot read {source}: {error.strerror or error}; check its name and permissions") from None
     if start.startswith(b"PK\3\4"):
         raise InputError(f"{source} is a zip that ends too early; fetch it again")
-    raise InputError(f"{source} is not a folder, a .tar, a .tar.gz or a .zip; unpack it, or give one of these")
+    if known := way_on([source.name]):
+        raise InputError(f"{source} is not a folder, a .tar, a .tar.gz or a .zip: {known}")
+    raise InputError(
+        f"{source} is not a folder, a .tar, a .tar.gz, a .zip or a table of labels; unpack it, or give one of these"
+    )
 
 
 def _is_zip(source: Path) -> bool:
@@ -189,8 +194,9 @@ def tar_members(path: Path, offset: int, size: int | None, shown: Path | str) ->
     """
     with path.open("rb") as file:
         end = path.stat().st_size if size is None else offset + size
+        where = str(path)  # one text for all members
         for name, at in members_within(file, offset, end, shown):
-            yield name, None if at is None else Slice(str(path), *at)
+            yield name, None if at is None else Slice(where, *at)
 
 
 def members_within(

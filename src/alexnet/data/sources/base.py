@@ -34,7 +34,8 @@ class Source:
     the source has them; without either, `prepare` holds out some training pictures as "val". `open` takes a place and
     returns the RGB image and a word for each conversion; it must be a top-level function, so that it can be pickled
     for other processes. `side` (pixels) and `format` are defaults that the user can override. `ignored` counts the
-    files outside every split and class. `left_out` counts the files that were not listed, by reason.
+    files outside every split and class. `left_out` counts the files that were not listed, and the pictures without a
+    label, by reason. `content` is a hash of pictures that could change without a change of their names and sizes.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Source:
     format: Format = "raw"
     ignored: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    content: str = ""
 
 
 def open_upright(place: FilePart) -> tuple[Image.Image, list[str]]:

@@ -2,10 +2,9 @@
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from alexnet.core.errors import InputError
 from alexnet.data.images.formats import START, is_taken, refusal
@@ -14,6 +13,7 @@ from alexnet.data.sources.archives import FilePart, Listing, Slice
 from alexnet.data.sources.archives import read as read_bytes
 from alexnet.data.sources.base import Picture, Source, open_upright
 from alexnet.data.sources.clutter import option
+from alexnet.data.sources.unread import way_on
 from alexnet.data.store import Class
 
 WNID = re.compile(r"n\d{8}")
@@ -234,51 +234,28 @@ def _check_classes(listing: Listing, split: str, divided: bool) -> None:
         raise InputError(f"{inside} has no pictures; {leave or 'add some'}")
     if not classes or (split == "train" and len(classes) == 1 and listing.places):
         has = f"one class folder, {classes[0]!r}, and" if classes else "no class folder, only"
-        raise InputError(
-            f"{inside} has {has} {_described(listing)}; labels come from the names of two or more class folders: "
-            f"sort the pictures into {listing.above if divided else ''}CLASS/{leave and ', or ' + leave}"
+        many = f"{len(listing.places)} file{'s' * (len(listing.places) > 1)}, such as {next(iter(listing.places))!r}"
+        how = way_on(listing.places) or (
+            "labels come from the names of two or more class folders: "
+            f"sort the pictures into {listing.above if divided else ''}CLASS/"
         )
+        raise InputError(f"{inside} has {has} {many}; {how}{leave and ', or ' + leave}")
     seen: dict[str, str] = {}
     for name in classes:
-        twin = seen.setdefault(_alike(name), name)
+        twin = seen.setdefault(alike(name), name)
         if twin != name:
-            raise InputError(f"{inside} has {_apart(twin, name)}; merge them, or rename one")
-
-
-def _described(listing: Listing) -> str:
-    """Describe a listing without classes, so that its owner sees how it was read."""
-    kinds = Counter(PurePosixPath(name).suffix.lower() for name in listing.places)
-    last = {name.rpartition("/")[2] for name in listing.places}
-    example = next(iter(listing.places))
-    tables = [name for name in last if name.endswith((".csv", ".tsv", ".json", ".jsonl"))]
-    known = (
-        "CIFAR-100"
-        if {"train", "test", "meta"} <= last
-        else "a Parquet table"
-        if ".parquet" in kinds
-        else "TensorFlow's records"
-        if ".tfrecord" in kinds
-        else "a WebDataset shard"
-        if ".cls" in kinds
-        else f"a table of labels, {min(tables)!r}"
-        if tables
-        else "a collection of archives"
-        if kinds.keys() & set(PACKED)
-        else ""
-    )
-    number = f"{len(listing.places)} file{'s' * (len(listing.places) > 1)}, such as {example!r}"
-    return f"{number} (this looks like {known}, which alexnet does not read yet)" if known else number
+            raise InputError(f"{inside} has {apart(twin, name)}; merge them, or rename one")
 
 
 def _check_known(listing: Listing, train: Listing) -> None:
     """Raise InputError for a class of a split that train lacks."""
     trained = set(train.tops())
-    alike = {_alike(name): name for name in trained}
+    twins = {alike(name): name for name in trained}
     for name in listing.tops():
         if name in trained:
             continue
-        if twin := alike.get(_alike(name)):
-            raise InputError(f"{train.above} and {listing.above} have {_apart(twin, name)}; give both the same name")
+        if twin := twins.get(alike(name)):
+            raise InputError(f"{train.above} and {listing.above} have {apart(twin, name)}; give both the same name")
         raise InputError(
             f"{listing.above} has the class {name!r}, which {train.above} lacks; "
             f"add that folder to {train.above}, or leave it out: {option(listing.above + name)}"
@@ -333,12 +310,12 @@ def _words(name: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
 
 
-def _alike(name: str) -> str:
+def alike(name: str) -> str:
     """Return a key that is equal for names which differ only in case or in Unicode form."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _apart(one: str, other: str) -> str:
+def apart(one: str, other: str) -> str:
     """Write two names so that a person can tell them apart, though a terminal may show them as the same."""
     if unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other):
         return f"{one!r} in two Unicode forms, {one!a} and {other!a}"

@@ -6,22 +6,17 @@ scipy's reader trusts the sizes in the file. In a separate process its memory an
 import importlib.util
 import io
 import json
-import os
-import signal
-import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from alexnet.core.errors import InputError
-from alexnet.core.process_pool import python_command
+from alexnet.data.sources.limited import NO_LIBRARY, answer_of, limit_this_process
 from alexnet.data.store import Class
 
 # Reading an imitation of ILSVRC2012's 1,860 synsets takes 142 MB and 0.3 s.
 MEMORY = 1 << 30  # bytes of address space that reading may take
 SECONDS = 60  # of CPU time that reading may take
 MOST = 1 << 24  # bytes of the answer, as JSON
-NO_SCIPY = 3  # the exit status if scipy cannot be imported
 
 
 def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], dict[str, int]]:
@@ -38,23 +33,14 @@ def synsets(mat: bytes, path: Path, id_field: str) -> tuple[tuple[Class, ...], d
     needs = f"{path} needs scipy, which is not installed; pip install scipy"
     if importlib.util.find_spec("scipy") is None:
         raise InputError(needs)
-    done = subprocess.run(
-        python_command("alexnet.data.sources.ilsvrc_devkit", "answer", id_field),
-        input=mat,
-        capture_output=True,
-        check=False,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # each thread takes address space, which is limited
-    )
-    why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
-    if done.returncode == NO_SCIPY:
+    status, answered, why = answer_of("alexnet.data.sources.ilsvrc_devkit", "answer", id_field, data=mat)
+    if status == NO_LIBRARY:
         raise InputError(needs.replace("is not installed", f"cannot be loaded ({why})"))
-    if done.returncode < 0:
-        why = f"{signal.Signals(-done.returncode).name} ended the process that read it"
     try:
-        if done.returncode:
+        if status:
             raise ValueError(why)
-        found = json.loads(done.stdout.splitlines()[-1])  # libraries may have printed lines before
-    except (ValueError, IndexError) as error:
+        found = json.loads(answered)
+    except ValueError as error:
         raise InputError(f"{path}: meta.mat is not the development kit's ({error}); fetch it again") from None
     classes = [Class(wnid, wnid=wnid, ilsvrc_id=number, words=words) for wnid, number, words, _ in found]
     return tuple(sorted(classes, key=lambda record: record.name)), {wnid: pictures for wnid, _, _, pictures in found}
@@ -67,8 +53,8 @@ def answer(id_field: str) -> None:
         from scipy.io import loadmat
     except ImportError as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(NO_SCIPY)
-    _limit_this_process()
+        sys.exit(NO_LIBRARY)
+    limit_this_process(MEMORY, SECONDS)
     try:
         rows = loadmat(io.BytesIO(mat), squeeze_me=True)["synsets"]
         leaves = [
@@ -82,14 +68,3 @@ def answer(id_field: str) -> None:
     except Exception as error:  # a damaged .mat can raise anything
         sys.exit(repr(error))
     print(found)
-
-
-def _limit_this_process() -> None:
-    """Limit this process's memory and CPU time, except on Windows, which has no such limits."""
-    with suppress(ImportError):
-        import resource
-
-        for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_CORE, 0)):
-            _, hard = resource.getrlimit(what)
-            limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(what, (limit, limit))

@@ -19,16 +19,29 @@ synthetic.py has no files; users give its name. When yours works, add it to docs
 `alexnet prepare` (cli/data.py), and write tests/data/sources/test_YOURS.py.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from alexnet.core.errors import InputError
 from alexnet.data.images.limits import UnreadablePicture
-from alexnet.data.sources import cifar10, class_folders, ilsvrc, synthetic, tiny_imagenet
+from alexnet.data.sources import (
+    cifar10,
+    cifar100,
+    class_folders,
+    ilsvrc,
+    ilsvrc_folders,
+    label_table,
+    parquet,
+    synthetic,
+    tiny_imagenet,
+    webdataset,
+)
 from alexnet.data.sources.archives import Listing, list_files
 from alexnet.data.sources.base import Source
+from alexnet.data.sources.items import read_items
 
 
 class SourceModule(Protocol):
@@ -39,29 +52,43 @@ class SourceModule(Protocol):
     def read(self, files: Listing, work: Path, /) -> Source: ...
 
 
-# ADD YOURS above class_folders, which recognises any folders: the first module that recognises the files reads them.
+# ADD YOURS above label_table, which recognises any text file, and class_folders, which recognises any folders: the
+# first module that recognises the files reads them.
 SOURCES: tuple[SourceModule, ...] = (
     synthetic,
+    ilsvrc_folders,
     ilsvrc,
     cifar10,
+    cifar100,
     tiny_imagenet,
+    parquet,
+    webdataset,
+    label_table,
     class_folders,
 )
 
 
-def read_source(source: str | Path, work: Path, ignore: Iterable[str] = (), root: str | Path | None = None) -> Source:
+def read_source(
+    source: str | Path | Iterable[Any], work: Path, ignore: Iterable[str] = (), root: str | Path | None = None
+) -> Source:
     """Read the pictures, labels and splits of a source of any kind.
 
     Args:
-        source: a folder, a .tar, a .tar.gz or a .zip, or the name of a drawn source, such as "builtin:1000".
+        source: a folder, a .tar, a .tar.gz or a .zip; a table of labels; the name of a drawn source, such as
+            "builtin:1000"; or from Python an iterable of (picture, label[, split[, weight]]).
         work: a folder for anything that must be unpacked.
         ignore: names, patterns or paths of folders and files to leave out.
-        root: for a table of labels, the folder that its paths start from; None means the table's own folder.
+        root: for a table of labels, the folder that its paths start from; None means the table's own folder. For an
+            iterable, None means the current one.
 
     Raises:
         InputError: the source is missing or damaged, can be read in two ways, or has pictures of fewer than two
             classes; or `root` is given for a source that does not need it.
     """
+    if not isinstance(source, str | os.PathLike):
+        for ignored in ignore:
+            raise InputError(f"ignore={ignored!r} has no use for an iterable; leave those items out of it")
+        return read_items(source, work, root)
     given = Listing({}, frozenset(), given=source, root=None if root is None else Path(root))
     module, path = _recognised(given), Path(source)
     if not module and not path.exists():
@@ -84,11 +111,28 @@ def read_source(source: str | Path, work: Path, ignore: Iterable[str] = (), root
         files = list_files(path, work, ignore)
         inner = _unwrapped(files)
         # If no kind recognises the files, class_folders raises the message that says what is missing.
-        found = (_recognised(inner) or class_folders).read(inner, work)
+        module = _recognised(inner) or class_folders
+        found = module.read(inner, work) if module is not class_folders else _of_folders(path, files, inner, work)
     except UnreadablePicture as error:
         raise InputError(f"{path} has a file that cannot be read ({error}); fetch it again") from None
     beside = len(files.places) - len(inner.places)
-    return replace(_with_classes(found, path), ignored=found.ignored + beside, left_out=files.left_out)
+    left_out = {**files.left_out, **found.left_out}
+    return replace(_with_classes(found, path), ignored=found.ignored + beside, left_out=left_out)
+
+
+def _of_folders(path: Path, files: Listing, inner: Listing, work: Path) -> Source:
+    """Read class folders; a table of labels beside them must not say otherwise."""
+    try:
+        found = class_folders.read(inner, work)
+    except InputError as error:
+        tables = label_table.tables_beside(files) if path.is_dir() else []
+        if not tables:
+            raise
+        raise InputError(
+            f"{error}; or give {path / tables[0]} as the source, if it is a table of all pictures and their labels"
+        ) from None
+    label_table.check_folders(files, inner.above, found)
+    return found
 
 
 def _with_classes(found: Source, path: Path) -> Source:

@@ -11,9 +11,11 @@ WIDEST = 16384  # classes that the registers of a program hold
 
 
 @triton.jit
-def loss_kernel(logits, labels, slope, seen, factor, classes: constexpr, B: constexpr):
-    """Compute a picture's loss and whether its answer is wrong, times `factor`, and the gradient of its logits."""
+def loss_kernel(logits, labels, weights, slope, seen, factor, WEIGHTED: constexpr, classes: constexpr, B: constexpr):
+    """Compute a picture's loss times `factor` and weight, whether its answer is wrong, and its logits' gradient."""
     picture = tl.program_id(0).to(tl.int64)
+    if WEIGHTED:
+        factor *= tl.load(weights + picture)
     i = tl.arange(0, B)
     x = tl.load(logits + picture * classes + i, mask=i < classes, other=float("-inf")).to(tl.float32)
     label = tl.load(labels + picture)
@@ -27,8 +29,13 @@ def loss_kernel(logits, labels, slope, seen, factor, classes: constexpr, B: cons
     tl.store(slope + picture * classes + i, gradient.to(slope.dtype.element_ty), mask=i < classes)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor, Tensor]:
-    """Compute (loss, wrong), float64 (2,), of a batch of `pictures`, and the gradient of the logits (N, classes)."""
+def cross_entropy(
+    logits: Tensor, labels: Tensor, pictures: int, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Compute (loss, wrong), float64 (2,), of a batch of `pictures`, and the gradient of the logits (N, classes).
+
+    `weights`, float32 (N,), are factors of the pictures' losses.
+    """
     given, classes = logits.contiguous(), logits.shape[1]
     slope = torch.empty_like(given)
     seen = torch.empty((len(given), 2), dtype=torch.float64, device=given.device)
@@ -36,6 +43,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, pictures: int) -> tuple[Tensor
         warps = 4 if classes <= 2048 else 8
         with torch.cuda.device_of(given):
             loss_kernel[(len(given),)](
-                given, labels, slope, seen, 1 / pictures, classes, triton.next_power_of_2(classes), num_warps=warps
+                given, labels, labels if weights is None else weights.contiguous(), slope, seen, 1 / pictures,
+                weights is not None, classes, triton.next_power_of_2(classes), num_warps=warps,
             )  # fmt: skip
     return seen.sum(0), slope
