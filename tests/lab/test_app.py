@@ -2,14 +2,18 @@
 
 import http.client
 import json
+import math
 import socket
+import struct
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import alexnet
@@ -78,19 +82,44 @@ def test_a_picture_gets_what_predict_prints_whatever_its_content_type(port: int,
     assert ask(port, "/api/predict", file.read_bytes())[1] == found
 
 
-def test_the_views_are_those_of_ten_crop_and_their_mean_is_the_answer(port: int, pictures: Path, run: Path) -> None:
+def unpacked(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an answer, by their names."""
+    (length,) = struct.unpack_from("<I", data)
+    found, at = {}, 4 + length
+    for name, shape in json.loads(data[4:at]):
+        found[name] = np.frombuffer(data, "<f4", math.prod(shape), at).reshape(shape)
+        at += 4 * math.prod(shape)
+    assert at == len(data)
+    return found
+
+
+def test_all_views_of_the_square_give_the_answer_of_predict(port: int, pictures: Path, run: Path) -> None:
     file = (pictures / "red" / "00.png").read_bytes()
-    status, found, _ = ask(port, "/api/views", file)
     net = alexnet.load(run)
-    assert status == 200
-    places = [(view["top"], view["left"], view["mirrored"]) for view in found["views"]]
-    assert places == net.transform.places()
-    assert len(bytes.fromhex(found["pixels"])) == 3 * found["side"] ** 2
-    (mean,) = alexnet.predict(run, [file], device="cpu", precision="fp32")
-    shown = {p["class"]: p["probability"] for p in found["predictions"]}
-    assert shown == pytest.approx({p["class"]: p["probability"] for p in mean["predictions"]}, abs=1e-5)
-    first = {p["class"]: p["probability"] for p in found["views"][0]["predictions"]}
-    assert sum(first.values()) == pytest.approx(1, abs=1e-5)  # of three classes
+    status, square, _ = ask(port, "/api/square", file)
+    assert (status, len(square)) == (200, 3 * net.transform.side**2)
+    settings = urllib.parse.quote(json.dumps({"places": list(range(10))}))
+    found = unpacked(ask(port, f"/api/run?layers=true&settings={settings}", square)[1])
+    assert list(found)[:2] == ["probabilities", "input"]
+    assert {name for name in found if name in net.order} == {name for name in net.order if name != "pad1"}
+    (answer,) = alexnet.predict(run, [file], device="cpu", precision="fp32")
+    for one in answer["predictions"]:
+        assert found["probabilities"].mean(0)[one["index"]] == pytest.approx(one["probability"], abs=1e-5)
+
+
+def test_a_square_of_another_size_and_settings_or_units_that_there_are_not_are_a_line(port: int) -> None:
+    for path, body, words in (
+        ("/api/run", b"abc", "the square has 3 bytes; it must have"),
+        ("/api/run?settings=%7B%22norms%22%3A1%7D", b"abc", "norms 1; it must be two of true and false"),
+        ("/api/unit?layer=relu1&map=0", None, "layer 'relu1' has no kernels; conv1,"),
+        ("/api/unit?layer=conv1&map=999", None, "map 999 of conv1; it must be 0 to"),
+        ("/api/unit?layer=conv1&map=-1", None, "map '-1' is not a whole number"),
+    ):
+        status, found, _ = ask(port, path, body)
+        assert status == 400
+        assert found["error"].startswith(words)
+    assert list(unpacked(ask(port, "/api/unit?layer=fc8&map=2")[1])) == ["kernel", "bias"]
+    assert ask(port, "/api/net")[1]["layers"][1]["name"] == "conv1"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +131,7 @@ def test_the_views_are_those_of_ten_crop_and_their_mean_is_the_answer(port: int,
         (b"GIF89a" + b"\xff" * 2000, 422, "damaged"),
     ],
 )
-@pytest.mark.parametrize("path", ["/api/predict", "/api/views"])
+@pytest.mark.parametrize("path", ["/api/predict", "/api/square"])
 def test_what_is_no_picture_gets_a_status_and_the_reason(
     path: str, body: bytes, status: int, words: str, port: int
 ) -> None:

@@ -12,7 +12,7 @@ from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
 from alexnet.inference.pictures import read_picture
 from alexnet.inference.predict import predict
-from alexnet.lab.walk import Settings, inputs, order, walk
+from alexnet.lab.walk import Settings, inputs, walk
 from alexnet.models import layer_table as table
 from alexnet.models.network import Network
 
@@ -64,13 +64,14 @@ def run(net: Network, pixels: bytes, settings: Settings, layers: bool, compute: 
         raise InputError(f"the square has {len(pixels)} bytes; it must have {side} x {side} x 3")
     square = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(side, side, 3).to(compute.device)
     rows, shown = [], dict[str, np.ndarray]()
+    pads = {layer.name for layer in net.layers if isinstance(layer.op, table.Pad)}  # of zeros: nothing to see
     with compute.arithmetic(), torch.inference_mode():
         for part in inputs(net, square, settings, compute.dtype).split(BATCH):
             made = walk(net, part, settings)
             rows.append(torch.softmax(made[net.order[-1]].float(), 1).cpu().numpy())
             if layers and not shown:
-                shown = {"input": part[0].float().cpu().numpy()}
-                shown |= {name: made[name][0].float().cpu().numpy() for name in order(net, settings)}
+                shown = {name: out[0].float().cpu().numpy() for name, out in [("input", part), *made.items()]}
+                shown = {name: out for name, out in shown.items() if name not in pads}
     return packed({"probabilities": np.concatenate(rows), **shown})
 
 

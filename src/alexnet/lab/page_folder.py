@@ -64,8 +64,8 @@ def net_files(run: Run, net: Network) -> dict[str, bytes]:
         arrays[tensor.name] = {"offset": size, "shape": list(value.shape)}
         tensor.ClearField("raw_data")
         tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, told in (("location", "weights.bin"), ("offset", size), ("length", len(data))):
-            tensor.external_data.add(key=key, value=str(told))
+        for key, value_of in (("location", "weights.bin"), ("offset", size), ("length", len(data))):
+            tensor.external_data.add(key=key, value=str(value_of))
         pieces.append(data)
         size += len(data)
     for name, layer in net.named_parameters():  # a layer in parts has its weights whole here too

@@ -16,7 +16,7 @@ from alexnet.models.layers import Dropout
 from alexnet.models.network import Network
 
 MOST_INPUTS = 256  # views in one question
-GRAY = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's grayscale
+GRAY = (299, 587, 114)  # thousandths of red, green and blue: ITU-R 601, as Pillow's grayscale
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,9 @@ def inputs(net: Network, square: Tensor, settings: Settings, dtype: torch.dtype)
     """
     transform: Transform = net.transform
     if settings.gray:
-        levels = (square.double() @ torch.tensor(GRAY, dtype=torch.float64, device=square.device)).round()
-        square = levels.to(torch.uint8)[..., None].expand(-1, -1, 3).contiguous()
+        thousandths = (square.to(torch.int64) * torch.tensor(GRAY, device=square.device)).sum(-1)
+        levels = ((thousandths + 500) // 1000).to(torch.uint8)  # whole numbers, so that a browser gives the same ones
+        square = levels[..., None].expand(-1, -1, 3).contiguous()
     places = transform.places()
     views = transform.crops_at(transform.batch(square[None]), [places[p] for p in settings.places], dtype)[:, 0]
     if not settings.covers:

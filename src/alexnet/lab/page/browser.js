@@ -4,6 +4,7 @@ import { mask } from "./philox.js";
 import { resized } from "./resize.js";
 
 export class Failure extends Error {}
+export const help = "picture-stays", lost = "unloaded";
 
 env.wasm.numThreads = 1; // more need headers that a plain file server does not send
 env.wasm.wasmPaths = { wasm: new URL("./runtime/ort-wasm-simd-threaded.wasm", import.meta.url).href };
@@ -53,7 +54,7 @@ export async function square(file) {
   return resized(data, bitmap.width, bitmap.height, known.facts.side, known.fit);
 }
 
-const GRAY = [0.299, 0.587, 0.114];
+const GRAY = [299, 587, 114]; // thousandths (lab/walk.py)
 
 // Make one input: a view of the square, minus the mean (section 2), with a part covered.
 function input(pixels, mean, settings, [top, left, mirrored], cover) {
@@ -61,8 +62,8 @@ function input(pixels, mean, settings, [top, left, mirrored], cover) {
   for (let y = 0; y < size; y++)
     for (let x = 0; x < size; x++) {
       const column = left + (mirrored ? size - 1 - x : x), from = 3 * ((top + y) * side + column);
-      const average = place ? from : 3 * ((half + y) * side + half + (mirrored ? x : x));
-      const gray = settings.gray ? Math.round(GRAY[0] * pixels[from] + GRAY[1] * pixels[from + 1] + GRAY[2] * pixels[from + 2]) : 0;
+      const average = place ? from : 3 * ((half + y) * side + half + x);
+      const gray = settings.gray ? Math.floor((GRAY[0] * pixels[from] + GRAY[1] * pixels[from + 1] + GRAY[2] * pixels[from + 2] + 500) / 1000) : 0;
       const hidden = cover && y >= cover[0] && y < cover[0] + cover[2] && x >= cover[1] && x < cover[1] + cover[2];
       for (let c = 0; c < 3; c++) {
         const value = settings.gray ? gray : pixels[from + c];

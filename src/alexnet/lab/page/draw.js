@@ -66,7 +66,7 @@ export function classes(table, names, probabilities, count = 5, others = null, h
     if (others) name.append(bar(others[i], "after"));
     return make("tr", {}, name, ...wide.map((of) => make("td", {}, percent(of[i]))));
   });
-  if (others) rows.unshift(make("tr", { className: "heads" }, make("th"), ...heads.map((head) => make("th", { scope: "col" }, head))));
+  if (others) rows.unshift(make("tr", { className: "heads" }, make("td"), ...heads.map((head) => make("th", { scope: "col" }, head))));
   table.replaceChildren(...rows);
 }
 

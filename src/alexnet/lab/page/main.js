@@ -23,7 +23,7 @@ async function work(job) {
     const done = await job();
     if (mine === asked) done();
   } catch (error) {
-    if (mine === asked) status(error instanceof backend.Failure ? say("failed", { why: error.message }) : say("gone"), true);
+    if (mine === asked) status(error instanceof backend.Failure ? say("failed", { why: error.message }) : say(backend.lost), true);
     if (!(error instanceof backend.Failure) && !(error instanceof TypeError)) throw error;
   }
 }
@@ -147,7 +147,7 @@ function controls() {
   at("again").hidden = settings.dropout === null;
   at("place").replaceChildren(...has.places.map((where, i) => draw.make("option", { value: i }, place(where))));
   at("place").value = settings.places[0];
-  at("unit-layer").replaceChildren(...state.facts.layers.map((layer) => draw.make("option", {}, layer.name)));
+  at("unit-layer").replaceChildren(...state.facts.layers.filter((layer) => layer.kind !== "pad").map((layer) => draw.make("option", {}, layer.name)));
 }
 
 function set() {
@@ -167,6 +167,7 @@ function set() {
 function language(name) {
   choose(name);
   at("language").value = document.documentElement.lang;
+  at("help").textContent = say(backend.help);
   if (!state.facts) return;
   at("net").textContent = say("net", { ...state.facts, classes: state.facts.classes.length });
   controls();
@@ -191,7 +192,7 @@ async function begin() {
     at("curves").hidden = false;
     status("");
   } catch (error) {
-    status(say("gone"), true);
+    status(say(backend.lost), true);
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 // The back end that asks `alexnet serve`. Another back end has the same functions.
 export class Failure extends Error {}
+export const help = "picture-help", lost = "gone"; // words for where pictures go, and for a back end that is lost
 
 async function answered(asked) {
   const answer = await asked;

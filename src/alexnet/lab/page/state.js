@@ -43,6 +43,6 @@ export function read() {
 const within = (value, count) => Math.min(Math.max(0, Math.floor(value) || 0), count - 1);
 
 export function setUnit(layer, map, row, column) {
-  const found = state.facts.layers.find((each) => each.name === layer);
+  const found = state.facts.layers.find((each) => each.name === layer && each.kind !== "pad");
   if (found) state.unit = { layer, map: within(map, found.maps), row: within(row, found.side), column: within(column, found.side) };
 }

@@ -30,7 +30,6 @@ export async function explain(layer, place, given, out, settings) {
       const how = settings.dropout === null ? say("scaled", { by: short(layer.scale === "testing" ? 1 - layer.p : 1) }) : say(value === 0 && same !== 0 ? "dropped" : "kept");
       return [line(`${how}: ${short(same)} → ${short(value)}`)];
     }
-    case "pad": return [line(`${say("copied")}: ${short(value)}`)];
     case "flatten": return [line(`${say("copied")}: ${short(value)}`)];
     default: return [line(short(value))];
   }
