@@ -39,6 +39,7 @@ VERBS = [
     "prepare",
     "recipe",
     "report",
+    "serve",
     "similar",
     "study",
     "summary",

@@ -200,6 +200,6 @@ def test_clients_that_go_away_and_sixteen_at_once_lose_nothing(port: int, pictur
 
 def test_a_port_in_use_and_an_address_of_another_machine_are_a_line(port: int) -> None:
     with pytest.raises(InputError, match=rf"--port {port} on 127.0.0.1 cannot be bound .* --port 0"):
-        bind("127.0.0.1", port).listen()
+        bind("127.0.0.1", port)
     with pytest.raises(InputError, match=r"cannot be bound|use an address of this machine"):
         bind("192.0.2.1", 0)

@@ -1,4 +1,4 @@
-"""What a net makes of one picture, in the forms that the page reads."""
+"""Answers of a net about one picture, in the forms that the page reads."""
 
 import json
 import struct
@@ -20,7 +20,7 @@ BATCH = 32  # inputs that the net takes at a time
 
 
 class NotAPicture(InputError):
-    """Bytes that are no picture that `predict` takes; the line is its reason."""
+    """The error for bytes that `predict` cannot read as a picture; its line is the reason."""
 
 
 def classes_of(net: Network, file: bytes, views: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the page says about a run and its net, as JSON types."""
+"""Facts about a run and its net for the page, as JSON types."""
 
 from typing import Any
 

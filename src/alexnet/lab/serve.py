@@ -71,7 +71,7 @@ def serve(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Bind a socket; raise InputError with what to try if the address is taken or is not this machine's."""
+    """Bind a socket and listen; raise InputError with what to try if the address is taken or is not this machine's."""
     try:
         family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         listening = socket.socket(family)
@@ -80,6 +80,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(128)  # from here on a client waits instead of being refused
     except OSError as error:
         listening.close()
         raise InputError(
