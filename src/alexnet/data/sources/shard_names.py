@@ -54,7 +54,7 @@ def by_split(names: Iterable[str], above: str = "") -> dict[str, list[str]]:
     if "train" not in found:
         first = min(found.values())[0]
         raise InputError(
-            f"found {first!r} but no train split; add it, or give one file as the source, to hold out some of its pictures"
+            f"found {first!r} but no train split; add it, or give one file as the source, to hold out a part of it"
         )
     for shards in found.values():
         _check_numbers(shards, above)
