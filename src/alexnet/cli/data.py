@@ -170,10 +170,8 @@ def _hints(made: Any) -> list[str]:
     lines, twins = [], made.duplicates
     if made.cut_away and made.cut_away["median"] > LARGE_CUT:
         lines.append("--fit pad keeps whole pictures, on gray; --fit warp keeps them, squeezed")
-    if twins and twins["near"] is None:
-        lines.append(
-            "near-identical pictures were not looked for; --duplicates near does (pip install 'alexnet[near]')"
-        )
+    if twins and twins["near"] is None and twins["identical"]["groups"]:  # then copies that differ a little are likely
+        lines.append("--duplicates near finds near-identical ones too (pip install 'alexnet[near]')")
     if twins and twins["listed"]:
         lines.append(f"pictures that lie in two splits or have two labels: {made.store / 'duplicates.jsonl'}")
     return lines
