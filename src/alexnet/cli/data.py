@@ -64,13 +64,13 @@ def prepare(
         has a time limit.
     duplicates
         Pictures to count and list that the source has more than once: exact for identical ones; near for near-identical
-        ones too, which needs pdqhash (pip install 'alexnet[near]') and more time; off for none.
+        ones too, which needs the extra near (docs/data.md) and more time; off for none.
     ignore
         Files or folders to leave out: a name, a pattern ('*.xml') or a path from the top. May be repeated.
     root
         For a table of labels: the folder that its paths start from. By default the table's own folder.
     seed
-        Seed for the choice of held-out pictures. By default 0.
+        Seed for the choice of held-out pictures.
     """
     from alexnet.data.prepare.prepare import prepare
 
