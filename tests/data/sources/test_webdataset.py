@@ -71,6 +71,11 @@ def test_a_folder_a_pattern_a_packed_shard_and_one_shard_alone_are_read(tmp_path
     assert counts(source, tmp_path / "work") == both
     assert counts(f"{source}/s-{{000000..000001}}.tar", tmp_path / "work") == both
     assert counts(source / "s-000001.tar", tmp_path / "work") == {"train": {"cat": 2, "dog": 2}}
+    (source / "s-000003.tar").write_bytes(packed.tar_of(packed.shard({"c": "cat"})))
+    assert counts(f"{source}/s-{{000000,000003}}.tar", tmp_path / "work") == {"train": {"cat": 3, "dog": 2}}
+    with pytest.raises(InputError, match=r"between 's-000001\.tar' and 's-000003\.tar' are missing; .* in braces"):
+        read_source(source, tmp_path / "work")
+    (source / "s-000003.tar").unlink()
     (source / "s-000001.tar").unlink()
     (source / "s-000001.tar.gz").write_bytes(packed.tar_of(packed.shard(labels[1]), "w:gz"))
     assert counts(source, tmp_path / "work") == both

@@ -109,7 +109,7 @@ def _splits(files: Listing) -> dict[str, list[tuple[str, Slice]]]:
     if len(sets) > 1:
         shown = ", ".join(repr(f"{files.above}{name}/") for name in sets[:9])
         raise InputError(f"the source has Parquet files in several folders, {shown}; give one of them as the source")
-    splits = by_split(places, files.above)
+    splits = by_split(places, files.above, whole=not files.given)
     found: dict[str, list[tuple[str, Slice]]] = {}
     for split, names in splits.items():
         found[split] = []

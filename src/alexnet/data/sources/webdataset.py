@@ -164,7 +164,7 @@ def _shards(files: Listing, work: Path) -> dict[str, Iterator[_Shard]]:
         places = {name: place for name, place in files.places.items() if name.lower().endswith(TARS)}
     return {
         split: (_read(name, places[name], work, files.above) for name in names)
-        for split, names in by_split(places, files.above).items()
+        for split, names in by_split(places, files.above, whole=not files.given).items()
     }
 
 
