@@ -258,6 +258,11 @@ def _whole(checkpoint: Path) -> bool:
 
 
 def _damaged(checkpoint: Path, path: Path, error: Exception | None = None) -> str:
+    if not checkpoint.is_dir() and checkpoint.name.endswith(BEST):
+        return (
+            f"checkpoint {checkpoint} is gone: a running training replaces it by a better one, and then the same "
+            "command works; otherwise use --checkpoint last"
+        )
     if not checkpoint.is_dir():
         return f"checkpoint {checkpoint} is gone: a running training keeps only the newest; run the same command again"
     if isinstance(error, OSError) and error.errno not in LOST:  # the file may be intact: do not advise to delete it

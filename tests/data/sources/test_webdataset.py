@@ -6,6 +6,7 @@ import pytest
 from tests import packed
 
 from alexnet.core.errors import InputError
+from alexnet.data.images.formats import SUFFIXES
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.base import Source
 from alexnet.data.sources.recognise import read_source
@@ -54,6 +55,13 @@ def test_every_picture_keeps_its_pixels_and_its_label(tmp_path: Path) -> None:
         "train-001/b2": ("emu", 22),
         "val-000/a0": ("emu", 20),
     }
+
+
+def test_every_suffix_of_a_picture_is_one_in_a_shard(tmp_path: Path) -> None:
+    members: dict[str, bytes] = {}
+    for n, suffix in enumerate(SUFFIXES):
+        members |= {f"{n}{suffix}": packed.jpeg(n), f"{n}.cls": str(n % 2).encode()}
+    assert counts(shards(tmp_path / "source", train__0=members), tmp_path / "work") == {"train": {"0": 8, "1": 7}}
 
 
 def test_a_folder_a_pattern_a_packed_shard_and_one_shard_alone_are_read(tmp_path: Path) -> None:

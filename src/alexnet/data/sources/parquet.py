@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.core.errors import InputError, WorkFailed
+from alexnet.data.images.formats import SUFFIXES
 from alexnet.data.sources import parquet_reader
 from alexnet.data.sources.archives import FREE_GROWTH, MOST_GROWTH, FilePart, Listing, Slice
 from alexnet.data.sources.base import Picture, Source, open_upright
@@ -20,7 +21,6 @@ from alexnet.data.store import Class
 
 SUFFIX = ".parquet"
 READER = "alexnet.data.sources.parquet_reader"
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def recognises(files: Listing) -> bool:
         given = Path(files.given)
         return (given.suffix.lower() == SUFFIX and given.is_file()) or is_pattern(files.given, (SUFFIX,))
     return any(name.lower().endswith(SUFFIX) and name.count("/") <= 2 for name in files.places) and not any(
-        name.lower().endswith(PICTURES) and "/" in name for name in files.places
+        name.lower().endswith(SUFFIXES) and "/" in name for name in files.places
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from alexnet.core.errors import InputError
 from alexnet.core.files import parse_json
 from alexnet.data.sources.class_folders import SPLITS
-from alexnet.data.sources.label_values import checked_label, checked_weight, shorten
+from alexnet.data.sources.label_values import checked_label, checked_weight, quote
 
 PATHS = ("path", "file", "file_name", "filename", "image", "image_path", "filepath", "file_path", "image_name")
 IDS = ("id", "image_id")  # the column of pictures only if there is none of PATHS, as in Kaggle's tables
@@ -123,7 +123,7 @@ class _Lines:
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{self.shown} line {self.number} is not UTF-8: byte 0x{line[error.start]:02x} "
-                f"after {shorten(line[: error.start].decode()[-20:])}; save the table as UTF-8"
+                f"after {quote(line[: error.start].decode()[-20:])}; save the table as UTF-8"
             ) from None
 
 
@@ -154,7 +154,7 @@ def _columns(names: Sequence[str], shown: str) -> _Columns:
     def one(known: Sequence[str], what: str) -> int | None:
         found = [n for n, name in enumerate(plain) if name in known]
         if len(found) > 1:
-            several = ", ".join(shorten(names[n]) for n in found[:5])
+            several = ", ".join(quote(names[n]) for n in found[:5])
             raise InputError(
                 f"{shown} has {len(found)} columns that may be the {what}: {several}; keep one, and rename the others"
             )
@@ -164,7 +164,7 @@ def _columns(names: Sequence[str], shown: str) -> _Columns:
     split = one((SPLIT,), "split")
     if split is None and (flag := next((n for n, name in enumerate(plain) if name in FLAGS), None)) is not None:
         raise InputError(
-            f"{shown} has the column {shorten(names[flag])}; write it as a column 'split' with train, val or test"
+            f"{shown} has the column {quote(names[flag])}; write it as a column 'split' with train, val or test"
         )
     return _Columns(
         one(IDS, "picture") if path is None else path,
@@ -180,7 +180,7 @@ def _check_names(names: Sequence[str], shown: str) -> None:
     plain = {_plain(name) for name in names}
     for what, known, such in (("pictures", PATHS + IDS, "'path' or 'file_name'"), ("labels", LABELS, "'label'")):
         if not plain & {*known}:
-            some = ", ".join(map(shorten, names[:6])) + (", ..." if len(names) > 6 else "")
+            some = ", ".join(map(quote, names[:6])) + (", ..." if len(names) > 6 else "")
             raise NoColumn(
                 f"{shown} has no column of {what} among {some}; name that column {such}, or "
                 "add a first row such as path,label"
@@ -229,7 +229,7 @@ def _json_lines(file: BinaryIO, shown: str) -> Iterator[Row]:
         try:
             record = parse_json(line.encode())
         except ValueError:
-            raise InputError(f"{at} is not JSON: {shorten(line)}; write one object on each line") from None
+            raise InputError(f"{at} is not JSON: {quote(line)}; write one object on each line") from None
         columns, keys = _object_columns(record, at, shown, columns, keys)
         yield _row(lines.number, at, record, columns)
 
@@ -257,7 +257,7 @@ def _object_columns(
 ) -> tuple[_Columns, list[str]]:
     """Find the columns of a JSON object, anew if its keys differ from those of the object before."""
     if not isinstance(record, dict):
-        raise InputError(f"{at} is {shorten(record)}; write an object with the path and the label")
+        raise InputError(f"{at} is {quote(record)}; write an object with the path and the label")
     names = list(record)
     if columns is None or names != keys:
         again, split = _columns(names, at), columns.split if columns else None
@@ -268,7 +268,7 @@ def _object_columns(
         if columns is None:
             columns = _with_split(found, record, shown)
         elif split is not None and split not in record:
-            raise InputError(f"{at} has no {shorten(split)}; give every row one")
+            raise InputError(f"{at} has no {quote(split)}; give every row one")
         else:
             columns = _Columns(found.path, found.label, split or found.split, found.weight)
     return columns, names
@@ -283,7 +283,7 @@ def _text(file: BinaryIO, shown: str) -> Iterator[Row]:
         at = f"{shown} line {lines.number}"
         if not (found := CAFFE.fullmatch(line.strip())):
             raise InputError(
-                f"{at} is {shorten(line.strip())}; it must be a path, a space and a whole number of 0 or more"
+                f"{at} is {quote(line.strip())}; it must be a path, a space and a whole number of 0 or more"
             )
         yield _row(lines.number, at, found.groups(), _Columns(0, 1))
 
@@ -300,13 +300,13 @@ def _row(number: int, at: str, values: Any, columns: _Columns) -> Row:
     """Check one row's values; JSON's may be of any type."""
     path = values[columns.path]
     if not isinstance(path, str):
-        raise InputError(f"{at}: the picture is {shorten(path)}; give its path as text")
+        raise InputError(f"{at}: the picture is {quote(path)}; give its path as text")
     split = None
     if columns.split is not None:
         split = SPLITS.get(str(values[columns.split]).strip().lower())
         if split is None:
             raise InputError(
-                f"{at}: the split is {shorten(str(values[columns.split]))}; write train, val or test, "
+                f"{at}: the split is {quote(str(values[columns.split]))}; write train, val or test, "
                 "or take that column out if it is no split"
             )
     weight = 1.0 if columns.weight is None else checked_weight(values[columns.weight], at)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alexnet.core.errors import InputError
+from alexnet.data.images.formats import SUFFIXES
 from alexnet.data.sources.archives import FilePart, Listing, Slice, decompressed, tar_members
 from alexnet.data.sources.archives import read as read_bytes
 from alexnet.data.sources.base import Picture, Source, open_upright
@@ -16,7 +17,7 @@ from alexnet.data.sources.shard_names import by_split, distinct, expanded, is_pa
 from alexnet.data.store import Class
 
 TARS = (".tar", ".tar.gz", ".tgz")
-PICTURES = {"jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "avif", "heic"}
+PICTURES = {suffix.removeprefix(".") for suffix in SUFFIXES}
 LABELS = ("cls", "json", "txt")  # the first that a key has counts
 SHARD = re.compile(r"(?:.*[0-9]|[^/]*\b(?:train|val)\b[^/]*)\.(?:tar|tar\.gz|tgz)", re.IGNORECASE)
 MOST_LABEL, MOST_JSON = 1000, 1 << 20  # bytes of a label, and of a KEY.json
