@@ -226,7 +226,7 @@ def read_tensors(checkpoint: Path, name: str, like: Network | None = None) -> di
         if hashlib.sha256(data).hexdigest() == expected:
             found = safetensors.torch.load(data)
             if like is None or _fits(found, like.state_dict()):
-                # safetensors gives another order in each process, and processes that share weights exchange them in order.
+                # In each process safetensors gives another order, and processes exchange shared weights in order.
                 return {name: found[name] for name in sorted(found)}
     except (OSError, KeyError, TypeError, SafetensorError) as error:
         fault = error
