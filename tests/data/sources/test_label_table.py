@@ -284,7 +284,7 @@ REFUSED = {
         "line 2 has the split 'test', but rows above have none",
     ),
     "a label of none": ("path,label\nimages/0.jpg,0\nimages/1.jpg,-1\n", "row 3: the label is -1 where others are 0"),
-    "twins in spaces": (CSV.replace("1.jpg,dog", "1.jpg,a  b").replace("3.jpg,dog", "3.jpg,a b"), "differ only in spaces"),
+    "twins in spaces": (CSV.replace("1.jpg,dog", "1.jpg,a  b").replace("3.jpg,dog", "3.jpg,a b"), "only in spaces"),
     "split unknown": ("path,label,split\nimages/0.jpg,a,holdout\n", "row 2: the split is 'holdout'; write train, val"),
     "split empty": ("path,label,split\nimages/0.jpg,a,\n", "row 2: the split is ''"),
     "a split by another name": (
