@@ -35,10 +35,10 @@ def read(path, out):
     feed([place])
     sys.stdout = io.StringIO()
     reader.look()
-    [(picture, label, classes)] = json.loads(sys.stdout.getvalue().splitlines()[-1])
+    [(picture, label, classes, split)] = json.loads(sys.stdout.getvalue().splitlines()[-1])
     names = -1 if classes is None else len(classes)
     feed([dict(zip(("shown", "path", "offset", "size"), place), picture=picture, label=label, names=names,
-               most=max(64 << 20, 100 * place[3]), out=out)])
+               most=max(64 << 20, 100 * place[3]), out=out, split=split, expected="train")])
     reader.copy()
 found = {}
 for path in sorted(Path(sys.argv[1]).iterdir()):

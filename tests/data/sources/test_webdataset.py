@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,37 @@ def test_keys_in_folders_named_by_splits_stay_in_them(tmp_path: Path) -> None:
     members = packed.shard({"train/a": 0, "train/b": 1, "val/a": 1})
     (tmp_path / "x.tar").write_bytes(packed.tar_of(members))
     assert counts(tmp_path / "x.tar", tmp_path) == {"train": {"0": 1, "1": 1}, "val": {"0": 0, "1": 1}}
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "words"),
+    [
+        (
+            "x-0.tar",
+            {"a.json": '{"label": 0, "split": "train"}', "b.json": '{"label": 1, "split": "test"}'},
+            "b.json names the split test, but the shard is of train; write shards for each split",
+        ),
+        ("x-0.tar", {"a.txt": "0 0.5 0.5 0.2 0.2", "b.txt": "1 0.5 0.5 0.2 0.2"}, "boxes are not read"),
+        ("x-0.tar", {"a.cls": "0.25", "b.cls": "0.75"}, "is neither one whole number nor a name"),
+        ("x-0.tar", {"a.cls": "cat  x", "b.cls": "cat x"}, "which differ only in spaces"),
+    ],
+)
+def test_splits_boxes_and_measures_in_a_shard_are_refused(
+    name: str, members: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    labels = {label: text.encode() for label, text in members.items()}
+    data = {f"{label.split('.')[0]}.jpg": packed.jpeg(20 + n) for n, label in enumerate(members)}
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / name).write_bytes(packed.tar_of({**data, **labels}))
+    with pytest.raises(InputError, match=re.escape(words)):
+        read_source(tmp_path / "shards", tmp_path / "work")
+
+
+def test_a_shard_whose_folders_only_hold_its_keys_is_not_read_as_class_folders(tmp_path: Path) -> None:
+    shard = tmp_path / "x.tar"
+    keys = ["000/a", "000/b", "001/c", "001/d"]
+    shard.write_bytes(packed.tar_of(packed.shard(dict(zip(keys, [0, 1, 0, 1], strict=True)), "json")))
+    with pytest.raises(InputError, match=r"000/b\.json has the label 1, which differs from the class folders"):
+        read_source(shard, tmp_path / "work")
+    shard.write_bytes(packed.tar_of(packed.shard(dict(zip(keys, "aabb", strict=True)), "json")))
+    assert [known.name for known in read_source(shard, tmp_path / "work").classes] == ["000", "001"]

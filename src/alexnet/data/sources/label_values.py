@@ -7,6 +7,7 @@ import numpy as np
 from alexnet.core.errors import InputError
 from alexnet.core.text import shorten
 
+FREE_CLASSES = 20  # with more, there must be two pictures of each, on average: captions and measures are no classes
 MOST_LABEL = 1000  # characters
 MOST_WEIGHT = float(np.finfo(np.float32).max)
 

@@ -8,7 +8,7 @@ from alexnet.core.errors import InputError
 from alexnet.data.sources.archives import FilePart
 from alexnet.data.sources.base import Opener, Picture, Source
 from alexnet.data.sources.class_folders import WNID, alike, apart
-from alexnet.data.sources.label_values import quote
+from alexnet.data.sources.label_values import FREE_CLASSES, quote
 from alexnet.data.store import Class
 
 OF_TABLE = 1 << 40
@@ -83,6 +83,7 @@ class Labelled:
         whole = all(map(WHOLE.fullmatch, self.names))
         ordered = sorted(self.names, key=(lambda name: (int(name), name)) if whole else None)
         self._check_twins(ordered, whole)
+        self._check_few(shown, whole)
         self._check_trained()
         if not any(picture.weight for picture in self.splits["train"]):
             raise InputError(f"{shown} gives every picture of train the weight 0; give some more")
@@ -104,6 +105,20 @@ class Labelled:
                 raise InputError(
                     f"{self.first[self.names[name]]}: there are the labels {how}; write both in the same way"
                 )
+
+    def _check_few(self, shown: str, whole: bool) -> None:
+        """Raise InputError for labels that mark pictures without one, and for ones that are measures or captions."""
+        if whole and "-1" in self.names and "0" in self.names:
+            raise InputError(
+                f"{self.first[self.names['-1']]}: the label is -1 where others are 0 and more, so it may mean that the "
+                "picture has none; leave such pictures out, or write all labels as names if -1 is a class"
+            )
+        pictures = len(self.splits["train"])
+        if len(self.names) > FREE_CLASSES and 2 * len(self.names) > pictures:
+            raise InputError(
+                f"{shown} has {len(self.names)} different labels for {pictures} pictures to train on, such as "
+                f"{quote(next(iter(self.names)))}; these look like measures or captions: give classes"
+            )
 
     def _check_trained(self) -> None:
         trained = {picture.label for picture in self.splits["train"]}

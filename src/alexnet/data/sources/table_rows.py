@@ -16,9 +16,10 @@ IDS = ("id", "image_id")  # the column of pictures only if there is none of PATH
 LABELS = ("label", "class", "category", "target")
 WEIGHTS = ("weight", "sample_weight")
 SPLIT = "split"
-# The first value that makes a column of any other name the split; without this rule, test pictures would be trained on.
-TELLING = ("train", "training", "val", "valid", "validation", "test", "testing")
-FLAGS = ("is_valid", "is_val", "is_validation", "is_test", "is_train", "is_training")
+# A first value that names a split makes a column of any other name the split. A column called so, but without names of
+# splits, is refused. Without these two rules, test pictures would be trained on.
+FLAG = re.compile(r"(is_?|in_)?(train|training|val|valid|validation|test|testing)(_?(set|img|image|picture))?")
+SPLIT_LIKE = ("partition", "subset", "data_split", "dataset_split", "train_test_split", "split_name", "split_id")
 ROLES = {*PATHS, *IDS, *LABELS, *WEIGHTS, SPLIT}
 MOST_ROW = 1 << 20  # bytes of a row
 MOST_LIST = 1 << 23  # bytes of a JSON list, which is read as a whole and takes up to 20 times as much memory
@@ -49,7 +50,7 @@ class _Columns:
     label: Any
     split: Any = None
     weight: Any = None
-    maybe: tuple[Any, ...] = ()  # columns that are the split if the first value names one
+    maybe: tuple[Any, ...] = ()  # columns that are the split if the first value that is not empty names one
 
 
 def read_rows(file: BinaryIO, shown: str, exists: Callable[[str], bool]) -> Iterator[Row]:
@@ -162,10 +163,6 @@ def _columns(names: Sequence[str], shown: str) -> _Columns:
 
     path = one(PATHS, "picture")
     split = one((SPLIT,), "split")
-    if split is None and (flag := next((n for n, name in enumerate(plain) if name in FLAGS), None)) is not None:
-        raise InputError(
-            f"{shown} has the column {quote(names[flag])}; write it as a column 'split' with train, val or test"
-        )
     return _Columns(
         one(IDS, "picture") if path is None else path,
         one(LABELS, "label"),
@@ -191,6 +188,7 @@ def _csv(file: BinaryIO, shown: str, delimiter: str, columns: _Columns | None = 
     lines = _Lines(file, shown)
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     number, width, begun = 0, 0, False
+    names: list[str] = []
     while True:
         lines.size = 0
         number += 1
@@ -204,7 +202,7 @@ def _csv(file: BinaryIO, shown: str, delimiter: str, columns: _Columns | None = 
         if not fields or (len(fields) == 1 and not fields[0].strip()):
             continue
         if columns is None:
-            columns, width = _columns(fields, shown), len(fields)
+            columns, width, names = _columns(fields, shown), len(fields), fields
             continue
         width = width or len(fields)
         if len(fields) != width and (len(fields) < width or any(fields[width:])):
@@ -213,7 +211,9 @@ def _csv(file: BinaryIO, shown: str, delimiter: str, columns: _Columns | None = 
                 f"quote the fields that have {delimiter!r} in them"
             )
         if not begun:
-            columns, begun = _with_split(columns, fields, shown), True
+            columns, begun = _with_split(columns, fields, names, shown), True
+        elif columns.maybe:
+            columns = _still_empty(columns, fields, at)
         yield _row(number, at, fields, columns)
 
 
@@ -266,11 +266,13 @@ def _object_columns(
         )
         found = _Columns(path, label, own, weight, tuple(names[n] for n in again.maybe))
         if columns is None:
-            columns = _with_split(found, record, shown)
+            columns = _with_split(found, record, {name: name for name in names}, shown)
         elif split is not None and split not in record:
             raise InputError(f"{at} has no {quote(split)}; give every row one")
         else:
             columns = _Columns(found.path, found.label, split or found.split, found.weight)
+    elif columns.maybe:
+        columns = _still_empty(columns, record, at)
     return columns, names
 
 
@@ -288,12 +290,45 @@ def _text(file: BinaryIO, shown: str) -> Iterator[Row]:
         yield _row(lines.number, at, found.groups(), _Columns(0, 1))
 
 
-def _with_split(columns: _Columns, values: Any, shown: str) -> _Columns:
-    """Take a column of another name for the split if its first value names one."""
-    found = [name for name in columns.maybe if isinstance(v := values[name], str) and v.strip().lower() in TELLING]
+def _with_split(columns: _Columns, values: Any, names: Any, shown: str) -> _Columns:
+    """Take a column of another name for the split if its first value names one.
+
+    Raises InputError if two columns do, or if none does but one has a name such as is_valid or partition.
+    """
+    found = [column for column in columns.maybe if _names_split(values[column])]
     if len(found) > 1:
         raise InputError(f"{shown} has {len(found)} columns that may be the split; name one of them 'split'")
-    return _Columns(columns.path, columns.label, found[0] if found else columns.split, columns.weight)
+    if found:
+        return _Columns(columns.path, columns.label, found[0], columns.weight)
+    for column in columns.maybe:
+        plain = _plain(names[column])
+        if plain in SPLIT_LIKE or FLAG.fullmatch(plain):
+            raise InputError(
+                f"{shown} has the column {quote(names[column])}; write it as a column 'split' with train, val or "
+                "test, or take it out if it is no split"
+            )
+    empty = tuple(column for column in columns.maybe if _is_empty(values[column]))
+    return _Columns(columns.path, columns.label, columns.split, columns.weight, empty)
+
+
+def _still_empty(columns: _Columns, values: Any, at: str) -> _Columns:
+    """Raise InputError if a column that was empty until now names a split; keep those that are empty still."""
+    for column in columns.maybe:
+        if _names_split(values[column]):
+            raise InputError(
+                f"{at} has the split {quote(values[column])}, but rows above have none; give every row one, "
+                "or take that column out if it is no split"
+            )
+    empty = tuple(column for column in columns.maybe if _is_empty(values[column]))
+    return _Columns(columns.path, columns.label, columns.split, columns.weight, empty)
+
+
+def _names_split(value: object) -> bool:
+    return isinstance(value, str) and value.strip().lower() in SPLITS
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan", "none", "null"))
 
 
 def _row(number: int, at: str, values: Any, columns: _Columns) -> Row:
