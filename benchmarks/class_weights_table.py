@@ -84,14 +84,14 @@ def table(results: Results) -> str:
     for count in results.counts:
         kinds.append((f"of the classes with {count} pictures", partial(results.shares, count=count)))
     for name, factors in kinds:
-        errors = [worded(results.error(arm, factors), " %") for arm in ARMS]
+        errors = [worded(results.error(arm, factors), " %", 0.0) for arm in ARMS]
         rows.append([name, *errors, worded(results.gain(factors), " points")])
     return "".join(f"|{'|'.join(row)}|\n" for row in rows)
 
 
-def worded(of: Estimate, unit: str) -> str:
-    """Write an estimate in percent with its 95 % interval."""
-    low, high = of.interval()
+def worded(of: Estimate, unit: str, least: float = -1.0) -> str:
+    """Write an estimate in percent with its 95 % interval, cut at `least` and 1, beyond which it cannot be."""
+    low, high = (min(max(end, least), 1.0) for end in of.interval())
     return f"{100 * of.difference:.1f}{unit} ({100 * low:.1f} to {100 * high:.1f})"
 
 

@@ -360,6 +360,7 @@ def test_each_form_that_sources_packs_is_read_as_the_same_pictures(
 ) -> None:
     sources = load("sources")
     monkeypatch.setattr(sources, "SHARD", 8)
+    monkeypatch.setattr(sources, "DRAWN", 20)
     assert kind in sources.KINDS
     pictures = sources.drawings(8)
     found = read_source(sources.KINDS[kind](pictures, 20, tmp_path / "source"), tmp_path / "work")

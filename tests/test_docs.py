@@ -393,6 +393,11 @@ def weighted_run(arm: str, seed: int, right: str, counts: list[int]) -> dict[str
     return {"arm": arm, "seed": seed, "counts": counts, "labels": [4, 4], "top1": top1, "right": right}
 
 
+def errors_of(page: str) -> str:
+    """Return the cells of errors, which lie between 0 and 100 %, and not those of differences."""
+    return " ".join("|".join(line.strip("|").split("|")[1:3]) for line in page.splitlines() if " points" in line)
+
+
 def test_a_table_of_class_weights_has_the_errors_of_all_classes_and_of_each_size_by_hand(
     class_weights_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -416,6 +421,7 @@ def test_a_table_of_class_weights_has_the_errors_of_all_classes_and_of_each_size
         ["of the classes with 6 pictures", "12.5 %", "25.0 %", "-12.5 points"],
         ["of the classes with 2 pictures", "87.5 %", "50.0 %", "37.5 points"],
     ]
+    assert all(0 <= float(end) <= 100 for end in re.findall(r"[-0-9.]+(?= to | *\))", errors_of(page.read_text())))
     sure = [weighted_run(arm, seed, "f0", [6, 2]) for arm in ("none", "balanced") for seed in (0, 1)]
     file.write_text(json.dumps({"runs": sure}))
     assert class_weights_table([str(file), str(page)]) == 0

@@ -74,7 +74,7 @@ def test_of_a_thousand_classes_the_worst_are_shown_and_where_to_find_all(
     lines = shown(of([2] * 999 + [0]), capsys, monkeypatch)
     assert len(lines) < CLASSES + 30
     assert max(map(len, lines)) <= 80
-    assert lines[-1] == "These are the 40 that are found least, of 1,000 classes; --json has all"
+    assert lines[-1] == "These are the 40 that are found least, of 999 classes; --json has all classes"
 
 
 def test_a_class_without_pictures_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +82,14 @@ def test_a_class_without_pictures_says_so(capsys: pytest.CaptureFixture[str], mo
     assert lines[0] == "val: 8 pictures of 2 of the run's 3 classes; error with 95 % interval"
     assert lines[-2].split()[:3] == ["class", "1", "0"]
     assert lines[-2].rstrip().endswith("no picture in this split")
+
+
+def test_a_class_without_pictures_that_no_picture_was_taken_for_has_no_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = shown(of([4, 0, 4], lost=1), capsys, monkeypatch)
+    assert sum(line.split()[:1] == ["class"] for line in lines) == 3  # the heading, and classes 0 and 2
+    assert not any("no picture in this split" in line for line in lines)
 
 
 def test_the_confusion_matrix_is_written_with_names_rows_true(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_the_summary_of_prepare_says_what_is_cut_away_and_what_lies_in_two_split
     for words in (
         "cut away: median, 90 % of pictures 50.0 %, up to 50.0 %", "pictures that lose over a quarter 5",
         "identical pictures: groups across splits 1", "identical pictures: held out, with one in train 1",
-        "identical pictures: groups with two labels 1", "--fit pad keeps whole pictures", "--duplicates near does",
+        "identical pictures: groups with two labels 1", "--fit pad keeps whole pictures", "--duplicates near finds",
     ):  # fmt: skip
         assert words in out
     assert command("prepare", tmp_path / "tall", tmp_path / "padded", "--side", "8", "--jobs", "1", "--fit", "pad") == 0

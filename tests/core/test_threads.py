@@ -131,16 +131,17 @@ def test_a_team_that_makes_threads_sleep_is_there_until_it_ends() -> None:
     torch.set_num_threads(2)
     try:
         torch.zeros(1 << 20).add_(1)
-        before, sleeping = len(os.listdir("/proc/self/task")), threads.Sleeping()
+        # Threads of earlier tests may end meanwhile, so these are told by their numbers.
+        before, sleeping = set(os.listdir("/proc/self/task")), threads.Sleeping()
         sleeping.begin()
         sleeping.begin()
         until = time.monotonic() + 10
-        while len(os.listdir("/proc/self/task")) < before + 2 and time.monotonic() < until:
+        while len(team := {*os.listdir("/proc/self/task")} - before) < 2 and time.monotonic() < until:
             time.sleep(0.01)
-        assert len(os.listdir("/proc/self/task")) >= before + 2
+        assert len(team) >= 2
         sleeping.end()
-        while len(os.listdir("/proc/self/task")) > before and time.monotonic() < until:
+        while team & {*os.listdir("/proc/self/task")} and time.monotonic() < until:
             time.sleep(0.01)
-        assert len(os.listdir("/proc/self/task")) == before
+        assert not team & {*os.listdir("/proc/self/task")}
     finally:
         torch.set_num_threads(1)

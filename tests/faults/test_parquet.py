@@ -35,10 +35,10 @@ def read(path, out):
     feed([place])
     sys.stdout = io.StringIO()
     reader.look()
-    [(picture, label, classes)] = json.loads(sys.stdout.getvalue().splitlines()[-1])
+    [(picture, label, classes, split)] = json.loads(sys.stdout.getvalue().splitlines()[-1])
     names = -1 if classes is None else len(classes)
     feed([dict(zip(("shown", "path", "offset", "size"), place), picture=picture, label=label, names=names,
-               most=max(64 << 20, 100 * place[3]), out=out)])
+               most=max(64 << 20, 100 * place[3]), out=out, split=split, expected="train")])
     reader.copy()
 found = {}
 for path in sorted(Path(sys.argv[1]).iterdir()):
@@ -136,6 +136,7 @@ def hostile(files: Path) -> None:
     table(files / "labels as lists", four, pa.array([[0]] * 4))
     table(files / "labels of 2**63", four, pa.array([0, 1, 2**63, 1], pa.uint64()))
     table(files / "a negative label", four, pa.array([0, 1, -2, 1]))
+    packed.parquet_of(files / "a label past the last", [0, 1, 2], packed.features())
     table(files / "a long label", four, pa.array(["a", "b", "c" * 10**6, "d"]))
     table(files / "metadata 100,000 deep", four, numbers, b"[" * 100_000)
     table(files / "metadata of another kind", four, numbers, b'{"info": {"features": [1]}}')

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_awkward_files_take_little_memory_and_time(nasty: Path, count: Count) ->
 
 
 def test_bombs_are_used_or_refused_within_memory_and_time(tmp_path: Path, torture: bool, count: Count) -> None:
-    for number, (name, made) in enumerate(pictures.bombs(torture)):
+    for number, (name, made) in islice(enumerate(pictures.bombs(torture)), 0, None, 1 if torture else 2):
         (tmp_path / f"{number:02d} {name.replace('/', ' ')}").write_bytes(made())
     told = examined("files", str(tmp_path))
     for name, said, _, _ in told:

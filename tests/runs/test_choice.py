@@ -55,6 +55,12 @@ def test_last_best_a_step_and_a_name_are_found(three: Path, asked: str | int | N
     assert all((t == step).all() for t in net.state_dict().values())
 
 
+def test_the_best_whose_folder_is_gone_is_refused_with_what_would_do(three: Path) -> None:
+    shutil.rmtree(three / "checkpoints" / "00000008-best")
+    with pytest.raises(InputError, match=r"00000008-best is gone: .*use --checkpoint last"):
+        alexnet.load(three, "best")
+
+
 def test_the_newer_of_two_saves_of_a_step_is_that_of_the_step(three: Path) -> None:
     owner, weights = Run(three).identity, weights_of(three, "00000012")
     checkpoint.save(three, weights, {}, State(12, (0.5, 0.25, 0.25), 1.0), owner, 0)

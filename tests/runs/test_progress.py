@@ -20,6 +20,14 @@ def test_a_checkpoint_is_named_with_its_epoch_and_whether_training_ended(run: Pa
     assert progress(Run(stopped), "00000012-1").finished
 
 
+def test_a_log_that_cannot_be_read_does_not_stop_the_use_of_the_net(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "log.jsonl").unlink()
+    (copy / "log.jsonl").mkdir()
+    assert progress(Run(copy), "00000012").finished
+    assert not progress(Run(copy), "00000005").finished
+
+
 def test_a_run_that_does_not_know_its_pictures_names_no_epoch(run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
     environment = json.loads((copy / "environment.json").read_text())

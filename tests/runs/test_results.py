@@ -38,6 +38,16 @@ def test_an_average_is_not_kept_and_a_run_without_results_has_none(mine: Path, s
     assert results.read(Run(mine)) == results.Results((), ())
 
 
+def test_a_result_that_is_removed_meanwhile_does_not_hide_the_others(
+    mine: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(store, mine, views=1, precision="fp32", keep=True)
+    listed = [*(mine / "results").iterdir(), mine / "results" / "removed.json"]
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter(listed))
+    found = results.read(Run(mine))
+    assert (len(found.records), found.left) == (1, ())
+
+
 def test_a_result_that_cannot_be_kept_says_why(mine: Path, store: Path) -> None:
     (mine / "results").write_text("a file in its place")
     found = evaluate(store, mine, views=1, precision="fp32", keep=True)

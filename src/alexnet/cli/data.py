@@ -64,13 +64,13 @@ def prepare(
         has a time limit.
     duplicates
         Pictures to count and list that the source has more than once: exact for identical ones; near for near-identical
-        ones too, which needs pdqhash (pip install 'alexnet[near]') and more time; off for none.
+        ones too, which needs the extra near (docs/data.md) and more time; off for none.
     ignore
         Files or folders to leave out: a name, a pattern ('*.xml') or a path from the top. May be repeated.
     root
         For a table of labels: the folder that its paths start from. By default the table's own folder.
     seed
-        Seed for the choice of held-out pictures. By default 0.
+        Seed for the choice of held-out pictures.
     """
     from alexnet.data.prepare.prepare import prepare
 
@@ -170,10 +170,8 @@ def _hints(made: Any) -> list[str]:
     lines, twins = [], made.duplicates
     if made.cut_away and made.cut_away["median"] > LARGE_CUT:
         lines.append("--fit pad keeps whole pictures, on gray; --fit warp keeps them, squeezed")
-    if twins and twins["near"] is None:
-        lines.append(
-            "near-identical pictures were not looked for; --duplicates near does (pip install 'alexnet[near]')"
-        )
+    if twins and twins["near"] is None and twins["identical"]["groups"]:  # then copies that differ a little are likely
+        lines.append("--duplicates near finds near-identical ones too (pip install 'alexnet[near]')")
     if twins and twins["listed"]:
         lines.append(f"pictures that lie in two splits or have two labels: {made.store / 'duplicates.jsonl'}")
     return lines

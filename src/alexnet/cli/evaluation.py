@@ -76,9 +76,9 @@ def _title(found: Any) -> str:
 
 
 def _show_classes(seen: Any) -> None:
-    """Print the classes in a table, the one with the lowest recall first."""
+    """Print the classes that have pictures or were taken for one, the class with the lowest recall first."""
     rows = []
-    order = seen.order()
+    order = [i for i in seen.order() if seen.counts[i] or seen.named[i]]
     for i in order[:CLASSES]:
         if not seen.counts[i]:
             rows.append([_short(seen.classes[i]), "0", "", _rate(seen.precision[i]), "no picture in this split"])
@@ -89,7 +89,7 @@ def _show_classes(seen: Any) -> None:
         rows.append([_short(seen.classes[i]), f"{seen.counts[i]:,}", *rates, words])
     table("", ["class", "pictures", "recall", "precision", "most often taken for"], rows)
     if len(order) > CLASSES:
-        print(f"These are the {CLASSES} that are found least, of {len(order):,} classes; --json has all")
+        print(f"These are the {CLASSES} that are found least, of {len(order):,} classes; --json has all classes")
 
 
 def _between(rate: float, interval: Sequence[float]) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, Self, cast
 
 from alexnet.config import overrides
@@ -539,9 +539,7 @@ class Recipe:
         return digest in (self.digest, self.digest_before)
 
     def _digest(self, before: bool = False) -> str:
-        same = Recipe.of(self.plain())  # so that 1 and 1.0 give the same digest
-        text = json.dumps(overrides.to_plain(same, later=False, before=before), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return _digest_of(json.dumps(self.plain()), before)
 
     def plain(self) -> dict[str, Any]:
         """Convert the recipe to JSON types; `Recipe.of` reads it back."""
@@ -563,3 +561,11 @@ class Recipe:
         if not isinstance(plain, dict):
             raise InputError(f"a recipe is a JSON object; this is {overrides.show(plain)}")
         return cast(Self, overrides.from_plain(plain, cls, ""))
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(text: str, before: bool) -> str:
+    """Compute the digest of a recipe that is written as JSON; a judgement asks for the same ones again and again."""
+    same = Recipe.of(json.loads(text))  # so that 1 and 1.0 give the same digest
+    plain = json.dumps(overrides.to_plain(same, later=False, before=before), sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()[:12]

@@ -226,7 +226,8 @@ def read_tensors(checkpoint: Path, name: str, like: Network | None = None) -> di
         if hashlib.sha256(data).hexdigest() == expected:
             found = safetensors.torch.load(data)
             if like is None or _fits(found, like.state_dict()):
-                return found
+                # In each process safetensors gives another order, and processes exchange shared weights in order.
+                return {name: found[name] for name in sorted(found)}
     except (OSError, KeyError, TypeError, SafetensorError) as error:
         fault = error
     raise InputError(_damaged(checkpoint, path, fault))
@@ -257,6 +258,11 @@ def _whole(checkpoint: Path) -> bool:
 
 
 def _damaged(checkpoint: Path, path: Path, error: Exception | None = None) -> str:
+    if not checkpoint.is_dir() and checkpoint.name.endswith(BEST):
+        return (
+            f"checkpoint {checkpoint} is gone: a running training replaces it by a better one, and then the same "
+            "command works; otherwise use --checkpoint last"
+        )
     if not checkpoint.is_dir():
         return f"checkpoint {checkpoint} is gone: a running training keeps only the newest; run the same command again"
     if isinstance(error, OSError) and error.errno not in LOST:  # the file may be intact: do not advise to delete it

@@ -45,10 +45,17 @@ def progress(run: Run, name: str) -> Progress:
     """Describe the checkpoint `name` of a run."""
     step, epochs = step_and_attempt(run.folder / name)[0], run.recipe.epochs
     per_epoch = _steps_an_epoch(run)
-    ended = any(line["kind"] == "final" for line in run.log)
     if per_epoch is None:
         return Progress(str(run.folder), name, step, None, epochs, True)
-    return Progress(str(run.folder), name, step, step / per_epoch, epochs, ended or step >= epochs * per_epoch)
+    finished = step >= epochs * per_epoch or _ended(run)
+    return Progress(str(run.folder), name, step, step / per_epoch, epochs, finished)
+
+
+def _ended(run: Run) -> bool:
+    try:
+        return any(line["kind"] == "final" for line in run.log)
+    except InputError:  # the log cannot be read: the net can still be used
+        return False
 
 
 def _steps_an_epoch(run: Run) -> int | None:

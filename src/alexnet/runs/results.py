@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,12 +74,12 @@ def read(run: Run) -> Results:
     left: list[tuple[Path, str]] = []
     room = IN_ALL
     try:
-        dated = sorted(((p.lstat().st_mtime, p) for p in folder.iterdir() if p.suffix == ".json"), reverse=True)
+        found = [(_written(path), path) for path in folder.iterdir() if path.suffix == ".json"]
     except FileNotFoundError:
         return Results((), ())
     except OSError as error:
         return Results((), ((folder, error.strerror or str(error)),))
-    for number, (_, path) in enumerate(dated):
+    for number, (_, path) in enumerate(sorted((each for each in found if each[0] is not None), reverse=True)):
         try:
             if number >= MOST or room <= 0:
                 raise ValueError("there are too many results; move the older ones away")
@@ -93,6 +94,13 @@ def read(run: Run) -> Results:
             left.append((path, str(error)))
     records.sort(key=lambda r: (SPLITS.index(r["split"]), -r["checkpoints"][0]["step"], -r["views"], r["precision"]))
     return Results(tuple(records), tuple(left))
+
+
+def _written(path: Path) -> float | None:
+    """Return when a file was written; None for one that was removed since it was listed."""
+    with suppress(FileNotFoundError):
+        return path.lstat().st_mtime
+    return None
 
 
 def _checked(path: Path, data: bytes, run: Run) -> dict[str, Any]:

@@ -407,3 +407,14 @@ def test_the_summary_counts_each_class_and_what_was_left_out(tree: Tree, tmp_pat
     (tmp_path / "source/extra").mkdir()
     assert prepare(source, tmp_path / "again", side=32, jobs=1, ignore="extra").digest == summary.digest
     assert {name: len(split) for name, split in Store(tmp_path / "store").splits.items()} == {"train": 11, "val": 4}
+
+
+@pytest.mark.parametrize("names", [("images_001", "images_002"), ("set_part_1", "set_part_2"), ("Batch1", "Batch12")])
+def test_numbered_parts_of_one_set_are_no_classes(names: tuple[str, str], tree: Tree) -> None:
+    source = tree(classes=" ".join(names))
+    assert "look like parts of one set, not like classes; put the pictures of both into one folder" in refusal(source)
+
+
+@pytest.mark.parametrize("names", [("class_1", "class_2"), ("c0", "c1"), ("1", "2"), ("part_1", "whole_1")])
+def test_numbered_folders_of_other_names_are_classes(names: tuple[str, str], tree: Tree) -> None:
+    assert sorted(counts(tree(classes=" ".join(names)))["train"]) == sorted(names)

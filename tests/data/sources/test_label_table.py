@@ -46,6 +46,12 @@ def make(tmp_path: Path, picture: Path) -> Make:
     return filled
 
 
+@pytest.fixture
+def folders(make: Make) -> Callable[..., Path]:
+    """A function that makes class folders of two pictures each, with tables beside them."""
+    return lambda **tables: make(*(f"{folder}/{n}.jpg" for folder in ("cat", "dog") for n in range(2)), **tables)
+
+
 def pairs(found: Source) -> dict[str, list[tuple[str, str]]]:
     """Each picture's name and class, by split."""
     return {
@@ -263,6 +269,22 @@ REFUSED = {
     "the same twice": ("path,label,label\na,b,c\n", "2 columns that may be the label: 'label', 'label'"),
     "no label column": ("path,text\nimages/0.jpg,a\n", "has no column of labels among 'path', 'text'"),
     "a flag": ("path,label,is_valid\nimages/0.jpg,a,True\n", "has the column 'is_valid'; write it as a column 'split'"),
+    "a flag by another name": (
+        "path,label,is_training_img\nimages/0.jpg,a,1\n",
+        "has the column 'is_training_img'; write it as a column 'split' with train, val or test, or take it out",
+    ),
+    "a flag called test": ("path,label,Test\nimages/0.jpg,a,False\n", "has the column 'Test'; write it as"),
+    "splits as numbers": ("path,label,partition\nimages/0.jpg,a,0\n", "has the column 'partition'; write it as"),
+    "splits from the second row on": (
+        "path,label,set\nimages/0.jpg,a,\nimages/1.jpg,b,train\n",
+        "row 3 has the split 'train', but rows above have none",
+    ),
+    "splits from the second object on": (
+        '{"path": "images/0.jpg", "label": 1, "set": null}\n{"path": "images/1.jpg", "label": 0, "set": "test"}\n',
+        "line 2 has the split 'test', but rows above have none",
+    ),
+    "a label of none": ("path,label\nimages/0.jpg,0\nimages/1.jpg,-1\n", "row 3: the label is -1 where others are 0"),
+    "twins in spaces": (CSV.replace("1.jpg,dog", "1.jpg,a  b").replace("3.jpg,dog", "3.jpg,a b"), "only in spaces"),
     "split unknown": ("path,label,split\nimages/0.jpg,a,holdout\n", "row 2: the split is 'holdout'; write train, val"),
     "split empty": ("path,label,split\nimages/0.jpg,a,\n", "row 2: the split is ''"),
     "a split by another name": (
@@ -348,6 +370,61 @@ def test_a_table_that_contradicts_the_class_folders_beside_it_is_refused(make: M
     renamed = "".join(f"{name},{label}\n" for name, label in zip(names, "bbaa", strict=True))
     (source / "labels.csv").write_text("path,label\n" + renamed)
     assert [known.name for known in read_source(source, source).classes] == ["00", "01"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        (
+            "labels.csv",
+            "path,label,split\ncat/0.jpg,0,train\ndog/0.jpg,1,test\n",
+            "row 3 says that 'dog/0.jpg' is of test",
+        ),
+        ("test.csv", ",Filename,Label\n0,cat/0.jpg,0\n", "row 2 says that 'cat/0.jpg' is of test, but in the folders"),
+        ("val.txt", "dog/1.jpg\n", "line 1 says that 'dog/1.jpg' is of val"),
+        ("test.csv", "id,file\n1,dog/1.jpg\n", "line 2 says that 'dog/1.jpg' is of test"),
+        ("train.csv", "path,label\ncat/0.jpg,0\n", ""),
+        ("test.csv", "hello,world\n", ""),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_table_that_divides_the_class_folders_beside_it_is_refused(
+    name: str, text: str, words: str, wrapped: bool, folders: Make, tmp_path: Path
+) -> None:
+    source = folders(**{name.replace(".", "_dot_"): text})
+    if wrapped:
+        (tmp_path / "outer").mkdir()
+        source = source.rename(tmp_path / "outer" / "set").parent
+    if words:
+        said = refusal(source)
+        assert words in said
+        ignored = said.rsplit("--ignore ", 1)[1]
+        assert read_source(source, tmp_path / "work", [ignored]).kind == "folders"
+    else:
+        assert read_source(source, tmp_path / "work").kind == "folders"
+
+
+def test_a_column_whose_first_value_is_dev_is_the_split(make: Make) -> None:
+    source = make(t_dot_csv="path,label,part\nimages/0.jpg,a,dev\nimages/1.jpg,a,train\nimages/2.jpg,b,train\n")
+    assert {split: len(part) for split, part in pairs(read_source(source / "t.csv", source)).items()} == {
+        "train": 2,
+        "val": 1,
+    }
+
+
+def test_measures_are_no_classes(make: Make) -> None:
+    names = [f"images/{n}.jpg" for n in range(30)]
+    rows = "".join(f"{name},{n / 7:.3f}\n" for n, name in enumerate(names))
+    source = make(*names, t_dot_csv="path,target\n" + rows)
+    assert "has 30 different labels for 30 pictures to train on, such as '0.000'" in refusal(source / "t.csv")
+
+
+def test_a_spreadsheet_is_refused_with_the_way_on(make: Make, tmp_path: Path) -> None:
+    source = make()
+    with zipfile.ZipFile(source / "labels.xlsx", "w") as sheet:
+        sheet.writestr("xl/workbook.xml", "<x/>")
+    assert "looks like a spreadsheet; save it as a CSV" in refusal(source / "labels.xlsx")
+    assert "looks like a spreadsheet; save it as a CSV" in refusal(source)
 
 
 def test_names_to_ignore_are_refused_for_a_table(make: Make) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from tests import packed
 
 from alexnet.core.errors import InputError
+from alexnet.data.images.formats import SUFFIXES
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.base import Source
 from alexnet.data.sources.recognise import read_source
@@ -56,6 +58,13 @@ def test_every_picture_keeps_its_pixels_and_its_label(tmp_path: Path) -> None:
     }
 
 
+def test_every_suffix_of_a_picture_is_one_in_a_shard(tmp_path: Path) -> None:
+    members: dict[str, bytes] = {}
+    for n, suffix in enumerate(SUFFIXES):
+        members |= {f"{n}{suffix}": packed.jpeg(n), f"{n}.cls": str(n % 2).encode()}
+    assert counts(shards(tmp_path / "source", train__0=members), tmp_path / "work") == {"train": {"0": 8, "1": 7}}
+
+
 def test_a_folder_a_pattern_a_packed_shard_and_one_shard_alone_are_read(tmp_path: Path) -> None:
     labels: list[dict[str, int | str]] = [{f"{s}{n}": ["dog", "cat"][n % 2] for n in range(4)} for s in "ab"]
     source = shards(tmp_path / "source", s__000000=packed.shard(labels[0]), s__000001=packed.shard(labels[1], "txt"))
@@ -63,6 +72,11 @@ def test_a_folder_a_pattern_a_packed_shard_and_one_shard_alone_are_read(tmp_path
     assert counts(source, tmp_path / "work") == both
     assert counts(f"{source}/s-{{000000..000001}}.tar", tmp_path / "work") == both
     assert counts(source / "s-000001.tar", tmp_path / "work") == {"train": {"cat": 2, "dog": 2}}
+    (source / "s-000003.tar").write_bytes(packed.tar_of(packed.shard({"c": "cat"})))
+    assert counts(f"{source}/s-{{000000,000003}}.tar", tmp_path / "work") == {"train": {"cat": 3, "dog": 2}}
+    with pytest.raises(InputError, match=r"between 's-000001\.tar' and 's-000003\.tar' are missing; .* in braces"):
+        read_source(source, tmp_path / "work")
+    (source / "s-000003.tar").unlink()
     (source / "s-000001.tar").unlink()
     (source / "s-000001.tar.gz").write_bytes(packed.tar_of(packed.shard(labels[1]), "w:gz"))
     assert counts(source, tmp_path / "work") == both
@@ -98,3 +112,37 @@ def test_keys_in_folders_named_by_splits_stay_in_them(tmp_path: Path) -> None:
     members = packed.shard({"train/a": 0, "train/b": 1, "val/a": 1})
     (tmp_path / "x.tar").write_bytes(packed.tar_of(members))
     assert counts(tmp_path / "x.tar", tmp_path) == {"train": {"0": 1, "1": 1}, "val": {"0": 0, "1": 1}}
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "words"),
+    [
+        (
+            "x-0.tar",
+            {"a.json": '{"label": 0, "split": "train"}', "b.json": '{"label": 1, "split": "test"}'},
+            "b.json names the split test, but the shard is of train; write shards for each split",
+        ),
+        ("x-0.tar", {"a.txt": "0 0.5 0.5 0.2 0.2", "b.txt": "1 0.5 0.5 0.2 0.2"}, "boxes are not read"),
+        ("x-0.tar", {"a.cls": "0.25", "b.cls": "0.75"}, "is neither one whole number nor a name"),
+        ("x-0.tar", {"a.cls": "cat  x", "b.cls": "cat x"}, "which differ only in spaces"),
+    ],
+)
+def test_splits_boxes_and_measures_in_a_shard_are_refused(
+    name: str, members: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    labels = {label: text.encode() for label, text in members.items()}
+    data = {f"{label.split('.')[0]}.jpg": packed.jpeg(20 + n) for n, label in enumerate(members)}
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / name).write_bytes(packed.tar_of({**data, **labels}))
+    with pytest.raises(InputError, match=re.escape(words)):
+        read_source(tmp_path / "shards", tmp_path / "work")
+
+
+def test_a_shard_whose_folders_only_hold_its_keys_is_not_read_as_class_folders(tmp_path: Path) -> None:
+    shard = tmp_path / "x.tar"
+    keys = ["000/a", "000/b", "001/c", "001/d"]
+    shard.write_bytes(packed.tar_of(packed.shard(dict(zip(keys, [0, 1, 0, 1], strict=True)), "json")))
+    with pytest.raises(InputError, match=r"000/b\.json has the label 1, which differs from the class folders"):
+        read_source(shard, tmp_path / "work")
+    shard.write_bytes(packed.tar_of(packed.shard(dict(zip(keys, "aabb", strict=True)), "json")))
+    assert [known.name for known in read_source(shard, tmp_path / "work").classes] == ["000", "001"]

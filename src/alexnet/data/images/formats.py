@@ -15,6 +15,10 @@ BOXED = {  # formats that need a decoder which may be missing, and what would do
     "HEIC": "which needs pillow-heif: pip install 'alexnet[heic]'",
 }
 KNOWN = ", ".join((*TAKEN, *BOXED))
+SUFFIXES = (  # of these formats, where there is only a name to go by; the content decides what a file is
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
+    *(".avif", ".heic", ".heif"),
+)
 START = 512  # bytes at the start of a file that decide its kind
 BRANDS = {  # brands of ISO base media files
     b"avif": "AVIF",

@@ -21,7 +21,7 @@ from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import atomic_file
 from alexnet.data.images.limits import MOST_BYTES, UnreadablePicture
 from alexnet.data.sources.clutter import Sieve, is_clutter
-from alexnet.data.sources.unread import way_on
+from alexnet.data.sources.unread import is_spreadsheet, way_on
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 PIECE = 1 << 20  # bytes decompressed at a time
@@ -156,6 +156,8 @@ def list_files(source: Path, work: Path, ignore: Iterable[str] = ()) -> Listing:
             start = file.read(512)
         if start.startswith(b"\x1f\x8b"):
             return _listing(tar_members(decompressed(source, work), 0, None, source), sieve)
+        if is_spreadsheet(source.name):  # a zip inside
+            raise InputError(f"{source} is no archive: {way_on([source.name])}")
         if _is_zip(source):
             return _listing(_zip_members(source), sieve)
         if _is_tar(start):

@@ -58,7 +58,7 @@ def _names(shown: str, data: bytes, binary: bool) -> list[str]:
             raise ValueError(f"it has {len(found)} names, {len(set(names))} of them different texts")
     except InputError as error:
         raise InputError(f"{shown} {error}") from None
-    except Exception as error:  # a damaged pickle can raise anything
+    except Exception as error:  # a damaged file can raise anything
         why = " ".join(str(error).split())[:200]
         raise InputError(
             f"{shown} does not name {NAME}'s {CLASSES} fine classes ({type(error).__name__}: {why}); "

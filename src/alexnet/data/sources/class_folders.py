@@ -51,6 +51,7 @@ NOTES = {
     "bboxes",
     "imagesets",
 }
+PARTS = {"part", "parts", "batch", "batches", "chunk", "chunks", "volume", "vol", "disc", "disk", "shard", "shards"}
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
@@ -80,6 +81,7 @@ def read(files: Listing, work: Path) -> Source:
     for split, listing in parts.items():
         _check_classes(listing, split, divided)
     names = parts["train"].tops()
+    _check_parts(parts["train"])
     for listing in parts.values():
         _check_known(listing, parts["train"])
     index = {name: label for label, name in enumerate(names)}
@@ -226,6 +228,19 @@ def _check_depth(files: Listing, below: dict[str, list[str]], divided: bool) -> 
             )
 
 
+def _check_parts(listing: Listing) -> None:
+    """Raise InputError for class folders that are numbered parts of one set: images_001, images_002."""
+    names = listing.tops()
+    if len(names) > 1 and len({re.sub("[0-9]+", "", name) for name in names}) == 1:
+        words = set(_words(names[0]))
+        if words & {*PARTS, *PICTURES} and re.search("[0-9]", names[0]):
+            raise InputError(
+                f"{listing.above}{names[0]}/ and {listing.above}{names[1]}/ look like parts of one set, not like "
+                "classes; put the pictures of both into one folder and give a table of their labels as the source, or "
+                "rename the folders if they are classes"
+            )
+
+
 def _check_classes(listing: Listing, split: str, divided: bool) -> None:
     """Raise InputError for a split, or a source, without class folders, and for two with nearly the same name."""
     classes, inside = listing.tops(), listing.above if divided else "the source"
@@ -311,12 +326,14 @@ def _words(name: str) -> list[str]:
 
 
 def alike(name: str) -> str:
-    """Return a key that is equal for names which differ only in case or in Unicode form."""
-    return unicodedata.normalize("NFC", name).casefold()
+    """Return a key that is equal for names which differ only in case, in spaces or in Unicode form."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 def apart(one: str, other: str) -> str:
     """Write two names so that a person can tell them apart, though a terminal may show them as the same."""
     if unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other):
         return f"{one!r} in two Unicode forms, {one!a} and {other!a}"
+    if " ".join(one.split()) == " ".join(other.split()):
+        return f"{one!r} and {other!r}, which differ only in spaces"
     return f"{one!r} and {other!r}, which differ only in case"

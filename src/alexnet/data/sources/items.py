@@ -21,7 +21,7 @@ from alexnet.data.sources.archives import FilePart, Slice
 from alexnet.data.sources.archives import read as read_bytes
 from alexnet.data.sources.base import Source, open_upright
 from alexnet.data.sources.class_folders import SPLITS
-from alexnet.data.sources.label_values import checked_label, checked_weight, shorten
+from alexnet.data.sources.label_values import checked_label, checked_weight, quote
 from alexnet.data.sources.labelled import Labelled
 
 STAGED = "items.bin"  # in the work folder: the pixels and bytes of the items
@@ -94,7 +94,7 @@ def _parts(item: Any, at: str) -> tuple[Any, str, str | None, float]:
             label = operator.index(label)  # NumPy's and PyTorch's integers too
     known = SPLITS.get(split.strip().lower()) if isinstance(split, str) else None
     if split is not None and known is None:
-        raise InputError(f"{at}: the split is {shorten(split)}; give 'train', 'val' or 'test'")
+        raise InputError(f"{at}: the split is {quote(split)}; give 'train', 'val' or 'test'")
     return picture, checked_label(label, at), known, 1.0 if weight is None else checked_weight(weight, at)
 
 
@@ -105,9 +105,9 @@ def _file(path: str | os.PathLike[str], base: str, at: str) -> tuple[str, Slice]
         status = os.stat(name)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise InputError(f"{at}: cannot open the picture {shorten(str(path))}: {why}; check the path") from None
+        raise InputError(f"{at}: cannot open the picture {quote(str(path))}: {why}; check the path") from None
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{at}: the picture {shorten(str(path))} is not a plain file; give a file")
+        raise InputError(f"{at}: the picture {quote(str(path))} is not a plain file; give a file")
     return name, Slice(name, 0, status.st_size)
 
 

@@ -2,7 +2,9 @@
 
 import io
 import posixpath
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -78,35 +80,68 @@ def tables_beside(files: Listing) -> list[str]:
     return [name for name in files.places if _is_table(name) and "/" not in name]
 
 
-def check_folders(files: Listing, above: str, found: Source) -> None:
-    """Raise InputError if a table beside class folders gives the pictures other classes than their folders do.
+def check_folders(files: Listing, inner: Listing, found: Source) -> None:
+    """Raise InputError if a table beside class folders gives the pictures other classes or splits than their folders.
 
     The table may call a class otherwise. It must not give two labels to one folder, or one label to two.
 
     Args:
         files: the whole listing.
-        above: the folder that the pictures' names start from.
+        inner: the listing that has the class folders: the whole one, or a folder that it is wrapped in.
         found: what the folders say.
     """
-    classes: dict[str, int] = {}
-    for table in (_beside(files, name) for name in tables_beside(files)):
-        seen: dict[str | int, str | int] = {}
-        try:
-            for row in islice(read_rows(table.open(), table.shown, table.pictures.has), MOST_COMPARED):
-                name, _ = table.pictures.locate(row.path, row.at)
-                classes = classes or {above + p.name: p.label for part in found.splits.values() for p in part}
-                if name in classes and (
-                    seen.setdefault(classes[name], row.label) != row.label
-                    or seen.setdefault(row.label, classes[name]) != classes[name]
-                ):
-                    raise _Contradiction(
-                        f"{row.at} labels {row.path!r} as {row.label!r}, which differs from the class folders; give "
-                        f"{table.shown} as the source, or leave it out: {option(table.shown)}"
-                    )
-        except _Contradiction:
-            raise
-        except (InputError, UnreadablePicture):
-            continue  # it is no table of these pictures
+    folders: dict[str, tuple[int, str]] = {}
+    while True:
+        start = inner.above.removeprefix(files.above)
+        for name in tables_beside(files):
+            folders = folders or {p.name: (p.label, split) for split, part in found.splits.items() for p in part}
+            _check_table(_beside(files, name), start, folders)
+        if not start:
+            return
+        files = files.below(start.split("/")[0])
+
+
+def _check_table(table: "_Table", start: str, folders: dict[str, tuple[int, str]]) -> None:
+    """Compare a table with what the class folders say: the class and split of each picture, by name without `start`."""
+    seen: dict[str | int, str | int] = {}
+    try:
+        for row in islice(read_rows(table.open(), table.shown, table.pictures.has), MOST_COMPARED):
+            name, _ = table.pictures.locate(row.path, row.at)
+            if (folder := folders.get(name.removeprefix(start))) is None:
+                continue
+            label, own = folder
+            if seen.setdefault(label, row.label) != row.label or seen.setdefault(row.label, label) != label:
+                raise _Contradiction(
+                    f"{row.at} labels {row.path!r} as {row.label!r}, which differs from the class folders; give "
+                    f"{table.shown} as the source, or leave it out: {option(table.shown)}"
+                )
+            _check_split(table, row.at, row.path, row.split or table.split, own)
+    except _Contradiction:
+        raise
+    except NoColumn:
+        _check_list(table, start, folders)
+    except (InputError, UnreadablePicture):
+        pass  # it is no table of these pictures
+
+
+def _check_list(table: "_Table", start: str, folders: dict[str, tuple[int, str]]) -> None:
+    """Compare a list of the pictures of a split, without labels, with the splits of the folders."""
+    with suppress(UnreadablePicture):
+        for number, line in enumerate(islice(table.open(), 9) if table.split else (), 1):
+            for path in re.split("[,;\t]", line[:4096].decode("utf-8", "replace").strip()):
+                name = ""
+                with suppress(InputError):
+                    name, _ = table.pictures.locate(path.strip(), "")
+                if folder := folders.get(name.removeprefix(start)):
+                    _check_split(table, f"{table.shown} line {number}", path, table.split, folder[1])
+
+
+def _check_split(table: "_Table", at: str, path: str, said: str | None, own: str) -> None:
+    if said and said != own:
+        raise _Contradiction(
+            f"{at} says that {path!r} is of {said}, but in the folders it is of {own}; give one table with the "
+            f"columns path, label and split as the source, or leave this one out: {option(table.shown)}"
+        )
 
 
 class _Contradiction(InputError):

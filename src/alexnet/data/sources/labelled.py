@@ -8,7 +8,7 @@ from alexnet.core.errors import InputError
 from alexnet.data.sources.archives import FilePart
 from alexnet.data.sources.base import Opener, Picture, Source
 from alexnet.data.sources.class_folders import WNID, alike, apart
-from alexnet.data.sources.label_values import shorten
+from alexnet.data.sources.label_values import FREE_CLASSES, quote
 from alexnet.data.store import Class
 
 OF_TABLE = 1 << 40
@@ -48,8 +48,8 @@ class Labelled:
             known = list(self.names)
             old = next(p for part in self.splits.values() for p in part if p.name == name)
             raise InputError(
-                f"{at} names the picture {shorten(name)} again, with the label {shorten(label)}; "
-                f"{at.split()[-2]} {before % OF_TABLE} has it with {shorten(known[old.label])}: name each picture once"
+                f"{at} names the picture {quote(name)} again, with the label {quote(label)}; "
+                f"{at.split()[-2]} {before % OF_TABLE} has it with {quote(known[old.label])}: name each picture once"
             )
         index = self.names.setdefault(label, len(self.names))
         if index == len(self.first):
@@ -79,10 +79,11 @@ class Labelled:
             held = " and ".join(split for split, part in self.splits.items() if part)
             raise InputError(f"{shown} has pictures of {held} only; name those of train too")
         if len(self.names) == 1:
-            raise InputError(f"{shown} gives every picture the label {shorten(*self.names)}; give two classes or more")
+            raise InputError(f"{shown} gives every picture the label {quote(*self.names)}; give two classes or more")
         whole = all(map(WHOLE.fullmatch, self.names))
         ordered = sorted(self.names, key=(lambda name: (int(name), name)) if whole else None)
         self._check_twins(ordered, whole)
+        self._check_few(shown, whole)
         self._check_trained()
         if not any(picture.weight for picture in self.splits["train"]):
             raise InputError(f"{shown} gives every picture of train the weight 0; give some more")
@@ -105,11 +106,25 @@ class Labelled:
                     f"{self.first[self.names[name]]}: there are the labels {how}; write both in the same way"
                 )
 
+    def _check_few(self, shown: str, whole: bool) -> None:
+        """Raise InputError for labels that mark pictures without one, and for ones that are measures or captions."""
+        if whole and "-1" in self.names and "0" in self.names:
+            raise InputError(
+                f"{self.first[self.names['-1']]}: the label is -1 where others are 0 and more, so it may mean that the "
+                "picture has none; leave such pictures out, or write all labels as names if -1 is a class"
+            )
+        pictures = len(self.splits["train"])
+        if len(self.names) > FREE_CLASSES and 2 * len(self.names) > pictures:
+            raise InputError(
+                f"{shown} has {len(self.names)} different labels for {pictures} pictures to train on, such as "
+                f"{quote(next(iter(self.names)))}; these look like measures or captions: give classes"
+            )
+
     def _check_trained(self) -> None:
         trained = {picture.label for picture in self.splits["train"]}
         for name, index in self.names.items():
             if index not in trained:
                 raise InputError(
-                    f"{self.first[index]}: the label {shorten(name)} has no picture in train; "
+                    f"{self.first[index]}: the label {quote(name)} has no picture in train; "
                     "add some, or leave out the pictures of that label"
                 )

@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.core.errors import InputError, WorkFailed
+from alexnet.data.images.formats import SUFFIXES
 from alexnet.data.sources import parquet_reader
 from alexnet.data.sources.archives import FREE_GROWTH, MOST_GROWTH, FilePart, Listing, Slice
 from alexnet.data.sources.base import Picture, Source, open_upright
+from alexnet.data.sources.label_values import FREE_CLASSES
 from alexnet.data.sources.limited import NO_LIBRARY, answer_of
 from alexnet.data.sources.shard_names import by_split, distinct, expanded, is_pattern, split_word, stem
 from alexnet.data.store import Class
 
 SUFFIX = ".parquet"
 READER = "alexnet.data.sources.parquet_reader"
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class _Table:
     picture: str
     label: str
     classes: tuple[str, ...] | None
+    split: str  # the column that may name splits, or ""
 
 
 def recognises(files: Listing) -> bool:
@@ -39,8 +41,11 @@ def recognises(files: Listing) -> bool:
     if files.given:
         given = Path(files.given)
         return (given.suffix.lower() == SUFFIX and given.is_file()) or is_pattern(files.given, (SUFFIX,))
-    return any(name.lower().endswith(SUFFIX) and name.count("/") <= 2 for name in files.places) and not any(
-        name.lower().endswith(PICTURES) and "/" in name for name in files.places
+    beside = {stem(name) for name in files.places if name.lower().endswith((".tar", ".tar.gz", ".tgz"))}
+    found = [name for name in files.places if name.lower().endswith(SUFFIX) and name.count("/") <= 2]
+    # img2dataset writes a table of its own beside each shard.
+    return not all(stem(name) in beside for name in found) and not any(
+        name.lower().endswith(SUFFIXES) and "/" in name for name in files.places
     )
 
 
@@ -61,7 +66,8 @@ def read(files: Listing, work: Path) -> Source:
             raise InputError(f"{first.shown} and {table.shown} have other classes; give files of one data set")
     work.mkdir(parents=True, exist_ok=True)
     _check_room(work, list(tables.values()))
-    copies = _copied(list(tables.values()), work)
+    expected = {name: "" if files.given and len(places) == 1 else split for split, t in splits.items() for name, _ in t}
+    copies = _copied(list(tables.values()), expected, work)
     labelled = {split: [copies[name] for name, _ in inside] for split, inside in splits.items()}
     classes = _classes(first, labelled)
     index = {name: label for label, name in enumerate(classes)}
@@ -109,7 +115,7 @@ def _splits(files: Listing) -> dict[str, list[tuple[str, Slice]]]:
     if len(sets) > 1:
         shown = ", ".join(repr(f"{files.above}{name}/") for name in sets[:9])
         raise InputError(f"the source has Parquet files in several folders, {shown}; give one of them as the source")
-    splits = by_split(places, files.above)
+    splits = by_split(places, files.above, whole=not files.given)
     found: dict[str, list[tuple[str, Slice]]] = {}
     for split, names in splits.items():
         found[split] = []
@@ -128,8 +134,8 @@ def _looked(places: list[tuple[str, Slice]]) -> Iterator[_Table]:
     asked = [(name, place.path, place.offset, place.size) for name, place in places]
     status, answered, why = answer_of(READER, "look", data=json.dumps(asked).encode())
     _check_status(status, why, places[0][0])
-    for (name, place), (picture, label, classes) in zip(places, json.loads(answered), strict=True):
-        yield _Table(name, place, picture, label, None if classes is None else tuple(classes))
+    for (name, place), (picture, label, classes, split) in zip(places, json.loads(answered), strict=True):
+        yield _Table(name, place, picture, label, None if classes is None else tuple(classes), split)
 
 
 def _check_status(status: int, why: str, first: str) -> None:
@@ -187,13 +193,14 @@ def _check_room(work: Path, tables: list[_Table]) -> None:
         )
 
 
-def _copied(tables: list[_Table], work: Path) -> dict[str, _Copy]:
-    """Copy the pictures of all files that no earlier run has copied."""
+def _copied(tables: list[_Table], expected: dict[str, str], work: Path) -> dict[str, _Copy]:
+    """Copy the pictures of all files that no earlier run has copied; `expected` has the split of each file by name."""
     jobs = []
     for table in tables:
         if not _paths(table, work)[2].exists():
             job = asdict(table.place) | {"shown": table.shown, "picture": table.picture, "label": table.label}
             job["names"] = -1 if table.classes is None else len(table.classes)
+            job |= {"split": table.split, "expected": expected[table.shown]}
             job["most"] = max(FREE_GROWTH, MOST_GROWTH * table.place.size)
             jobs.append(job | {"out": str(_paths(table, work)[0])})
     if jobs:
@@ -222,4 +229,10 @@ def _classes(first: _Table, labelled: dict[str, list[_Copy]]) -> list[str]:
     if len(kinds) > 1:
         raise InputError(f"{first.shown}: some files have texts as labels and others numbers; write them alike")
     found: set[str | int] = set().union(*(copy.names() for copy in labelled["train"]))
+    rows = sum(int((copy.labels >= 0).sum()) for copy in labelled["train"])
+    if len(found) > FREE_CLASSES and 2 * len(found) > rows:
+        raise InputError(
+            f"{first.shown}: {rows} rows have {len(found)} different labels, such as {str(next(iter(found)))[:60]!r}; "
+            "these look like captions or measures: give a column of classes"
+        )
     return distinct([str(name) for name in sorted(found)], first.shown)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alexnet.data.images.limits import MOST_BYTES
+from alexnet.data.sources.class_folders import SPLITS
 from alexnet.data.sources.limited import NO_LIBRARY, limit_this_process
 
 # Copying row groups of 100 MB takes about 200 MB of memory; pyarrow itself takes 1 GB of address space.
@@ -29,6 +30,8 @@ NO_LABEL, NO_PICTURE = -1, -2  # in the place of a label
 PICTURES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "bytes")  # usual names of columns
 LABELS = ("label", "labels", "fine_label", "class", "cls", "target", "category")
 
+SPLIT = ("split", "set", "subset", "partition", "phase", "usage", "data_split", "dataset_split")
+
 
 class _Wrong(Exception):
     """A file that is refused; the text says why."""
@@ -39,6 +42,7 @@ class _Job:
     """A file to copy: its name in messages, where it lies, its columns, and where its copy goes.
 
     `names` is the number of class names, or -1 if the file has none. `most` is the bytes that all pictures may have.
+    `split` is the column that may name splits, or "". `expected` is the split of the file, or "" if it may be any.
     """
 
     shown: str
@@ -50,6 +54,8 @@ class _Job:
     names: int
     most: int
     out: str
+    split: str
+    expected: str
 
 
 class _Section(io.RawIOBase):
@@ -128,7 +134,22 @@ def _copied(job: _Job, pictures: "_Output", table: "_Output") -> list[str] | Non
     texts: dict[str, int] = {}
     is_text = False
     rows = written = 0
-    for batch in _batches(file, job.picture, job.label):
+    named = False
+    split, strange = job.expected, ""
+    for batch in _batches(file, [job.picture, job.label, *filter(None, [job.split])]):
+        for word in batch.column(job.split).unique().to_pylist() if job.split else ():
+            said = SPLITS.get(str(word).strip().lower(), "")
+            strange = strange or ("" if said else str(word))
+            named = named or bool(said)
+            if named and strange:
+                raise _Wrong(
+                    f"its column {job.split!r} has {strange[:60]!r} beside names of splits; write a file for each split"
+                )
+            if said and said != (split := split or said):
+                raise _Wrong(
+                    f"its column {job.split!r} has {word!r} in a file of {split}; write a file for each split, such as "
+                    f"{split}.parquet and {said}.parquet"
+                )
         column = batch.column(job.picture)
         data = column.field("bytes") if hasattr(column, "field") else column
         labels = batch.column(job.label)
@@ -177,8 +198,8 @@ def _opened(path: str, offset: int, size: int) -> Any:
     return file
 
 
-def _columns(schema: Any) -> tuple[str, str, list[str] | None]:
-    """Find the columns of pictures and labels, and the names of the classes in Hugging Face's metadata."""
+def _columns(schema: Any) -> tuple[str, str, list[str] | None, str]:
+    """Find the columns of pictures, labels and splits, and the names of the classes in Hugging Face's metadata."""
     features: Any = {}
     if b"huggingface" in (schema.metadata or {}):
         try:
@@ -195,7 +216,10 @@ def _columns(schema: Any) -> tuple[str, str, list[str] | None]:
 
     taken = [name for name in schema.names if _is_picture(schema.field(name).type)]
     picture = _one([name for name in are("Image") if name in taken] or taken, PICTURES, "of pictures", schema)
-    label = _one(are("ClassLabel") or [n for n in schema.names if n.lower() in LABELS], LABELS, "of labels", schema)
+    usual = [n for n in schema.names if n.lower() in LABELS]
+    if len(found := are("ClassLabel")) == 1 and usual and found[0] not in usual:
+        raise _Wrong(f"its labels may be the column {found[0]!r} or {usual[0]!r}; take one of them out")
+    label = _one(found or usual, LABELS, "of labels", schema)
     classes = features[label].get("names") if label in are("ClassLabel") else None
     if classes is not None and not (
         isinstance(classes, list)
@@ -204,7 +228,8 @@ def _columns(schema: Any) -> tuple[str, str, list[str] | None]:
     ):
         raise _Wrong(f"the names of its classes are not a list of different texts: {str(classes)[:200]}")
     _check_label(schema.field(label), classes is not None)
-    return picture, label, classes
+    split = next((name for name in schema.names if name.lower() in SPLIT and _is_text(schema.field(name).type)), "")
+    return picture, label, classes, split
 
 
 def _one(found: list[str], usual: tuple[str, ...], what: str, schema: Any) -> str:
@@ -227,6 +252,13 @@ def _is_picture(kind: Any) -> bool:
     return _is_binary(kind)
 
 
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _is_binary(kind: Any) -> bool:
     import pyarrow as pa
 
@@ -242,14 +274,14 @@ def _check_label(field: Any, named: bool) -> None:
         raise _Wrong(f"its column {field.name!r} has the type {field.type}; labels are integers or texts")
 
 
-def _batches(file: Any, picture: str, label: str) -> Iterator[Any]:
+def _batches(file: Any, columns: list[str]) -> Iterator[Any]:
     """Decode some rows at a time, of a size that the footer only suggests: the limit of memory holds for any."""
     for group in range(file.num_row_groups):
         claimed = file.metadata.row_group(group)
         each = max(1, claimed.total_byte_size // max(1, claimed.num_rows))
         rows = min(1024, max(1, BATCH_BYTES // each))
         seen = 0
-        for batch in file.iter_batches(rows, row_groups=[group], columns=[picture, label], use_threads=False):
+        for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
             seen += batch.num_rows
             if seen > claimed.num_rows:
                 raise _Wrong(f"its row group {group} claims {claimed.num_rows} rows, but has more")

@@ -131,7 +131,8 @@ def _of_folders(path: Path, files: Listing, inner: Listing, work: Path) -> Sourc
         raise InputError(
             f"{error}; or give {path / tables[0]} as the source, if it is a table of all pictures and their labels"
         ) from None
-    label_table.check_folders(files, inner.above, found)
+    label_table.check_folders(files, inner, found)
+    webdataset.check_folders(inner, found)
     return found
 
 

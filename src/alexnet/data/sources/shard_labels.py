@@ -10,6 +10,7 @@ from typing import Any
 from alexnet.core.errors import InputError
 from alexnet.data.sources.archives import FilePart, Listing, Slice
 from alexnet.data.sources.archives import read as read_bytes
+from alexnet.data.sources.class_folders import SPLITS
 
 FIELDS = ("label", "cls", "class")  # of a .json; the first that it has counts
 NAMES = ("classes.txt", "classnames.txt")  # beside the shards: one class a line, in the order of the labels
@@ -19,13 +20,18 @@ MOST_NAMES = 1 << 24  # bytes of the list of classes
 MOST_NUMBER = 1 << 31
 
 
-def read_label(text: str, suffix: str) -> int | str:
-    """Read a label: a number of 0 or more, or the name of a class. Raise ValueError for anything else."""
+def read_label(text: str, suffix: str) -> tuple[int | str, str]:
+    """Read a label, a number of 0 or more or the name of a class, and the split that a .json names, or "".
+
+    Raises ValueError for anything else.
+    """
     value: Any = text.strip()
+    split = ""
     if suffix == "json":
         found = json.loads(text)
         if not isinstance(found, dict):
             raise ValueError("it is not an object")
+        split = SPLITS.get(str(found.get("split", "")).strip().lower(), "")
         value = next((found[name] for name in FIELDS if name in found), None)
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise ValueError(f"it has no number or name as {' or '.join(FIELDS)}")
@@ -33,11 +39,13 @@ def read_label(text: str, suffix: str) -> int | str:
         if not value or "\n" in value:
             raise ValueError("it has no text" if not value else "it has more than one line")
         if not re.fullmatch("-?[0-9]+", value):
-            return value
+            if re.fullmatch(r"[-+0-9.eE\s]*[0-9][-+0-9.eE\s]*", value):
+                raise ValueError(f"{value[:40]!r} is neither one whole number nor a name; boxes are not read")
+            return value, split
         value = int(value) if len(value) < 20 else MOST_NUMBER
     if not 0 <= value < MOST_NUMBER:
         raise ValueError(f"{text.strip()[:40]} is out of range")
-    return int(value)
+    return int(value), split
 
 
 def listed_classes(files: Listing) -> list[str]:

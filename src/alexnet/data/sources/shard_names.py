@@ -15,7 +15,7 @@ BRACES = re.compile(r"\{([^{}]*)\}")
 MOST_SHARDS = 100_000  # that a pattern in braces may name
 
 
-def by_split(names: Iterable[str], above: str = "") -> dict[str, list[str]]:
+def by_split(names: Iterable[str], above: str = "", whole: bool = True) -> dict[str, list[str]]:
     """Sort shards into their splits, train first; without any name of a split, all are train.
 
     A shard's split is the one that its file's name says, else the nearest folder: train-0.tar, imagenet-val-03.tar,
@@ -24,6 +24,7 @@ def by_split(names: Iterable[str], above: str = "") -> dict[str, list[str]]:
     Args:
         names: the paths of the shards in the source.
         above: the path from the top of the source to them, for messages.
+        whole: whether no number may be missing; False if the user has named each shard.
 
     Raises:
         InputError: a name says two splits, or none beside others that say one; two words mean one split; there is no
@@ -54,9 +55,9 @@ def by_split(names: Iterable[str], above: str = "") -> dict[str, list[str]]:
     if "train" not in found:
         first = min(found.values())[0]
         raise InputError(
-            f"found {first!r} but no train split; add it, or give one file as the source, to split its pictures"
+            f"found {first!r} but no train split; add it, or give one file as the source, to hold out a part of it"
         )
-    for shards in found.values():
+    for shards in found.values() if whole else ():
         _check_numbers(shards, above)
     return {split: found[split] for split in ("train", "val", "test") if split in found}
 

@@ -8,15 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from alexnet.core.errors import InputError
+from alexnet.data.images.formats import SUFFIXES
 from alexnet.data.sources.archives import NOWHERE, FilePart, Listing, Slice
 from alexnet.data.sources.class_folders import PICTURES, SPLITS
-from alexnet.data.sources.label_values import shorten
-
-# What a picture's name may end with where a table leaves it out.
-ENDS = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
-    *(".avif", ".heic", ".heif"),
-}
+from alexnet.data.sources.label_values import quote
 
 
 class Pictures:
@@ -75,12 +70,12 @@ class Pictures:
         if found := self._found(self.base + name, at):
             return found
         why = "is an address; fetch the pictures first" if "://" in path else f"is not in {self.where}; {self.advice}"
-        raise InputError(f"{at}: the picture {shorten(path)} {why}")
+        raise InputError(f"{at}: the picture {quote(path)} {why}")
 
     def _inside(self, path: str, at: str) -> str:
         """Return a path as a name relative to the top, without "." and ".."."""
         if not path or "\0" in path:
-            raise InputError(f"{at}: the path of the picture is {shorten(path) if path else 'empty'}; give its path")
+            raise InputError(f"{at}: the path of the picture is {quote(path) if path else 'empty'}; give its path")
         name: str | None = path
         if "\\" in path and not self.file(path):
             name = path.replace("\\", "/")  # written on Windows
@@ -89,7 +84,7 @@ class Pictures:
         if name and ("//" in name or name.startswith(".") or "/." in name):
             name = posixpath.normpath(name)
         if not name or name == ".." or name.startswith("../"):
-            raise InputError(f"{at}: the picture {shorten(path)} is outside {self.where}; {self.advice}")
+            raise InputError(f"{at}: the picture {quote(path)} is outside {self.where}; {self.advice}")
         return name
 
     def _base(self, name: str, at: str) -> str:
@@ -106,7 +101,7 @@ class Pictures:
         found = [base for base in bases if self._found(base + name, at)]
         if len(found) > 1:
             raise InputError(
-                f"{at}: the picture {shorten(name)} is in {found[0]} and in {found[1]}; write the folder too"
+                f"{at}: the picture {quote(name)} is in {found[0]} and in {found[1]}; write the folder too"
             )
         return found[0] if found else ""
 
@@ -119,12 +114,12 @@ class Pictures:
             stems = self.stems[folder] = {}
             for there in self.names(folder):
                 stem, end = posixpath.splitext(there)
-                if end.lower() in ENDS:
+                if end.lower() in SUFFIXES:
                     stems.setdefault(stem, []).append(there)
         several = self.stems[folder].get(last, [])
         if len(several) > 1:
             raise InputError(
-                f"{at}: the picture {shorten(name)} may be {shorten(several[0])} or {shorten(several[1])}; "
+                f"{at}: the picture {quote(name)} may be {quote(several[0])} or {quote(several[1])}; "
                 "write the suffix too"
             )
         for there in several:

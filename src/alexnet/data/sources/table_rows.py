@@ -9,16 +9,17 @@ from typing import Any, BinaryIO
 from alexnet.core.errors import InputError
 from alexnet.core.files import parse_json
 from alexnet.data.sources.class_folders import SPLITS
-from alexnet.data.sources.label_values import checked_label, checked_weight, shorten
+from alexnet.data.sources.label_values import checked_label, checked_weight, quote
 
 PATHS = ("path", "file", "file_name", "filename", "image", "image_path", "filepath", "file_path", "image_name")
 IDS = ("id", "image_id")  # the column of pictures only if there is none of PATHS, as in Kaggle's tables
 LABELS = ("label", "class", "category", "target")
 WEIGHTS = ("weight", "sample_weight")
 SPLIT = "split"
-# The first value that makes a column of any other name the split; without this rule, test pictures would be trained on.
-TELLING = ("train", "training", "val", "valid", "validation", "test", "testing")
-FLAGS = ("is_valid", "is_val", "is_validation", "is_test", "is_train", "is_training")
+# A first value that names a split makes a column of any other name the split. A column called so, but without names of
+# splits, is refused. Without these two rules, test pictures would be trained on.
+FLAG = re.compile(r"(is_?|in_)?(train|training|val|valid|validation|test|testing)(_?(set|img|image|picture))?")
+SPLIT_LIKE = ("partition", "subset", "data_split", "dataset_split", "train_test_split", "split_name", "split_id")
 ROLES = {*PATHS, *IDS, *LABELS, *WEIGHTS, SPLIT}
 MOST_ROW = 1 << 20  # bytes of a row
 MOST_LIST = 1 << 23  # bytes of a JSON list, which is read as a whole and takes up to 20 times as much memory
@@ -49,7 +50,7 @@ class _Columns:
     label: Any
     split: Any = None
     weight: Any = None
-    maybe: tuple[Any, ...] = ()  # columns that are the split if the first value names one
+    maybe: tuple[Any, ...] = ()  # columns that are the split if the first value that is not empty names one
 
 
 def read_rows(file: BinaryIO, shown: str, exists: Callable[[str], bool]) -> Iterator[Row]:
@@ -123,7 +124,7 @@ class _Lines:
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{self.shown} line {self.number} is not UTF-8: byte 0x{line[error.start]:02x} "
-                f"after {shorten(line[: error.start].decode()[-20:])}; save the table as UTF-8"
+                f"after {quote(line[: error.start].decode()[-20:])}; save the table as UTF-8"
             ) from None
 
 
@@ -154,7 +155,7 @@ def _columns(names: Sequence[str], shown: str) -> _Columns:
     def one(known: Sequence[str], what: str) -> int | None:
         found = [n for n, name in enumerate(plain) if name in known]
         if len(found) > 1:
-            several = ", ".join(shorten(names[n]) for n in found[:5])
+            several = ", ".join(quote(names[n]) for n in found[:5])
             raise InputError(
                 f"{shown} has {len(found)} columns that may be the {what}: {several}; keep one, and rename the others"
             )
@@ -162,10 +163,6 @@ def _columns(names: Sequence[str], shown: str) -> _Columns:
 
     path = one(PATHS, "picture")
     split = one((SPLIT,), "split")
-    if split is None and (flag := next((n for n, name in enumerate(plain) if name in FLAGS), None)) is not None:
-        raise InputError(
-            f"{shown} has the column {shorten(names[flag])}; write it as a column 'split' with train, val or test"
-        )
     return _Columns(
         one(IDS, "picture") if path is None else path,
         one(LABELS, "label"),
@@ -180,7 +177,7 @@ def _check_names(names: Sequence[str], shown: str) -> None:
     plain = {_plain(name) for name in names}
     for what, known, such in (("pictures", PATHS + IDS, "'path' or 'file_name'"), ("labels", LABELS, "'label'")):
         if not plain & {*known}:
-            some = ", ".join(map(shorten, names[:6])) + (", ..." if len(names) > 6 else "")
+            some = ", ".join(map(quote, names[:6])) + (", ..." if len(names) > 6 else "")
             raise NoColumn(
                 f"{shown} has no column of {what} among {some}; name that column {such}, or "
                 "add a first row such as path,label"
@@ -191,6 +188,7 @@ def _csv(file: BinaryIO, shown: str, delimiter: str, columns: _Columns | None = 
     lines = _Lines(file, shown)
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     number, width, begun = 0, 0, False
+    names: list[str] = []
     while True:
         lines.size = 0
         number += 1
@@ -204,7 +202,7 @@ def _csv(file: BinaryIO, shown: str, delimiter: str, columns: _Columns | None = 
         if not fields or (len(fields) == 1 and not fields[0].strip()):
             continue
         if columns is None:
-            columns, width = _columns(fields, shown), len(fields)
+            columns, width, names = _columns(fields, shown), len(fields), fields
             continue
         width = width or len(fields)
         if len(fields) != width and (len(fields) < width or any(fields[width:])):
@@ -213,7 +211,9 @@ def _csv(file: BinaryIO, shown: str, delimiter: str, columns: _Columns | None = 
                 f"quote the fields that have {delimiter!r} in them"
             )
         if not begun:
-            columns, begun = _with_split(columns, fields, shown), True
+            columns, begun = _with_split(columns, fields, names, shown), True
+        elif columns.maybe:
+            columns = _still_empty(columns, fields, at)
         yield _row(number, at, fields, columns)
 
 
@@ -229,7 +229,7 @@ def _json_lines(file: BinaryIO, shown: str) -> Iterator[Row]:
         try:
             record = parse_json(line.encode())
         except ValueError:
-            raise InputError(f"{at} is not JSON: {shorten(line)}; write one object on each line") from None
+            raise InputError(f"{at} is not JSON: {quote(line)}; write one object on each line") from None
         columns, keys = _object_columns(record, at, shown, columns, keys)
         yield _row(lines.number, at, record, columns)
 
@@ -257,7 +257,7 @@ def _object_columns(
 ) -> tuple[_Columns, list[str]]:
     """Find the columns of a JSON object, anew if its keys differ from those of the object before."""
     if not isinstance(record, dict):
-        raise InputError(f"{at} is {shorten(record)}; write an object with the path and the label")
+        raise InputError(f"{at} is {quote(record)}; write an object with the path and the label")
     names = list(record)
     if columns is None or names != keys:
         again, split = _columns(names, at), columns.split if columns else None
@@ -266,11 +266,13 @@ def _object_columns(
         )
         found = _Columns(path, label, own, weight, tuple(names[n] for n in again.maybe))
         if columns is None:
-            columns = _with_split(found, record, shown)
+            columns = _with_split(found, record, {name: name for name in names}, shown)
         elif split is not None and split not in record:
-            raise InputError(f"{at} has no {shorten(split)}; give every row one")
+            raise InputError(f"{at} has no {quote(split)}; give every row one")
         else:
             columns = _Columns(found.path, found.label, split or found.split, found.weight)
+    elif columns.maybe:
+        columns = _still_empty(columns, record, at)
     return columns, names
 
 
@@ -283,30 +285,63 @@ def _text(file: BinaryIO, shown: str) -> Iterator[Row]:
         at = f"{shown} line {lines.number}"
         if not (found := CAFFE.fullmatch(line.strip())):
             raise InputError(
-                f"{at} is {shorten(line.strip())}; it must be a path, a space and a whole number of 0 or more"
+                f"{at} is {quote(line.strip())}; it must be a path, a space and a whole number of 0 or more"
             )
         yield _row(lines.number, at, found.groups(), _Columns(0, 1))
 
 
-def _with_split(columns: _Columns, values: Any, shown: str) -> _Columns:
-    """Take a column of another name for the split if its first value names one."""
-    found = [name for name in columns.maybe if isinstance(v := values[name], str) and v.strip().lower() in TELLING]
+def _with_split(columns: _Columns, values: Any, names: Any, shown: str) -> _Columns:
+    """Take a column of another name for the split if its first value names one.
+
+    Raises InputError if two columns do, or if none does but one has a name such as is_valid or partition.
+    """
+    found = [column for column in columns.maybe if _names_split(values[column])]
     if len(found) > 1:
         raise InputError(f"{shown} has {len(found)} columns that may be the split; name one of them 'split'")
-    return _Columns(columns.path, columns.label, found[0] if found else columns.split, columns.weight)
+    if found:
+        return _Columns(columns.path, columns.label, found[0], columns.weight)
+    for column in columns.maybe:
+        plain = _plain(names[column])
+        if plain in SPLIT_LIKE or FLAG.fullmatch(plain):
+            raise InputError(
+                f"{shown} has the column {quote(names[column])}; write it as a column 'split' with train, val or "
+                "test, or take it out if it is no split"
+            )
+    empty = tuple(column for column in columns.maybe if _is_empty(values[column]))
+    return _Columns(columns.path, columns.label, columns.split, columns.weight, empty)
+
+
+def _still_empty(columns: _Columns, values: Any, at: str) -> _Columns:
+    """Raise InputError if a column that was empty until now names a split; keep those that are empty still."""
+    for column in columns.maybe:
+        if _names_split(values[column]):
+            raise InputError(
+                f"{at} has the split {quote(values[column])}, but rows above have none; give every row one, "
+                "or take that column out if it is no split"
+            )
+    empty = tuple(column for column in columns.maybe if _is_empty(values[column]))
+    return _Columns(columns.path, columns.label, columns.split, columns.weight, empty)
+
+
+def _names_split(value: object) -> bool:
+    return isinstance(value, str) and value.strip().lower() in SPLITS
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan", "none", "null"))
 
 
 def _row(number: int, at: str, values: Any, columns: _Columns) -> Row:
     """Check one row's values; JSON's may be of any type."""
     path = values[columns.path]
     if not isinstance(path, str):
-        raise InputError(f"{at}: the picture is {shorten(path)}; give its path as text")
+        raise InputError(f"{at}: the picture is {quote(path)}; give its path as text")
     split = None
     if columns.split is not None:
         split = SPLITS.get(str(values[columns.split]).strip().lower())
         if split is None:
             raise InputError(
-                f"{at}: the split is {shorten(str(values[columns.split]))}; write train, val or test, "
+                f"{at}: the split is {quote(str(values[columns.split]))}; write train, val or test, "
                 "or take that column out if it is no split"
             )
     weight = 1.0 if columns.weight is None else checked_weight(values[columns.weight], at)

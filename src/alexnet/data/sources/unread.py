@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 BY_PYTHON = "read it in Python, and give alexnet.prepare() the pairs (picture, label)"
+SPREADSHEET = r".*\.(xlsx|xlsm|xls|ods)"
 # A pattern of a file's name, in lower case; what the file is; what to do.
 KINDS = (
     (r"data\.mdb", "an LMDB database", BY_PYTHON),
@@ -17,9 +18,15 @@ KINDS = (
     (r".*\.(pt|pth|pkl|pickle)", "pickles", BY_PYTHON),
     (r".*\.arrow", "Arrow tables", "save them with to_parquet(), or " + BY_PYTHON),
     (r".*\.parquet", "Parquet tables", "give a folder that has only them, or one of them"),
+    (SPREADSHEET, "a spreadsheet", "save it as a CSV with the columns path and label"),
     (r".*\.cls", "the files of a WebDataset shard", "give the .tar files instead"),
     (r".*\.(zip|tar|gz|tgz|7z|rar)", "archives", "unpack them, or give one of them"),
 )
+
+
+def is_spreadsheet(name: str) -> bool:
+    """Return whether a file is a spreadsheet by its name."""
+    return bool(re.fullmatch(SPREADSHEET, name.lower(), re.DOTALL))
 
 
 def way_on(names: Iterable[str]) -> str:

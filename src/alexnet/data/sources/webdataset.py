@@ -3,9 +3,12 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from alexnet.core.errors import InputError
+from alexnet.data.images.formats import SUFFIXES
+from alexnet.data.images.limits import UnreadablePicture
 from alexnet.data.sources.archives import FilePart, Listing, Slice, decompressed, tar_members
 from alexnet.data.sources.archives import read as read_bytes
 from alexnet.data.sources.base import Picture, Source, open_upright
@@ -16,9 +19,10 @@ from alexnet.data.sources.shard_names import by_split, distinct, expanded, is_pa
 from alexnet.data.store import Class
 
 TARS = (".tar", ".tar.gz", ".tgz")
-PICTURES = {"jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "avif", "heic"}
+PICTURES = {suffix.removeprefix(".") for suffix in SUFFIXES}
 LABELS = ("cls", "json", "txt")  # the first that a key has counts
 SHARD = re.compile(r"(?:.*[0-9]|[^/]*\b(?:train|val)\b[^/]*)\.(?:tar|tar\.gz|tgz)", re.IGNORECASE)
+MOST_COMPARED = 100  # labels in .json files beside class folders
 MOST_LABEL, MOST_JSON = 1000, 1 << 20  # bytes of a label, and of a KEY.json
 
 
@@ -68,6 +72,7 @@ def read(files: Listing, work: Path) -> Source:
     others = used = 0
     for split, shards in (_one_shard(files) if alone else _shards(files, work)).items():
         found: list[_Labelled] = []
+        own = "" if alone else split  # one shard has no split of its own
         seen: dict[str, str] = {}
         for shard in shards:  # one at a time, since a list of all members takes much memory
             for key, parts in shard.keys.items():
@@ -76,7 +81,13 @@ def read(files: Listing, work: Path) -> Source:
                         f"{other} and {shard.name} overlap: both have the key {key!r}; write each key once, "
                         f"or leave a shard out: {option(files.above + shard.name)}"
                     )
-                found.append(_labelled(shard, key, parts))
+                labelled_one, said = _labelled(shard, key, parts)
+                if said and said != (own := own or said):
+                    raise InputError(
+                        f"{shard.name}: {key}.json names the split {said}, but the shard is of {own}; "
+                        "write shards for each split, and give them its name: train-000.tar, test-000.tar"
+                    )
+                found.append(labelled_one)
                 used += len(parts) * alone
             others += shard.others
             used += not alone
@@ -89,6 +100,29 @@ def read(files: Listing, work: Path) -> Source:
         if label not in trained:
             raise InputError(f"class {name!r} has no picture to train on; add shards, or take it out of the list")
     return Source("webdataset", tuple(map(Class, classes)), pictures, open_upright, ignored=ignored)
+
+
+def check_folders(files: Listing, found: Source) -> None:
+    """Raise InputError if a KEY.json beside KEY.jpg labels a picture otherwise than its class folder does.
+
+    A shard may have folders only to hold its keys. The first hundred such files are compared.
+    """
+    seen: dict[str | int, str | int] = {}
+    beside = ((p, f"{_key(p.name)[0]}.json") for part in found.splits.values() for p in part)
+    labelled = ((p, name, files.places[name]) for p, name in beside if name in files.places and name != p.name)
+    for picture, name, place in islice(labelled, MOST_COMPARED):
+        try:
+            label, _ = (
+                read_label(read_bytes(place).decode("utf-8-sig"), "json") if place.size <= MOST_JSON else ("", "")
+            )
+        except (ValueError, RecursionError, UnreadablePicture):
+            continue
+        own, said = picture.label, f"label {label}"
+        if seen.setdefault(own, said) != said or seen.setdefault(said, own) != own:
+            raise InputError(
+                f"{name} has the label {label!r}, which differs from the class folders; leave such files out if the "
+                f"folders are the classes: {option('*.json')}; otherwise give the folder that has the shard"
+            )
 
 
 def _pictures(labelled: dict[str, list[_Labelled]], classes: list[str], listed: bool) -> dict[str, list[Picture]]:
@@ -163,7 +197,7 @@ def _shards(files: Listing, work: Path) -> dict[str, Iterator[_Shard]]:
         places = {name: place for name, place in files.places.items() if name.lower().endswith(TARS)}
     return {
         split: (_read(name, places[name], work, files.above) for name in names)
-        for split, names in by_split(places, files.above).items()
+        for split, names in by_split(places, files.above, whole=not files.given).items()
     }
 
 
@@ -189,8 +223,8 @@ def _read(name: str, place: FilePart, work: Path, above: str) -> _Shard:
     return shard
 
 
-def _labelled(shard: _Shard, key: str, parts: dict[str, FilePart]) -> _Labelled:
-    """Return the name, label and place of one key's picture."""
+def _labelled(shard: _Shard, key: str, parts: dict[str, FilePart]) -> tuple[_Labelled, str]:
+    """Return the name, label and place of one key's picture, and the split that its .json names, or ""."""
     pictures = sorted(parts.keys() & PICTURES)
     if len(pictures) != 1:
         has = f"the pictures .{' and .'.join(pictures)}" if pictures else f"no picture, only .{', .'.join(parts)}"
@@ -206,12 +240,12 @@ def _labelled(shard: _Shard, key: str, parts: dict[str, FilePart]) -> _Labelled:
     if place.size > most:
         raise InputError(f"{shard.name}: {key}.{suffix} has {place.size} bytes; a label has {most} at most")
     try:
-        label = read_label(read_bytes(place).decode("utf-8-sig"), suffix)
+        label, split = read_label(read_bytes(place).decode("utf-8-sig"), suffix)
     except (ValueError, RecursionError) as error:
         why = " ".join(str(error).split())[:120]
         raise InputError(f"{shard.name}: {key}.{suffix} is not a label ({why}); mend it") from None
     name = key if shard.name == "the shard" else f"{stem(shard.name)}/{key}"
-    return name, label, parts[pictures[0]]
+    return (name, label, parts[pictures[0]]), split
 
 
 def _are_texts(labels: dict[str, list[_Labelled]]) -> bool:
