@@ -51,4 +51,9 @@ queue: .venv/ready
 clean:
 	rm -rf .venv demo
 
-.PHONY: demo test torture speed tables queue clean
+# What the tests of the lab's page need: Debian's Chromium, and playwright, which drives it. Without them they are skipped.
+browser: .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt playwright
+	@test -n "$(ALEXNET_BROWSER)" || command -v chromium || (apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk)
+
+.PHONY: demo test torture speed tables queue browser clean

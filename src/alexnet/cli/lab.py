@@ -21,8 +21,8 @@ def serve(
 ) -> None:
     """Serve a trained net on this machine: a page to look at pictures with, and a URL for programs.
 
-    Ctrl-C stops it. POST a picture's bytes to /api/predict and get what predict --json prints of it. The command needs
-    pip install 'alexnet[lab]'.
+    Ctrl-C stops it. POST a picture's bytes to /api/predict and get what predict --json prints of it. It needs the extra
+    lab, as docs/lab.md says.
 
     Example: alexnet serve run --open
 
