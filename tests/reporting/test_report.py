@@ -556,11 +556,11 @@ def test_kept_results_stand_in_the_report_with_their_worst_classes_and_damaged_o
     words, markdown = text(Page(report(out))), (out / "report.md").read_text()
     low, high = found.errors.top1_interval
     top1 = f"{100 * found.errors.top1:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-    assert f"train {top1} " in words
-    assert f"| train | {top1} | " in markdown
     at = "1 view, fp32; checkpoint 00000012, epoch 3 of 3"
+    assert f"train {at} {top1} " in words
+    assert f"| train | {top1} | " in markdown
     assert words.count(at) == markdown.count(at) == 2
-    assert words.index("Measured with") < words.index("val 66.7 %") < words.index(f"train {top1} ")
+    assert words.index("Measured with") < words.index(f"val {at} 66.7 %") < words.index(f"train {at} {top1} ")
     worst = found.measures.order()[0]
     least = f"{found.measures.classes[worst]} {100 * found.measures.recall[worst]:.1f} % of 10"
     for page in (words, markdown):

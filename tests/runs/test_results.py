@@ -30,6 +30,10 @@ def test_a_result_is_kept_once_for_each_evaluation_and_read_again(mine: Path, st
     plain = json.loads(json.dumps(again.plain(details=True)))
     assert {key: found.records[0][key] for key in plain} == plain
     assert again.kept is None
+    best = evaluate(store, mine, views=1, precision="fp32", checkpoint="best", keep=True)
+    assert best.progress[0].checkpoint.endswith("-best")
+    found = results.read(Run(mine))
+    assert (len(found.records), found.left) == (4, ())
 
 
 def test_an_average_is_not_kept_and_a_run_without_results_has_none(mine: Path, store: Path) -> None:

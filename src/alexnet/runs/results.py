@@ -17,7 +17,7 @@ from typing import Any
 
 from alexnet.core.errors import InputError
 from alexnet.core.files import check_signed, read_bytes, sign, write
-from alexnet.runs.checkpoint import NAME
+from alexnet.runs.checkpoint import BEST_NAME, NAME
 from alexnet.runs.run import Run
 
 FOLDER = "results"
@@ -128,7 +128,7 @@ def _sound(record: Mapping[str, Any], classes: int) -> bool:
         and _errors(record)
         and _errors(record["one_view"])
         and _all(str, [checkpoint["checkpoint"], *of["never_found"]])
-        and bool(NAME.fullmatch(checkpoint["checkpoint"]))
+        and any(form.fullmatch(checkpoint["checkpoint"]) for form in (NAME, BEST_NAME))
         and _all(_count, (checkpoint["step"], checkpoint["epochs"], of["classes_with_pictures"]))
         and (checkpoint["epoch"] is None or _number(checkpoint["epoch"]))
         and isinstance(checkpoint["finished"], bool)
