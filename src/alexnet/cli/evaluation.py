@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from alexnet.cli.console import show_json, table
-from alexnet.core.text import escape_control, percent, shorten
+from alexnet.core.text import escape_control, listed, percent, shorten
 
 CLASSES = 40  # rows of the table of classes, at most
-NAMED = 5  # classes that a line names
 WIDE = 16  # characters of a class's name
 
 
@@ -49,7 +48,7 @@ def summary(seen: Any) -> list[list[str]]:
         fewest, most = (f"{of(seen.counts[seen.present]):,}" for of in (min, max))
         rows.append(["balanced error", error, f"classes of {fewest} to {most} pictures"])
     if lost := seen.never_found:
-        rows.append(["never found", f"{len(lost):,} of {len(seen.present):,} classes", _listed(lost)])
+        rows.append(["never found", f"{len(lost):,} of {len(seen.present):,} classes", listed([*map(_short, lost)])])
     if seen.majority_error is None:
         always, of = seen.best_constant_error, "commonest in this split"
     else:
@@ -104,8 +103,3 @@ def _rate(value: float) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= WIDE else name[: WIDE - 3] + "..."
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(map(_short, names[:NAMED])) + (f" and {more:,} more" if more > 0 else "")

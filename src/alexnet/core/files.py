@@ -17,6 +17,11 @@ FORMAT = 1  # version of the signed JSON records
 LARGEST = 1 << 30  # bytes of the largest file that is read whole
 
 
+def user_cache() -> Path:
+    """Return the folder of alexnet in the user's cache; it need not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexnet"
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file for writing. It becomes `path` when the block ends, and is removed if the block raises."""

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from collections.abc import Sequence
 
 # Control characters of a terminal, and those that reverse the direction of the text after them.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -22,6 +23,12 @@ def markdown(value: object) -> str:
 def shorten(text: str) -> str:
     """Cut a text to 80 characters."""
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Name the first `most` of some things, and count the others."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def describe(value: object) -> str:

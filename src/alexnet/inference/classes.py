@@ -6,11 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from alexnet.core.errors import InputError
-from alexnet.core.text import shorten
+from alexnet.core.text import listed, shorten
 from alexnet.data.store import Class, Store, labels
 from alexnet.models.network import Network
-
-NAMED = 5  # classes that a message names
 
 
 def check_side(store: Store, title: str, net: Network) -> None:
@@ -74,5 +72,4 @@ def _unique(keys: Sequence[str | None]) -> dict[str | None, int]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(map(shorten, names[:NAMED])) + (f" and {more:,} more" if more > 0 else "")
+    return listed([*map(shorten, names)])

@@ -21,18 +21,15 @@ from starlette.requests import ClientDisconnect
 from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
 from alexnet.data.images.limits import MOST_BYTES
+from alexnet.lab import POLICY
 from alexnet.lab.answers import NotAPicture, classes_of, kernels, run, square_of, unit
 from alexnet.lab.walk import Settings
 from alexnet.models.network import Network
 
 IN_MEMORY = 1 << 20  # bytes of a body that waits in memory; a larger one waits in a file
 SILENCE = 30.0  # seconds without a byte of a body before it is given up
-POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",  # a page's own tag cannot say the last part
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",

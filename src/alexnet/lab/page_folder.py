@@ -11,6 +11,7 @@ from alexnet.core.device import choose_compute
 from alexnet.inference.trained import load_for_inference
 from alexnet.interop.exporting import place
 from alexnet.interop.onnx_writer import onnx_or_refuse
+from alexnet.lab import POLICY
 from alexnet.lab.facts import facts
 from alexnet.lab.graph import lab_graph
 from alexnet.lab.runtime import runtime_files
@@ -19,10 +20,6 @@ from alexnet.runs.run import Run
 
 PAGE = ("index.html", "style.css", "main.js", "state.js", "draw.js", "field.js", "unit.js", "walk.js", "words.js")
 BROWSER = ("browser.js", "resize.js", "philox.js")
-POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'"
-)
 SMALL = 1024  # bytes of a constant that stays in the graph
 
 

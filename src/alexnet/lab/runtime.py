@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import io
-import os
 import shutil
 import subprocess
 import tarfile
@@ -11,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from alexnet.core.errors import InputError
-from alexnet.core.files import read_bytes, write
+from alexnet.core.files import read_bytes, user_cache, write
 
 PACKAGE = "onnxruntime-web@1.30.0"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # of the .tgz
@@ -36,13 +35,8 @@ def runtime_files(folder: Path | None = None) -> dict[str, bytes]:
         return _read(folder) or _refuse(
             f"--runtime {folder} has not {' and '.join(FILES)} of {PACKAGE}; unpack it, and give its folder dist"
         )
-    kept = cache() / PACKAGE.replace("@", "-")
+    kept = user_cache() / PACKAGE.replace("@", "-")
     return _read(kept) or _fetched(kept)
-
-
-def cache() -> Path:
-    """Return the folder of alexnet in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexnet"
 
 
 def _read(folder: Path) -> dict[str, bytes] | None:

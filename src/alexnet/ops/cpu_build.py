@@ -16,6 +16,8 @@ import tempfile
 from ctypes import POINTER, Structure, c_float, c_int, c_int64, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
+from alexnet.core.files import user_cache
+
 SOURCE = Path(__file__).with_name("native") / "kernels.cpp"
 # No -ffast-math: it assumes that NaN and infinity never occur, but training must notice them.
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared", "-w")
@@ -118,7 +120,7 @@ def built(architecture: str, anew: bool = False) -> Path:
     version = _run([*compiler, "--version"])
     texts = (path.read_text() for path in (SOURCE, *sorted(SOURCE.parent.glob("*.h"))))
     key = hashlib.sha256("\0".join((*command, version, _processor(), *texts)).encode()).hexdigest()[:20]
-    for home in (_temporary,) if anew else (_cache, _temporary):
+    for home in (_temporary,) if anew else (user_cache, _temporary):
         try:
             folder = home()
             made = folder / f"native-{key}.so"
@@ -135,10 +137,6 @@ def built(architecture: str, anew: bool = False) -> Path:
             shutil.rmtree(part.parent, ignore_errors=True)
         return made
     raise OSError("cannot write to the cache or to the temporary folder")
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexnet"
 
 
 def _temporary() -> Path:

@@ -10,9 +10,9 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
+from alexnet.core.files import user_cache
 from alexnet.version import __version__
 
 EXTRAS = ("scipy", "simplejpeg", "tensorboard", "triton")  # scipy is required; the others add features or speed
@@ -141,7 +141,7 @@ def _memory() -> dict[str, int | None]:
 
 def _free_disk() -> dict[str, int]:
     """Measure the bytes free for temporary files and for the cache of compiled forms."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = user_cache().parent
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     return {"temporary": shutil.disk_usage(tempfile.gettempdir()).free, "cache": shutil.disk_usage(there).free}
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alexnet.core.errors import InputError
 from alexnet.core.files import write
-from alexnet.core.text import escape_control, markdown
+from alexnet.core.text import escape_control, listed, markdown
 from alexnet.figures import catalogue, relu_tanh
 from alexnet.figures.run_data import RunData
 from alexnet.figures.style import rendered, save
@@ -29,7 +29,6 @@ VERDICTS = (
     "● holds. ✕ opposite: the difference has the other sign. ⊘ absent: the 90 % interval lies inside the margin (not "
     "adjusted for the number of claims). ○ not shown: none of these. A verdict is only about the scale named with it."
 )
-NAMED = 5  # classes that a sentence names
 DOTS = 110  # per inch: sharp on the page, at half the bytes of a slide's
 
 
@@ -190,7 +189,7 @@ def _hidden(log: Sequence[Mapping[str, Any]]) -> str:
     words = f"Balanced error, the mean over the classes of 1 - recall: {balance(measures)}."
     if not lost:
         return words
-    names = ", ".join(lost[:NAMED]) + (f" and {len(lost) - NAMED:,} more" if len(lost) > NAMED else "")
+    names = listed(lost)
     return f"{words} {len(lost):,} of {of:,} classes {'is' if len(lost) == 1 else 'are'} never found: {names}."
 
 

@@ -24,8 +24,7 @@ def picture_weights(recipe: Recipe, split: Split, classes: int) -> np.ndarray | 
     Raises:
         InputError: The store's weights are not one number, 0 or more, for each picture, or all are 0.
     """
-    given = getattr(split, "weights", None)
-    factors = np.ones(len(split)) if given is None else np.asarray(given, np.float64)
+    factors = np.ones(len(split)) if split.weights is None else np.asarray(split.weights, np.float64)
     if factors.shape != (len(split),) or not np.isfinite(factors).all() or factors.min() < 0 or not factors.any():
         raise InputError(
             f"the weights of split {split.name!r} must be {len(split)} numbers, 0 or more and not all 0; prepare the "

@@ -22,7 +22,7 @@ from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
 from alexnet.inference.pictures import read_picture
 from alexnet.inference.trained import load_for_inference
-from alexnet.lab import runtime
+from alexnet.lab import POLICY, runtime
 from alexnet.lab.facts import facts
 from alexnet.lab.serve import LOOPBACK, SETTINGS, bind
 from alexnet.lab.walk import Settings, inputs, mask, walk
@@ -334,4 +334,4 @@ def test_an_exported_page_is_small_and_has_a_policy(run: Path, tmp_path: Path) -
     weights = sum(p.numel() for p in net.parameters()) * 4
     assert len(made["weights.bin"]) < 1.1 * weights + 4 * net.transform.mean.numel() + 1000
     assert len(made["net.onnx"]) < 50_000
-    assert "unsafe-inline" not in page_folder.POLICY
+    assert "unsafe-inline" not in POLICY
