@@ -4,14 +4,15 @@ from typing import Any
 
 from alexnet.config.recipe import SpatialLRN
 from alexnet.figures.learning_curves import reading
+from alexnet.lab.stored import Stored
 from alexnet.lab.walk import switches
 from alexnet.models import layer_table as table
 from alexnet.models.network import Network
 from alexnet.runs.run import Run
 
 
-def facts(run: Run, net: Any) -> dict[str, Any]:
-    """Describe the run for the page, as JSON types."""
+def facts(run: Run, net: Any, stored: Stored | None = None) -> dict[str, Any]:
+    """Describe the run, and a store if there is one, for the page, as JSON types."""
     return {
         "run": run.folder.resolve().name,
         "recipe": run.name,
@@ -22,6 +23,7 @@ def facts(run: Run, net: Any) -> dict[str, Any]:
         "layers": layers_of(net),
         "switches": switches(net),
         "curves": reading(run.log, len(net.classes)),
+        "store": stored and stored.facts,
     }
 
 

@@ -25,6 +25,7 @@ from alexnet.inference.trained import load_for_inference
 from alexnet.lab import POLICY, runtime
 from alexnet.lab.facts import facts
 from alexnet.lab.serve import LOOPBACK, SETTINGS, bind
+from alexnet.lab.stored import Stored
 from alexnet.lab.walk import Settings, inputs, mask, walk
 from alexnet.models.layer_table import Pad
 from alexnet.models.layers import Dropout
@@ -88,13 +89,15 @@ def net(run: Path) -> Network:
 
 
 @pytest.fixture(scope="module")
-def served(run: Path, net: Network) -> Iterator[str]:
+def served(run: Path, store: Path, net: Network) -> Iterator[str]:
     """The address of `alexnet serve`."""
     uvicorn = pytest.importorskip("uvicorn")
     from alexnet.lab.app import make_app
 
+    compute = choose_compute("cpu", "fp32")
+    stored = Stored(net, alexnet.Store(store), compute, "run")
     with bind("127.0.0.1", 0) as listening:
-        app = make_app(net, choose_compute("cpu", "fp32"), facts(Run(run), net), LOOPBACK)
+        app = make_app(net, compute, facts(Run(run), net, stored), LOOPBACK, stored)
         server = uvicorn.Server(uvicorn.Config(app, **SETTINGS))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
@@ -109,14 +112,14 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def exported(run: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an exported page, on a plain file server and below another folder."""
     pytest.importorskip("onnx")
     from alexnet.lab.page_folder import write_page
 
     folder = tmp_path_factory.mktemp("page")
     try:
-        write_page(Run(run), folder / "lab")
+        write_page(Run(run), folder / "lab", store=store)
     except InputError as error:
         pytest.skip(str(error))
     handler = functools.partial(Quiet, directory=str(folder))
@@ -279,6 +282,36 @@ def test_every_switch_and_panel_works_by_keyboard_without_a_word_or_another_host
     again = visit(end, pictures / "red" / "00.png", after="#" + permalink.partition("#")[2])
     assert again.page.is_checked("#swapped")
     assert again.page.evaluate("location.hash").count("dropout=2") == 1
+
+
+@pytest.mark.parametrize("end", BACK_ENDS)
+def test_a_picture_of_the_store_is_picked_by_keyboard_and_by_its_address(
+    end: str, visit: Callable[..., Visit], run: Path, store: Path
+) -> None:
+    page = visit(end)
+    found, split = page.page, alexnet.Store(store)["val"]
+    page.settled()  # it begins with the first one
+    names = [button.get_attribute("title") for button in found.query_selector_all("#picks button")]
+    assert sorted(names) == sorted(split.names)
+    found.focus('#picks button[data-place="7"]')
+    found.keyboard.press("Enter")
+    page.until("() => location.hash.includes('picture=7')")
+    page.settled()
+    assert found.get_attribute('#picks button[data-place="7"]', "aria-pressed") == "true"
+    assert "Its label in the store is" in found.text_content("#state")
+    pixels, _ = split[7]
+    (expected,) = alexnet.similar(run, store, [pixels], 6, device="cpu", precision="fp32")
+    page.until("([name]) => document.querySelector('#nearest li')?.title === name", expected["neighbours"][0]["name"])
+    nearest = [item.get_attribute("title") for item in found.query_selector_all("#nearest li")]
+    assert nearest == [each["name"] for each in expected["neighbours"]]
+    found.locator("#nearest li").last.scroll_into_view_if_needed()
+    page.until("() => [...document.querySelectorAll('#nearest img')].every((image) => image.naturalWidth > 0)")
+    assert page.said == []
+    again = visit(end, after="#picture=3")
+    page.until("() => document.querySelectorAll('#nearest li').length === 6")
+    again.settled()
+    assert again.page.get_attribute('#picks button[data-place="3"]', "aria-pressed") == "true"
+    assert again.said == []
 
 
 @pytest.mark.parametrize("end", BACK_ENDS)

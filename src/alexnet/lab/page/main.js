@@ -8,7 +8,7 @@ import { choose, say } from "./words.js";
 
 const GRID = 15; // squares on a side of the occlusion map
 const at = (id) => document.getElementById(id);
-let asked = 0, found = null, fallen = null;
+let asked = 0, found = null, fallen = null, page = 0;
 
 function status(words, isError = false) {
   at("state").textContent = words;
@@ -28,10 +28,19 @@ async function work(job) {
   }
 }
 
-const open = (file) => work(async () => {
-  const square = await backend.square(file), made = await compute(square, state.settings);
-  return () => { state.square = square; fallen = null; show(made); };
+const open = (file, picked = null) => work(async () => {
+  const square = await backend.square(await file()), made = await compute(square, state.settings);
+  return () => { Object.assign(state, { square, picked }); fallen = null; show(made); };
 });
+
+const own = (file) => file && open(() => file);
+
+// Open a picture of the store.
+const pick = (place) => open(async () => {
+  const answer = await fetch(backend.picture("pick", place));
+  if (!answer.ok) throw new backend.Failure(say("no-picture", { place }));
+  return answer.blob();
+}, place);
 
 const update = () => state.square && work(async () => {
   const made = await compute(state.square, state.settings);
@@ -54,7 +63,7 @@ function show(made) {
   const names = state.facts.classes, views = made.views.probabilities, count = views.shape[0];
   const mean = Float32Array.from(names, (_, i) => { let total = 0; for (let v = 0; v < count; v++) total += row(views, v)[i]; return total / count; });
   const best = mean.indexOf(Math.max(...mean));
-  status(say("shown", { class: names[best], percent: draw.percent(mean[best]) }));
+  status(say("shown", { class: names[best], percent: draw.percent(mean[best]) }) + label());
   for (const id of ["views", "switches", "walk", "unit", "occlusion"]) at(id).hidden = false;
   draw.square(at("square"), state.square, state.facts.side);
   at("frames").setAttribute("viewBox", `0 0 ${state.facts.side} ${state.facts.side}`);
@@ -62,10 +71,56 @@ function show(made) {
     ["under", "over"].map((kind) => { const frame = draw.box(left, top, state.facts.size, state.facts.size, kind); frame.dataset.view = i; return frame; })));
   draw.classes(at("mean"), names, mean);
   at("each").replaceChildren(...state.facts.switches.places.map((view, i) => card(view, i, row(views, i))));
+  mark();
+  resemble();
   draw.classes(at("effect"), names, made.usual, 5, made.now.probabilities.data, [say("before"), say("after")]);
-  at("layers").replaceChildren(...rows(state.facts, made.now, (...unit) => { setUnit(...unit); pick(); at("unit").scrollIntoView(); at("unit-layer").focus({ preventScroll: true }); }));
-  pick();
+  at("layers").replaceChildren(...rows(state.facts, made.now, (...unit) => { setUnit(...unit); examine(); at("unit").scrollIntoView(); at("unit-layer").focus({ preventScroll: true }); }));
+  examine();
   cover();
+}
+
+// The pictures of the store that can be picked: those of the page that is shown.
+async function offer() {
+  const { split, pages } = state.facts.store, shown = await backend.pictures(page % pages);
+  at("stored-words").textContent = say("stored", { split });
+  at("others").hidden = pages === 1;
+  at("stored").hidden = false;
+  at("picks").replaceChildren(...shown.map((each) => {
+    const button = draw.make("button", { type: "button", className: "pick" }, thumbnail("pick", each), draw.make("span", {}, each.class));
+    button.dataset.place = each.place;
+    button.title = each.name;
+    button.addEventListener("click", () => pick(each.place));
+    return draw.make("li", {}, button);
+  }));
+  mark();
+}
+
+const thumbnail = (kind, each) => draw.make("img", { src: backend.picture(kind, each.place), alt: say("picture-n", { number: each.number }), loading: "lazy" });
+
+function mark() {
+  for (const button of at("picks").querySelectorAll("button")) button.setAttribute("aria-pressed", Number(button.dataset.place) === state.picked);
+}
+
+// The pictures of the store that are nearest to this one in the last hidden layer.
+async function resemble() {
+  const mine = found, { layer, compared } = state.facts.store ?? {}, features = layer && found.now[layer]?.data;
+  at("near").hidden = !features;
+  if (!features) return;
+  let words = say("near-help", { layer, count: compared });
+  const nearest = await backend.nearest(features).catch((error) => { words = say("failed", { why: error.message }); return []; });
+  if (mine !== found) return;
+  at("near-words").textContent = words;
+  at("nearest").replaceChildren(...nearest.map((each) => {
+    const item = draw.make("li", {}, thumbnail("near", each), draw.make("span", {}, each.class), draw.make("span", { className: "soft" }, say("distance", { distance: each.distance.toPrecision(3) })));
+    item.title = each.name;
+    return item;
+  }));
+}
+
+// The class that the store gives a picked picture.
+function label() {
+  const shown = at("picks").querySelector(`[data-place="${state.picked}"] span`);
+  return shown ? ` ${say("labelled", { class: shown.textContent })}` : "";
 }
 
 function place([top, left, mirrored]) {
@@ -95,7 +150,7 @@ function card(where, number, probabilities) {
 }
 
 // Show the chosen unit: its place in the controls, the pixels that it depends on, and its sum.
-async function pick() {
+async function examine() {
   const unit = state.unit, order = Object.keys(found.now).slice(2), layer = state.facts.layers.find((each) => each.name === unit.layer);
   write();
   at("unit-layer").value = unit.layer;
@@ -171,6 +226,7 @@ function language(name) {
   if (!state.facts) return;
   at("net").textContent = say("net", { ...state.facts, classes: state.facts.classes.length });
   controls();
+  if (state.facts.store) offer().catch((error) => status(say("failed", { why: error.message }), true));
   if (found) show(found);
 }
 
@@ -191,13 +247,15 @@ async function begin() {
     }));
     at("curves").hidden = false;
     status("");
+    if (state.facts.store) pick(state.picked ?? 0);
   } catch (error) {
     status(say(backend.lost), true);
     throw error;
   }
 }
 
-at("file").addEventListener("change", () => at("file").files[0] && open(at("file").files[0]));
+at("file").addEventListener("change", () => own(at("file").files[0]));
+at("others").addEventListener("click", () => { page += 1; offer(); });
 at("language").addEventListener("change", () => language(at("language").value));
 at("controls").addEventListener("change", set);
 at("again").addEventListener("click", () => { state.settings.dropout = (state.settings.dropout + 1) % 2 ** 32; write(); update(); });
@@ -205,7 +263,7 @@ at("usual").addEventListener("click", () => { state.settings = structuredClone(D
 at("occlude").addEventListener("click", occlude);
 at("unit-controls").addEventListener("change", () => {
   setUnit(at("unit-layer").value, at("unit-map").value, at("unit-row").value, at("unit-column").value);
-  pick();
+  examine();
 });
 for (const id of ["controls", "unit-controls"]) at(id).addEventListener("submit", (event) => event.preventDefault());
 addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("over"); });
@@ -213,9 +271,15 @@ addEventListener("dragleave", () => document.body.classList.remove("over"));
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("over");
-  if (event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
+  own(event.dataTransfer.files[0]);
 });
-addEventListener("paste", (event) => event.clipboardData.files[0] && open(event.clipboardData.files[0]));
-addEventListener("hashchange", () => { read(); controls(); update(); });
+addEventListener("paste", (event) => own(event.clipboardData.files[0]));
+addEventListener("hashchange", () => {
+  const before = state.picked;
+  read();
+  controls();
+  if (state.picked === before) update();
+  else pick(state.picked);
+});
 
 begin();

@@ -1,9 +1,10 @@
-// What the page shows, and its permalink: everything but the picture stands in the address after #.
+// What the page shows, and its permalink: all of it stands in the address after #, but for a picture of the reader's own.
 export const DEFAULTS = { norms: [true, true], swapped: false, silent: [], dropout: null, gray: false, places: [2] };
 
 export const state = {
   facts: null,
   square: null, // the bytes of the picture
+  picked: null, // its place in the store; null for the reader's own
   settings: structuredClone(DEFAULTS),
   unit: { layer: "conv1", map: 0, row: 0, column: 0 },
 };
@@ -16,6 +17,7 @@ export function write() {
   const parts = new URLSearchParams({ unit: Object.values(state.unit).join(".") });
   for (const [name, usual] of Object.entries(DEFAULTS))
     if (JSON.stringify(state.settings[name]) !== JSON.stringify(usual)) parts.set(name, JSON.stringify(state.settings[name]));
+  if (state.picked !== null) parts.set("picture", state.picked);
   history.replaceState(null, "", `#${parts}`);
 }
 
@@ -36,6 +38,7 @@ export function read() {
       if (parts.has(name) && right[name](value)) state.settings[name] = value;
     } catch { /* not JSON: the address was cut or typed */ }
   }
+  if (/^\d{1,9}$/.test(parts.get("picture")) && state.facts.store) state.picked = Number(parts.get("picture"));
   const [layer, ...place] = (parts.get("unit") || "").split(".");
   if (place.length === 3) setUnit(layer, ...place.map(Number));
 }
