@@ -59,7 +59,7 @@ class Stored:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the page says of the store, as JSON types."""
+        """Facts about the store for the page, as JSON types."""
         return {
             "split": self.picks.name,
             "pages": max(1, len(self.picks) // SHOWN),
