@@ -37,7 +37,7 @@ def port(run: Path, store: Path) -> Iterator[int]:
     net = load_for_inference(run, compute)
     with bind("127.0.0.1", 0) as listening:
         stored = Stored(net, alexnet.Store(store), compute, "run")
-        made = app.make_app(net, compute, facts(Run(run), net, stored), LOOPBACK, stored)
+        made = app.make_app(net, compute, facts(Run(run), net, Run(run).resolve(), stored), LOOPBACK, stored)
         server = uvicorn.Server(uvicorn.Config(made, http=timely.Timely, **SETTINGS))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
@@ -201,8 +201,9 @@ def test_a_client_that_never_ends_its_request_is_given_up(port: int, monkeypatch
     with socket.create_connection(("127.0.0.1", port), timeout=10) as talk:
         assert talk.recv(1) == b""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as talk:
-        talk.sendall(b"GET /api/net HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /")
-        answered = b""
+        talk.sendall(b"GET /api/net HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answered = talk.recv(1 << 16)
+        talk.sendall(b"GET /")
         while part := talk.recv(1 << 16):
             answered += part
         assert answered.startswith(b"HTTP/1.1 200")

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from alexnet.cli.console import bar
-from alexnet.cli.options import Device, Precision, Threads, begin_threads, number
+from alexnet.cli.options import Checkpoint, Device, Precision, Threads, begin_threads, number
 
 
 def serve(
@@ -14,6 +14,7 @@ def serve(
     /,
     *,
     store: Path | None = None,
+    checkpoint: Checkpoint = None,
     port: Annotated[int, number(0, 65_535)] = 8012,
     host: str = "127.0.0.1",
     open_: Annotated[bool, Parameter(name="--open", negative=())] = False,
@@ -53,6 +54,7 @@ def serve(
         serve(
             run,
             store=store,
+            checkpoint=checkpoint,
             host=host,
             port=port,
             open_browser=open_,

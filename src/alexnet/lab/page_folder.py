@@ -23,8 +23,7 @@ from alexnet.lab.stored import Stored, encoded
 from alexnet.models.network import Network
 from alexnet.runs.run import Run
 
-PAGE = ("index.html", "style.css", "main.js", "state.js", "draw.js", "field.js", "unit.js", "walk.js", "words.js")
-BROWSER = ("browser.js", "resize.js", "philox.js")
+SERVED = ("server.js", "backend.js")  # of the page that `alexnet serve` answers for
 SMALL = 1024  # bytes of a constant that stays in the graph
 PAGES = 2  # of pictures to pick
 COMPARED = 500  # training pictures to compare with
@@ -56,21 +55,22 @@ def write_page(
     onnx_or_refuse()
     parts = {f"runtime/{name}": data for name, data in runtime_files(runtime).items()}
     compute = choose_compute("cpu", "fp32")
-    net = load_for_inference(run.folder, compute, checkpoint)
+    name = run.resolve(checkpoint)
+    net = load_for_inference(run.folder, compute, name)
     stored = Stored(net, Store(store), compute, str(run.folder), COMPARED, progress) if store else None
     source = files("alexnet.lab") / "page"
-    parts |= {name: (source / name).read_bytes() for name in (*PAGE, *BROWSER)}
+    parts |= {file.name: file.read_bytes() for file in source.iterdir() if file.is_file() and file.name not in SERVED}
     parts["backend.js"] = b'export * from "./browser.js";\n'
     head = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n<link rel="icon"'
     parts["index.html"] = parts["index.html"].replace(b'<link rel="icon"', head.encode(), 1)
-    parts |= net_files(run, net, stored)
+    parts |= net_files(run, net, name, stored)
     if stored:
         parts |= stored_files(stored)
     place(parts, out)
     return sum(map(len, parts.values()))
 
 
-def net_files(run: Run, net: Network, stored: Stored | None = None) -> dict[str, bytes]:
+def net_files(run: Run, net: Network, checkpoint: str, stored: Stored | None = None) -> dict[str, bytes]:
     """Make net.onnx, the bytes of its weights, and net.json, which says what is where in them."""
     model, onnx = lab_graph(net), onnx_or_refuse()
     pieces, arrays, size = list[bytes](), dict[str, Any](), 0
@@ -96,7 +96,7 @@ def net_files(run: Run, net: Network, stored: Stored | None = None) -> dict[str,
     arrays["mean"] = {"offset": size, "shape": list(mean.shape)}
     pieces.append(mean.astype("<f4").tobytes())
     views = net.transform.views
-    shown = facts(run, net, stored)
+    shown = facts(run, net, checkpoint, stored)
     if stored:
         shown["store"]["pages"] = min(PAGES, shown["store"]["pages"])
     told: dict[str, Any] = {

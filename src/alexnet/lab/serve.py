@@ -30,6 +30,7 @@ def serve(
     run: str | Path,
     *,
     store: str | Path | None = None,
+    checkpoint: str | int | None = None,
     host: str = "127.0.0.1",
     port: int = 8012,
     open_browser: bool = False,
@@ -41,8 +42,9 @@ def serve(
     """Serve a run's net until the process is stopped: a page, and `POST /api/predict`.
 
     Args:
-        run: A run folder. Its newest checkpoint is loaded once.
+        run: A run folder. Its net is loaded once.
         store: A store with pictures to pick, and to compare with: at most 10,000 of its training pictures.
+        checkpoint: "last" (the default), "best" (the lowest validation error), or a step.
         host: Address to bind to. The default takes requests of this machine alone.
         port: Port to bind to; 0 takes a free one.
         open_browser: Whether to open the page in the user's browser.
@@ -65,15 +67,16 @@ def serve(
         raise InputError(f"alexnet serve needs {error.name}; pip install 'alexnet[lab]'") from None
     compute = choose_compute(device, precision)
     opened = Run(run)
-    net = load_for_inference(opened.folder, compute)
+    name = opened.resolve(checkpoint)
+    net = load_for_inference(opened.folder, compute, name)
     with bind(host, port) as listening:
         # The port comes first: the pictures may take a minute, and a port in use should be said before.
         title = str(opened.folder)
         stored = Stored(net, Store(Path(store)), compute, title, progress=progress) if store else None
-        name = "127.0.0.1" if host in ANY else f"[{host}]" if ":" in host else host.lower()
-        at = f"http://{name}:{listening.getsockname()[1]}/"
-        hosts = frozenset() if host in ANY else LOOPBACK | {name}
-        app = make_app(net, compute, facts(opened, net, stored), hosts, stored)
+        own = "127.0.0.1" if host in ANY else f"[{host}]" if ":" in host else host.lower()
+        at = f"http://{own}:{listening.getsockname()[1]}/"
+        hosts = frozenset() if host in ANY else LOOPBACK | {own}
+        app = make_app(net, compute, facts(opened, net, name, stored), hosts, stored)
         config = uvicorn.Config(app, http=Timely, **SETTINGS)
         say(f"{opened.folder} is at {at} (Ctrl-C stops it)")
         if open_browser:
