@@ -4,8 +4,8 @@ Serves RUN with `alexnet serve`, writes it with `alexnet export --to page`, and 
 server, at its root and below another folder. Each first load is a new browser profile's, with nothing in its cache. A
 picture is what the page asks of its back end for one: the layers of one view, and the probabilities of all ten.
 
-`--markdown PAGE` writes the table; `--image FILE` takes a screenshot of the top of the page. It needs the extras lab
-and onnx, playwright and Chromium (`make browser`), and brotli.
+`--markdown PAGE` writes the table; `--image FILE` takes a screenshot. It needs the extras lab and onnx, playwright and
+Chromium (`make browser`), and brotli.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from alexnet.runs.environment import processor
 
 LOADS, PICTURES = 5, 20
 MARK = "lab"
+PICKED = 200  # the picture of the screenshot, of the store that `alexnet demo` makes
 WIDTH = 1366
 ANSWERED = "() => /likeliest/.test(document.getElementById('state').textContent)"
 TIMED = """async ([count]) => {
@@ -124,12 +125,13 @@ def rows(browser: Any, run: Path, picture: Path, folder: Path) -> Iterator[list[
 
 
 def screenshot(browser: Any, run: Path, store: Path, to: Path, width: int) -> None:
-    """Take a picture of the top of the page, with a picture of the store, as a small PNG."""
+    """Take a picture of the nearest pictures and the first layers, for a picture of the store, as a small PNG."""
     with served(run, store) as address:
-        page = browser.new_page(viewport={"width": WIDTH, "height": 1130}, locale="en-US")
-        page.goto(address)
+        page = browser.new_page(viewport={"width": WIDTH, "height": 900}, locale="en-US")
+        page.goto(f"{address}#picture={PICKED}")
         until(page, "() => document.querySelectorAll('#nearest li').length > 0")
-        page.wait_for_timeout(500)
+        page.evaluate("() => document.getElementById('near').scrollIntoView()")
+        page.wait_for_timeout(1000)
         image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
         image.crop((150, 0, WIDTH - 150, image.height)).resize((width, width * image.height // (WIDTH - 300))).quantize(
             128, dither=Image.Dither.NONE
@@ -157,7 +159,7 @@ def main() -> int:
         found = table(heads, list(rows(browser, arguments.run, arguments.picture, folder)))
         sizes = ", ".join(f"{size / 1e6:.1f} MB {way}" for way, size in packed(folder / "page").items())
         if arguments.image:
-            screenshot(browser, arguments.run, arguments.store, arguments.image, 760)
+            screenshot(browser, arguments.run, arguments.store, arguments.image, 700)
         version = browser.version
         browser.close()
     words = (
