@@ -36,6 +36,7 @@ def train(
     name: str | None = None,
     quiet: bool = False,
     leave: bool = False,
+    progress: Callable[[int, int], None] = lambda done, of: None,
     **changes: Any,
 ) -> Evaluation:
     """Train a net on a store by the recipe (section 5), and evaluate it with ten views at the end (section 4.1).
@@ -53,6 +54,7 @@ def train(
         name: Name to record for a recipe that is given as a `Recipe`.
         quiet: Print nothing.
         leave: End the process at a second signal, as the command line does.
+        progress: Function to call after each step, with the number of steps done and in all.
         **changes: Fields of `TrainOptions`, which override `options`: ``train("store", "run", workers=4)``.
 
     Returns:
@@ -78,7 +80,7 @@ def train(
                 why = "ended before its first checkpoint" if there else "holds no run yet"
                 log.say(f"{run} {why}, so there is nothing to resume; training starts at step 0")
             try:
-                loop(trainer, log, signals.poll)
+                loop(trainer, log, signals.poll, progress)
                 log.say(trainer.ending())
                 final = trainer.evaluate(signals.poll)
             except Stopped as stop:
@@ -90,7 +92,12 @@ def train(
     return final
 
 
-def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
+def loop(
+    trainer: Trainer,
+    log: RunLog,
+    poll: Callable[..., None],
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> None:
     """Train from the trainer's step to the end of its recipe: step, log, validate each epoch, save.
 
     The end of an epoch is saved only if that is cheap: an epoch on a small store can be shorter than a save. A drop of
@@ -111,6 +118,7 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
             waited = batches.waited
             trainer.read(log, keep=trainer.compute.ahead)  # some steps late, so that the GPU never waits for Python
             forecast.look(trainer.step)
+            progress(trainer.step, trainer.total)
             poll()
             since = time.monotonic() - saved
             # With several processes, this is the answer of the previous step, so that none waits for another.
