@@ -109,7 +109,7 @@ def loop(
     if trainer.unvalidated:  # the run was stopped between an epoch's last step and its validation
         end_epoch(trainer, log, poll)
         trainer.save()
-    waited, rate = 0.0, trainer.rates().weights
+    waited, drops = 0.0, trainer.drops()
     forecast = trainer.forecast(log.say)
     crowd = Crowd(log.say, torch.get_num_threads() if trainer.compute.device.type == "cpu" else 0)
     with crowd, closing(trainer.batches()) as batches:  # stop the loader's threads even if a caller keeps the exception
@@ -132,8 +132,8 @@ def loop(
                 end_epoch(trainer, log, poll)
                 pays = time.monotonic() - saved >= min(every, cost / SAVING)  # clocks differ: rank 0 decides
                 save = save or trainer.finished or mesh.all_gather_json(pays)[0]
-            rate, before = trainer.rates().weights, rate  # a plateau's rate drops with a validation
-            if save or rate < before:
+            drops, before = trainer.drops(), drops  # a plateau's rate drops with a validation
+            if save or drops > before:
                 trainer.read(log)
                 begun = time.monotonic()
                 trainer.save()
