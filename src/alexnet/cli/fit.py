@@ -1,5 +1,6 @@
 """The command that goes from a folder of pictures to a trained net in some minutes: fit."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -46,20 +47,19 @@ def fit(
     seed
         Seed of everything random.
     """
+    begun = time.monotonic()
     begin_threads(threads, speak=not json_)
     from alexnet.reporting.fit import fit
 
-    found = fit(photos, out, minutes, device=device, seed=seed, quiet=json_, leave=True)
+    found = fit(photos, out, minutes, device=device, seed=seed, quiet=json_, leave=True, since=begun)
     if json_:
         show_json(found.plain())
         return
     show_evaluation(found.evaluation, False)
-    such = (
-        f"; such folders reached {percent(sum(r.error for r in found.known) / len(found.known))}" if found.known else ""
-    )
+    such = "" if found.expected is None else f"; such folders reached {percent(found.expected)}"
     print(
         escape_control(
-            f"{percent(found.evaluation.errors.top1)} error{such}. {found.took:.1f} minutes, promised "
-            f"{found.promised:.1f}. Open {found.report}, or name a picture's class: alexnet predict {found.run} PICTURE"
+            f"error {percent(found.evaluation.errors.top1)}{such}. {found.took:.1f} minutes, promised "
+            f"{found.promised:.1f}. Open {found.report}; alexnet predict {found.run} PICTURE names a class"
         )
     )

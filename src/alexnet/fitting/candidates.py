@@ -9,7 +9,15 @@ from alexnet.config.recipes import RECIPES
 from alexnet.models import layer_table
 
 # The side of the store, in pixels, by recipe. ADD YOURS as one line.
-SIDES = {"small": 32, "tiny": 64, "demo": 256, "source": 256}
+SIDES = {
+    "small": 32,
+    "today": 32,
+    "tiny": 64,
+    "today-64": 64,
+    "demo": 256,
+    "source": 256,
+    "today-256": 256,
+}
 ENLARGED = 2  # pictures this many times smaller than a store's side would gain size alone
 
 
@@ -24,6 +32,11 @@ class Candidate:
     def recipe(self) -> Recipe:
         """The recipe itself."""
         return RECIPES[self.name]
+
+    @property
+    def batch(self) -> int:
+        """Pictures of a step."""
+        return self.recipe.sgd.batch
 
     @cached_property
     def work(self) -> int:

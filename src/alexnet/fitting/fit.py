@@ -1,11 +1,9 @@
 """Fit a net to a folder of pictures in some minutes: choose, prepare, train, evaluate, and go on after a stop."""
 
-import math
 import os
 import shutil
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,33 +13,25 @@ from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError, Stopped
 from alexnet.core.files import lock_file
 from alexnet.core.text import escape_control
-from alexnet.core.threads import available_cores
-from alexnet.data.prepare.plan import held_out
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.base import Source
 from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import Store
 from alexnet.fitting import plan
-from alexnet.fitting.candidates import Candidate, candidates
-from alexnet.fitting.known import Known, known
-from alexnet.fitting.measure import rates, rehearse, sample
-from alexnet.fitting.plan import Choice, Size, Times
+from alexnet.fitting.busy import Busy
+from alexnet.fitting.choosing import Wish, choose
+from alexnet.fitting.known import Known
+from alexnet.fitting.measure import rates
 from alexnet.fitting.record import NAME, Record, listing
+from alexnet.fitting.size import HELD_OUT, size_of_source, size_of_store
 from alexnet.inference.evaluate import Evaluation, evaluate
 from alexnet.runs.folder import is_run
 from alexnet.runs.log import console
 from alexnet.training.forecast import moment, span
 from alexnet.training.train import train
 
-FEWEST = 10  # training pictures; fewer tell nothing of a recipe
-HELD_OUT = 0.2  # of each class, where the source holds none out
 MOST_MINUTES = 100_000
-MOST = 160  # pictures of a sample: a batch of each recipe, and some to validate on
-MEASURED = 0.01  # of the time, to measure each recipe for
-LEAST, LONGEST = 0.4, 5.0  # seconds of such a measurement
-HOPELESS = 0.5  # epochs by a guess from the work, below which a recipe is not measured
-BUSY = 1.1  # of the promised time, from which on a line says that the machine is busy
-EVERY = 10.0  # seconds between two looks at that
+LOOK, MEASURED = "look", "measured"  # folders in `out` while it works
 
 
 @dataclass(frozen=True)
@@ -56,12 +46,12 @@ class Fit:
         side: Side of the store, in pixels.
         epochs: Number of epochs.
         why: Why the recipe was chosen.
-        known: What the recipe reached on small folders, for comparison.
+        known: What the recipe reached on folders like this one.
         asked: Minutes that were asked for.
         promised: Minutes that were promised before anything was prepared.
         took: Minutes that it took, in all sessions.
         evaluation: The `Evaluation` on the held-out pictures, with ten views.
-        report: The page; None until it is written.
+        report: The page; None if it was not to be written.
     """
 
     out: Path
@@ -78,14 +68,16 @@ class Fit:
     evaluation: Evaluation
     report: Path | None = None
 
+    @property
+    def expected(self) -> float | None:
+        """The mean error of `known`, 0 to 1; None without a record."""
+        return sum(row.error for row in self.known) / len(self.known) if self.known else None
+
     def plain(self) -> dict[str, Any]:
         """Return the attributes as JSON types."""
-        found: dict[str, Any] = {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in vars(self).items()
-            if name not in ("known", "evaluation")
-        }
-        return found | {"known": [asdict(row) for row in self.known], "evaluation": self.evaluation.plain()}
+        found: dict[str, Any] = {n: str(v) if isinstance(v, Path) else v for n, v in vars(self).items()}
+        found |= {"expected": self.expected, "known": [asdict(row) for row in self.known]}
+        return found | {"evaluation": self.evaluation.plain()}
 
 
 def fit(
@@ -97,32 +89,34 @@ def fit(
     seed: int = 0,
     quiet: bool = False,
     leave: bool = False,
+    since: float | None = None,
     report: Callable[[Path], Path] | None = None,
 ) -> Fit:
-    """Do what `alexnet.fit` does, with `report` to write the page."""
-    begun, source, out = time.monotonic(), str(photos), Path(out)
-    say = _printer(quiet)
+    """Do what `alexnet.fit` does, with a function that writes the page."""
+    begun = time.monotonic() if since is None else since
+    source, out, say = str(photos), Path(out), _printer(quiet)
     _check(source, out, minutes, seed)
-    fresh = not out.exists()
-    with _held(out, fresh):
-        found = read_source(source, out / "look")
-        asked = dict(zip(("pictures", "listing"), listing(found), strict=True))
-        asked |= {"minutes": minutes, "seed": seed, "device": device}
+    with _held(out):
+        found = read_source(source, out / LOOK)
+        pictures, names = listing(found)
+        asked = {"minutes": minutes, "seed": seed, "device": device, "pictures": pictures, "listing": names}
         record = Record.read(out)
         if record:
             record.check(out, asked)
         else:
             _check_new(out)
-            size = _size(found, source, seed)
-            record = _chosen(found, size, out, asked, begun, say)
+            wish = Wish(minutes, device, lambda: time.monotonic() - begun)
+            chosen = choose(found, size_of_source(found, source, seed), wish, out / MEASURED, say)
+            record = Record.of(chosen, **asked)
+            record.write(out)
         work = _Work(out, record, begun, say)
         if record.result is None:
-            work.fit(source, size_of=found, quiet=quiet, leave=leave)
-        return work.ended(report)
+            work.go_on(source, found, quiet, leave)
+        return work.end(report)
 
 
 class _Work:
-    """The work of one session: `begun` is its start by the clock, and `record` what earlier ones left."""
+    """The work of one session, which began at `begun`, by the monotonic clock, with what earlier ones left."""
 
     def __init__(self, out: Path, record: Record, begun: float, say: Callable[[str], None]) -> None:
         self.out, self.record, self.begun, self.say = out, record, begun, say
@@ -134,50 +128,52 @@ class _Work:
         """Return the seconds of all sessions."""
         return self.before + time.monotonic() - self.begun
 
-    def fit(self, source: str, size_of: Source, quiet: bool, leave: bool) -> None:
-        """Prepare, fix the number of epochs, train and evaluate; what an earlier session has done is not done again."""
+    def go_on(self, source: str, found: Source, quiet: bool, leave: bool) -> None:
+        """Prepare, fix the epochs, train and evaluate: each part that no earlier session has done."""
         try:
             if not self.store.exists():
-                self._prepare(source, size_of)
+                self.prepare(source, found)
             if self.record.epochs is None:
-                self._fix()
-            self._train(quiet, leave)
+                self.fix_epochs()
+            self.train(quiet, leave)
         except BaseException as error:
             with suppress(OSError):
-                self.record = self.record.write(self.out, spent=self.spent())
+                self.record.write(self.out, spent=self.spent())
             if isinstance(error, Stopped):
                 words = str(error).partition("; --resume")[0]
-                raise Stopped(f"{words}; the same command again goes on from there", error.signal) from None
+                raise Stopped(f"{words}; the same command goes on from there", error.signal) from None
             if isinstance(error, KeyboardInterrupt):
-                self.say("stopped; the same command again goes on")
+                self.say("stopped; the same command goes on from here")
             raise
 
-    def _prepare(self, source: str, found: Source) -> None:
+    def prepare(self, source: str, found: Source) -> None:
+        """Prepare the store."""
         fraction = None if {"val", "test"} & found.splits.keys() else HELD_OUT
         made = prepare(source, self.store, side=self.record.side, val_fraction=fraction, seed=self.record.seed)
-        refused = sum(made.refused.values())
-        note = f", {refused:,} refused ({self.store / 'prepare.jsonl'} names them)" if refused else ""
         counts = " and ".join(f"{count:,} {name}" for name, count in made.pictures.items())
+        refused = sum(made.refused.values())
+        note = f"; {refused:,} refused, which {self.store / 'prepare.jsonl'} names" if refused else ""
         self.say(f"prepared {counts} pictures of {made.classes:,} classes in {span(made.seconds)}{note}")
 
-    def _fix(self) -> None:
-        """Measure the recipe on the store, and choose the number of epochs that ends with the minutes."""
+    def fix_epochs(self) -> None:
+        """Measure the recipe on the store, and fix the number of epochs that ends with the minutes."""
         store, record = Store(self.store), self.record
-        size = _size_of(store)
-        asked = 60 * record.minutes
-        seconds = min(LONGEST, max(LEAST, 2 * MEASURED * asked))
-        found = rates(store, RECIPES[record.recipe], self.out / "measured" / "run", record.device, seconds)
-        times = plan.training(size, found, self.spent())
-        epochs = plan.whole(times, asked)
-        late = "" if epochs else f"{span(times.total(1) - asked)} late: one epoch is the least, and "
-        self.record = record.write(self.out, epochs=max(1, epochs), spent=self.spent())
-        left = times.total(self.record.epochs or 1) - self.spent()
+        wish = Wish(record.minutes, record.device, self.spent)
+        folder = self.out / MEASURED / "run"
+        found = rates(store, RECIPES[record.recipe], folder, record.device, 2 * wish.measuring)
+        times = plan.training(size_of_store(store), found, self.spent())
+        epochs = max(1, plan.whole(times, wish.seconds))
+        self.record = record.write(self.out, epochs=epochs, spent=self.spent())
+        total = times.total(epochs)
+        late = total > plan.LATE * wish.seconds
+        note = f", {span(total - wish.seconds)} late, since one epoch is the least" if late else ""
         self.say(
-            f"{self.record.epochs:,} epoch{'s' * (self.record.epochs != 1)} of {span(times.epoch)}: "
-            f"{late}ends about {moment(time.time(), left)}"
+            f"{epochs:,} epoch{'s' * (epochs != 1)}, each of {times.epoch:.3g} s: ends about "
+            f"{moment(time.time(), total - self.spent())}{note}"
         )
 
-    def _train(self, quiet: bool, leave: bool) -> None:
+    def train(self, quiet: bool, leave: bool) -> None:
+        """Train, and evaluate."""
         record = self.record
         recipe = RECIPES[record.recipe].replace(epochs=record.epochs, seed=record.seed)
         self.evaluation = train(
@@ -192,63 +188,32 @@ class _Work:
             progress=Busy(self.say, self.spent, 60 * record.promised).look,
         )
 
-    def ended(self, report: Callable[[Path], Path] | None) -> Fit:
+    def end(self, report: Callable[[Path], Path] | None) -> Fit:
         """Write the report and the record, and return the result."""
-        record = self.record
         found = self.evaluation or evaluate(self.store, [self.run], split=Store(self.store).held_out)
         page = report(self.out) if report else None
-        took = record.result["took"] if record.result else round(self.spent() / 60, 3)
-        result = {"took": took, "top1": found.errors.top1, "pictures": found.errors.images}
+        record = self.record
         if record.result is None:
+            took = {"took": round(self.spent() / 60, 3)}
+            result = took | {"top1": found.errors.top1, "pictures": found.errors.images}
             record = record.write(self.out, spent=self.spent(), result=result)
         assert record.epochs is not None
+        assert record.result is not None
         return Fit(
-            self.out,
-            self.run,
-            self.store,
-            record.recipe,
-            record.side,
-            record.epochs,
-            record.why,
-            tuple(Known(**row) for row in record.known),
-            record.minutes,
-            record.promised,
-            took,
-            found,
-            page,
+            out=self.out,
+            run=self.run,
+            store=self.store,
+            recipe=record.recipe,
+            side=record.side,
+            epochs=record.epochs,
+            why=record.why,
+            known=tuple(Known(**row) for row in record.known),
+            asked=record.minutes,
+            promised=record.promised,
+            took=record.result["took"],
+            evaluation=found,
+            report=page,
         )
-
-
-class Busy:
-    """Says once that a training ends later than was promised, because the machine has other work.
-
-    Args:
-        say: Function that prints a line.
-        spent: Function that returns the seconds of all sessions.
-        promised: The promised seconds of everything.
-    """
-
-    def __init__(self, say: Callable[[str], None], spent: Callable[[], float], promised: float) -> None:
-        self.say, self.spent, self.promised = say, spent, promised
-        self.seen: tuple[int, float] | None = None
-        self.told = False
-
-    def look(self, done: int, of: int) -> None:
-        """Look at the clock after a step, `done` of `of`."""
-        now = self.spent()
-        self.seen = self.seen or (done, now)
-        steps, seconds = done - self.seen[0], now - self.seen[1]
-        if self.told or not steps or seconds < EVERY:
-            return
-        self.seen = (done, now)
-        end = now + seconds / steps * (of - done)
-        if end > BUSY * self.promised:
-            self.told = True
-            late = span(end - self.promised)
-            self.say(
-                f"other work slows this machine: the training may end {late} late, about "
-                f"{moment(time.time(), end - now)}; its schedule is not cut short"
-            )
 
 
 def _printer(quiet: bool) -> Callable[[str], None]:
@@ -268,7 +233,7 @@ def _check(source: str, out: Path, minutes: float, seed: int) -> None:
         raise InputError(f"--minutes {minutes}; it must be more than 0, and at most {MOST_MINUTES:,}")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise InputError(f"--seed {seed}; it must be a whole number, 0 or more")
-    if out.exists() and not out.is_dir():
+    if os.path.lexists(out) and not out.is_dir():
         raise InputError(f"{out} is not a folder; name another")
     place = Path(source)
     if place.is_dir() and out.resolve().is_relative_to(place.resolve()):
@@ -278,119 +243,21 @@ def _check(source: str, out: Path, minutes: float, seed: int) -> None:
 def _check_new(out: Path) -> None:
     """Raise InputError if a folder without a record has files of others."""
     for path in out.iterdir():
-        if path.name not in (".lock", "look", "measured"):
-            raise InputError(f"{out} has other files ({path.name}), and none of alexnet fit; name another folder")
+        if path.name not in (".lock", LOOK, MEASURED):
+            raise InputError(f"{out} holds {path.name} and no work of alexnet fit; name another folder")
 
 
 @contextmanager
-def _held(out: Path, fresh: bool) -> Any:
-    """Lock a folder for one fit, and remove what measuring has left there, and a new folder without a record."""
+def _held(out: Path) -> Iterator[None]:
+    """Lock a folder for one fit; at the end remove what measuring left there, and the folder if it is of no use."""
+    fresh = not out.exists()
     with lock_file(out / ".lock", f"{out} is in use by another alexnet fit; wait for it, or stop it"):
         try:
             yield
         finally:
-            for name in ("look", "measured"):
+            for name in (LOOK, MEASURED):
                 shutil.rmtree(out / name, ignore_errors=True)
             if fresh and not (out / NAME).exists():
                 with suppress(OSError):
                     (out / ".lock").unlink()
-                    os.rmdir(out)
-
-
-def _size(found: Source, source: str, seed: int) -> Size:
-    """Count the pictures by their use; raise InputError if they are too few."""
-    splits = found.splits
-    if not {"val", "test"} & splits.keys():
-        splits = splits | held_out(splits["train"], HELD_OUT, seed)
-    held = splits["val" if "val" in splits else "test"]
-    counts = Counter(picture.label for picture in splits["train"])
-    train = len(splits["train"])
-    if train < FEWEST:
-        raise InputError(
-            f"{source} has {train} pictures to train on and {len(held)} to measure the error on; "
-            f"give {FEWEST} to train on, better hundreds"
-        )
-    if not held:
-        raise InputError(f"{source} has one picture of each class; a second one is needed to measure the error on")
-    return Size(train, len(held), len(found.classes), max(counts.values()) > 3 * min(counts.values()))
-
-
-def _size_of(store: Store) -> Size:
-    counts = store.class_counts["train"]
-    return Size(sum(counts), len(store[store.held_out]), len(counts), max(counts) > 3 * min(counts))
-
-
-def _chosen(
-    found: Source, size: Size, out: Path, asked: dict[str, Any], begun: float, say: Callable[[str], None]
-) -> Record:
-    """Measure this machine, choose, and say what was chosen, why, how long it takes and what such folders reached."""
-    seconds = 60 * asked["minutes"]
-    look = sample(found, MOST)
-    say(
-        f"{size.train:,} pictures of {size.classes:,} classes to train on, {size.held_out:,} held out to measure the "
-        f"error on; measuring this machine"
-    )
-    options = _measured(found, look, size, out, asked, begun)
-    chosen = plan.choose(options, seconds, size, known())
-    if not chosen:
-        least = min(options, key=lambda c: options[c].total(1))
-        need = options[least].total(1)
-        raise InputError(
-            f"--minutes {asked['minutes']:g} is too little: one epoch of {least.name} ends after {span(need)}, with "
-            f"{span(options[least].before)} before it; give --minutes {_enough(need)} or more, or fewer pictures"
-        )
-    promised = chosen.times.total(chosen.epochs)
-    say(f"recipe {chosen.candidate.name}, {chosen.candidate.side} pixels, about {chosen.epochs:,} epochs: {chosen.why}")
-    _say_promise(chosen, promised, begun, say)
-    errors = [row.error for row in chosen.known]
-    record = Record(
-        recipe=chosen.candidate.name,
-        side=chosen.candidate.side,
-        why=chosen.why,
-        known=tuple(asdict(row) for row in chosen.known),
-        promised=round(promised / 60, 3),
-        error=sum(errors) / len(errors) if errors else None,
-        **asked,
-    )
-    return record.write(out)
-
-
-def _enough(seconds: float) -> str:
-    """Write the minutes that are enough for so many seconds, rounded up."""
-    minutes = seconds / 60
-    digits = max(0, 1 - math.floor(math.log10(minutes)))
-    return f"{math.ceil(minutes * 10**digits) / 10**digits:g}"
-
-
-def _measured(
-    found: Source, look: Any, size: Size, out: Path, asked: dict[str, Any], begun: float
-) -> dict[Candidate, Times]:
-    """Measure the candidates, those with the least work first; skip one that could not end an epoch in time."""
-    seconds, cores = 60 * asked["minutes"], available_cores()
-    each = min(LONGEST, max(LEAST, MEASURED * seconds))
-    options: dict[Candidate, Times] = {}
-    fastest = 0.0  # multiply-adds a second
-    for candidate in candidates(look.side):
-        before = plan.preparing(size, candidate.side, look.seconds, cores) + plan.CHECKED
-        if options and size.train * candidate.work / fastest * HOPELESS > seconds - before:
-            continue
-        seen = rehearse(look, candidate, size.classes, out / "measured", asked["device"], each)
-        fastest = max(fastest, candidate.work / seen.picture)
-        options[candidate] = plan.training(size, seen, before)
-    # The time that measuring took is over for each of them.
-    now = time.monotonic() - begun
-    return {c: Times(now + t.before, t.epoch, t.after) for c, t in options.items()}
-
-
-def _say_promise(chosen: Choice, promised: float, begun: float, say: Callable[[str], None]) -> None:
-    times = chosen.times
-    spent = time.monotonic() - begun
-    say(
-        f"time: {span(times.before)} until training begins, {span(chosen.epochs * times.epoch)} to train, "
-        f"{span(times.after)} to evaluate and report: {promised / 60:.1f} minutes; ends about "
-        f"{moment(time.time(), promised - spent)}"
-    )
-    if chosen.known:
-        say(f"such folders reached an error of {'; '.join(row.words() for row in chosen.known)}")
-    else:
-        say("such folders: no record yet, so their error is not known")
+                    out.rmdir()

@@ -99,7 +99,7 @@ def rehearse(found: Sample, candidate: Candidate, classes: int, folder: Path, de
         device: Device to train on.
         seconds: Time to train for.
     """
-    batch = candidate.recipe.sgd.batch
+    batch = candidate.batch
     classes = min(classes, batch)
     store = folder / f"store-{candidate.side}-{batch}"
     if not store.exists():

@@ -8,36 +8,14 @@ from alexnet.data.prepare.plan import SHARD_BYTES
 from alexnet.fitting.candidates import Candidate
 from alexnet.fitting.known import Known, comparable
 from alexnet.fitting.measure import Rates
+from alexnet.fitting.size import Size
 from alexnet.training.forecast import VIEWS
 
 REPORT = 4.0  # seconds of one core for the report's figures and pages, most of them to load matplotlib
 SAVES = 4  # checkpoints of a run that are worth counting: at three drops of the rate, and at the end
-CHECKED = 6.0  # seconds to measure the chosen recipe again on the store itself
 LATE = 1.05  # of the minutes, where a further epoch would end; they may be exceeded by this much
 WHOLE = 20  # epochs from which on a schedule is worth its net, where no record tells
 SHARE = 0.6  # of a picture's time beside resizing and writing: decoding, measured on JPEGs of 500 x 375 at 256
-
-
-@dataclass(frozen=True)
-class Size:
-    """The pictures of a source.
-
-    Attributes:
-        train: Number of pictures to train on.
-        held_out: Number of pictures to measure the error on.
-        classes: Number of classes.
-        unequal: Whether the largest class has over three times as many training pictures as the smallest.
-    """
-
-    train: int
-    held_out: int
-    classes: int
-    unequal: bool = False
-
-    @property
-    def each(self) -> float:
-        """The mean number of training pictures a class."""
-        return self.train / self.classes
 
 
 @dataclass(frozen=True)

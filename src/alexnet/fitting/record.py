@@ -9,6 +9,7 @@ from typing import Any, Self
 from alexnet.core.errors import InputError
 from alexnet.core.files import read_signed, sign, write_json
 from alexnet.data.sources.base import Source
+from alexnet.fitting.plan import Choice
 
 NAME = "fit.json"
 
@@ -28,7 +29,6 @@ class Record:
         why: Why the recipe was chosen.
         known: What it reached on small folders.
         promised: Minutes that were promised before anything was prepared.
-        error: Error that was promised, 0 to 1: the mean of `known`; None if there is no record.
         epochs: Number of epochs, once it is fixed.
         spent: Seconds that were spent so far, in all sessions.
         result: What was reached; None until the end.
@@ -44,10 +44,21 @@ class Record:
     why: str
     known: tuple[dict[str, Any], ...]
     promised: float
-    error: float | None
     epochs: int | None = None
     spent: float = 0.0
     result: dict[str, Any] | None = field(default=None)
+
+    @classmethod
+    def of(cls, chosen: Choice, **asked: Any) -> Self:
+        """Make the record of a choice, for what was asked."""
+        return cls(
+            **asked,
+            recipe=chosen.candidate.name,
+            side=chosen.candidate.side,
+            why=chosen.why,
+            known=tuple(asdict(row) for row in chosen.known),
+            promised=round(chosen.times.total(chosen.epochs) / 60, 3),
+        )
 
     @classmethod
     def read(cls, out: Path) -> Self | None:

@@ -16,6 +16,7 @@ def fit(
     seed: int = 0,
     quiet: bool = False,
     leave: bool = False,
+    since: float | None = None,
 ) -> Fit:
     """Fit a net to a folder of pictures in the given minutes: choose a recipe, prepare, train, evaluate and report.
 
@@ -34,6 +35,7 @@ def fit(
         seed: Seed of everything random, 0 or more.
         quiet: Print nothing.
         leave: End the process at a second signal, as the command line does.
+        since: Value of time.monotonic() from which the minutes count; None means now.
 
     Returns:
         A `Fit`: what was chosen, promised and reached. `.run` is the run for `predict`, `.evaluation` the errors on the
@@ -46,4 +48,6 @@ def fit(
         Stopped: A signal arrived in training. The run is saved, and the same call goes on.
         KeyboardInterrupt: Ctrl-C while it prepared, or a second one. The same call goes on.
     """
-    return fit_without_report(photos, out, minutes, device=device, seed=seed, quiet=quiet, leave=leave, report=report)
+    return fit_without_report(
+        photos, out, minutes, device=device, seed=seed, quiet=quiet, leave=leave, since=since, report=report
+    )
