@@ -15,7 +15,7 @@ Settings
     Recipe      every number that decides a result, with its section of the paper
 
 From a folder to an answer
-    fit         choose a recipe for so many pictures and minutes, prepare, train, evaluate and report
+    fit         choose a recipe for your pictures and minutes, then prepare, train, evaluate and report
 
 Data
     prepare     turn folders, archives, ImageNet or CIFAR-10 into a store

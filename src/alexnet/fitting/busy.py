@@ -10,7 +10,7 @@ EVERY = 10.0  # seconds between two looks at the clock
 
 
 class Busy:
-    """Says once that a training ends late.
+    """Says once that a training ends late, when two looks at the clock in a row show it.
 
     Args:
         say: Function that prints a line.
@@ -21,7 +21,7 @@ class Busy:
     def __init__(self, say: Callable[[str], None], spent: Callable[[], float], promised: float) -> None:
         self.say, self.spent, self.promised = say, spent, promised
         self.seen: tuple[int, float] | None = None
-        self.told = False
+        self.told, self.late = False, 0
 
     def look(self, done: int, of: int) -> None:
         """Look at the clock after a step, `done` of `of`."""
@@ -32,7 +32,8 @@ class Busy:
             return
         self.seen = (done, now)
         end = now + seconds / steps * (of - done)
-        if end > LATE * self.promised:
+        self.late = self.late + 1 if end > LATE * self.promised else 0
+        if self.late > 1:
             self.told = True
             self.say(
                 f"slower than measured, as with other work on this machine: ends about {span(end - self.promised)} "

@@ -51,8 +51,5 @@ def candidates(side: int, sides: Mapping[str, int] = SIDES) -> list[Candidate]:
         side: Shorter side of the pictures, in pixels: the median.
         sides: The recipes to choose from.
     """
-    least = min(sides.values())
-    fitting = {s for s in sides.values() if s < ENLARGED * side} or {least}
-    if len(fitting) > 1:
-        fitting.discard(least)  # larger pictures would lose too much
+    fitting = {s for s in sides.values() if s < ENLARGED * side} or {min(sides.values())}
     return sorted((Candidate(n, s) for n, s in sides.items() if s in fitting), key=lambda c: c.work)

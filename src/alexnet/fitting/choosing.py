@@ -23,7 +23,7 @@ PART, LEAST, LONGEST = 0.01, 0.4, 5.0  # part of the time to measure each recipe
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for: `minutes` for everything on a `device`. `clock` tells the seconds since the beginning."""
+    """The minutes for everything, the device, and a clock that returns the seconds since the beginning."""
 
     minutes: float
     device: str
@@ -104,12 +104,12 @@ def promise(chosen: Choice, spent: float) -> list[str]:
         f"to evaluate and report; {total / 60:.1f} minutes in all, ends about {moment(time.time(), total - spent)}",
     ]
     if not chosen.known:
-        return [*lines, "error: no record of such a folder, so it cannot be told"]
+        return [*lines, "error: unknown beforehand, since no record is of such a folder"]
     return [*lines, *(f"error that such a folder reached: {row.words()}" for row in chosen.known)]
 
 
 def enough(seconds: float) -> str:
-    """Write the minutes that are enough for so many seconds: two digits, rounded up."""
+    """Write the minutes that are enough for some seconds: two digits, rounded up."""
     minutes = seconds / 60
     digits = 1 - math.floor(math.log10(minutes))
     return f"{math.ceil(minutes * 10**digits) / 10**digits:g}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.config.recipes import RECIPES
+from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError, Stopped
 from alexnet.core.files import lock_file
 from alexnet.core.text import escape_control
@@ -36,7 +37,7 @@ LOOK, MEASURED = "look", "measured"  # folders in `out` while it works
 
 @dataclass(frozen=True)
 class Fit:
-    """What `fit` chose, promised and reached.
+    """The result of `fit`: its choice, its promise, and what came of it.
 
     Attributes:
         out: The folder, with the store and the run in it.
@@ -96,6 +97,7 @@ def fit(
     begun = time.monotonic() if since is None else since
     source, out, say = str(photos), Path(out), _printer(quiet)
     _check(source, out, minutes, seed)
+    choose_compute(device)
     with _held(out):
         found = read_source(source, out / LOOK)
         pictures, names = listing(found)
@@ -231,8 +233,7 @@ def _check(source: str, out: Path, minutes: float, seed: int) -> None:
     """Raise InputError for arguments that cannot be used, before anything is made."""
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes <= MOST_MINUTES:
         raise InputError(f"--minutes {minutes}; it must be more than 0, and at most {MOST_MINUTES:,}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"--seed {seed}; it must be a whole number, 0 or more")
+    RECIPES["tiny"].replace(seed=seed)  # raises InputError for a seed that no recipe can have
     if os.path.lexists(out) and not out.is_dir():
         raise InputError(f"{out} is not a folder; name another")
     place = Path(source)

@@ -15,7 +15,7 @@ FEWER = 2.0  # a record of up to this many times as many epochs still tells of a
 
 @dataclass(frozen=True)
 class Known:
-    """What a recipe reached on a small folder, as a mean over seeds.
+    """The error of a recipe on a small folder, as a mean over seeds.
 
     Attributes:
         set: The dataset that the folder was drawn from.

@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Rates:
-    """What a training takes here, in seconds.
+    """Seconds that a training takes here.
 
     Attributes:
         picture: One picture in training.

@@ -1,4 +1,4 @@
-"""Choose a recipe for so many pictures and minutes, and the epochs that end with the minutes."""
+"""Choose a recipe for a number of pictures and minutes, and the epochs that end with the minutes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SHARE = 0.6  # of a picture's time beside resizing and writing: decoding, measur
 
 @dataclass(frozen=True)
 class Times:
-    """What the parts of a fit take, in seconds: those before training, an epoch of it, and those after it."""
+    """Seconds that a fit takes: before training, for an epoch of it, and after it."""
 
     before: float
     epoch: float
@@ -31,7 +31,7 @@ class Times:
         return self.before + epochs * self.epoch + self.after
 
     def epochs(self, seconds: float) -> float:
-        """Return the number of epochs that fit into so many seconds, with a fraction."""
+        """Return the number of epochs that fit into some seconds, with a fraction."""
         return (seconds - self.before - self.after) / self.epoch
 
 
@@ -81,7 +81,7 @@ def training(size: Size, rates: Rates, before: float) -> Times:
 
 
 def whole(times: Times, seconds: float) -> int:
-    """Return the number of epochs that ends nearest to so many seconds; 0 if one epoch ends far too late."""
+    """Return the number of epochs that end nearest to some seconds; 0 if one epoch ends far too late."""
     nearest = round(times.epochs(seconds))
     return max(0, nearest if times.total(nearest) <= LATE * seconds else nearest - 1)
 

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from alexnet.core.errors import InputError
 from alexnet.core.files import read_signed, sign, write_json
+from alexnet.core.text import shorten
 from alexnet.data.sources.base import Source
+from alexnet.fitting.candidates import SIDES
+from alexnet.fitting.known import Known
 from alexnet.fitting.plan import Choice
 
 NAME = "fit.json"
@@ -16,7 +20,7 @@ NAME = "fit.json"
 
 @dataclass(frozen=True)
 class Record:
-    """What fit.json holds.
+    """The content of fit.json.
 
     Attributes:
         pictures: Number of pictures of the source.
@@ -65,14 +69,31 @@ class Record:
         """Read the record of a folder; None if it has none. Raise InputError if it is damaged."""
         path = out / NAME
         try:
-            return cls(**read_signed(path))
+            found = cls(**read_signed(path))
+            found.check_fields()
+            return found
         except FileNotFoundError:
             return None
         except InputError:
             raise
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             why = getattr(error, "strerror", None) or error
             raise InputError(f"{path} cannot be used ({why}); name another folder") from None
+
+    def check_fields(self) -> None:
+        """Raise ValueError or TypeError if a field has a value that no fit writes."""
+        sound = {
+            "recipe": SIDES.get(self.recipe) == self.side,
+            "why": isinstance(self.why, str),
+            "epochs": self.epochs is None or (type(self.epochs) is int and self.epochs > 0),
+            "spent": 0 <= self.spent < math.inf,
+            "promised": 0 < self.promised < math.inf,
+            "known": all(0 <= Known(**row).error <= 1 for row in self.known),
+            "result": self.result is None or 0 < self.result.get("took", 0) < math.inf,
+        }
+        for name, holds in sound.items():
+            if not holds:
+                raise ValueError(f"{name} is {shorten(repr(getattr(self, name)))}")
 
     def write(self, out: Path, **changes: Any) -> Self:
         """Write the record, with some fields changed, and return it."""

@@ -1,4 +1,4 @@
-"""How many pictures a source or a store has, by their use."""
+"""The numbers of pictures of a source or a store, by their use."""
 
 from collections import Counter
 from collections.abc import Sequence
