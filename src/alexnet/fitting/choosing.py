@@ -18,7 +18,7 @@ from alexnet.fitting.size import Size
 from alexnet.training.forecast import moment, span
 
 MOST = 160  # pictures of a sample: a batch of each recipe, and some to validate on
-PART, LEAST, LONGEST = 0.01, 0.4, 5.0  # part of the time to measure each recipe for, within bounds in seconds
+PART, LEAST, LONGEST = 0.01, 0.2, 5.0  # part of the time to measure each recipe for, within bounds in seconds
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ def _check(source: str, out: Path, minutes: float, seed: int) -> None:
 def _check_new(out: Path) -> None:
     """Raise InputError if a folder without a record has files of others."""
     for path in out.iterdir():
-        if path.name not in (".lock", LOOK, MEASURED):
+        if path.name != ".lock":
             raise InputError(f"{out} holds {path.name} and no work of alexnet fit; name another folder")
 
 
@@ -253,12 +253,17 @@ def _held(out: Path) -> Iterator[None]:
     """Lock a folder for one fit; at the end remove what measuring left there, and the folder if it is of no use."""
     fresh = not out.exists()
     with lock_file(out / ".lock", f"{out} is in use by another alexnet fit; wait for it, or stop it"):
+        _clean(out)  # after a kill
         try:
             yield
         finally:
-            for name in (LOOK, MEASURED):
-                shutil.rmtree(out / name, ignore_errors=True)
+            _clean(out)
             if fresh and not (out / NAME).exists():
                 with suppress(OSError):
                     (out / ".lock").unlink()
                     out.rmdir()
+
+
+def _clean(out: Path) -> None:
+    for name in (LOOK, MEASURED):
+        shutil.rmtree(out / name, ignore_errors=True)
