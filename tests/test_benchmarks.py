@@ -1,5 +1,6 @@
 """The comparisons in benchmarks/ run, name what they compare, and report missing peers; some may be missing here."""
 
+import base64
 import importlib.util
 import json
 import os
@@ -31,6 +32,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 PEERS = ["onnx", "onnxruntime", "openvino", "torchvision"]
 KEYS = ["what", "ours", "peer", "peer_name", "ratio", "bound", "fraction_of_bound", "unit", "machine"]
 SMALL = {"channels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 5}
+NARROW = {"channels": (8, 8, 8, 8, 8), "hidden": 16}
 
 
 @pytest.fixture
@@ -369,3 +371,109 @@ def test_each_form_that_sources_packs_is_read_as_the_same_pictures(
         labels = dict(enumerate(p.label for p in sorted(found.splits["train"], key=lambda p: p.name)))
     assert labels == {n: n % 10 for n in range(20)}
     assert found.open(found.splits["train"][0].place)[0].mode == "RGB"
+
+
+@pytest.fixture
+def folders(load: Callable[[str], Any], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The script of small folders on one set of three classes, with a narrow net and cells of a second."""
+    script, data, cells = load("small_folders"), load("small_folders_data"), load("small_folders_cells")
+    for folder in (path for path in pictures.iterdir() if path.is_dir()):
+        for part in ("train", "val"):
+            (tmp_path / "imagenette" / part).mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder, tmp_path / "imagenette" / part / folder.name)
+    monkeypatch.setitem(RECIPES, "today-64", RECIPES["today-64"].replace(net=NARROW, sgd={"batch": 8}))
+    monkeypatch.setattr(script, "READING", 0.02)
+    script.data, script.cells = data, cells
+    return script
+
+
+def test_small_folders_are_compared_at_equal_time_and_nothing_is_trained_twice(
+    folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [folders.Cell("imagenette", 8, True, 0.003, arm, seed) for seed in (0, 1) for arm in ("today", "peer")]
+    monkeypatch.setattr(folders, "grid", lambda seeds: [cell for cell in cells if cell.seed in seeds])
+    kept = tmp_path / "kept/runs.jsonl"
+    words = [str(tmp_path), str(tmp_path / "out"), "--factor", "0.5"]
+    assert folders.main([*words, "--seeds", "0", "--keep", str(kept)]) == 0
+    assert folders.main([*words, "--missing"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-2:] == ["imagenette-8-unequal-today-0.003min-1", "imagenette-8-unequal-peer-0.003min-1"]
+    assert err == "2 of 4 cells, 0.0 hours\n"
+    first = {one["arm"]: one for one in map(json.loads, kept.read_text().splitlines())}
+    assert folders.main([*words, "--keep", str(kept)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    runs = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert [(r["arm"], r["seed"]) for r in runs] == [(arm, seed) for arm in ("peer", "today") for seed in (0, 1)]
+    for r in runs:
+        assert (r["each"], r["train"]) == [(5, 15), (3, 10)][r["seed"]]  # 8, 4 and 3 pictures; 4, 3 and 3
+        assert (r["held_out"], r["side"], r["threads"]) == (42, 64, 1)
+        bits = np.unpackbits(np.frombuffer(base64.b64decode(r["right"]), np.uint8), count=42)
+        assert 1 - bits.mean() == pytest.approx(r["top1"])
+        if r["seed"]:  # as many epochs or steps as the first seed's rate promises
+            before = first[r["arm"]]
+            assert r["amount"] == max(1, round(60 * 0.003 * before["amount"] / before["seconds"]))
+    assert len({(r["seed"], r["store"]) for r in runs}) == 2  # both arms have the same pictures
+    assert runs[0]["lr"] == folders.peer.LR / 2
+    assert runs[2]["changed"] == {"sgd.lr": 0.005, "sgd.bias_lr": 0.01}
+
+
+def test_the_rates_of_small_folders_are_the_best_of_a_draw_that_no_cell_is_judged_on(
+    folders: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work, (cell, *_) = folders.Work(tmp_path, tmp_path / "out"), folders.grid([0])
+    assert folders.main([str(tmp_path), str(tmp_path / "out"), "--only", "equal-peer-1min-3", "--missing"]) == 0
+    missing = capsys.readouterr().out.splitlines()
+    assert missing[:2] == ["imagenette-200-equal-peer-3min-1000-lr0.5", "imagenette-200-equal-peer-3min-1000-lr1"]
+    assert missing[9] == "imagenette-200-equal-peer-1min-3"
+    with pytest.raises(folders.InputError, match=r"needs imagenette-200-equal-today-3min-1000-lr0\.5 first"):
+        work.factor_of(cell)
+    (tmp_path / "out/records").mkdir(parents=True)
+    for one in folders.tuning("today"):
+        error = {0.5: 0.4, 1.0: 0.2, 2.0: 0.3}[one.factor] + (one.set == "cifar10") / 10
+        work.file(one).write_text(json.dumps({"top1": error}))
+    assert work.factor_of(cell) == 1.0
+    train, held = folders.data.drawn(tmp_path, "imagenette", 8, False, 1000)
+    everything, judged = folders.data.pictures_of(tmp_path, "imagenette")
+    for name, pictures in everything.items():
+        assert sorted(train[name] + held[name]) == pictures
+        assert not set(held[name]) & set(judged[name])
+    with pytest.raises(folders.InputError, match="has 14 pictures; 14 were asked for"):
+        folders.data.drawn(tmp_path, "imagenette", 14, False, 1000)
+
+
+def test_unequal_counts_turn_with_the_seed_and_cifars_bytes_are_its_pictures(folders: Any, tmp_path: Path) -> None:
+    names = list("abcdef")
+    assert list(folders.data.counts_of(names, 50, True, 0).values()) == [50, 25, 12, 6, 3, 50]
+    assert list(folders.data.counts_of(names, 50, True, 1).values()) == [25, 12, 6, 3, 50, 25]
+    assert set(folders.data.counts_of(names, 50, False, 1).values()) == {50}
+    noise = np.random.Generator(np.random.Philox(3))
+    pixels = noise.integers(0, 256, (4, 32, 32, 3), np.uint8)
+    rows = [
+        bytes([label]) + picture.transpose(2, 0, 1).tobytes()
+        for label, picture in zip((7, 0, 7, 9), pixels, strict=True)
+    ]
+    (tmp_path / "batch.bin").write_bytes(b"".join(rows))
+    found = folders.data.cifar([tmp_path / "batch.bin"])
+    assert [len(found[name]) for name in ("class 0", "class 7", "class 9", "class 1")] == [1, 2, 1, 0]
+    np.testing.assert_array_equal(found["class 7"][1], pixels[2])
+
+
+def test_the_queue_of_small_folders_begins_with_the_comparison_at_equal_time(folders: Any) -> None:
+    grid = folders.grid(range(5))
+    assert len(set(grid)) == len(grid) == 5 * 3 * 2 * sum(3 * len(folders.cells.arms(name)) for name in folders.SETS)
+    front = [(c.set, c.arm, c.seed) for c in grid[:30] if (c.most, c.unequal, c.minutes) == (200, False, 3.0)]
+    assert front == [(s, arm, seed) for seed in range(5) for s in folders.SETS for arm in ("today", "peer")]
+    assert {c.minutes for c in grid[30 : len(grid) // 6]} == {1.0}
+
+
+def test_the_peer_learns_colours_and_gives_probabilities(load: Callable[[str], Any], store: Path) -> None:
+    peer, script = load("small_folders_peer"), load("small_folders")
+    images, labels = script.tensors(Store(store), "train")
+    torch.manual_seed(0)
+    net = peer.network(3, 64, 4)
+    peer.train(net, images, labels, 40, 0.01, 0)
+    ten, one = peer.probabilities(net, images), peer.probabilities(net, images, 1)
+    torch.testing.assert_close(ten.sum(1), torch.ones(len(images)))
+    assert (one.argmax(1) == labels).float().mean() > 0.9
+    flat = torch.full((1, 3, 64, 64), 90, dtype=torch.uint8)  # no view of it differs from another
+    torch.testing.assert_close(peer.probabilities(net, flat), peer.probabilities(net, flat, 1))

@@ -1,5 +1,6 @@
 """What README and docs/ name is there: files, the names in them, and tests. docs/log.md tells of the past."""
 
+import base64
 import json
 import re
 import warnings
@@ -435,3 +436,56 @@ def test_a_table_of_class_weights_has_the_errors_of_all_classes_and_of_each_size
     words = capsys.readouterr().err
     assert "fewer than two seeds have both arms" in words
     assert words.count("no results of benchmarks/class_weights.py") == 2
+
+
+@pytest.fixture
+def small_folders_table(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command behind `make tables` for small folders."""
+    return main_of("small_folders_table", monkeypatch)
+
+
+def test_the_tables_of_small_folders_are_those_of_the_kept_runs(small_folders_table: Command) -> None:
+    assert (
+        small_folders_table(["--check", str(ROOT / "results/small-folders"), str(ROOT / "docs/small-folders.md")]) == 0
+    )
+
+
+def folder_run(arm: str, seed: int, right: int, **more: Any) -> str:
+    """Write a run on 8 held-out pictures; `right` has a bit for each."""
+    of = {"set": "cifar10", "unequal": False, "most": 200, "minutes": 3, "arm": arm, "seed": seed, "held_out": 8}
+    of |= {"top1": 1 - right.bit_count() / 8, "right": base64.b64encode(bytes([right])).decode(), "lr_factor": 1}
+    return json.dumps(of | {"seconds": 170 + 10 * seed, "epochs": 9} | more) + "\n"
+
+
+def test_tables_of_small_folders_pair_seeds_and_refuse_what_contradicts_itself(
+    small_folders_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`today` errs on 1 and 2 of 8, the peer on 3 and 3, on the first picture twice: better by 2 and by 1.
+
+    The gains' variance over seeds is 1 / 128, half of that of their mean. Pictures gain 1, 1 / 2 and six times 0: their
+    variance is 31 / 224, and that of their mean an eighth. Satterthwaite's degrees of freedom are 29.47, Student's
+    factor 2.0438. Seed 2 has one arm only.
+    """
+    file, page = tmp_path / "runs.jsonl", tmp_path / "page.md"
+    names = ("small-folders", "small-folders-all", "small-folders-rates")
+    page.write_text("".join(f"<!-- {name}: begin (make tables) -->\n<!-- {name}: end -->\n" for name in names))
+    file.write_text("")
+    assert small_folders_table([str(file), str(page)]) == 0
+    assert page.read_text().count("No setting has been run with two seeds yet.") == 3
+    runs = [folder_run("today", 0, 0b11111110), folder_run("today", 1, 0b11111100), folder_run("today", 2, 0)]
+    runs += [folder_run("peer", 0, 0b00111110), folder_run("peer", 1, 0b01111100)]
+    runs += [
+        folder_run("peer", 1000, right, lr_factor=2, set=of) for right, of in ((0xFF, "cifar10"), (0xF0, "imagenette"))
+    ]
+    file.write_text("".join(runs))
+    assert small_folders_table(["--check", str(file), str(page)]) == 1
+    assert small_folders_table([str(tmp_path), str(page)]) == 0
+    rows = [[cell.partition(" (")[0] for cell in line.split("|")[1:-1]] for line in page.read_text().splitlines()]
+    assert ["CIFAR-10, 200", "3", "18.8 %", "37.5 %", "18.8 points", "175 and 175", "2"] in rows
+    assert ["CIFAR-10, 200", "3", "45.8 %", "37.5 %", "-", "-", "-", "-", "2 to 3"] in rows
+    assert ["`peer`", "25.0 % of 2 sets"] in rows
+    half = 204.38 * (1 / 256 + 31 / 1792) ** 0.5
+    assert f"18.8 points ({18.75 - half:.1f} to {18.75 + half:.1f})" in page.read_text()
+    file.write_text("".join([*runs, folder_run("peer", 3, 1, top1=0.5)]))
+    assert small_folders_table([str(file), str(page)]) == 2
+    assert "top1 is 0.5, and 0.875 by picture" in capsys.readouterr().err

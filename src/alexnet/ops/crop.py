@@ -49,12 +49,7 @@ def cut(
     Raises:
         ValueError: The pictures are not uint8, are not as large as the mean, or are smaller than a view.
     """
-    side = mean.shape[0]
-    if images.dtype != torch.uint8 or images.shape[1:] != mean.shape or size > side:
-        raise ValueError(
-            f"pictures are {images.dtype} {tuple(images.shape[1:])}; views of {size} pixels need uint8 pictures of "
-            f"{tuple(mean.shape)}"
-        )
+    check_pictures(images, mean, size)
     mean, shift = mean.float(), None if shift is None else shift.float()  # autocast may have made them bfloat16
     tensors = [t for t in (images, top, left, mirrored, mean, shift, rows) if t is not None]
     form = best(*tensors, mean.new_empty(0, dtype=dtype))
@@ -66,6 +61,15 @@ def cut(
         images, rows = images[rows], None
     views = form.cut(images, *given) if rows is None else form.cut(images, *given, rows)
     return reference.pack(views, *blocks) if blocks else views
+
+
+def check_pictures(images: Tensor, mean: Tensor, size: int) -> None:
+    """Raise ValueError unless the pictures are uint8, as large as the mean, and no smaller than a view."""
+    if images.dtype != torch.uint8 or images.shape[1:] != mean.shape or size > mean.shape[0]:
+        raise ValueError(
+            f"pictures are {images.dtype} {tuple(images.shape[1:])}; views of {size} pixels need uint8 pictures of "
+            f"{tuple(mean.shape)}"
+        )
 
 
 def cut_scaled(
@@ -101,7 +105,11 @@ def cut_scaled(
 
     Returns:
         Views, as `cut` returns them.
+
+    Raises:
+        ValueError: As in `cut`.
     """
+    check_pictures(images, mean, size)
     mean, shift = mean.float(), None if shift is None else shift.float()
     top, left, height, width = boxes
     lines, columns = places(top, height, size), places(left, width, size, mirrored)
