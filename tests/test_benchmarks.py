@@ -477,3 +477,26 @@ def test_the_peer_learns_colours_and_gives_probabilities(load: Callable[[str], A
     assert (one.argmax(1) == labels).float().mean() > 0.9
     flat = torch.full((1, 3, 64, 64), 90, dtype=torch.uint8)  # no view of it differs from another
     torch.testing.assert_close(peer.probabilities(net, flat), peer.probabilities(net, flat, 1))
+
+
+@pytest.mark.torture
+def test_fits_are_timed_from_outside_and_not_made_again(
+    load: Callable[[str], Any], pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A whole fit of half a minute, from the first measurement to the report."""
+    script = load("fit_times")
+    for folder in (path for path in pictures.iterdir() if path.is_dir()):
+        for part in ("train", "val"):
+            (tmp_path / "imagenette" / part).mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder, tmp_path / "imagenette" / part / folder.name)
+    kept = tmp_path / "kept/fits.json"
+    words = [str(tmp_path), str(tmp_path / "out"), "--sets", "imagenette", "--each", "8", "--minutes", "0.5"]
+    assert script.main([*words, "--keep", str(kept)]) == 0
+    (found,) = json.loads(kept.read_text())["fits"]
+    assert (found["train"], found["images"], found["asked"], found["threads"]) == (24, 42, 0.5, 1)
+    assert found["took"] <= found["wall"]
+    assert found["epochs"] >= 1
+    assert 0 <= found["top1"] <= 1
+    capsys.readouterr()
+    assert script.main(words) == 0
+    assert capsys.readouterr().out == ""
