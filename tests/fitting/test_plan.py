@@ -7,7 +7,7 @@ from tests.fitting.test_known import row
 
 from alexnet.fitting.candidates import Candidate
 from alexnet.fitting.measure import Rates
-from alexnet.fitting.plan import LATE, REPORT, Times, choose, preparing, training, whole
+from alexnet.fitting.plan import BYTE, LATE, POOL, REPORT, WRITE, Times, choose, preparing, training, whole
 from alexnet.fitting.size import Size
 
 TINY, TODAY, DEMO = Candidate("tiny", 64), Candidate("today-64", 64), Candidate("demo", 256)
@@ -38,9 +38,13 @@ def test_the_parts_of_a_fit_add_up() -> None:
 
 
 def test_preparing_is_shared_among_cores_by_whole_shards() -> None:
-    alone = preparing(SIZE, 64, 0.003, cores=1)
-    assert preparing(SIZE, 64, 0.003, cores=8) == pytest.approx(alone * 2000 / 2500)  # one shard of train, one of val
-    assert preparing(SIZE, 256, 0.003, cores=2) == pytest.approx(alone / 2)
+    alone = preparing(SIZE, 64, 0.003, cores=1) - POOL
+    assert alone == pytest.approx(2500 * (0.003 + WRITE + 3 * 64 * 64 * BYTE))
+    assert preparing(SIZE, 64, 0.003, cores=8) - POOL == pytest.approx(
+        alone * 2000 / 2500
+    )  # a shard of train, one of val
+    large = preparing(SIZE, 256, 0.003, cores=1) - POOL
+    assert preparing(SIZE, 256, 0.003, cores=2) - POOL == pytest.approx(large / 2)
 
 
 def test_records_decide_where_they_are_comparable_and_the_reason_names_them() -> None:

@@ -10,6 +10,7 @@ from cyclopts.validators import Number
 from alexnet.cli.console import show_json
 from alexnet.cli.evaluation import show_evaluation
 from alexnet.cli.options import Device, Json, NotNegative, Threads, begin_threads
+from alexnet.cli.train import threads_of
 from alexnet.core.text import escape_control, percent
 
 Minutes = Annotated[float, Parameter(validator=Number(gt=0, lte=100_000))]
@@ -48,7 +49,8 @@ def fit(
         Seed of everything random.
     """
     begun = time.monotonic()
-    begin_threads(threads, speak=not json_)
+    # A fit that goes on keeps its threads, and so its bits, whatever other programs do now.
+    begin_threads(threads, not json_, threads_of(out / "run"))
     from alexnet.reporting.fit import fit
 
     found = fit(photos, out, minutes, device=device, seed=seed, quiet=json_, leave=True, since=begun)

@@ -8,13 +8,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
 
 from alexnet.config.recipe import Recipe
 from alexnet.core import rng
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
 from alexnet.data.images.limits import UnreadablePicture
+from alexnet.data.images.resize import compiled_form, square
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.base import Picture, Source
 from alexnet.data.store import Store
@@ -25,6 +26,7 @@ from alexnet.training.setup import Request, begin
 from alexnet.training.train import end_epoch
 from alexnet.training.trainer import Trainer
 
+SIDE = 256  # pixels of the pictures of a sample: the largest store that a recipe takes
 DECODE = 1.0  # seconds to decode for
 WARM = {"cpu": 1, "cuda": 6}  # steps before the first that counts: kernels compile, and CUDA captures its graph
 EPOCHS = 10_000  # of a training that is measured, which never ends by itself
@@ -32,15 +34,15 @@ EPOCHS = 10_000  # of a training that is measured, which never ends by itself
 
 @dataclass(frozen=True)
 class Sample:
-    """Some pictures of a source, decoded.
+    """Some pictures of a source, decoded and resized.
 
     Attributes:
-        images: The pictures, in RGB.
-        seconds: Time that decoding one took.
+        images: The pictures, uint8 (SIDE, SIDE, 3).
+        seconds: Time that decoding and resizing one took.
         side: Median of their shorter sides, in pixels.
     """
 
-    images: Sequence[Image.Image] = field(repr=False)
+    images: Sequence[np.ndarray] = field(repr=False)
     seconds: float
     side: int
 
@@ -61,7 +63,7 @@ class Rates:
 
 
 def sample(source: Source, most: int, seconds: float = DECODE) -> Sample:
-    """Decode some training pictures of a source, spread over all of them.
+    """Decode and resize some training pictures of a source, spread over all of them.
 
     Args:
         source: The source.
@@ -73,11 +75,14 @@ def sample(source: Source, most: int, seconds: float = DECODE) -> Sample:
     """
     pictures = source.splits["train"]
     order = rng.permutation(len(pictures), 0, "sample of a source").tolist()[:most]
-    images, refused, begun, ended = list[Image.Image](), "", time.monotonic(), 0.0
+    compiled_form()  # compile now, so that it does not count
+    images, sides, refused, begun, ended = list[np.ndarray](), list[int](), "", time.monotonic(), 0.0
     for number in order:
         picture: Picture = pictures[number]
         try:
-            images.append(source.open(picture.place)[0])
+            image = source.open(picture.place)[0]
+            sides.append(min(image.size))
+            images.append(square(image, SIDE))  # small, whatever the size of the picture
         except UnreadablePicture as error:
             refused = refused or f"{picture.name!r}: {error}"
         ended = time.monotonic() - begun
@@ -85,7 +90,7 @@ def sample(source: Source, most: int, seconds: float = DECODE) -> Sample:
             break
     if not images:
         raise InputError(f"none of {len(order):,} pictures that were tried can be read ({refused}); repair them")
-    return Sample(images, ended / len(images), round(statistics.median(min(image.size) for image in images)))
+    return Sample(images, ended / len(images), round(statistics.median(sides)))
 
 
 def rehearse(found: Sample, candidate: Candidate, classes: int, folder: Path, device: str, seconds: float) -> Rates:

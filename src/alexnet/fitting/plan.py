@@ -15,7 +15,8 @@ REPORT = 4.0  # seconds of one core for the report's figures and pages, most of 
 SAVES = 4  # checkpoints of a run that are worth counting: at three drops of the rate, and at the end
 LATE = 1.05  # of the minutes, where a further epoch would end; they may be exceeded by this much
 WHOLE = 20  # epochs from which on a schedule is worth its net, where no record tells
-SHARE = 0.6  # of a picture's time beside resizing and writing: decoding, measured on JPEGs of 500 x 375 at 256
+WRITE, BYTE = 5e-5, 3e-9  # seconds of `prepare` for a picture and for each of its bytes, beside decoding and resizing
+POOL = 1.0  # seconds until the processes of `prepare` have begun
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,12 @@ def preparing(size: Size, side: int, decode: float, cores: int) -> float:
     Args:
         size: The pictures.
         side: Side of the store, in pixels.
-        decode: Seconds to decode a picture on one core.
+        decode: Seconds to decode and resize a picture on one core.
         cores: Number of processes.
     """
-    longest = max(min(count, SHARD_BYTES // (3 * side * side)) for count in (size.train, size.held_out))
-    return max(longest, (size.train + size.held_out) / cores) * decode / SHARE
+    own = 3 * side * side
+    longest = max(min(count, SHARD_BYTES // own) for count in (size.train, size.held_out))
+    return POOL + max(longest, (size.train + size.held_out) / cores) * (decode + WRITE + BYTE * own)
 
 
 def training(size: Size, rates: Rates, before: float) -> Times:
