@@ -26,6 +26,7 @@ from alexnet.fitting.known import Known
 from alexnet.inference.measures import wilson
 
 APART = ("peer", "tuned")  # arms that `fit` does not choose from
+PICTURES = {"imagenette": 224, "cifar10": 32, "tiny-imagenet": 64}  # shorter side of a set's pictures, in pixels
 NONE = "`fit` has not been timed yet.\n"
 NUMBERS = ("each", "asked", "promised", "took", "epochs", "top1", "images", "train")  # of a timed fit
 
@@ -44,7 +45,8 @@ def rows(results: Results) -> list[Known]:
         )
         found.append(
             Known(
-                set=NAMES[first["set"]],
+                set=NAMES[first["set"]].partition(",")[0],
+                picture=PICTURES[first["set"]],
                 classes=first["classes"],
                 each=round(each),
                 unequal=first["unequal"],

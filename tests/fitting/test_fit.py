@@ -103,7 +103,7 @@ def test_another_request_or_another_folder_is_refused_in_a_line_that_names_it(
     tmp_path: Path,
 ) -> None:
     out, _ = fitted
-    with pytest.raises(InputError, match=r"was begun with --minutes 10.0, now 5: give the same"):
+    with pytest.raises(InputError, match=r"was begun with --minutes 10, now 5: give the same"):
         alexnet.fit(pictures, out, 5)
     with pytest.raises(InputError, match=r"was begun with --seed 0, now 1"):
         alexnet.fit(pictures, out, seed=1)
@@ -208,7 +208,7 @@ def test_the_promise_names_the_choice_the_time_and_the_error_of_such_folders() -
     assert lines[1].startswith(
         "time: 12 s until training begins, 2 min to train, 8 s to evaluate and report; 2.0 minutes in all, ends about "
     )
-    assert lines[2].startswith("error that such a folder reached: 40.0 % (38.0 to 42.0) on flowers")
+    assert lines[2].startswith("error that such a folder reached: 40.0 % (38.0 to 42.0) on flowers of 224 pixels")
     assert promise(Choice(Candidate("tiny", 64), Times(1, 1, 1), 1, "", ()), 0.0)[2].startswith("error: unknown")
 
 

@@ -8,9 +8,16 @@ from alexnet.fitting.known import FILE, Known, comparable, known
 
 
 def row(
-    recipe: str, error: float, *, of: str = "flowers", each: int = 200, epochs: int = 40, unequal: bool = False
+    recipe: str,
+    error: float,
+    *,
+    of: str = "flowers",
+    picture: int = 224,
+    each: int = 200,
+    epochs: int = 40,
+    unequal: bool = False,
 ) -> Known:
-    return Known(of, 10, each, unequal, recipe, 64, 3.0, epochs, 180.0, error, error - 0.02, error + 0.02, 5)
+    return Known(of, picture, 10, each, unequal, recipe, 64, 3.0, epochs, 180.0, error, error - 0.02, error + 0.02, 5)
 
 
 def test_the_rows_of_the_package_name_recipes_that_fit_chooses_from_and_errors_inside_their_intervals() -> None:
@@ -20,6 +27,7 @@ def test_the_rows_of_the_package_name_recipes_that_fit_chooses_from_and_errors_i
         assert each.recipe in RECIPES
         assert 0 <= each.low <= each.error <= each.high <= 1, each
         assert each.seeds >= 2
+        assert each.picture >= 32
         assert each.epochs >= 1
 
 
@@ -52,4 +60,7 @@ def test_where_no_set_has_all_recipes_the_one_with_most_of_them_counts() -> None
 
 def test_a_row_in_words_names_the_error_its_interval_and_the_folder() -> None:
     words = row("tiny", 0.4, unequal=True).words()
-    assert words == "40.0 % (38.0 to 42.0) on flowers, 10 classes, unequal counts, 200 pictures a class, 40 epochs"
+    assert (
+        words
+        == "40.0 % (38.0 to 42.0) on flowers of 224 pixels, 10 classes, unequal counts, 200 pictures a class, 40 epochs"
+    )

@@ -58,6 +58,19 @@ def test_records_decide_where_they_are_comparable_and_the_reason_names_them() ->
     assert found.why.endswith("no record tells of demo")
 
 
+def test_folders_of_pictures_that_the_largest_store_would_enlarge_do_not_count() -> None:
+    times = Times(10, 1, 10)
+    rows = [row("tiny", 0.4, of="icons", picture=32), row("demo", 0.2, of="icons", picture=32)]
+    rows += [row("tiny", 0.4), row("demo", 0.5)]
+    found = choose({TINY: times, DEMO: times}, 60, SIZE, rows)
+    assert found
+    assert (found.candidate, found.known) == (TINY, (rows[2],))
+    small = Candidate("small", 32)
+    icons = choose({small: times}, 60, SIZE, [row("small", 0.3, of="icons", picture=32)])
+    assert icons
+    assert icons.known
+
+
 def test_without_records_the_largest_net_that_gets_a_whole_schedule_is_taken_or_the_one_with_most_epochs() -> None:
     options = {DEMO: Times(10, 1.0, 10), TINY: Times(10, 0.5, 10)}
     larger = max(options, key=lambda c: c.work)

@@ -19,6 +19,7 @@ class Known:
 
     Attributes:
         set: The dataset that the folder was drawn from.
+        picture: Shorter side of its pictures, in pixels.
         classes: Number of classes.
         each: Training pictures a class; the mean, where counts are unequal.
         unequal: Whether classes have unequal counts.
@@ -34,6 +35,7 @@ class Known:
     """
 
     set: str
+    picture: int
     classes: int
     each: int
     unequal: bool
@@ -51,8 +53,9 @@ class Known:
         """Say what was reached, and on what."""
         counts = "unequal counts, " * self.unequal
         return (
-            f"{percent(self.error)} ({100 * self.low:.1f} to {100 * self.high:.1f}) on {self.set}, {self.classes} "
-            f"classes, {counts}{self.each:,} pictures a class, {self.epochs} epochs"
+            f"{percent(self.error)} ({100 * self.low:.1f} to {100 * self.high:.1f}) on {self.set} of "
+            f"{self.picture} pixels, {self.classes} classes, {counts}{self.each:,} pictures a class, {self.epochs:,} "
+            "epochs"
         )
 
 

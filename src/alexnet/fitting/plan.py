@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from alexnet.core.text import percent
 from alexnet.data.prepare.plan import SHARD_BYTES
-from alexnet.fitting.candidates import Candidate
+from alexnet.fitting.candidates import ENLARGED, Candidate
 from alexnet.fitting.known import Known, comparable
 from alexnet.fitting.measure import Rates
 from alexnet.fitting.size import Size
@@ -91,6 +91,9 @@ def whole(times: Times, seconds: float) -> int:
 def choose(options: Mapping[Candidate, Times], seconds: float, size: Size, rows: Iterable[Known]) -> Choice | None:
     """Choose the recipe with the lowest error on small folders, by records that are comparable.
 
+    A folder of smaller pictures, which the largest store here would have enlarged, tells nothing of what a larger store
+    gains.
+
     Where there is no such record, it is the recipe with the most work that gets WHOLE epochs, or else the one that gets
     the most epochs.
 
@@ -108,7 +111,8 @@ def choose(options: Mapping[Candidate, Times], seconds: float, size: Size, rows:
     if not epochs:
         return None
     names = {candidate.name: number for candidate, number in epochs.items()}
-    told = comparable(rows, names, size.each, size.unequal)
+    side = max(candidate.side for candidate in epochs)
+    told = comparable([row for row in rows if side < ENLARGED * row.picture], names, size.each, size.unequal)
     errors = {name: sum(row.error for row in of) / len(of) for name, of in told.items()}
     if errors:
         best = min(errors, key=lambda name: errors[name])

@@ -108,8 +108,9 @@ class Record:
             if name in ("pictures", "listing"):
                 continue
             if then != value:
+                before, now = (f"{v:g}" if isinstance(v, float) else v for v in (then, value))
                 raise InputError(
-                    f"{out} was begun with --{name} {then}, now {value}: give the same to go on, or another folder"
+                    f"{out} was begun with --{name} {before}, now {now}: give the same to go on, or another folder"
                 )
         if (self.pictures, self.listing) != (asked["pictures"], asked["listing"]):
             many = (
