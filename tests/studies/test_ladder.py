@@ -44,7 +44,7 @@ def test_the_steps_with_runs_are_judged_and_the_others_have_no_numbers(tmp_path:
     ps = sorted(steps[name]["p"] for name in judged)
     assert min(steps[name]["p_holm"] for name in judged) == pytest.approx(3 * ps[0])
     assert [rung["rung"] for rung in ladder["rungs"]] == list(RUNGS)
-    assert [len(rung["seeds"]) for rung in ladder["rungs"]] == [0, 5, 5, 5, 0, 0, 0, 5, 5, 0, 0, 0, 0, 0]
+    assert [len(rung["seeds"]) for rung in ladder["rungs"]] == [0, 5, 5, 5, 0, 0, 0, 5, 5, 0, 0, 0, 0, 0, 0]
     assert ladder["rungs"][1]["top1"] == pytest.approx(0.45, abs=1e-4)
 
 
@@ -53,7 +53,7 @@ def test_the_first_and_the_last_rung_stand_at_the_rate_that_the_tuning_seed_chos
     for names in (first, last):
         for name, error in zip(names, (0.6, 0.5, 0.55), strict=True):
             plant(tmp_path, arms[name], [error], first_seed=designs.TUNING_SEED)
-    plant_ladder(tmp_path, {first[1]: 0.5, "ReLU": 0.45, "averaged weights": 0.3, last[1]: 0.29})
+    plant_ladder(tmp_path, {first[1]: 0.5, "ReLU": 0.45, "no dropout": 0.3, last[1]: 0.29})
     (ladder,) = judge_ladders(read_records(tmp_path))
     rates = [rung["lr"] for rung in ladder["rungs"]]
     assert (rates[0], rates[-1]) == (arms[first[1]].sgd.lr, arms[last[1]].sgd.lr)

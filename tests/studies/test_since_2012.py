@@ -29,6 +29,7 @@ STEPS = {
     "smoothed labels": {"sgd.label_smoothing"},
     "decoupled decay": {"sgd.decoupled", "sgd.weight_decay"},
     "averaged weights": {"sgd.average"},
+    "no dropout": {"net.dropout"},
     "He's start": {"net.init", "net.bias_one_layers", "views.scale", "sgd.lr", "sgd.bias_lr"},
 }
 
@@ -46,12 +47,9 @@ def test_each_step_changes_its_idea_and_nothing_else() -> None:
 def test_the_middle_is_the_grounds_own_recipe_and_the_top_is_today() -> None:
     arms = rungs()
     assert arms["dropout"] == GROUND
-    today = RECIPES["today"]
-    ratio = GROUND.sgd.lr / RECIPES["small"].sgd.lr
-    found = [arms[name] for name in SINCE_2012.tune[RUNGS[-1]]]
-    rates = {"batch": GROUND.sgd.batch, "lr": ratio * today.sgd.lr, "bias_lr": ratio * today.sgd.bias_lr}
-    on_ground = today.replace(net={"classes": 10}, sgd=rates, epochs=GROUND.epochs)
-    assert on_ground.digest in [recipe.digest for recipe in found]
+    found = {arms[name].sgd.lr: arms[name] for name in SINCE_2012.tune[RUNGS[-1]]}
+    today = RECIPES["today"].replace(net={"classes": 10}, epochs=GROUND.epochs)
+    assert arm_digest(found[today.sgd.lr]) == arm_digest(today)
 
 
 def test_the_plain_net_has_nothing_of_the_papers_and_weights_that_suit_tanh() -> None:

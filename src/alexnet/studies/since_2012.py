@@ -48,6 +48,7 @@ AFTER: dict[str, Changes] = {
     "smoothed labels": {"sgd": {"label_smoothing": TODAY.sgd.label_smoothing}},
     "decoupled decay": {"sgd": {"decoupled": True, "weight_decay": TODAY.sgd.weight_decay}},
     "averaged weights": {"sgd": {"average": TODAY.sgd.average}},
+    "no dropout": {"net": {"dropout": 0.0}},
     "He's start": {"net": {"init": "he", "bias_one_layers": ()}, "views": {"scale": TODAY.views.scale}},
 }
 RUNGS = ("plain", *BEFORE, *AFTER)
