@@ -36,7 +36,7 @@ STEPS = {
 
 
 def test_each_step_changes_its_idea_and_nothing_else() -> None:
-    """The first two rungs and the last have rates of their own, chosen among three; the highest stands for them here."""
+    """Three rungs have rates of their own, chosen among three; here the highest stands for them."""
     arms = rungs()
     ladder = {name: arms.get(name, arms[SINCE_2012.tune.get(name, (name,))[-1]]) for name in RUNGS}
     assert tuple(STEPS) == RUNGS[1:]
