@@ -192,9 +192,9 @@ since_2012: dict[str, Any] = {
     "late": Late(),
 }
 
-# For stores of 32 and 64 pixels a side: in the shape of small, and in that of tiny at small's widths. Pilots on 5,000 and
-# 2,000 pictures chose widths, batch, rates, and no dropout: in minutes, wider nets and nets that drop half of fc6 and
-# fc7 as well fit too little (docs/log.md).
+# For stores of 32 and 64 pixels a side: in the shape of small, and in that of tiny at small's widths. Pilots on 5,000
+# and 2,000 pictures chose widths, batch, rates, and no dropout: in minutes, wider nets and nets that drop half of fc6
+# and fc7 as well fit too little (docs/log.md).
 few: dict[str, Any] = {"net": {"dropout": 0.0}, "sgd": {"batch": 32}, "epochs": 20}
 today = small.replace(**since_2012).replace(**few).replace(sgd={"lr": 0.02, "bias_lr": 0.04})
 today_64 = tiny.replace(**since_2012).replace(**few).replace(net={"channels": (24, 64, 96, 96, 64), "hidden": 512})
