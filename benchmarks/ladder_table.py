@@ -11,11 +11,13 @@ from typing import Any
 
 from pages import add_arguments, rewrite
 
+from alexnet.figures.ladder import CAPTION, TITLE
 from alexnet.studies.ladder import judge_ladders, steps_of
 from alexnet.studies.record import read_records
 from alexnet.studies.wording import amount, between
 
 HEADS = ("net", "error with ten views", "loss, nats", "training error", "seeds", "gain (95 % interval)", "p (Holm)", "")
+FIGURE = f"![{TITLE}](images/since-2012.png)\n\n{CAPTION}"  # `make tables` draws it
 WORDS = {"holds": "helps", "opposite": "harms", "absent": "no gain", "not shown": "not shown"}
 
 
@@ -35,7 +37,8 @@ def table(records: Path) -> str:
         if e["low"] is not None
     )
     scale = f"{ladder['scale']}, {ladder['precision']}."
-    return "".join(f"|{'|'.join(line)}|\n" for line in lines) + f"\n{scale}{f' In all: {words}.' if words else ''}\n"
+    made = "".join(f"|{'|'.join(line)}|\n" for line in lines) + f"\n{scale}{f' In all: {words}.' if words else ''}\n"
+    return f"{made}\n{FIGURE}\n"
 
 
 def of_rung(rung: Mapping[str, Any], first: bool) -> tuple[str, ...]:
