@@ -44,6 +44,9 @@ class Results:
                     self.runs.setdefault((place_of(one), one["arm"]), {})[one["seed"]] = one | {"wrong": wrong(one)}
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"no results of benchmarks/small_folders.py ({error!r})") from None
+        for (place, arm), runs in self.runs.items():
+            if len(made := {run["of"] for run in runs.values()}) > 1:
+                raise InputError(f"{named(place)}, {arm}: runs of different recipes, {' and '.join(sorted(made))}")
         self.places = sorted(dict.fromkeys(place for place, _ in self.runs), key=lambda p: (list(NAMES).index(p[0]), p))
 
     def seeds(self, place: Place, *arms: str) -> list[int]:

@@ -418,7 +418,7 @@ def test_small_folders_are_compared_at_equal_time_and_nothing_is_trained_twice(
 
 
 def test_the_rates_of_small_folders_are_the_best_of_a_draw_that_no_cell_is_judged_on(
-    folders: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work, (cell, *_) = folders.Work(tmp_path, tmp_path / "out"), folders.grid([0])
     assert folders.main([str(tmp_path), str(tmp_path / "out"), "--only", "equal-peer-1min-3", "--missing"]) == 0
@@ -430,8 +430,13 @@ def test_the_rates_of_small_folders_are_the_best_of_a_draw_that_no_cell_is_judge
     (tmp_path / "out/records").mkdir(parents=True)
     for one in folders.tuning("today"):
         error = {0.5: 0.4, 1.0: 0.2, 2.0: 0.3}[one.factor] + (one.set == "cifar10") / 10
-        work.file(one).write_text(json.dumps({"top1": error}))
+        work.file(one).write_text(
+            json.dumps({"top1": error, "of": RECIPES["today" if one.side == 32 else "today-64"].digest})
+        )
     assert work.factor_of(cell) == 1.0
+    monkeypatch.setitem(RECIPES, "today", RECIPES["today"].replace(epochs=7))
+    with pytest.raises(folders.InputError, match="needs cifar10-200-equal-today"):
+        work.factor_of(cell)
     train, held = folders.data.drawn(tmp_path, "imagenette", 8, False, 1000)
     everything, judged = folders.data.pictures_of(tmp_path, "imagenette")
     for name, pictures in everything.items():

@@ -453,7 +453,12 @@ def test_the_tables_of_small_folders_are_those_of_the_kept_runs(small_folders_ta
 def folder_run(arm: str, seed: int, right: int, **more: Any) -> str:
     """Write a run on 8 held-out pictures; `right` has a bit for each."""
     of = {"set": "cifar10", "unequal": False, "most": 200, "minutes": 3, "arm": arm, "seed": seed, "held_out": 8}
-    of |= {"top1": 1 - right.bit_count() / 8, "right": base64.b64encode(bytes([right])).decode(), "lr_factor": 1}
+    of |= {
+        "top1": 1 - right.bit_count() / 8,
+        "right": base64.b64encode(bytes([right])).decode(),
+        "lr_factor": 1,
+        "of": "a",
+    }
     return json.dumps(of | {"seconds": 170 + 10 * seed, "epochs": 9} | more) + "\n"
 
 
@@ -489,3 +494,6 @@ def test_tables_of_small_folders_pair_seeds_and_refuse_what_contradicts_itself(
     file.write_text("".join([*runs, folder_run("peer", 3, 1, top1=0.5)]))
     assert small_folders_table([str(file), str(page)]) == 2
     assert "top1 is 0.5, and 0.875 by picture" in capsys.readouterr().err
+    file.write_text("".join([*runs, folder_run("peer", 3, 1, of="b")]))
+    assert small_folders_table([str(file), str(page)]) == 2
+    assert "CIFAR-10, 200, peer: runs of different recipes, a and b" in capsys.readouterr().err
