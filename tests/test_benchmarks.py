@@ -26,6 +26,7 @@ from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
+from alexnet.runs.run import Run
 from alexnet.training import finetune
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -382,7 +383,9 @@ def folders(load: Callable[[str], Any], pictures: Path, tmp_path: Path, monkeypa
             (tmp_path / "imagenette" / part).mkdir(parents=True, exist_ok=True)
             shutil.copytree(folder, tmp_path / "imagenette" / part / folder.name)
     monkeypatch.setitem(RECIPES, "today-64", RECIPES["today-64"].replace(net=NARROW, sgd={"batch": 8}))
+    monkeypatch.setitem(RECIPES, "tiny", RECIPES["tiny"].replace(net=NARROW))
     monkeypatch.setattr(script, "READING", 0.02)
+    monkeypatch.setattr(script, "START", (100, 1))  # of 50 classes
     script.data, script.cells = data, cells
     return script
 
@@ -415,6 +418,21 @@ def test_small_folders_are_compared_at_equal_time_and_nothing_is_trained_twice(
     assert len({(r["seed"], r["store"]) for r in runs}) == 2  # both arms have the same pictures
     assert runs[0]["lr"] == folders.peer.LR / 2
     assert runs[2]["changed"] == {"sgd.lr": 0.005, "sgd.bias_lr": 0.01}
+
+
+def test_a_fine_tuned_run_of_small_folders_starts_from_a_run_on_another_set_that_is_trained_once(
+    folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other set is the same here, of three classes: 2 pictures of each."""
+    shutil.copytree(tmp_path / "imagenette", tmp_path / "tiny-imagenet-50")
+    work = folders.Work(tmp_path, tmp_path / "out")
+    found = work.result(folders.Cell("imagenette", 3, False, 0.003, "tuned", 0))
+    assert (found["recipe"], found["lr_factor"], found["changed"], found["train"]) == ("tiny", 1.0, {}, 9)
+    log = (tmp_path / "out/starts/tiny-imagenet/log.jsonl").read_bytes()
+    assert Run(tmp_path / "out/starts/tiny-imagenet").environment["images"]["train"] == 6
+    monkeypatch.setattr(folders, "train", None)  # nothing is left to train
+    assert Run(work.start(folders.Cell("cifar10", 3, False, 0.003, "tuned", 0))).log
+    assert (tmp_path / "out/starts/tiny-imagenet/log.jsonl").read_bytes() == log
 
 
 def test_the_rates_of_small_folders_are_the_best_of_a_draw_that_no_cell_is_judged_on(
