@@ -77,12 +77,13 @@ class Work:
 
     def factor_of(self, cell: Cell) -> float:
         """Return the factor of a cell's learning rates: its own, the given one, or the best of the runs that tune."""
-        if cell.arm not in TUNED or cell.factor is not None:
+        arm = cell.arm.removesuffix("-32")
+        if arm not in TUNED or cell.factor is not None:
             return cell.factor or 1.0
         if self.factor is not None:
             return self.factor
         errors: dict[float, float] = dict.fromkeys(FACTORS, 0.0)
-        for one in tuning(cell.arm):
+        for one in tuning(arm):
             assert one.factor is not None
             found = self.record(one)
             if found is None or self.missing(one):
@@ -275,7 +276,9 @@ def main(words: list[str] | None = None) -> int:
     try:
         cells = [cell for cell in grid(asked.seeds) if re.search(asked.only, cell.name)]
         if asked.factor is None:
-            cells = [one for arm in TUNED if any(cell.arm == arm for cell in cells) for one in tuning(arm)] + cells
+            cells = [
+                one for arm in TUNED if any(cell.arm.startswith(arm) for cell in cells) for one in tuning(arm)
+            ] + cells
         missing = [cell for cell in cells if work.missing(cell)]
         if asked.missing:
             print(*(cell.name for cell in missing), sep="\n")

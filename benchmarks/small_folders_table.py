@@ -24,7 +24,7 @@ from alexnet.studies.designs import TUNING_SEED
 from alexnet.studies.statistics import Estimate, crossed
 
 NAMES = {"imagenette": "Imagenette", "cifar10": "CIFAR-10", "tiny-imagenet": "Tiny ImageNet, 50 classes"}
-ARMS = ("today", "peer", "small", "tiny", "tuned", "demo")
+ARMS = ("today", "peer", "small", "today-32", "tiny", "tuned", "demo")
 NONE = "No setting has been run with two seeds yet.\n"
 
 Place = tuple[str, bool, int, float]  # set, unequal counts, pictures of the largest class, minutes

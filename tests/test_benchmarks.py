@@ -486,7 +486,10 @@ def test_the_queue_of_small_folders_begins_with_the_comparison_at_equal_time(fol
     assert len(set(grid)) == len(grid) == 5 * 3 * 2 * sum(3 * len(folders.cells.arms(name)) for name in folders.SETS)
     front = [(c.set, c.arm, c.seed) for c in grid[:30] if (c.most, c.unequal, c.minutes) == (200, False, 3.0)]
     assert front == [(s, arm, seed) for seed in range(5) for s in folders.SETS for arm in ("today", "peer")]
-    assert {c.minutes for c in grid[30 : len(grid) // 6]} == {1.0}
+    assert {c.minutes for c in grid[30:250]} == {1.0}
+    late = {(c.set, c.arm) for c in grid if c.enlarged}
+    assert late == {("cifar10", "tiny"), ("cifar10", "demo"), ("tiny-imagenet", "demo")}
+    assert [c.enlarged for c in grid] == sorted(c.enlarged for c in grid)
 
 
 def test_the_peer_learns_colours_and_gives_probabilities(load: Callable[[str], Any], store: Path) -> None:
