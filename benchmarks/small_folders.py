@@ -40,7 +40,7 @@ from small_folders_data import SETS, store_of
 
 from alexnet.config.recipes import named
 from alexnet.core.device import keep_pages
-from alexnet.core.errors import InputError, WorkFailed
+from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.files import json_bytes, lock_file, parse_json, write
 from alexnet.data.store import Store
 from alexnet.inference.evaluate import evaluate
@@ -292,6 +292,9 @@ def main(words: list[str] | None = None) -> int:
             records = [parse_json(file.read_bytes()) for file in sorted((asked.out / "records").glob("*.json"))]
             asked.keep.parent.mkdir(parents=True, exist_ok=True)
             write(asked.keep, [f"{json.dumps(one)}\n".encode() for one in records if "why" not in one])
+    except (Stopped, KeyboardInterrupt):
+        print("stopped; the cell in hand is not kept, those before it are", file=sys.stderr)
+        return 130
     except (InputError, WorkFailed, OSError, re.error) as error:
         print(error, file=sys.stderr)
         return 2
