@@ -12,6 +12,7 @@ import pytest
 import torch
 from tests.planted import plant
 from tests.scripts import Command, main_of
+from tests.studies.test_ladder import plant_ladder
 
 from alexnet.studies import designs
 from alexnet.studies.claims import ALL, CLAIMS
@@ -131,8 +132,32 @@ def test_only_the_example_for_a_package_that_is_not_installed_is_not_run() -> No
     assert {"Forward hooks", "Captum", "A linear probe with scikit-learn", "ONNX Runtime"} <= INTEROP.keys()
 
 
-TABLED = ["README.md", "docs/paper.md"]
 MARKERS = "before\n<!-- claims: begin (make tables) -->\n<!-- claims: end -->\nafter\n"
+
+
+def test_the_ladder_is_that_which_the_projects_records_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    ladder_table = main_of("ladder_table", monkeypatch)
+    assert ladder_table(["--check", str(ROOT / "results"), str(ROOT / "docs/since-2012.md")]) == 0
+
+
+def test_a_ladder_is_written_rung_by_rung_also_where_rungs_have_no_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ladder_table, page = main_of("ladder_table", monkeypatch), tmp_path / "page.md"
+    page.write_text(MARKERS.replace("claims", "ladder"))
+    assert ladder_table([str(tmp_path / "records"), str(page)]) == 0
+    assert "No run of this study has a record yet." in page.read_text()
+    plant_ladder(tmp_path / "records", {"crops and mirrors": 0.35, "colour noise": 0.33, "dropout": 0.32})
+    assert ladder_table([str(tmp_path / "records"), str(page)]) == 0
+    lines = page.read_text().splitlines()
+    (noise,) = [line for line in lines if line.startswith("|+ colour noise|")]
+    assert noise.startswith("|+ colour noise|33.00 %|0.900|16.5 %|5|+2.00 points (+1.")
+    assert noise.endswith("|helps|")
+    assert "|+ ReLU|-|-|-|-|-|-|not run|" in lines
+    assert "|+ crops and mirrors|35.00 %|0.900|17.5 %|5|-|-|not run|" in lines
+
+
+TABLED = ["README.md", "docs/paper.md"]
 
 
 @pytest.fixture

@@ -51,9 +51,9 @@ DIGESTS = {
     "tiny": "346701fc2242",
     "small": "7eeb2b72705f",
     "demo": "52e9ccc42948",
-    "today": "b9b5c3840dee",
-    "today-64": "bd856f1f22ff",
-    "today-256": "62e19ae570ae",
+    "today": "028f2697dbe5",
+    "today-64": "2c2b7f4582da",
+    "today-256": "f02589977ec5",
 }
 TODAY = {"today": "small", "today-64": "tiny", "today-256": "source"}
 
@@ -125,10 +125,16 @@ def test_large_is_source_but_for_batch_rate_lars_and_warm_up() -> None:
 
 @pytest.mark.parametrize("name", list(TODAY))
 def test_today_has_the_layers_of_its_base_and_each_later_idea(name: str) -> None:
-    """The layers differ in their initial weights alone, and the base has none of these ideas."""
-    today, base = RECIPES[name], RECIPES[TODAY[name]]
+    """The layers differ in their initial weights and their dropout, and the base has none of these ideas.
+
+    today-64 has the widths of small.
+    """
+    today, base, small = RECIPES[name], RECIPES[TODAY[name]], RECIPES["small"]
+    assert isinstance(small.net, Net)
+    if name == "today-64":
+        base = base.replace(net={"channels": small.net.channels, "hidden": small.net.hidden})
     assert isinstance(base.net, Net)
-    back = {"init": "normal", "bias_one_layers": base.net.bias_one_layers}
+    back = {"init": "normal", "bias_one_layers": base.net.bias_one_layers, "dropout": base.net.dropout}
     assert today.replace(net=back).net == base.net
     assert isinstance(today.schedule, Cosine)
     later = {"views": ("area", "aspect"), "sgd": ("decoupled", "label_smoothing", "average")}

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.trained import alike
+from tests.trained import alike, resign
 
 from alexnet.config.recipe import Recipe
 from alexnet.core.device import choose_compute
+from alexnet.core.errors import InputError
+from alexnet.core.files import digest
 from alexnet.distributed.mesh import Mesh
 from alexnet.runs import checkpoint
 from alexnet.runs.run import Run
@@ -90,6 +92,29 @@ def test_validation_and_the_best_checkpoint_are_of_the_average(averaged: Path, s
     same = next(p for p in Run(averaged).checkpoints if checkpoint.step_and_attempt(p)[0] == at)
     one, other = (checkpoint.read_tensors(p, checkpoint.FILES[0]) for p in (best, same))
     assert all(torch.equal(w, other[name]) for name, w in one.items())
+
+
+@pytest.mark.parametrize("kind", ["a bit turned", "cut short", "gone", "of another step", "unnamed"])
+def test_weights_to_go_on_from_that_are_damaged_are_refused_in_a_line_that_offers_the_last_whole_checkpoint(
+    averaged: Path, store: Path, tmp_path: Path, kind: str
+) -> None:
+    cut = shutil.copytree(averaged, tmp_path / "cut")
+    before, last = Run(cut).checkpoints[-2:]
+    file = last / checkpoint.UNAVERAGED
+    data = file.read_bytes()
+    if kind == "unnamed":
+        resign(last / "state.json", sha256={name: digest(last / name) for name in checkpoint.FILES})
+    elif kind == "gone":
+        file.unlink()
+    else:
+        turned = bytes([data[-1] ^ 1])
+        changed = {"a bit turned": data[:-1] + turned, "cut short": data[:-9]}
+        file.write_bytes(changed.get(kind) or (before / checkpoint.UNAVERAGED).read_bytes())
+    with pytest.raises(InputError) as refused:
+        train(store, cut, resume=True, precision="fp32", quiet=True)
+    said = f"checkpoint file {file} is damaged; delete {last} to continue from {before.name}"
+    assert str(refused.value) == said
+    assert Run(cut).net()  # predictions need the average alone
 
 
 def test_a_run_with_an_average_resumes_to_the_same_bits(averaged: Path, store: Path, tmp_path: Path) -> None:

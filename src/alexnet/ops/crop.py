@@ -115,12 +115,13 @@ def cut_scaled(
     lines, columns = places(top, height, size), places(left, width, size, mirrored)
     tensors = [t for t in (images, top, mirrored, mean, shift, rows) if t is not None]
     form = best(*tensors, mean.new_empty(0, dtype=dtype))
+    given = lines, columns, mean, size, place, shift, factor, dtype
+    if form is not cpu and form is not reference:  # one kernel
+        made: Tensor = form.cut_scaled(images, *given, rows, *(blocks or ()))
+        return made
     if form is cpu and rows is not None:
         images, rows = images[rows], None
-    form = form if rows is None and hasattr(form, "cut_scaled") else reference
-    views: Tensor = form.cut_scaled(
-        images, lines, columns, mean, size, place, shift, factor, dtype, *(() if rows is None else (rows,))
-    )
+    views = form.cut_scaled(images, *given) if rows is None else form.cut_scaled(images, *given, rows)
     return reference.pack(views, *blocks) if blocks else views
 
 

@@ -258,8 +258,9 @@ def _fits(found: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> bool:
 def _whole(checkpoint: Path) -> bool:
     try:
         sums = read_signed(checkpoint / "state.json")["sha256"]
-        return sums.keys() >= set(FILES) and all(digest(checkpoint / str(file)) == sums[file] for file in sums)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        names = (*FILES, UNAVERAGED) if UNAVERAGED in sums else FILES
+        return all(digest(checkpoint / name) == sums[name] for name in names)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
