@@ -107,7 +107,16 @@ class Work:
             each = pictures // SETS[name].classes
             store = store_of(self.pictures, name, each, False, 0, 64, stores)
             folder.parent.mkdir(parents=True, exist_ok=True)
-            train(store, folder, named("tiny").replace(epochs=epochs), name="tiny", resume=True, keep=1, device="cpu")
+            train(
+                store,
+                folder,
+                named("tiny").replace(epochs=epochs),
+                name="tiny",
+                resume=True,
+                keep=1,
+                device="cpu",
+                quiet=True,
+            )
             shutil.rmtree(stores)
         return folder
 
