@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from pages import add_arguments, rewrite
+from small_folders_data import SETS
 from small_folders_table import NAMES, Results, read
 
 from alexnet.core.errors import InputError
@@ -26,7 +27,6 @@ from alexnet.fitting.known import Known
 from alexnet.inference.measures import wilson
 
 APART = ("peer", "tuned")  # arms that `fit` does not choose from
-PICTURES = {"imagenette": 224, "cifar10": 32, "tiny-imagenet": 64}  # shorter side of a set's pictures, in pixels
 NONE = "`fit` has not been timed yet.\n"
 NUMBERS = ("each", "asked", "promised", "took", "epochs", "top1", "images", "train")  # of a timed fit
 
@@ -46,7 +46,7 @@ def rows(results: Results) -> list[Known]:
         found.append(
             Known(
                 set=NAMES[first["set"]].partition(",")[0],
-                picture=PICTURES[first["set"]],
+                picture=SETS[first["set"]].pixels,
                 classes=first["classes"],
                 each=round(each),
                 unequal=first["unequal"],

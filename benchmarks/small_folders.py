@@ -40,7 +40,7 @@ from small_folders_data import SETS, store_of
 
 from alexnet.config.recipes import named
 from alexnet.core.device import keep_pages
-from alexnet.core.errors import InputError, WorkFailed
+from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.files import json_bytes, lock_file, parse_json, write
 from alexnet.data.store import Store
 from alexnet.inference.evaluate import evaluate
@@ -70,17 +70,23 @@ class Work:
         file = self.file(cell)
         return parse_json(file.read_bytes()) if file.exists() else None
 
+    def missing(self, cell: Cell) -> bool:
+        """Tell whether a cell has no record, or one of a recipe or peer that has changed since."""
+        found = self.record(cell)
+        return found is None or found["of"] != of(cell)
+
     def factor_of(self, cell: Cell) -> float:
         """Return the factor of a cell's learning rates: its own, the given one, or the best of the runs that tune."""
-        if cell.arm not in TUNED or cell.factor is not None:
+        arm = cell.arm.removesuffix("-32")
+        if arm not in TUNED or cell.factor is not None:
             return cell.factor or 1.0
         if self.factor is not None:
             return self.factor
         errors: dict[float, float] = dict.fromkeys(FACTORS, 0.0)
-        for one in tuning(cell.arm):
+        for one in tuning(arm):
             assert one.factor is not None
             found = self.record(one)
-            if found is None:
+            if found is None or self.missing(one):
                 raise InputError(f"{cell.name} needs {one.name} first: it tunes the learning rate")
             errors[one.factor] += found["top1"]
         return min(errors, key=errors.__getitem__)
@@ -101,7 +107,16 @@ class Work:
             each = pictures // SETS[name].classes
             store = store_of(self.pictures, name, each, False, 0, 64, stores)
             folder.parent.mkdir(parents=True, exist_ok=True)
-            train(store, folder, named("tiny").replace(epochs=epochs), name="tiny", resume=True, keep=1, device="cpu")
+            train(
+                store,
+                folder,
+                named("tiny").replace(epochs=epochs),
+                name="tiny",
+                resume=True,
+                keep=1,
+                device="cpu",
+                quiet=True,
+            )
             shutil.rmtree(stores)
         return folder
 
@@ -118,7 +133,7 @@ class Work:
         rates = []
         for file in (self.out / "records").glob(f"{cell.group}-*.json"):
             found = parse_json(file.read_bytes())
-            if found.get("amount") and found["processor"] == environment.processor():
+            if found.get("amount") and found["of"] == of(cell) and found["processor"] == environment.processor():
                 rates.append(found["amount"] / found["seconds"])
         if rates:
             return 60 * cell.minutes * sum(rates) / len(rates)
@@ -142,6 +157,7 @@ class Work:
             "held_out": len(store["val"]),
             "arm": cell.arm,
             "recipe": cell.recipe,
+            "of": of(cell),
             "side": store.side,
             "minutes": cell.minutes,
             "seed": cell.seed,
@@ -150,8 +166,8 @@ class Work:
             "processor": environment.processor(),
         }
         made = self.by_peer(cell, store, factor) if cell.recipe is None else self.by_recipe(cell, store, factor)
-        of = environment.this_process()
-        return known | {name: of[name] for name in ("threads", "versions", "commit")} | made
+        this = environment.this_process()
+        return known | {name: this[name] for name in ("threads", "versions", "commit")} | made
 
     def by_recipe(self, cell: Cell, store: Store, factor: float) -> dict[str, Any]:
         """Train by a recipe as `alexnet train` does, and evaluate with ten views."""
@@ -163,9 +179,9 @@ class Work:
         rates = {"lr": recipe.sgd.lr * factor, "bias_lr": recipe.sgd.bias_lr * factor}
         recipe, folder = recipe.replace(sgd=rates, seed=cell.seed), self.out / "run"
 
-        def once(of: Store, epochs: int) -> float:
+        def once(part: Store, epochs: int) -> float:
             shutil.rmtree(folder, ignore_errors=True)
-            held = of.subset(held_out=len(of.classes))  # to validate on after each epoch: no rate depends on it
+            held = part.subset(held_out=len(part.classes))  # to validate on after each epoch: no rate depends on it
             begun = time.process_time()
             how: dict[str, Any] = {"quiet": True, "save_every": 1e6, "keep": 1, "device": "cpu"}
             train(held, folder, recipe.replace(epochs=epochs), name=name, from_run=start, **how)
@@ -226,6 +242,14 @@ class Work:
         }
 
 
+def of(cell: Cell) -> str:
+    """Identify the recipe of a cell, or the peer: records of another one are made again."""
+    if cell.recipe is not None:
+        return named(cell.recipe).digest
+    weights = sum(p.numel() for p in peer.network(10, SETS[cell.set].side).parameters())
+    return f"{weights} weights, batch {peer.BATCH}, lr {peer.LR:g}"
+
+
 def tensors(store: Store, split: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Read a split's pictures, uint8 (N, 3, side, side), and labels."""
     part = store[split]
@@ -261,8 +285,10 @@ def main(words: list[str] | None = None) -> int:
     try:
         cells = [cell for cell in grid(asked.seeds) if re.search(asked.only, cell.name)]
         if asked.factor is None:
-            cells = [one for arm in TUNED if any(cell.arm == arm for cell in cells) for one in tuning(arm)] + cells
-        missing = [cell for cell in cells if not work.file(cell).exists()]
+            cells = [
+                one for arm in TUNED if any(cell.arm.startswith(arm) for cell in cells) for one in tuning(arm)
+            ] + cells
+        missing = [cell for cell in cells if work.missing(cell)]
         if asked.missing:
             print(*(cell.name for cell in missing), sep="\n")
             print(
@@ -275,6 +301,9 @@ def main(words: list[str] | None = None) -> int:
             records = [parse_json(file.read_bytes()) for file in sorted((asked.out / "records").glob("*.json"))]
             asked.keep.parent.mkdir(parents=True, exist_ok=True)
             write(asked.keep, [f"{json.dumps(one)}\n".encode() for one in records if "why" not in one])
+    except (Stopped, KeyboardInterrupt):
+        print("stopped; the cell in hand is not kept, those before it are", file=sys.stderr)
+        return 130
     except (InputError, WorkFailed, OSError, re.error) as error:
         print(error, file=sys.stderr)
         return 2

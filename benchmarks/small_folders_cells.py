@@ -42,17 +42,23 @@ class Cell:
         """The name of the recipe; None for the peer."""
         if self.arm == "today" and SETS[self.set].side == 64:
             return "today-64"
-        return {"tuned": "tiny", "peer": None}.get(self.arm, self.arm)
+        return {"tuned": "tiny", "peer": None, "today-32": "today"}.get(self.arm, self.arm)
 
     @property
     def side(self) -> int:
         """The side of the store."""
-        return {"tiny": 64, "tuned": 64, "demo": 256}.get(self.arm, SETS[self.set].side)
+        sides = {"small": 32, "today-32": 32, "tiny": 64, "tuned": 64, "demo": 256}
+        return sides.get(self.arm, SETS[self.set].side)
+
+    @property
+    def enlarged(self) -> bool:
+        """Whether a recipe asks for pictures of twice the set's side or more: `alexnet fit` would not choose it."""
+        return self.arm != "tuned" and self.side >= 2 * SETS[self.set].pixels
 
 
 def arms(name: str) -> tuple[str, ...]:
-    """List the arms on a set, the cheapest stores first."""
-    return ("today", "peer", *(["small"] if SETS[name].side == 32 else []), "tiny", "tuned", "demo")
+    """List the arms on a set, the smallest stores first."""
+    return ("today", "peer", "small", *(["today-32"] if SETS[name].side > 32 else []), "tiny", "tuned", "demo")
 
 
 def tuning(arm: str) -> list[Cell]:
@@ -74,4 +80,4 @@ def grid(seeds: Sequence[int]) -> list[Cell]:
     order: list[Cell] = [*stage(3.0, False, two_hundred, few=True), *stage(1.0, False, two_hundred, few=True)]
     order += [*stage(1.0, False, SIZES), *stage(3.0, False, SIZES), *stage(1.0, True, SIZES), *stage(3.0, True, SIZES)]
     order += [*stage(10.0, False, two_hundred, few=True), *stage(10.0, False, SIZES), *stage(10.0, True, SIZES)]
-    return list(dict.fromkeys(order))
+    return sorted(dict.fromkeys(order), key=lambda cell: cell.enlarged)

@@ -24,17 +24,18 @@ FEWEST = 3  # pictures of a class, at least
 
 @dataclass(frozen=True)
 class PictureSet:
-    """A public set: the folder that it is unpacked into, and the sides of its store for nets of small pictures."""
+    """A public set: its folder, its pictures' side in pixels, and that of its store for nets of small pictures."""
 
     folder: str
     classes: int
+    pixels: int
     side: int
 
 
 SETS = {
-    "imagenette": PictureSet("imagenette", 10, 64),
-    "cifar10": PictureSet("cifar-10-batches-bin", 10, 32),
-    "tiny-imagenet": PictureSet("tiny-imagenet-50", 50, 64),
+    "imagenette": PictureSet("imagenette", 10, 224, 64),
+    "cifar10": PictureSet("cifar-10-batches-bin", 10, 32, 32),
+    "tiny-imagenet": PictureSet("tiny-imagenet-50", 50, 64, 64),
 }
 
 

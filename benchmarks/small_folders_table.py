@@ -24,7 +24,7 @@ from alexnet.studies.designs import TUNING_SEED
 from alexnet.studies.statistics import Estimate, crossed
 
 NAMES = {"imagenette": "Imagenette", "cifar10": "CIFAR-10", "tiny-imagenet": "Tiny ImageNet, 50 classes"}
-ARMS = ("today", "peer", "small", "tiny", "tuned", "demo")
+ARMS = ("today", "peer", "small", "today-32", "tiny", "tuned", "demo")
 NONE = "No setting has been run with two seeds yet.\n"
 
 Place = tuple[str, bool, int, float]  # set, unequal counts, pictures of the largest class, minutes
@@ -44,6 +44,9 @@ class Results:
                     self.runs.setdefault((place_of(one), one["arm"]), {})[one["seed"]] = one | {"wrong": wrong(one)}
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"no results of benchmarks/small_folders.py ({error!r})") from None
+        for (place, arm), runs in self.runs.items():
+            if len(made := {run["of"] for run in runs.values()}) > 1:
+                raise InputError(f"{named(place)}, {arm}: runs of different recipes, {' and '.join(sorted(made))}")
         self.places = sorted(dict.fromkeys(place for place, _ in self.runs), key=lambda p: (list(NAMES).index(p[0]), p))
 
     def seeds(self, place: Place, *arms: str) -> list[int]:

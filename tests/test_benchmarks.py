@@ -26,6 +26,7 @@ from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
+from alexnet.runs.run import Run
 from alexnet.training import finetune
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -382,7 +383,9 @@ def folders(load: Callable[[str], Any], pictures: Path, tmp_path: Path, monkeypa
             (tmp_path / "imagenette" / part).mkdir(parents=True, exist_ok=True)
             shutil.copytree(folder, tmp_path / "imagenette" / part / folder.name)
     monkeypatch.setitem(RECIPES, "today-64", RECIPES["today-64"].replace(net=NARROW, sgd={"batch": 8}))
+    monkeypatch.setitem(RECIPES, "tiny", RECIPES["tiny"].replace(net=NARROW))
     monkeypatch.setattr(script, "READING", 0.02)
+    monkeypatch.setattr(script, "START", (100, 1))  # of 50 classes
     script.data, script.cells = data, cells
     return script
 
@@ -417,8 +420,23 @@ def test_small_folders_are_compared_at_equal_time_and_nothing_is_trained_twice(
     assert runs[2]["changed"] == {"sgd.lr": 0.005, "sgd.bias_lr": 0.01}
 
 
+def test_a_fine_tuned_run_of_small_folders_starts_from_a_run_on_another_set_that_is_trained_once(
+    folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other set is the same here, of three classes: 2 pictures of each."""
+    shutil.copytree(tmp_path / "imagenette", tmp_path / "tiny-imagenet-50")
+    work = folders.Work(tmp_path, tmp_path / "out")
+    found = work.result(folders.Cell("imagenette", 3, False, 0.003, "tuned", 0))
+    assert (found["recipe"], found["lr_factor"], found["changed"], found["train"]) == ("tiny", 1.0, {}, 9)
+    log = (tmp_path / "out/starts/tiny-imagenet/log.jsonl").read_bytes()
+    assert Run(tmp_path / "out/starts/tiny-imagenet").environment["images"]["train"] == 6
+    monkeypatch.setattr(folders, "train", None)  # nothing is left to train
+    assert Run(work.start(folders.Cell("cifar10", 3, False, 0.003, "tuned", 0))).log
+    assert (tmp_path / "out/starts/tiny-imagenet/log.jsonl").read_bytes() == log
+
+
 def test_the_rates_of_small_folders_are_the_best_of_a_draw_that_no_cell_is_judged_on(
-    folders: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work, (cell, *_) = folders.Work(tmp_path, tmp_path / "out"), folders.grid([0])
     assert folders.main([str(tmp_path), str(tmp_path / "out"), "--only", "equal-peer-1min-3", "--missing"]) == 0
@@ -430,8 +448,13 @@ def test_the_rates_of_small_folders_are_the_best_of_a_draw_that_no_cell_is_judge
     (tmp_path / "out/records").mkdir(parents=True)
     for one in folders.tuning("today"):
         error = {0.5: 0.4, 1.0: 0.2, 2.0: 0.3}[one.factor] + (one.set == "cifar10") / 10
-        work.file(one).write_text(json.dumps({"top1": error}))
+        work.file(one).write_text(
+            json.dumps({"top1": error, "of": RECIPES["today" if one.side == 32 else "today-64"].digest})
+        )
     assert work.factor_of(cell) == 1.0
+    monkeypatch.setitem(RECIPES, "today", RECIPES["today"].replace(epochs=7))
+    with pytest.raises(folders.InputError, match="needs cifar10-200-equal-today"):
+        work.factor_of(cell)
     train, held = folders.data.drawn(tmp_path, "imagenette", 8, False, 1000)
     everything, judged = folders.data.pictures_of(tmp_path, "imagenette")
     for name, pictures in everything.items():
@@ -463,7 +486,10 @@ def test_the_queue_of_small_folders_begins_with_the_comparison_at_equal_time(fol
     assert len(set(grid)) == len(grid) == 5 * 3 * 2 * sum(3 * len(folders.cells.arms(name)) for name in folders.SETS)
     front = [(c.set, c.arm, c.seed) for c in grid[:30] if (c.most, c.unequal, c.minutes) == (200, False, 3.0)]
     assert front == [(s, arm, seed) for seed in range(5) for s in folders.SETS for arm in ("today", "peer")]
-    assert {c.minutes for c in grid[30 : len(grid) // 6]} == {1.0}
+    assert {c.minutes for c in grid[30:250]} == {1.0}
+    late = {(c.set, c.arm) for c in grid if c.enlarged}
+    assert late == {("cifar10", "tiny"), ("cifar10", "demo"), ("tiny-imagenet", "demo")}
+    assert [c.enlarged for c in grid] == sorted(c.enlarged for c in grid)
 
 
 def test_the_peer_learns_colours_and_gives_probabilities(load: Callable[[str], Any], store: Path) -> None:

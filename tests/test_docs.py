@@ -535,7 +535,12 @@ def test_fit_knows_the_means_of_recipes_as_they_are_and_its_table_has_promise_an
 def folder_run(arm: str, seed: int, right: int, **more: Any) -> str:
     """Write a run on 8 held-out pictures; `right` has a bit for each."""
     of = {"set": "cifar10", "unequal": False, "most": 200, "minutes": 3, "arm": arm, "seed": seed, "held_out": 8}
-    of |= {"top1": 1 - right.bit_count() / 8, "right": base64.b64encode(bytes([right])).decode(), "lr_factor": 1}
+    of |= {
+        "top1": 1 - right.bit_count() / 8,
+        "right": base64.b64encode(bytes([right])).decode(),
+        "lr_factor": 1,
+        "of": "a",
+    }
     return json.dumps(of | {"seconds": 170 + 10 * seed, "epochs": 9} | more) + "\n"
 
 
@@ -564,10 +569,13 @@ def test_tables_of_small_folders_pair_seeds_and_refuse_what_contradicts_itself(
     assert small_folders_table([str(tmp_path), str(page)]) == 0
     rows = [[cell.partition(" (")[0] for cell in line.split("|")[1:-1]] for line in page.read_text().splitlines()]
     assert ["CIFAR-10, 200", "3", "18.8 %", "37.5 %", "18.8 points", "175 and 175", "2"] in rows
-    assert ["CIFAR-10, 200", "3", "45.8 %", "37.5 %", "-", "-", "-", "-", "2 to 3"] in rows
+    assert ["CIFAR-10, 200", "3", "45.8 %", "37.5 %", *("-" * 5), "2 to 3"] in rows
     assert ["`peer`", "25.0 % of 2 sets"] in rows
     half = 204.38 * (1 / 256 + 31 / 1792) ** 0.5
     assert f"18.8 points ({18.75 - half:.1f} to {18.75 + half:.1f})" in page.read_text()
     file.write_text("".join([*runs, folder_run("peer", 3, 1, top1=0.5)]))
     assert small_folders_table([str(file), str(page)]) == 2
     assert "top1 is 0.5, and 0.875 by picture" in capsys.readouterr().err
+    file.write_text("".join([*runs, folder_run("peer", 3, 1, of="b")]))
+    assert small_folders_table([str(file), str(page)]) == 2
+    assert "CIFAR-10, 200, peer: runs of different recipes, a and b" in capsys.readouterr().err
