@@ -23,15 +23,18 @@ speed: .venv/ready
 	@test -n "$(NAME)" || { echo "make speed NAME=a-name-for-the-file [ROUNDS=3]; then make tables"; exit 2; }
 	OMP_NUM_THREADS=1 $(BIN)/alexnet bench all --rounds $(or $(ROUNDS),3) --out results/cpu/$(NAME).jsonl
 
-# The tables of claims in README.md and docs/paper.md, from the records in results/, those of speed, of fine-tuning, of class weights and of habits.
+# The tables of claims in README.md and docs/paper.md and the ladder, from the records in results/, those of speed, of fine-tuning, of class weights, of small folders, of fits and of habits.
 tables: .venv/ready
 	$(BIN)/python benchmarks/claims_table.py results README.md docs/paper.md
+	$(BIN)/python benchmarks/ladder_table.py results docs/since-2012.md
 	$(BIN)/python benchmarks/cpu_table.py results/cpu README.md docs/performance.md
 	$(BIN)/python benchmarks/gpu_table.py results/gpu README.md docs/performance.md
 	$(BIN)/python benchmarks/habits_table.py docs/interop.md
 	$(BIN)/python benchmarks/finetune_table.py results/finetune/imagenette-64.json docs/faq.md --figure docs/images/finetune.png
 	$(BIN)/python benchmarks/class_weights_table.py results/class-weights/imagenette-64.json docs/faq.md
-	$(BIN)/alexnet figures results docs/images > /dev/null && rm docs/images/claims.svg
+	$(BIN)/python benchmarks/small_folders_table.py results/small-folders docs/small-folders.md
+	$(BIN)/python benchmarks/fit_table.py results/small-folders results/fit src/alexnet/fitting/known.json docs/start.md
+	$(BIN)/alexnet figures results docs/images > /dev/null && rm -f docs/images/claims.svg docs/images/since-2012.svg
 
 # What the studies still want, a process a core at lowest priority, until nothing is missing or a run fails.
 JOBS ?= $(shell nproc)

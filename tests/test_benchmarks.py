@@ -1,5 +1,6 @@
 """The comparisons in benchmarks/ run, name what they compare, and report missing peers; some may be missing here."""
 
+import base64
 import importlib.util
 import json
 import os
@@ -25,12 +26,14 @@ from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import Store
 from alexnet.distributed.mesh import Mesh
+from alexnet.runs.run import Run
 from alexnet.training import finetune
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PEERS = ["onnx", "onnxruntime", "openvino", "torchvision"]
 KEYS = ["what", "ours", "peer", "peer_name", "ratio", "bound", "fraction_of_bound", "unit", "machine"]
 SMALL = {"channels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 5}
+NARROW = {"channels": (8, 8, 8, 8, 8), "hidden": 16}
 
 
 @pytest.fixture
@@ -369,3 +372,157 @@ def test_each_form_that_sources_packs_is_read_as_the_same_pictures(
         labels = dict(enumerate(p.label for p in sorted(found.splits["train"], key=lambda p: p.name)))
     assert labels == {n: n % 10 for n in range(20)}
     assert found.open(found.splits["train"][0].place)[0].mode == "RGB"
+
+
+@pytest.fixture
+def folders(load: Callable[[str], Any], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The script of small folders on one set of three classes, with a narrow net and cells of a second."""
+    script, data, cells = load("small_folders"), load("small_folders_data"), load("small_folders_cells")
+    for folder in (path for path in pictures.iterdir() if path.is_dir()):
+        for part in ("train", "val"):
+            (tmp_path / "imagenette" / part).mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder, tmp_path / "imagenette" / part / folder.name)
+    monkeypatch.setitem(RECIPES, "today-64", RECIPES["today-64"].replace(net=NARROW, sgd={"batch": 8}))
+    monkeypatch.setitem(RECIPES, "tiny", RECIPES["tiny"].replace(net=NARROW))
+    monkeypatch.setattr(script, "READING", 0.02)
+    monkeypatch.setattr(script, "START", (100, 1))  # of 50 classes
+    script.data, script.cells = data, cells
+    return script
+
+
+def test_small_folders_are_compared_at_equal_time_and_nothing_is_trained_twice(
+    folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [folders.Cell("imagenette", 8, True, 0.003, arm, seed) for seed in (0, 1) for arm in ("today", "peer")]
+    monkeypatch.setattr(folders, "grid", lambda seeds: [cell for cell in cells if cell.seed in seeds])
+    kept = tmp_path / "kept/runs.jsonl"
+    words = [str(tmp_path), str(tmp_path / "out"), "--factor", "0.5"]
+    assert folders.main([*words, "--seeds", "0", "--keep", str(kept)]) == 0
+    assert folders.main([*words, "--missing"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-2:] == ["imagenette-8-unequal-today-0.003min-1", "imagenette-8-unequal-peer-0.003min-1"]
+    assert err == "2 of 4 cells, 0.0 hours\n"
+    first = {one["arm"]: one for one in map(json.loads, kept.read_text().splitlines())}
+    assert folders.main([*words, "--keep", str(kept)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    runs = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert [(r["arm"], r["seed"]) for r in runs] == [(arm, seed) for arm in ("peer", "today") for seed in (0, 1)]
+    for r in runs:
+        assert (r["each"], r["train"]) == [(5, 15), (3, 10)][r["seed"]]  # 8, 4 and 3 pictures; 4, 3 and 3
+        assert (r["held_out"], r["side"], r["threads"]) == (42, 64, 1)
+        bits = np.unpackbits(np.frombuffer(base64.b64decode(r["right"]), np.uint8), count=42)
+        assert 1 - bits.mean() == pytest.approx(r["top1"])
+        if r["seed"]:  # as many epochs or steps as the first seed's rate promises
+            before = first[r["arm"]]
+            assert r["amount"] == max(1, round(60 * 0.003 * before["amount"] / before["seconds"]))
+    assert len({(r["seed"], r["store"]) for r in runs}) == 2  # both arms have the same pictures
+    assert runs[0]["lr"] == folders.peer.LR / 2
+    assert runs[2]["changed"] == {"sgd.lr": 0.005, "sgd.bias_lr": 0.01}
+
+
+def test_a_fine_tuned_run_of_small_folders_starts_from_a_run_on_another_set_that_is_trained_once(
+    folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other set is the same here, of three classes: 2 pictures of each."""
+    shutil.copytree(tmp_path / "imagenette", tmp_path / "tiny-imagenet-50")
+    work = folders.Work(tmp_path, tmp_path / "out")
+    found = work.result(folders.Cell("imagenette", 3, False, 0.003, "tuned", 0))
+    assert (found["recipe"], found["lr_factor"], found["changed"], found["train"]) == ("tiny", 1.0, {}, 9)
+    log = (tmp_path / "out/starts/tiny-imagenet/log.jsonl").read_bytes()
+    assert Run(tmp_path / "out/starts/tiny-imagenet").environment["images"]["train"] == 6
+    monkeypatch.setattr(folders, "train", None)  # nothing is left to train
+    assert Run(work.start(folders.Cell("cifar10", 3, False, 0.003, "tuned", 0))).log
+    assert (tmp_path / "out/starts/tiny-imagenet/log.jsonl").read_bytes() == log
+
+
+def test_the_rates_of_small_folders_are_the_best_of_a_draw_that_no_cell_is_judged_on(
+    folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work, (cell, *_) = folders.Work(tmp_path, tmp_path / "out"), folders.grid([0])
+    assert folders.main([str(tmp_path), str(tmp_path / "out"), "--only", "equal-peer-1min-3", "--missing"]) == 0
+    missing = capsys.readouterr().out.splitlines()
+    assert missing[:2] == ["imagenette-200-equal-peer-3min-1000-lr0.5", "imagenette-200-equal-peer-3min-1000-lr1"]
+    assert missing[9] == "imagenette-200-equal-peer-1min-3"
+    with pytest.raises(folders.InputError, match=r"needs imagenette-200-equal-today-3min-1000-lr0\.5 first"):
+        work.factor_of(cell)
+    (tmp_path / "out/records").mkdir(parents=True)
+    for one in folders.tuning("today"):
+        error = {0.5: 0.4, 1.0: 0.2, 2.0: 0.3}[one.factor] + (one.set == "cifar10") / 10
+        work.file(one).write_text(
+            json.dumps({"top1": error, "of": RECIPES["today" if one.side == 32 else "today-64"].digest})
+        )
+    assert work.factor_of(cell) == 1.0
+    monkeypatch.setitem(RECIPES, "today", RECIPES["today"].replace(epochs=7))
+    with pytest.raises(folders.InputError, match="needs cifar10-200-equal-today"):
+        work.factor_of(cell)
+    train, held = folders.data.drawn(tmp_path, "imagenette", 8, False, 1000)
+    everything, judged = folders.data.pictures_of(tmp_path, "imagenette")
+    for name, pictures in everything.items():
+        assert sorted(train[name] + held[name]) == pictures
+        assert not set(held[name]) & set(judged[name])
+    with pytest.raises(folders.InputError, match="has 14 pictures; 14 were asked for"):
+        folders.data.drawn(tmp_path, "imagenette", 14, False, 1000)
+
+
+def test_unequal_counts_turn_with_the_seed_and_cifars_bytes_are_its_pictures(folders: Any, tmp_path: Path) -> None:
+    names = list("abcdef")
+    assert list(folders.data.counts_of(names, 50, True, 0).values()) == [50, 25, 12, 6, 3, 50]
+    assert list(folders.data.counts_of(names, 50, True, 1).values()) == [25, 12, 6, 3, 50, 25]
+    assert set(folders.data.counts_of(names, 50, False, 1).values()) == {50}
+    noise = np.random.Generator(np.random.Philox(3))
+    pixels = noise.integers(0, 256, (4, 32, 32, 3), np.uint8)
+    rows = [
+        bytes([label]) + picture.transpose(2, 0, 1).tobytes()
+        for label, picture in zip((7, 0, 7, 9), pixels, strict=True)
+    ]
+    (tmp_path / "batch.bin").write_bytes(b"".join(rows))
+    found = folders.data.cifar([tmp_path / "batch.bin"])
+    assert [len(found[name]) for name in ("class 0", "class 7", "class 9", "class 1")] == [1, 2, 1, 0]
+    np.testing.assert_array_equal(found["class 7"][1], pixels[2])
+
+
+def test_the_queue_of_small_folders_begins_with_the_comparison_at_equal_time(folders: Any) -> None:
+    grid = folders.grid(range(5))
+    assert len(set(grid)) == len(grid) == 5 * 3 * 2 * sum(3 * len(folders.cells.arms(name)) for name in folders.SETS)
+    front = [(c.set, c.arm, c.seed) for c in grid[:30] if (c.most, c.unequal, c.minutes) == (200, False, 3.0)]
+    assert front == [(s, arm, seed) for seed in range(5) for s in folders.SETS for arm in ("today", "peer")]
+    assert {c.minutes for c in grid[30:250]} == {1.0}
+    late = {(c.set, c.arm) for c in grid if c.enlarged}
+    assert late == {("cifar10", "tiny"), ("cifar10", "demo"), ("tiny-imagenet", "demo")}
+    assert [c.enlarged for c in grid] == sorted(c.enlarged for c in grid)
+
+
+def test_the_peer_learns_colours_and_gives_probabilities(load: Callable[[str], Any], store: Path) -> None:
+    peer, script = load("small_folders_peer"), load("small_folders")
+    images, labels = script.tensors(Store(store), "train")
+    torch.manual_seed(0)
+    net = peer.network(3, 64, 4)
+    peer.train(net, images, labels, 40, 0.01, 0)
+    ten, one = peer.probabilities(net, images), peer.probabilities(net, images, 1)
+    torch.testing.assert_close(ten.sum(1), torch.ones(len(images)))
+    assert (one.argmax(1) == labels).float().mean() > 0.9
+    flat = torch.full((1, 3, 64, 64), 90, dtype=torch.uint8)  # no view of it differs from another
+    torch.testing.assert_close(peer.probabilities(net, flat), peer.probabilities(net, flat, 1))
+
+
+@pytest.mark.torture
+def test_fits_are_timed_from_outside_and_not_made_again(
+    load: Callable[[str], Any], pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A whole fit of half a minute, from the first measurement to the report."""
+    script = load("fit_times")
+    for folder in (path for path in pictures.iterdir() if path.is_dir()):
+        for part in ("train", "val"):
+            (tmp_path / "imagenette" / part).mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder, tmp_path / "imagenette" / part / folder.name)
+    kept = tmp_path / "kept/fits.json"
+    words = [str(tmp_path), str(tmp_path / "out"), "--sets", "imagenette", "--each", "8", "--minutes", "0.5"]
+    assert script.main([*words, "--keep", str(kept)]) == 0
+    (found,) = json.loads(kept.read_text())["fits"]
+    assert (found["train"], found["images"], found["asked"], found["threads"]) == (24, 42, 0.5, 1)
+    assert found["took"] <= found["wall"]
+    assert found["epochs"] >= 1
+    assert 0 <= found["top1"] <= 1
+    capsys.readouterr()
+    assert script.main(words) == 0
+    assert capsys.readouterr().out == ""

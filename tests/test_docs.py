@@ -1,5 +1,6 @@
 """What README and docs/ name is there: files, the names in them, and tests. docs/log.md tells of the past."""
 
+import base64
 import json
 import re
 import warnings
@@ -11,6 +12,7 @@ import pytest
 import torch
 from tests.planted import plant
 from tests.scripts import Command, main_of
+from tests.studies.test_ladder import plant_ladder
 
 from alexnet.studies import designs
 from alexnet.studies.claims import ALL, CLAIMS
@@ -130,8 +132,32 @@ def test_only_the_example_for_a_package_that_is_not_installed_is_not_run() -> No
     assert {"Forward hooks", "Captum", "A linear probe with scikit-learn", "ONNX Runtime"} <= INTEROP.keys()
 
 
-TABLED = ["README.md", "docs/paper.md"]
 MARKERS = "before\n<!-- claims: begin (make tables) -->\n<!-- claims: end -->\nafter\n"
+
+
+def test_the_ladder_is_that_which_the_projects_records_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    ladder_table = main_of("ladder_table", monkeypatch)
+    assert ladder_table(["--check", str(ROOT / "results"), str(ROOT / "docs/since-2012.md")]) == 0
+
+
+def test_a_ladder_is_written_rung_by_rung_also_where_rungs_have_no_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ladder_table, page = main_of("ladder_table", monkeypatch), tmp_path / "page.md"
+    page.write_text(MARKERS.replace("claims", "ladder"))
+    assert ladder_table([str(tmp_path / "records"), str(page)]) == 0
+    assert "No run of this study has a record yet." in page.read_text()
+    plant_ladder(tmp_path / "records", {"crops and mirrors": 0.35, "colour noise": 0.33, "dropout": 0.32})
+    assert ladder_table([str(tmp_path / "records"), str(page)]) == 0
+    lines = page.read_text().splitlines()
+    (noise,) = [line for line in lines if line.startswith("|+ colour noise|")]
+    assert noise.startswith("|+ colour noise|33.00 %|0.900|16.5 %|5|+2.00 points (+1.")
+    assert noise.endswith("|helps|")
+    assert "|+ ReLU|-|-|-|-|-|-|not run|" in lines
+    assert "|+ crops and mirrors|35.00 %|0.900|17.5 %|5|-|-|not run|" in lines
+
+
+TABLED = ["README.md", "docs/paper.md"]
 
 
 @pytest.fixture
@@ -435,3 +461,121 @@ def test_a_table_of_class_weights_has_the_errors_of_all_classes_and_of_each_size
     words = capsys.readouterr().err
     assert "fewer than two seeds have both arms" in words
     assert words.count("no results of benchmarks/class_weights.py") == 2
+
+
+@pytest.fixture
+def small_folders_table(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command behind `make tables` for small folders."""
+    return main_of("small_folders_table", monkeypatch)
+
+
+def test_the_tables_of_small_folders_are_those_of_the_kept_runs(small_folders_table: Command) -> None:
+    assert (
+        small_folders_table(["--check", str(ROOT / "results/small-folders"), str(ROOT / "docs/small-folders.md")]) == 0
+    )
+
+
+@pytest.fixture
+def fit_table(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command behind `make tables` for fits."""
+    return main_of("fit_table", monkeypatch)
+
+
+def test_what_fit_knows_and_promised_is_what_was_kept(fit_table: Command) -> None:
+    known, page = ROOT / "src/alexnet/fitting/known.json", ROOT / "docs/start.md"
+    words = [ROOT / "results/small-folders", ROOT / "results/fit", known, page]
+    assert fit_table(["--check", *map(str, words)]) == 0
+
+
+def test_fit_knows_the_means_of_recipes_as_they_are_and_its_table_has_promise_and_result(
+    fit_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Errors of 1 and 2 of 8; runs with another rate, of one seed, of the peer or of a tuning seed do not count."""
+    known, page, fits = tmp_path / "known.json", tmp_path / "page.md", tmp_path / "fits"
+    page.write_text("<!-- fit: begin (make tables) -->\n<!-- fit: end -->\n")
+    fits.mkdir()
+    (tmp_path / "runs.jsonl").write_text("")
+    words = list(map(str, (tmp_path / "runs.jsonl", fits, known, page)))
+    assert fit_table(words) == 0
+    assert json.loads(known.read_text()) == {"rows": []}
+    of: dict[str, Any] = {"recipe": "today", "side": 32, "classes": 10, "each": 200}
+    runs = [folder_run("today", 0, 0b11111110, **of), folder_run("today", 1, 0b11111100, **of | {"epochs": 12})]
+    runs += [folder_run("today", 2, 0, **of, changed={"sgd.lr": 1}), folder_run("today", 1000, 0, **of)]
+    runs += [folder_run("peer", seed, 0, **of | {"recipe": None}) for seed in (0, 1)]
+    runs += [folder_run("small", 0, 0, **of | {"recipe": "small"})]
+    (tmp_path / "runs.jsonl").write_text("".join(runs))
+    fit: dict[str, Any] = {"set": "cifar10", "each": 200, "seed": 0, "asked": 2.0, "promised": 1.98, "took": 2.04}
+    fit |= {"recipe": "today", "epochs": 31, "expected": 0.4, "top1": 0.5, "images": 100, "train": 2000}
+    (fits / "one.json").write_text(json.dumps({"fits": [fit | {"asked": 5.0, "expected": None}, fit]}))
+    assert fit_table(["--check", *words]) == 1
+    assert fit_table(words) == 0
+    (row,) = json.loads(known.read_text())["rows"]
+    assert row["low"] < row.pop("error") == 0.1875 < row["high"]
+    wanted = {
+        "set": "CIFAR-10",
+        "recipe": "today",
+        "epochs": 10,
+        "seconds": 175.0,
+        "seeds": 2,
+        "minutes": 3,
+        "side": 32,
+    }
+    assert {name: row[name] for name in wanted} == wanted
+    lines = [line for line in page.read_text().splitlines() if line.startswith("|CIFAR-10, 200|")]
+    assert [line.split("|")[2:6] for line in lines] == [
+        ["2", "2.0", "2.0", "`today`, 31"], ["5", "2.0", "2.0", "`today`, 31"]
+    ]  # fmt: skip
+    assert lines[0].split("|")[6:8] == ["40.0 %", "50.0 % (40.4 to 59.6)"]
+    assert lines[1].split("|")[6] == "unknown"
+    (fits / "one.json").write_text("{}")
+    assert fit_table(words) == 2
+    assert "holds no fits of benchmarks/fit_times.py" in capsys.readouterr().err
+
+
+def folder_run(arm: str, seed: int, right: int, **more: Any) -> str:
+    """Write a run on 8 held-out pictures; `right` has a bit for each."""
+    of = {"set": "cifar10", "unequal": False, "most": 200, "minutes": 3, "arm": arm, "seed": seed, "held_out": 8}
+    of |= {
+        "top1": 1 - right.bit_count() / 8,
+        "right": base64.b64encode(bytes([right])).decode(),
+        "lr_factor": 1,
+        "of": "a",
+    }
+    return json.dumps(of | {"seconds": 170 + 10 * seed, "epochs": 9} | more) + "\n"
+
+
+def test_tables_of_small_folders_pair_seeds_and_refuse_what_contradicts_itself(
+    small_folders_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`today` errs on 1 and 2 of 8, the peer on 3 and 3, on the first picture twice: better by 2 and by 1.
+
+    The gains' variance over seeds is 1 / 128, half of that of their mean. Pictures gain 1, 1 / 2 and six times 0: their
+    variance is 31 / 224, and that of their mean an eighth. Satterthwaite's degrees of freedom are 29.47, Student's
+    factor 2.0438. Seed 2 has one arm only.
+    """
+    file, page = tmp_path / "runs.jsonl", tmp_path / "page.md"
+    names = ("small-folders", "small-folders-all", "small-folders-rates")
+    page.write_text("".join(f"<!-- {name}: begin (make tables) -->\n<!-- {name}: end -->\n" for name in names))
+    file.write_text("")
+    assert small_folders_table([str(file), str(page)]) == 0
+    assert page.read_text().count("No setting has been run with two seeds yet.") == 3
+    runs = [folder_run("today", 0, 0b11111110), folder_run("today", 1, 0b11111100), folder_run("today", 2, 0)]
+    runs += [folder_run("peer", 0, 0b00111110), folder_run("peer", 1, 0b01111100)]
+    runs += [
+        folder_run("peer", 1000, right, lr_factor=2, set=of) for right, of in ((0xFF, "cifar10"), (0xF0, "imagenette"))
+    ]
+    file.write_text("".join(runs))
+    assert small_folders_table(["--check", str(file), str(page)]) == 1
+    assert small_folders_table([str(tmp_path), str(page)]) == 0
+    rows = [[cell.partition(" (")[0] for cell in line.split("|")[1:-1]] for line in page.read_text().splitlines()]
+    assert ["CIFAR-10, 200", "3", "18.8 %", "37.5 %", "18.8 points", "175 and 175", "2"] in rows
+    assert ["CIFAR-10, 200", "3", "45.8 %", "37.5 %", *("-" * 5), "2 to 3"] in rows
+    assert ["`peer`", "25.0 % of 2 sets"] in rows
+    half = 204.38 * (1 / 256 + 31 / 1792) ** 0.5
+    assert f"18.8 points ({18.75 - half:.1f} to {18.75 + half:.1f})" in page.read_text()
+    file.write_text("".join([*runs, folder_run("peer", 3, 1, top1=0.5)]))
+    assert small_folders_table([str(file), str(page)]) == 2
+    assert "top1 is 0.5, and 0.875 by picture" in capsys.readouterr().err
+    file.write_text("".join([*runs, folder_run("peer", 3, 1, of="b")]))
+    assert small_folders_table([str(file), str(page)]) == 2
+    assert "CIFAR-10, 200, peer: runs of different recipes, a and b" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from alexnet.config.recipe import Net, Recipe
 from alexnet.core.errors import Stopped
 from alexnet.distributed.estimate import traffic
 from alexnet.inference.evaluate import validate
+from alexnet.runs import checkpoint
 from alexnet.runs import log as runlog
 from alexnet.training.train import train
 
@@ -159,6 +160,36 @@ def test_rates_scaled_by_a_layers_norm_see_the_whole_layer(
     ranks(1, trained, store, tmp_path / "one", recipe, precision="fp64")
     ranks(processes, trained, store, tmp_path / "run", recipe, precision="fp64", strategy=strategy)
     assert apart(end(tmp_path / "one"), end(tmp_path / "run")) < TOLERANCE["fp64"]
+
+
+@pytest.mark.parametrize(("processes", "strategy", "parts"), [(2, "towers", 1), (2, "hybrid", 2), (2, "data", 2)])
+def test_what_came_after_2012_is_the_same_however_it_is_spread(
+    ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, processes: int, strategy: str, parts: int
+) -> None:
+    """A cosine, smoothed labels, scaled crops, He's weights, decoupled decay, and an average that is gathered.
+
+    The training goes on from a checkpoint.
+    """
+    recipe = small.replace(
+        net={"init": "he"},
+        views={"area": [0.3, 1.0], "aspect": 1.5, "scale": 1 / 58},
+        sgd={"label_smoothing": 0.1, "decoupled": True, "weight_decay": 0.1, "average": 0.5},
+        schedule={"kind": "Cosine", "warmup_epochs": 10.0},
+        epochs=2,
+    )
+    ranks(1, trained, store, tmp_path / "one", recipe, precision="fp64")
+    how: dict[str, Any] = {"precision": "fp64", "strategy": strategy, "accumulate": parts, "resume": True}
+    ranks(processes, trained, store, tmp_path / "run", recipe, stop_at=3, **how)
+    ranks(processes, trained, store, tmp_path / "run", recipe, **how)
+    assert apart(end(tmp_path / "one"), end(tmp_path / "run")) < TOLERANCE["fp64"]
+    both = [
+        checkpoint.read_tensors(checkpoint.list_checkpoints(tmp_path / name)[-1], checkpoint.UNAVERAGED)
+        for name in ("one", "run")
+    ]
+    assert apart(both[0], both[1]) < TOLERANCE["fp64"]
+    assert not same(
+        both[0], checkpoint.read_tensors(checkpoint.list_checkpoints(tmp_path / "one")[-1], checkpoint.FILES[0])
+    )
 
 
 @pytest.mark.parametrize(("processes", "strategy"), [(4, "towers"), (4, "data"), (4, "hybrid")])

@@ -9,7 +9,7 @@ import pytest
 import alexnet
 
 NAMES = ["AlexNet", "Recipe", "RECIPES", "recipe", "Store", "Run", "prepare", "train", "evaluate", "predict"]
-NAMES += ["features", "similar", "study", "report", "load", "export", "import_weights"]
+NAMES += ["features", "similar", "study", "fit", "report", "load", "export", "import_weights"]
 
 
 def test_importing_the_package_does_not_import_torch() -> None:

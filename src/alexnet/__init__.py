@@ -14,6 +14,9 @@ Settings
     RECIPES     the named recipes: "paper", "source", "tiny", ...
     Recipe      every number that decides a result, with its section of the paper
 
+From a folder to an answer
+    fit         choose a recipe for your pictures and minutes, then prepare, train, evaluate and report
+
 Data
     prepare     turn folders, archives, ImageNet or CIFAR-10 into a store
     Store       a prepared dataset; store["val"] is a torch Dataset
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from alexnet.interop.exporting import export as export
     from alexnet.interop.importing import import_weights as import_weights
     from alexnet.models.alexnet import AlexNet as AlexNet
+    from alexnet.reporting.fit import fit as fit
     from alexnet.reporting.report import report as report
     from alexnet.runs.run import Run as Run
     from alexnet.runs.run import load as load
@@ -74,6 +78,7 @@ __all__ = [
     "evaluate",
     "export",
     "features",
+    "fit",
     "import_weights",
     "load",
     "predict",
@@ -95,6 +100,7 @@ _HOMES = {
     "evaluate": "inference.evaluate.evaluate",
     "export": "interop.exporting.export",
     "features": "inference.features.features",
+    "fit": "reporting.fit.fit",
     "import_weights": "interop.importing.import_weights",
     "load": "runs.run.load",
     "predict": "inference.predict.predict",

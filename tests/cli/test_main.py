@@ -33,6 +33,7 @@ VERBS = [
     "export",
     "features",
     "figures",
+    "fit",
     "import",
     "plan",
     "predict",

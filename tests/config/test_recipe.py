@@ -9,7 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet.config.recipe import LRN, CifarNet, Late, MlpNet, Net, Plateau, Recipe, Sgd, SpatialLRN, Steps, Views
+from alexnet.config.recipe import (
+    LRN,
+    CifarNet,
+    Cosine,
+    Late,
+    MlpNet,
+    Net,
+    Plateau,
+    Recipe,
+    Sgd,
+    SpatialLRN,
+    Steps,
+    Views,
+)
 from alexnet.config.recipes import RECIPES, named, override
 from alexnet.core.errors import InputError
 
@@ -38,7 +51,11 @@ DIGESTS = {
     "tiny": "346701fc2242",
     "small": "7eeb2b72705f",
     "demo": "52e9ccc42948",
+    "today": "028f2697dbe5",
+    "today-64": "2c2b7f4582da",
+    "today-256": "f02589977ec5",
 }
+TODAY = {"today": "small", "today-64": "tiny", "today-256": "source"}
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -74,7 +91,7 @@ def test_a_field_that_came_later_counts_once_it_is_set() -> None:
     assert len(digests | {source.digest}) == 4
 
 
-@pytest.mark.parametrize("name", [name for name in DIGESTS if name not in ("large", "small")])  # which warm up
+@pytest.mark.parametrize("name", [name for name in DIGESTS if name not in ("large", "small", *TODAY)])  # which warm up
 def test_a_run_begun_before_a_field_came_has_the_same_recipe(name: str) -> None:
     before = RECIPES[name].plain()
     del before["sgd"]["lars"]
@@ -106,6 +123,27 @@ def test_large_is_source_but_for_batch_rate_lars_and_warm_up() -> None:
             assert warm == (name == "small"), name
 
 
+@pytest.mark.parametrize("name", list(TODAY))
+def test_today_has_the_layers_of_its_base_and_each_later_idea(name: str) -> None:
+    """The layers differ in their initial weights and their dropout, and the base has none of these ideas.
+
+    today-64 has the widths of small.
+    """
+    today, base, small = RECIPES[name], RECIPES[TODAY[name]], RECIPES["small"]
+    assert isinstance(small.net, Net)
+    if name == "today-64":
+        base = base.replace(net={"channels": small.net.channels, "hidden": small.net.hidden})
+    assert isinstance(base.net, Net)
+    back = {"init": "normal", "bias_one_layers": base.net.bias_one_layers, "dropout": base.net.dropout}
+    assert today.replace(net=back).net == base.net
+    assert isinstance(today.schedule, Cosine)
+    later = {"views": ("area", "aspect"), "sgd": ("decoupled", "label_smoothing", "average")}
+    for part, names in later.items():
+        for field in names:
+            now, before = (getattr(getattr(recipe, part), field) for recipe in (today, base))
+            assert now != before == getattr(getattr(PAPER, part), field), field
+
+
 numbers = st.floats(0, 1e6, allow_nan=False)
 rates = st.floats(1e-6, 1e3)
 lrns = st.builds(
@@ -133,15 +171,24 @@ mlps = st.builds(
 recipes = st.builds(Recipe, net=mlps) | st.builds(
     Recipe,
     net=nets | cifars,
-    views=st.builds(Views, colour=numbers, scale=rates, mean=st.sampled_from(["place", "centre"])),
+    views=st.builds(
+        Views,
+        colour=numbers,
+        scale=rates,
+        mean=st.sampled_from(["place", "centre"]),
+        area=st.sampled_from([(), (0.25, 1.0), (1.0, 1.0)]),
+    ),
     sgd=st.builds(
         Sgd,
         lr=numbers,
         layer_weight_decay=st.dictionaries(st.sampled_from(["conv1", "conv2"]), numbers),
         lars=st.none() | st.floats(1e-6, 1),
+        label_smoothing=st.floats(0, 0.9),
+        average=st.floats(0, 1),
     ),
     schedule=st.builds(Plateau, patience=st.integers(1, 50))
-    | st.builds(Steps, milestones=st.lists(numbers, max_size=4).map(tuple), warmup_epochs=st.floats(0, 90)),
+    | st.builds(Steps, milestones=st.lists(numbers, max_size=4).map(tuple), warmup_epochs=st.floats(0, 90))
+    | st.builds(Cosine, warmup_epochs=st.floats(0, 89), final=st.floats(0, 1)),
     late=st.builds(Late, colour_off=st.none() | numbers, conv1_frozen=st.none() | numbers),
     seed=st.integers(0, 2**32 - 1),
 )
@@ -192,7 +239,7 @@ def another(path: tuple[str, ...], value: Any) -> Any:
         "dropout": 0.25, "lars": 0.5, "skip": [4], "conv6": 64, "layer_lr": {"fc8": 10.0},
         "start": {"recipe": "0123456789ab", "step": 9, "layers": ["conv1"]}, "across": "all",
         "padding": [2, 2, 1, 1, 1], "dropped": ["pool5", "fc6"], "dropout_scale": "training", "biases": [0.5] * 8,
-        "init": "uniform", "class_weights": "balanced",
+        "init": "uniform", "class_weights": "balanced", "area": [0.25, 1.0],
     }  # fmt: skip
     if path == ("views", "std"):
         return [58.0, 57.0, 57.0]
@@ -209,7 +256,7 @@ def another(path: tuple[str, ...], value: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["paper", "source-145"])
 def test_the_digest_changes_with_any_field(name: str) -> None:
-    recipe = RECIPES[name].replace(views={"pictures_per_crop": 1})
+    recipe = RECIPES[name].replace(views={"pictures_per_crop": 1, "area": (0.5, 1.0)})
     digests = {recipe.digest}
     paths = [path for path, _ in leaves(recipe)]
     assert len(paths) > 40
@@ -217,6 +264,8 @@ def test_the_digest_changes_with_any_field(name: str) -> None:
         change: Any = another(path, value)
         for part in reversed(path):
             change = {part: change}
+        if path == ("views", "crops"):  # central views are not scaled
+            change["views"]["area"] = []
         changed = recipe.replace(**change)
         assert changed != recipe, path
         assert through_json(changed) == changed, path

@@ -23,6 +23,7 @@ from alexnet.config.recipes import RECIPES
 RIGHT = {  # each would do its work if nothing were made wrong in it
     "demo": ["demo", "new-demo"],
     "prepare": ["prepare", "pictures", "new-store", "--side", "64", "--val-fraction", "0.3", "--jobs", "1"],
+    "fit": ["fit", "pictures", "new-fit", "--minutes", "0.1"],
     "verify": ["verify", "store"],
     "train": ["train", "store", "new-run", "--recipe", "small.json", "--epochs", "1"],
     "evaluate": ["evaluate", "store", "run"],
@@ -38,10 +39,10 @@ RIGHT = {  # each would do its work if nothing were made wrong in it
     "bench": ["bench", "infer", "--rounds", "1"],
     "plan": ["plan", "paper"],
 }
-NEEDED = {"prepare": 2, "verify": 1, "train": 2, "evaluate": 2, "predict": 2, "figures": 2, "features": 3}
+NEEDED = {"prepare": 2, "fit": 2, "verify": 1, "train": 2, "evaluate": 2, "predict": 2, "figures": 2, "features": 3}
 NEEDED |= {"similar": 3, "report": 1, "export": 2}
 ONLY = {"verify": 1, "train": 2, "figures": 2, "features": 3, "report": 1, "summary": 1, "recipe": 1, "bench": 1}
-ONLY |= {"demo": 1, "plan": 1, "study": 3, "prepare": 2, "export": 2}  # and no word more
+ONLY |= {"demo": 1, "plan": 1, "study": 3, "prepare": 2, "export": 2, "fit": 2}  # and no word more
 
 NO_WHOLE = ["x", "1.5", "1e3", "nan", "inf", "[1]", "null", "0x10", "é", "\n", "9" * 5000, "\x1b[2J", "[" * 100_000]
 NOT_POSITIVE = [*NO_WHOLE, "-1", "0", "-" + "9" * 30, "9" * 30]
@@ -65,6 +66,7 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
     | {"--epochs": NOT_POSITIVE, "--seed": [*NO_WHOLE, "-1", "9" * 30], "--cache": NO_NAME, "--recipe": NO_RECIPE}
     | {"--save-every": [*NO_WHOLE, "-1"], "--keep": [*NO_WHOLE, "-1"], "--accumulate": NOT_POSITIVE}
     | {"--timeout": [*NO_NUMBER, "0", "inf", "1e30"], "--from": NO_PATH, "--layers": ["conv1"], "--freeze": NO_NAME},
+    "fit": {"--minutes": [*NO_NUMBER, "0", "inf", "1e9"], "--device": NO_DEVICE, "--seed": [*NO_WHOLE, "-1", "9" * 30]},
     "evaluate": READING
     | {"--views": [*NO_WHOLE, "5", "0"], "--split": NO_NAME, "--weights": [*NO_NUMBER, "0", "inf", "9" * 400]}
     | {"--save": [*NO_PATH, "missing/x.npz", "x.txt"], "--confusion": [*NO_PATH, "missing/x.csv", "x.txt"]}
@@ -85,7 +87,7 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
 }
 PATHS = [  # which word of a right command is a path to what must be there
     *[("verify", 1), ("train", 1), ("evaluate", 1), ("evaluate", 2), ("predict", 1), ("study", 2), ("figures", 1)],
-    *[("demo", 1), ("features", 1), ("similar", 1), ("similar", 2), ("export", 1)],
+    *[("demo", 1), ("fit", 1), ("features", 1), ("similar", 1), ("similar", 2), ("export", 1)],
 ]
 RECIPE_VERBS = ["recipe", "summary", "plan", "train"]
 OUT_OF_RANGE = [

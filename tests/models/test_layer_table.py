@@ -166,6 +166,21 @@ def test_uniform_weights_are_those_of_pytorch() -> None:
             assert abs(float((weights**2).mean()) - 1 / 3) < 5 * math.sqrt(4 / 45 / n)
 
 
+def test_hes_weights_have_the_variance_of_two_over_the_inputs_of_a_unit_and_the_same_draws() -> None:
+    """He et al. 2015, formula 10; the inputs of a unit in a tower are that tower's maps."""
+    net, plain = (AlexNet(settings("tiny", init=init, bias_one_layers=())) for init in ("he", "normal"))
+    for layer in net.layers:
+        if not layer.weighted:
+            continue
+        weight, other = (each.get_parameter(f"{layer.name}.weight").detach() for each in (net, plain))
+        inputs, n = weight[0].numel(), weight.numel()
+        assert inputs == layer.fan_in
+        assert abs(float(weight.double().square().mean()) * inputs / 2 - 1) < 5 * math.sqrt(2 / n)
+        std = net.net.initial[layer.name][0]
+        torch.testing.assert_close(weight, other * (math.sqrt(2 / inputs) / std), rtol=1e-5, atol=1e-7)
+        assert not net.get_parameter(f"{layer.name}.bias").any()
+
+
 def test_biases_start_at_the_values_given() -> None:
     net = narrow("bvlc")
     biases = [value for name, value in net.state_dict().items() if name.endswith(".bias")]

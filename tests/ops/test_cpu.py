@@ -170,6 +170,36 @@ def test_views_are_the_plain_ones(architecture: str, shifted: bool, place: bool,
     assert torch.equal(cpu.cut(*arguments), reference.cut(*arguments))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("place", [True, False])
+@pytest.mark.parametrize(("side", "size"), [(20, 13), (33, 32), (7, 1)])
+def test_scaled_views_are_those_of_plain_pytorch(
+    architecture: str, side: int, size: int, place: bool, dtype: torch.dtype
+) -> None:
+    """Boxes of every size, the last at the end of the memory; the compiler may join a product and a sum, which rounds
+    once less."""
+    random = torch.Generator().manual_seed(side)
+    images = torch.randint(0, 256, (9, side, side, 3), dtype=torch.uint8, generator=random)
+    length = torch.randint(1, side + 1, (2, 9), generator=random)
+    first = torch.tensor([[random_below(side - n + 1, random) for n in row] for row in length.tolist()])
+    first[:, -1] = side - length[:, -1]
+    mirrored = torch.arange(9) % 2 == 0
+    lines, columns = crop.places(first[0], length[0], size), crop.places(first[1], length[1], size, mirrored)
+    mean, shift = 255 * torch.rand(side, side, 3, generator=random), torch.randn(9, 3, generator=random)
+    arguments = (images, lines, columns, mean, size, place, shift, 0.37, dtype)
+    room = 1e-4 if dtype == torch.float32 else 0.5
+    torch.testing.assert_close(cpu.cut_scaled(*arguments), reference.cut_scaled(*arguments), rtol=0, atol=room)
+    once = [cpu.cut_scaled(*arguments)]
+    torch.set_num_threads(3)
+    once.append(cpu.cut_scaled(*arguments))
+    torch.set_num_threads(1)
+    assert torch.equal(*once)
+
+
+def random_below(n: int, random: torch.Generator) -> int:
+    return int(torch.randint(0, n, (), generator=random))
+
+
 def test_the_threads_change_nothing(architecture: str) -> None:
     """Each number is computed alone, by any thread."""
     x, g = raw((5, 48, 9, 9), torch.float32, 1), raw((5, 48, 9, 9), torch.float32, 2)

@@ -69,6 +69,24 @@ def test_a_weighted_loss_is_the_sum_of_weighted_losses_over_the_pictures(dtype: 
     torch.testing.assert_close(x.grad.double(), wide.grad, rtol=room, atol=1e-12 if dtype == torch.float64 else 1e-8)
 
 
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_a_smoothed_label_is_spread_over_all_classes(weights: Tensor | None) -> None:
+    """By loops: -sum_k q_k log p_k, with q_k = (1 - e) at the label, plus e / classes (Szegedy et al. 2016)."""
+    x, e = logits().requires_grad_(), 0.2
+    loss, numbers = loss_and_wrong(x, LABELS, 8, weights, e)
+    wide = x.detach().clone().requires_grad_()
+    expected = torch.zeros((), dtype=torch.float64)
+    for i, label in enumerate(LABELS.tolist()):
+        total = wide[i].exp().sum().log()
+        for k in range(wide.shape[1]):
+            q = (1 - e) * (k == label) + e / wide.shape[1]
+            expected = expected - (1.0 if weights is None else weights[i].item()) * q * (wide[i, k] - total) / 8
+    assert numbers.tolist() == [pytest.approx(expected.item(), rel=1e-12), by_loops(wide.detach(), 8)[1]]
+    loss.backward()
+    expected.backward()
+    torch.testing.assert_close(x.grad, wide.grad, rtol=1e-12, atol=1e-14)
+
+
 def test_weights_of_1_give_the_loss_without_weights() -> None:
     one, other = (loss_and_wrong(logits(), LABELS, 8, weights)[1] for weights in (None, torch.ones(4)))
     torch.testing.assert_close(one, other, rtol=1e-15, atol=0)

@@ -21,7 +21,7 @@ from alexnet.runs import log
 from alexnet.runs.run import Run
 from alexnet.studies import plan
 from alexnet.studies import run as study
-from alexnet.studies.claims import CLAIMS
+from alexnet.studies.claims import ALL
 from alexnet.studies.record import Records
 from alexnet.training.train import train
 
@@ -205,10 +205,10 @@ def test_a_store_of_no_more_classes_is_not_for_training_on_first(two: Path, brie
 def test_all_leaves_out_what_cannot_be_decided_and_says_why(store: Path, brief: Recipe) -> None:
     plans, left = plan.plan_all(["all"], Store(store), plan.Request(brief, 2), Records((), (), ()), "fp32")
     names = {plan.claim.name for plan in plans}
-    assert names == {n for n, c in CLAIMS.items() if not c.base} - {"fc-conv", "pretrain"}
+    assert names == {c.name for c in ALL if not c.base} - {"fc-conv", "pretrain"}
     assert any("fc-conv needs two nets with as many weights" in words for words in left)
     assert any("claim pretrain trains on more classes first" in words for words in left)
-    assert len(plans) + len(left) == len(CLAIMS)
+    assert len(plans) + len(left) == len(ALL)
 
 
 @pytest.mark.parametrize(

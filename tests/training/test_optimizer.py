@@ -40,7 +40,8 @@ def by_loops(net: nn.Module, sgd: Sgd, plan: list[LearningRates]) -> dict[str, l
     """Section 5: v <- 0.9 v - 0.0005 e w - e dL/dw, then w <- w + v, for one number at a time.
 
     2012 code, weights.cu:148: with e = 0 neither weight nor velocity changes. You et al. 2017: the e of a weight matrix
-    is multiplied by eta |w| / (|dL/dw| + decay |w|), or by 1 where that is 0 or undefined.
+    is multiplied by eta |w| / (|dL/dw| + decay |w|), or by 1 where that is 0 or undefined. Loshchilov & Hutter 2019,
+    algorithm 1: decoupled decay is taken from the weights, and the velocity has no part of it.
     """
     out = {}
     for name, p in net.named_parameters():
@@ -60,7 +61,11 @@ def by_loops(net: nn.Module, sgd: Sgd, plan: list[LearningRates]) -> dict[str, l
                 if of_w > 0 and of_g + decay * of_w > 0:
                     e *= sgd.lars * of_w / (of_g + decay * of_w)
             for i in range(len(w)):
-                v[i] = sgd.momentum * v[i] - decay * e * w[i] - e * g[i]
+                if sgd.decoupled:
+                    w[i] = (1 - decay * e) * w[i]
+                    v[i] = sgd.momentum * v[i] - e * g[i]
+                else:
+                    v[i] = sgd.momentum * v[i] - decay * e * w[i] - e * g[i]
                 w[i] = w[i] + v[i]
         out[name] = w
     return out
@@ -82,6 +87,8 @@ def updated(net: nn.Module, sgd: Sgd, plan: list[LearningRates]) -> dict[str, li
         Sgd(weight_decay=0.1, bias_weight_decay=0.02, momentum=0.5),
         Sgd(weight_decay=0.1, layer_weight_decay={"conv1": 0.0, "fc": 1.0}),
         Sgd(momentum=0.0),
+        Sgd(weight_decay=0.1, bias_weight_decay=0.0, decoupled=True),
+        Sgd(weight_decay=0.1, bias_weight_decay=0.2, layer_weight_decay={"conv2": 0.0}, decoupled=True),
         Sgd(lr=2.0, lars=0.001),
         Sgd(lr=2.0, bias_lr=0.2, bias_weight_decay=0.0, weight_decay=0.1, layer_weight_decay={"conv2": 0.0}, lars=0.03),
     ],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet.config.recipe import Plateau, Recipe, Steps
+from alexnet.config.recipe import Cosine, Plateau, Recipe, Steps
 from alexnet.config.recipes import RECIPES
 from alexnet.training import schedule
 from alexnet.training.schedule import LearningRates
@@ -116,9 +116,38 @@ def test_rates_grow_evenly_from_a_tenth_while_the_schedule_warms_up() -> None:
         assert found.biases == pytest.approx(0.02 * heat * (0.1 if epoch > 60 else 1), rel=1e-12), epoch
 
 
+@pytest.mark.parametrize("final", [0.0, 0.25])
+def test_a_cosine_falls_by_the_printed_formula_after_its_warm_up(final: float) -> None:
+    """Loshchilov & Hutter 2017, formula 5: rate = least + (first - least) (1 + cos(pi t / T)) / 2, t from 0 to T."""
+    schedule_of = Cosine(of_epochs=20, warmup_epochs=4.0, final=final)
+    recipe = RECIPES["source"].replace(schedule=schedule_of, epochs=5)
+    first, least = recipe.sgd.lr, final * recipe.sgd.lr
+    for quarter in range(81):
+        epoch = quarter / 4
+        if epoch < 4:
+            expected = first * (0.1 + 0.9 * epoch / 4)
+        else:
+            expected = least + (first - least) * (1 + math.cos(math.pi * (epoch - 4) / 16)) / 2
+        found = at(recipe, epoch)
+        assert found.weights == pytest.approx(expected, rel=1e-12, abs=1e-18), epoch
+        assert found.biases == pytest.approx(2 * expected, rel=1e-12, abs=1e-18), epoch
+    assert at(recipe, 4.0).weights == first
+    assert at(recipe, 20.0).weights == least
+    assert not schedule.finished(recipe, [0.5] * 500)
+
+
+def test_drops_are_counted_where_a_rate_falls_at_once() -> None:
+    """Training saves at each drop; a cosine's rate falls at every step, and has none."""
+    paper, source = RECIPES["paper"], RECIPES["source"]
+    assert [schedule.drops(source, epoch / 95, []) for epoch in (0, 23.7, 23.75, 47.5, 71.25, 95)] == [0, 0, 1, 2, 3, 3]
+    assert [schedule.drops(paper, 0.5, [0.5] * n) for n in (0, 5, 6, 11, 16, 60)] == [0, 0, 1, 2, 3, 3]
+    assert schedule.drops(source.replace(schedule={"factor": 0.5}), 1.0, []) == 0
+    assert schedule.drops(RECIPES["today"], 0.9, [0.5] * 60) == 0
+
+
 def test_without_a_warm_up_the_first_rate_is_the_recipes() -> None:
     for name, recipe in RECIPES.items():
-        cold = 0.1 if name in ("large", "small") else 1.0
+        cold = 0.1 if name in ("large", "small") or name.startswith("today") else 1.0
         found = schedule.learning_rates(recipe, 0.0, [])
         assert (found.weights, found.biases) == (recipe.sgd.lr * cold, recipe.sgd.bias_lr * cold), name
 

@@ -53,7 +53,7 @@ def made(recipe: Recipe, precision: str) -> tuple[Network, Transform, Momentum, 
 
 
 def maker(recipe: Recipe, precision: str) -> Step:
-    return Step(*made(recipe, precision))
+    return Step(*made(recipe, precision), label_smoothing=recipe.sgd.label_smoothing)
 
 
 def weights(step: Step) -> dict[str, Tensor]:
@@ -157,6 +157,41 @@ def test_steps_by_captured_graphs_are_the_steps_to_the_bit(stored: bool, lars: f
             assert torch.equal(getattr(a, name), getattr(b, name)), (one.step, name)
     assert (graphs.captures, graphs.replays, graphs.eager) == (3, 20 + 4 + 1, 15)
     assert all(torch.equal(w, weights(inner)[n]) for n, w in weights(plain).items())
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_captured_steps_with_what_came_after_2012_are_the_steps_to_the_bit(stored: bool) -> None:
+    """A cosine has another rate at each step, which is no other kind of step; boxes follow the epoch and the ids."""
+    recipe = narrow("source").replace(
+        views={"pictures_per_crop": 2, "area": [0.3, 1.0], "aspect": 1.5},
+        sgd={"label_smoothing": 0.1, "decoupled": True, "weight_decay": 0.1},
+        schedule={"kind": "Cosine", "warmup_epochs": 10.0},
+        late={"conv1_frozen": None},
+    )
+    plain, inner = maker(recipe, "fp64"), maker(recipe, "fp64")
+    graphs = Recorded(inner.momentum)
+    captured = CudaGraphStep(inner, graphs)
+    plain.momentum.rule = torch.zeros(len(plain.momentum.parameters), 2, dtype=torch.float64)
+    for one, other in zip(batches(recipe, 12), batches(recipe, 12, stored), strict=True):
+        rates = schedule.learning_rates(recipe, one.step / 12, ())
+        plain.momentum.rule.copy_(plain.momentum.factors(rates))
+        a, b = plain(one, rates, True), captured(other, rates, True)
+        for name in ("numbers", "views", "logits"):
+            assert torch.equal(getattr(a, name), getattr(b, name)), (one.step, name)
+    assert (graphs.captures, graphs.replays) == (1, 9 - 3)
+    assert all(torch.equal(w, weights(inner)[n]) for n, w in weights(plain).items())
+
+
+def test_decoupled_decay_read_from_memory_is_the_number_to_rounding() -> None:
+    recipe = narrow("source").replace(sgd={"decoupled": True, "weight_decay": 0.5})
+    plain, inner, coupled = (maker(each, "fp64") for each in (recipe, recipe, recipe.replace(sgd={"decoupled": False})))
+    captured = CudaGraphStep(inner, Recorded(inner.momentum))
+    for batch in batches(recipe, 6):
+        for step in (plain, captured, coupled):
+            step(batch, LearningRates(1e-2, 2e-4), True)
+    for name, weight in weights(plain).items():
+        torch.testing.assert_close(weights(inner)[name], weight)
+    assert not torch.allclose(weights(plain)["fc6.weight"], weights(coupled)["fc6.weight"])
 
 
 def test_rates_in_memory_are_the_rates_to_rounding() -> None:

@@ -49,8 +49,13 @@ def test_a_run_is_a_folder_that_predicts_without_the_store(run: Path, store: Pat
 
 
 def test_a_small_net_learns_three_colours(store: Path, small: Recipe, tmp_path: Path) -> None:
-    longer = small.replace(net=LIVELY, sgd=FAST, epochs=15)
-    final = train(store, tmp_path / "run", longer, precision="fp32", quiet=True)
+    longer, steps = small.replace(net=LIVELY, sgd=FAST, epochs=15), list[tuple[int, int]]()
+
+    def seen(done: int, of: int) -> None:
+        steps.append((done, of))
+
+    final = train(store, tmp_path / "run", longer, precision="fp32", quiet=True, progress=seen)
+    assert steps == [(step, 60) for step in range(1, 61)]
     assert final.errors.top1 <= 0.1
     line = log.read(tmp_path / "run")[-1]
     assert line["kind"] == "final"

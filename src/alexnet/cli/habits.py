@@ -15,6 +15,8 @@ FIELDS = {
     ("momentum",): "--set sgd.momentum={}",
     ("dropout", "drop"): "--set net.dropout={}",
     ("activation",): "--set net.activation={}",
+    ("label-smoothing", "smoothing"): "--set sgd.label_smoothing={}",
+    ("ema", "model-ema", "swa"): "--set sgd.average=0.02, the part of the run over which weights are averaged",
     ("no-flip", "no-mirror"): "--set views.mirror=false",
     ("no-augment", "no-augmentation"): "--set views.crops=false --set views.mirror=false --set views.colour=0",
     ("lr-scheduler", "scheduler", "lr-schedule"): "--set with a field of schedule; alexnet recipe lists them",

@@ -11,7 +11,21 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.exceptions import UnknownOptionError
 
-from alexnet.cli import bench, choices, completion, convert, data, doctor, habits, infer, lab, model, studies, train
+from alexnet.cli import (
+    bench,
+    choices,
+    completion,
+    convert,
+    data,
+    doctor,
+    fit,
+    habits,
+    infer,
+    lab,
+    model,
+    studies,
+    train,
+)
 from alexnet.cli.console import complain
 from alexnet.core.errors import InputError, Stopped, WorkFailed
 from alexnet.core.launch import launch, rank_that_speaks
@@ -29,6 +43,7 @@ app = App(
 )
 VERBS = (
     train.demo,
+    fit.fit,
     data.prepare,
     data.verify,
     train.train,

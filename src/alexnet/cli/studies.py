@@ -63,11 +63,8 @@ def show_studies(found: Sequence[Any], as_json: bool) -> None:
             print(note)
 
 
-def show_judged(rows: Sequence[Any], as_json: bool, looks: int) -> None:
+def show_judged(rows: Sequence[Any], looks: int) -> None:
     """Print one line for each claim, with its verdict. `looks` comparisons were judged together."""
-    if as_json:
-        show_json(rows)
-        return
     from alexnet.studies.wording import amount, between
 
     heads = ["claim", "verdict", "by", "95 % interval", "p (Holm)", "seeds", "paper"]
@@ -84,6 +81,23 @@ def show_judged(rows: Sequence[Any], as_json: bool, looks: int) -> None:
         for r in rows
     ]
     table(f"{len(rows)} claims; p is adjusted for the {looks} comparisons judged together", heads, shown)
+
+
+def show_ladder(ladder: Any) -> None:
+    """Print one line for each rung of a ladder: its error, and what the step to it gains."""
+    from alexnet.studies.ladder import steps_of
+    from alexnet.studies.wording import amount, between
+
+    shown = []
+    for rung, step in zip(ladder["rungs"], [None, *steps_of(ladder)], strict=True):
+        error = "" if rung["top1"] is None else f"{100 * rung['top1']:.2f} %"
+        row = [rung["rung"] if step is None else f"+ {rung['rung']}", error, f"{len(rung['seeds'])}"]
+        if step is not None:
+            p = "" if step["p_holm"] is None else f"{step['p_holm']:.2g}"
+            row += [amount(step["difference"], step, "+"), between(step, "+"), p, step["verdict"]]
+        shown.append([*row, *[""] * (7 - len(row))])
+    heads = ["net", "error", "seeds", "gain", "95 % interval", "p (Holm)", "verdict"]
+    table(f"{ladder['claim']}: not about a claim of the paper; {ladder['scale']}", heads, shown)
 
 
 def study(
@@ -122,7 +136,7 @@ def study(
     Parameters
     ----------
     name
-        Claim from --list, or all for every claim that the store can decide.
+        Claim from --list, or all for every claim of the paper that the store can decide.
     store
         Folder that `alexnet prepare` made.
     out
@@ -157,14 +171,24 @@ def study(
     if judge:
         from alexnet.studies.claims import claims_named
         from alexnet.studies.judge import comparisons, judge_folder
+        from alexnet.studies.ladder import judge_ladders
+        from alexnet.studies.record import read_records
 
         if store or out or records:
             raise InputError(f"--judge {judge} reads records only; leave out STORE, OUT and --records")
+        asked = {claim.name for claim in claims_named([name])}
         judged, left = judge_folder(judge)
         for line in left:
             print(line, file=sys.stderr)
-        asked = {claim.name for claim in claims_named([name])}
-        show_judged([row for row in judged if row["claim"] in asked], json_, comparisons(judged))
+        rows = [row for row in judged if row["claim"] in asked]
+        ladders = [row for row in judge_ladders(read_records(judge)) if name == "all" or row["claim"] in asked]
+        if json_:
+            show_json([*rows, *ladders])
+            return 0
+        if rows or not ladders:
+            show_judged(rows, comparisons(judged))
+        for ladder in ladders:
+            show_ladder(ladder)
         return 0
     if list_:
         from alexnet.core.device import choose_compute

@@ -115,8 +115,11 @@ class Net:
     biases: tuple[float, ...] = note(
         (), "initial biases, conv1 to fc8; none given: 1 for bias_one_layers, 0 for the others", later=True
     )
-    init: Literal["normal", "uniform"] = note(
-        "normal", "5: weights from N(0, std^2); uniform: all from +-1 / sqrt(inputs), PyTorch's default", later=True
+    init: Literal["normal", "uniform", "he"] = note(
+        "normal",
+        "5: weights from N(0, std^2); he: variance 2 / inputs (He et al. 2015); uniform: all from +-1 / sqrt(inputs), "
+        "PyTorch's default",
+        later=True,
     )
 
     def __post_init__(self) -> None:
@@ -339,6 +342,15 @@ class Views:
     std: tuple[float, ...] = note(
         (), "divisors of red, green and blue after the mean, as in torchvision; none given: 1, as in 2", later=True
     )
+    area: tuple[float, ...] = note(
+        (),
+        "not in the paper: least and largest part of a picture that a training view shows, scaled to the view's size "
+        "(Szegedy et al. 2015); none given: crops are not scaled",
+        later=True,
+    )
+    aspect: float = note(
+        1.0, "not in the paper: largest ratio of a scaled crop's sides, either way (Szegedy et al. 2015)", later=True
+    )
 
     def __post_init__(self) -> None:
         check(self.pictures_per_crop >= 1, "views.pictures_per_crop", self.pictures_per_crop, "1 or more pictures")
@@ -350,6 +362,15 @@ class Views:
             self.std,
             "empty, or three positive divisors, of red, green and blue",
         )
+        check(
+            not self.area or (len(self.area) == 2 and 0 < self.area[0] <= self.area[1] <= 1),
+            "views.area",
+            self.area,
+            "empty, or two parts of a picture's area, more than 0 and at most 1, the least first",
+        )
+        check(1 <= self.aspect <= 10, "views.aspect", self.aspect, "1 (square crops) to 10")
+        check(self.aspect == 1 or bool(self.area), "views.aspect", self.aspect, "1 where views.area is empty")
+        check(self.crops or not self.area, "views.area", self.area, "empty where views.crops is false")
 
 
 @dataclass(frozen=True)
@@ -383,6 +404,23 @@ class Sgd:
         "not in the paper: factors of the pictures' losses; balanced: inverse to the number of their class",
         later=True,
     )
+    decoupled: bool = note(
+        False,
+        "not in the paper: weight decay acts on the weights themselves, not through the velocity (Loshchilov & Hutter "
+        "2019); for equal effect it is 1 / (1 - momentum) times as large",
+        later=True,
+    )
+    label_smoothing: float = note(
+        0.0,
+        "not in the paper: part of each label that is spread evenly over all classes (Szegedy et al. 2016)",
+        later=True,
+    )
+    average: float = note(
+        0.0,
+        "not in the paper: part of the run over which the weights are averaged, the newest weighted most; validation, "
+        "evaluation and exports use the average (Polyak & Juditsky 1992); 0: off",
+        later=True,
+    )
 
     def __post_init__(self) -> None:
         check(self.batch >= 1, "sgd.batch", self.batch, "1 or more pictures")
@@ -393,6 +431,9 @@ class Sgd:
         rates = tuple(self.layer_lr.values())
         check(all(0 <= r <= 1e9 for r in rates), "sgd.layer_lr", self.layer_lr, "factors of 0 (frozen) to a billion")
         check(self.lars is None or 0 < self.lars <= 1, "sgd.lars", self.lars, "more than 0, at most 1; or null (off)")
+        check(self.lars is None or not self.decoupled, "sgd.decoupled", self.decoupled, "false where sgd.lars is set")
+        check(0 <= self.label_smoothing < 1, "sgd.label_smoothing", self.label_smoothing, "0 (off) to 1, 1 excluded")
+        check(0 <= self.average <= 1, "sgd.average", self.average, "0 (off) to 1, the whole run")
 
 
 @dataclass(frozen=True)
@@ -436,6 +477,28 @@ class Steps:
 
 
 @dataclass(frozen=True)
+class Cosine:
+    """A schedule whose rates fall along half a cosine, from the first rate to a part of it (Loshchilov & Hutter 2017).
+
+    It is not in the paper.
+    """
+
+    of_epochs: int = note(90, "run length in epochs that warmup_epochs refers to; other runs keep the same fraction")
+    warmup_epochs: float = note(0.0, "epochs of linear growth from a tenth of the rates; 0: off")
+    final: float = note(0.0, "part of the first rates that is left at the end")
+
+    def __post_init__(self) -> None:
+        check(self.of_epochs >= 1, "schedule.of_epochs", self.of_epochs, "1 or more epochs")
+        check(
+            0 <= self.warmup_epochs < self.of_epochs,
+            "schedule.warmup_epochs",
+            self.warmup_epochs,
+            f"0 (off) or more, less than {self.of_epochs}, the value of schedule.of_epochs",
+        )
+        check(0 <= self.final <= 1, "schedule.final", self.final, "0 to 1")
+
+
+@dataclass(frozen=True)
 class Late:
     """The late changes of the 2012 runs, each at an epoch of the schedule's `of_epochs`; None: never."""
 
@@ -472,7 +535,7 @@ class Recipe:
         net: Settings of the network: `Net` (AlexNet), `CifarNet` or `MlpNet` (section 3).
         views: How a stored picture becomes an input (sections 2 and 4.1).
         sgd: Batch size, learning rates, momentum and weight decay (section 5).
-        schedule: When the rates fall: `Plateau` as in section 5, or `Steps` at fixed epochs.
+        schedule: When the rates fall: `Plateau` as in section 5, `Steps` at fixed epochs, or along a `Cosine`.
         late: Changes late in training, from the log of 2012.
         epochs: Number of passes over the training set, 1 or more.
         seed: Seed of weights, views, dropout and order, 0 to 2^32 - 1.
@@ -485,7 +548,7 @@ class Recipe:
     net: AnyNet = note(Net(), "3")
     views: Views = note(Views(), "4.1")
     sgd: Sgd = note(Sgd(), "5")
-    schedule: Plateau | Steps = note(Plateau(), "5")
+    schedule: Plateau | Steps | Cosine = note(Plateau(), "5")
     late: Late = note(Late(), "2012 log")
     epochs: int = note(90, "5: roughly 90 cycles")
     seed: int = note(0, "not in the paper; 2012 set no seed")

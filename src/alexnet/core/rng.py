@@ -40,7 +40,7 @@ def words(seed: int, purpose: str, *place: Tensor | int) -> Tensor:
     return torch.stack((c0, c1, c2, c3), -1)
 
 
-def below(word: Tensor, n: int) -> Tensor:
+def below(word: Tensor, n: int | Tensor) -> Tensor:
     """Map a 32-bit word to a whole number 0 .. n - 1."""
     return (word * n) >> 32
 

@@ -130,7 +130,12 @@ class Transform:
         )
         factor = views.scale / (1 + noise) if views.colour_shrink else views.scale
         rows = ids if stored else None
-        return self.crop(images, top, left, mirrored, shift, factor, dtype, rows, blocks)
+        if not views.area:
+            return self.crop(images, top, left, mirrored, shift, factor, dtype, rows, blocks)
+        boxes = crop.draw_boxes(ids, seed, epoch, first, self.side, views.pictures_per_crop, views.area, views.aspect)
+        place, kept = views.mean == "place", dtype if self.std is None else torch.float32
+        given = images, boxes, mirrored, self.mean, self.size, place, shift, factor
+        return self.divide(crop.cut_scaled(*given, kept, rows, blocks), dtype, blocks)
 
     def center_crop(self, images: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
         """Cut the central view of each picture.
@@ -223,9 +228,13 @@ class Transform:
         # mirrored together with the picture. The 2012 code subtracts the mean's central crop from every view.
         place = self.views.mean == "place"
         given = images, top, left, mirrored, self.mean, self.size, place, shift, factor
+        kept = dtype if self.std is None else torch.float32
+        return self.divide(crop.cut(*given, kept, rows, blocks), dtype, blocks)
+
+    def divide(self, views: Tensor, dtype: torch.dtype, blocks: tuple[int, int] | None) -> Tensor:
+        """Divide float32 views by `std`, and round them to `dtype`, once; without `std`, return them as they are."""
         if self.std is None:
-            return crop.cut(*given, dtype, rows, blocks)
-        views = crop.cut(*given, torch.float32, rows, blocks)  # rounded once, after the division
+            return views
         colours = views.unflatten(1, (-1, 3)) if blocks else views
         return (colours / self.std.view(3, 1, 1)).view_as(views).to(dtype)
 

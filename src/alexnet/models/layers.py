@@ -223,7 +223,9 @@ def module(layer: table.Layer, place: Place) -> nn.Module:
 def initialise(net: nn.Module, initial: Mapping[str, tuple[float, float]], seed: int, kind: str = "normal") -> None:
     """Draw weights from N(0, std^2), for any fan-in, and set all biases of a layer to one value (section 5).
 
-    With `kind` "uniform", draw weights and biases from +-1 / sqrt(inputs of a unit), as PyTorch does.
+    With `kind` "he", the variance of a layer's weights is 2 / inputs of a unit, which keeps the size of a signal
+    through ReLUs (He et al. 2015). With "uniform", draw weights and biases from +-1 / sqrt(inputs of a unit), as
+    PyTorch does.
 
     A layer's weights are a function of (seed, layer name) alone, so nets that differ in one layer start equal in the
     others.
@@ -232,7 +234,7 @@ def initialise(net: nn.Module, initial: Mapping[str, tuple[float, float]], seed:
         net: The net.
         initial: Standard deviation and bias of each layer, by name.
         seed: Seed of the weights.
-        kind: "normal" or "uniform".
+        kind: "normal", "he" or "uniform".
     """
     with torch.no_grad():
         for name, (std, one) in initial.items():
@@ -240,10 +242,11 @@ def initialise(net: nn.Module, initial: Mapping[str, tuple[float, float]], seed:
             assert isinstance(layer.weight, Tensor)
             assert isinstance(layer.bias, Tensor)
             draws = rng.generator(seed, f"init {name}")
+            inputs = layer.weight[0].numel()
             if kind == "uniform":
-                most = layer.weight[0].numel() ** -0.5
+                most = inputs**-0.5
                 for tensor in (layer.weight, layer.bias):
                     tensor.uniform_(-most, most, generator=draws)
                 continue
-            layer.weight.normal_(0, std, generator=draws)
+            layer.weight.normal_(0, std if kind == "normal" else (2 / inputs) ** 0.5, generator=draws)
             layer.bias.fill_(one)

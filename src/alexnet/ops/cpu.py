@@ -135,6 +135,27 @@ def cut(
     return views.permute(0, 3, 1, 2)
 
 
+def cut_scaled(
+    images: Tensor,
+    lines: tuple[Tensor, Tensor],
+    columns: tuple[Tensor, Tensor],
+    mean: Tensor,
+    size: int,
+    place: bool,
+    shift: Tensor | None,
+    factor: float,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Compute reference.cut_scaled in one pass."""
+    n, side = images.shape[:2]
+    views = torch.empty(n, size, size, 3, dtype=dtype, device=images.device)
+    images, mean, *where = (t.contiguous() for t in (images, mean, *lines, *columns))
+    shift = None if shift is None else shift.contiguous()
+    how = Cut(n, side, size, place, factor, torch.get_num_threads())
+    _call("cut_scaled", _narrow(views), images, *where, mean, shift, views, byref(how))
+    return views.permute(0, 3, 1, 2)
+
+
 def kept(rows: int, units: int, quad: int, position: int, step: int, seed: int, purpose: int, least: int) -> Tensor:
     """Draw dropout's mask: bool (rows, units), True where the unit's Philox word is at least `least`.
 

@@ -73,6 +73,7 @@ SIGNATURES = {
     "momentum": (c_int, *[c_void_p] * 5, c_int64, c_float, c_float, c_float, c_int),
     "product": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_int64, c_int64, c_int),
     "cut": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(Cut)),
+    "cut_scaled": (c_int, *[c_void_p] * 8, POINTER(Cut)),
     "resize": (c_void_p, c_int, c_int, c_int, c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_int, c_void_p),
     "kept": (c_void_p, c_int64, c_int64, c_int64, c_int64, c_uint64, c_uint32, c_uint32, c_uint64, c_int),
 }

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from alexnet.core import rng
 from alexnet.ops import cpu, reference
 from alexnet.ops.dispatch import best
 
@@ -48,12 +49,7 @@ def cut(
     Raises:
         ValueError: The pictures are not uint8, are not as large as the mean, or are smaller than a view.
     """
-    side = mean.shape[0]
-    if images.dtype != torch.uint8 or images.shape[1:] != mean.shape or size > side:
-        raise ValueError(
-            f"pictures are {images.dtype} {tuple(images.shape[1:])}; views of {size} pixels need uint8 pictures of "
-            f"{tuple(mean.shape)}"
-        )
+    check_pictures(images, mean, size)
     mean, shift = mean.float(), None if shift is None else shift.float()  # autocast may have made them bfloat16
     tensors = [t for t in (images, top, left, mirrored, mean, shift, rows) if t is not None]
     form = best(*tensors, mean.new_empty(0, dtype=dtype))
@@ -65,6 +61,112 @@ def cut(
         images, rows = images[rows], None
     views = form.cut(images, *given) if rows is None else form.cut(images, *given, rows)
     return reference.pack(views, *blocks) if blocks else views
+
+
+def check_pictures(images: Tensor, mean: Tensor, size: int) -> None:
+    """Raise ValueError unless the pictures are uint8, as large as the mean, and no smaller than a view."""
+    if images.dtype != torch.uint8 or images.shape[1:] != mean.shape or size > mean.shape[0]:
+        raise ValueError(
+            f"pictures are {images.dtype} {tuple(images.shape[1:])}; views of {size} pixels need uint8 pictures of "
+            f"{tuple(mean.shape)}"
+        )
+
+
+def cut_scaled(
+    images: Tensor,
+    boxes: tuple[Tensor, Tensor, Tensor, Tensor],
+    mirrored: Tensor,
+    mean: Tensor,
+    size: int,
+    place: bool,
+    shift: Tensor | None,
+    factor: float,
+    dtype: torch.dtype,
+    rows: Tensor | None = None,
+    blocks: tuple[int, int] | None = None,
+) -> Tensor:
+    """Compute (pixel - mean + shift) * factor for a box of each picture, scaled to a view bilinearly.
+
+    The centre of pixel i of a view lies at (i + 1/2) length / size of a box's side of `length` pixels. Between the
+    centres of the box's pixels, the value is interpolated; beyond the outermost centres, it is that of the border.
+
+    Args:
+        images: uint8 (N, side, side, 3), as in `cut`.
+        boxes: Top, left, height and width of each box, int64 (N,), in pixels.
+        mirrored: bool (N,), whether to mirror each view.
+        mean: float (side, side, 3), as in `cut`.
+        size: Side of a view, in pixels.
+        place: Whether to subtract the mean at the box, scaled with it; False: the central crop's.
+        shift: As in `cut`.
+        factor: As in `cut`.
+        dtype: Dtype of the views.
+        rows: As in `cut`.
+        blocks: As in `cut`.
+
+    Returns:
+        Views, as `cut` returns them.
+
+    Raises:
+        ValueError: As in `cut`.
+    """
+    check_pictures(images, mean, size)
+    mean, shift = mean.float(), None if shift is None else shift.float()
+    top, left, height, width = boxes
+    lines, columns = places(top, height, size), places(left, width, size, mirrored)
+    tensors = [t for t in (images, top, mirrored, mean, shift, rows) if t is not None]
+    form = best(*tensors, mean.new_empty(0, dtype=dtype))
+    given = lines, columns, mean, size, place, shift, factor, dtype
+    if form is not cpu and form is not reference:  # one kernel
+        made: Tensor = form.cut_scaled(images, *given, rows, *(blocks or ()))
+        return made
+    if form is cpu and rows is not None:
+        images, rows = images[rows], None
+    views = form.cut_scaled(images, *given) if rows is None else form.cut_scaled(images, *given, rows)
+    return reference.pack(views, *blocks) if blocks else views
+
+
+def places(first: Tensor, length: Tensor, size: int, mirrored: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Find where the pixels of views lie along one side of boxes, from each box's first pixel and its length (N,).
+
+    Returns the last stored pixel at or before each pixel's centre, int64 (N, size), and how far the centre is beyond
+    that pixel's, float32 (N, size), 0 to 1.
+    """
+    centres = torch.arange(size, device=first.device, dtype=torch.float64) + 0.5
+    at = (centres * length[:, None] / size - 0.5).clamp(min=0).minimum(length[:, None].double() - 1)
+    if mirrored is not None:
+        at = torch.where(mirrored[:, None], at.flip(1), at)
+    low = at.floor()
+    return first[:, None] + low.long(), (at - low).float()
+
+
+def draw_boxes(
+    ids: Tensor,
+    seed: int,
+    epoch: int | Tensor,
+    first: int | Tensor,
+    side: int,
+    pictures_per_crop: int,
+    area: tuple[float, ...],
+    aspect: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Draw a box of each picture (Szegedy et al. 2015): a function of (seed, epoch, picture).
+
+    Its part of the picture's area is uniform in `area`. The ratio of its longer to its shorter side is uniform from 1
+    to `aspect`, and half of the boxes are upright. A side longer than the picture is cut to it. All places are equally
+    likely.
+
+    Returns:
+        Top, left, height and width, int64 (N,), in pixels.
+    """
+    who = ids
+    if pictures_per_crop > 1:
+        who = (torch.arange(len(ids), device=ids.device) + first) // pictures_per_crop
+    four, more = rng.words(seed, "crop", who, epoch), rng.words(seed, "box", who, epoch)
+    part, ratio = ((more[:, i].double() + 0.5) * 2.0**-32 for i in range(2))
+    part, ratio = area[0] + (area[1] - area[0]) * part, 1 + (aspect - 1) * ratio
+    ratio = torch.where(more[:, 2] >= 1 << 31, ratio, 1 / ratio)  # of height to width
+    height, width = ((side * torch.sqrt(of)).round().clamp(1, side).long() for of in (part * ratio, part / ratio))
+    return rng.below(four[:, 0], side - height + 1), rng.below(four[:, 1], side - width + 1), height, width
 
 
 def draw(

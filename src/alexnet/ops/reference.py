@@ -227,6 +227,41 @@ def cut(
     return (x if factor == 1 else x.mul_(factor)).to(dtype).permute(0, 3, 1, 2)
 
 
+def cut_scaled(
+    images: Tensor,
+    lines: tuple[Tensor, Tensor],
+    columns: tuple[Tensor, Tensor],
+    mean: Tensor,
+    size: int,
+    place: bool,
+    shift: Tensor | None,
+    factor: float,
+    dtype: torch.dtype,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """Compute views of boxes; see crop.cut_scaled. `lines` and `columns` are as crop.places finds them."""
+    (top, down), (left, across) = lines, columns
+    last, margin = images.shape[1] - 1, (images.shape[1] - size) // 2
+    pictures = (torch.arange(len(images), device=images.device) if rows is None else rows)[:, None, None]
+
+    def read(ys: Tensor, xs: Tensor) -> Tensor:
+        ys, xs = ys[:, :, None], xs[:, None, :]
+        pixels = images[pictures, ys, xs].float()
+        return pixels - mean[ys, xs] if place else pixels
+
+    # At the last pixel the part beyond it is 0, so any pixel may stand there.
+    low, right = (top + 1).clamp(max=last), (left + 1).clamp(max=last)
+    part = across[:, None, :, None]
+    upper = torch.lerp(read(top, left), read(top, right), part)
+    lower = torch.lerp(read(low, left), read(low, right), part)
+    x = torch.lerp(upper, lower, down[:, :, None, None])
+    if not place:
+        x -= mean[margin : margin + size, margin : margin + size]
+    if shift is not None:
+        x += shift[:, None, None]
+    return (x if factor == 1 else x.mul_(factor)).to(dtype).permute(0, 3, 1, 2)
+
+
 def pack(x: Tensor, side: int, blocks: int) -> Tensor:
     """Return pixels (N, 3, H, W) in blocks of side x side, (N, 3 * side^2, blocks, blocks); see crop.cut."""
     x = F.pad(x, (0, blocks * side - x.shape[3], 0, blocks * side - x.shape[2]))

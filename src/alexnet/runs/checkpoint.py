@@ -1,7 +1,8 @@
 """Write and read checkpoints. A checkpoint is complete or absent, and its SHA-256 is checked before use.
 
 RUN/checkpoints/00001234/ holds weights.safetensors, velocity.safetensors and state.json. state.json is written last and
-holds the checksums of the other two. None of these files can run code.
+holds the checksums of the others. None of these files can run code. If the recipe averages weights, weights.safetensors
+has the average, which all evaluation uses, and unaveraged.safetensors has the weights that training goes on from.
 
 RUN/checkpoints/00000987-best/ holds the weights with the lowest validation error so far, and their state.json, without
 velocities. Each checkpoint names the best of its time, which stays as long as a checkpoint names it.
@@ -31,6 +32,7 @@ BEST = "-best"  # the end of the name of a folder with the best weights
 BEST_NAME = re.compile(rf"[0-9]{{8,}}{BEST}")
 LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EINVAL, errno.EFBIG)  # errors of lost content
 FILES = ("weights.safetensors", "velocity.safetensors")
+UNAVERAGED = "unaveraged.safetensors"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def save(
     owner: str,
     keep: int,
     best: Best | None = None,
+    unaveraged: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a checkpoint, then remove all but the newest `keep`.
 
@@ -77,6 +80,7 @@ def save(
         keep: Number of checkpoints to keep; 0 keeps all.
         best: The best weights so far. They are written unless an earlier checkpoint names them already, before the
             checkpoint that names them.
+        unaveraged: The weights that training goes on from, if `weights` are an average; else None.
 
     Raises:
         WorkFailed: The checkpoint cannot be written. The earlier ones are untouched.
@@ -92,7 +96,9 @@ def save(
             home.mkdir()
             sync(folder)
         part.mkdir()
-        sums = {name: _write(part / name, tensors) for name, tensors in zip(FILES, (weights, velocity), strict=True)}
+        held = dict(zip(FILES, (weights, velocity), strict=True))
+        held |= {} if unaveraged is None else {UNAVERAGED: unaveraged}
+        sums = {name: _write(part / name, tensors) for name, tensors in held.items()}
         if best:
             state = replace(state, best=best.name)
             same = (part / FILES[0], sums[FILES[0]]) if best.state.step == state.step else None
@@ -252,7 +258,8 @@ def _fits(found: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> bool:
 def _whole(checkpoint: Path) -> bool:
     try:
         sums = read_signed(checkpoint / "state.json")["sha256"]
-        return all(digest(checkpoint / file) == sums[file] for file in FILES)
+        names = (*FILES, UNAVERAGED) if UNAVERAGED in sums else FILES
+        return all(digest(checkpoint / name) == sums[name] for name in names)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

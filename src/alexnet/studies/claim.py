@@ -84,6 +84,8 @@ class Claim:
         until: Training error at which a run ends; None for the recipe's epochs.
         first: Arms that train on another store first, and what that net changes in the base recipe.
         rows: Rows of a table of errors; they fix the number of nets of each arm.
+        steps: The arms form a ladder, whose steps are judged among themselves, as far as there are runs. It is not a
+            claim of the paper.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Claim:
     until: float | None = None
     first: Mapping[str, Changes] = field(default_factory=dict)
     rows: tuple[TableRow, ...] = ()
+    steps: bool = False
 
 
 def with_top5(more: str, less: str, paper: tuple[float, float], log: tuple[float, float]) -> tuple[Expect, ...]:

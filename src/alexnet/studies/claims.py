@@ -15,6 +15,7 @@ from alexnet.config import overrides
 from alexnet.core.errors import InputError
 from alexnet.studies.claim import Claim
 from alexnet.studies.net_claims import NET
+from alexnet.studies.since_2012 import SINCE_2012
 from alexnet.studies.training_claims import TRAINING
 
 
@@ -29,12 +30,14 @@ def by_name(claims: Iterable[Claim]) -> dict[str, Claim]:
 
 
 ALL = (*NET, *TRAINING)
-CLAIMS = by_name(ALL)
+LADDERS = (SINCE_2012,)  # studies that are not about a claim of the paper: "all" does not name them
+CLAIMS = by_name((*ALL, *LADDERS))
 
 
 def claims_named(names: Sequence[str]) -> list[Claim]:
-    """Look up claims by name, each once, or all of them for "all"; raise InputError for an unknown name."""
+    """Look up claims by name, each once, or all of the paper's for "all"; raise InputError for an unknown name."""
     for name in names:
         if name not in (*CLAIMS, "all"):
             raise InputError(overrides.unknown_name(name, name, [*CLAIMS, "all"], "", what="claim"))
-    return [CLAIMS[name] for name in dict.fromkeys(CLAIMS if "all" in names else names)]
+    every = [*(claim.name for claim in ALL), *(name for name in names if name != "all" and CLAIMS[name].steps)]
+    return [CLAIMS[name] for name in dict.fromkeys(every if "all" in names else names)]

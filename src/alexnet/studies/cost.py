@@ -38,7 +38,7 @@ def listing(
     forward pass. They run at the speed of the runs in `out`, or at RATE.
 
     Args:
-        names: Names of claims, or "all".
+        names: Names of claims, or "all", which here has the studies after the paper's claims too.
         store: Folder of the store; the cost is that of CIFAR-10 if None.
         out: Folder of studies, whose runs show the machine's speed.
         recipe: Base recipe for the claims without their own; by default it follows from the store.
@@ -59,7 +59,8 @@ def listing(
     speed = measured_rate(Path(out)) if out else None
     rate, origin = speed or RATE, "measured in OUT" if speed else "assumed"
     rows = []
-    for claim in claims.claims_named(names):
+    ladders = [claim.name for claim in claims.LADDERS] if "all" in names else []
+    for claim in claims.claims_named([*names, *ladders]):
         row: dict[str, Any] = {"claim": claim.name, "section": claim.section, "paper": claim.paper, "log": claim.log}
         row["arms"] = list(claim.arms)
         try:

@@ -13,6 +13,7 @@ from alexnet.studies.claim import Changes, Claim
 QUEUE = (
     *("ten-views", "ensemble", "init", "fc-conv", "momentum", "crops", "relu-tanh", "dropout", "two-towers", "depth"),
     *("lrn", "columns", "norm-order", "colour", "decay", "overlap", "lrn-cifar", "pretrain", "table-2"),
+    "since-2012",
 )
 BASE_SEEDS = 10  # seeds of a ground's own recipe, which many claims share
 TUNING_SEED = 1000  # seed of the runs that choose a learning rate; no judged run has it

@@ -11,6 +11,7 @@ import numpy as np
 from alexnet.config.recipe import Net, Recipe
 from alexnet.core.errors import InputError
 from alexnet.studies import claims, designs
+from alexnet.studies.apart import ladder_bases, of_claims
 from alexnet.studies.averages import FIVE
 from alexnet.studies.claim import Claim, Expect
 from alexnet.studies.measures import lowest_training_error, measured
@@ -94,7 +95,7 @@ def judge_folder(folder: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def judge_records(records: Records) -> list[dict[str, Any]]:
-    """Judge every claim that has records.
+    """Judge every claim of the paper that has records.
 
     Each claim is judged on the scale of its own design, or else on the scale with the most seeds.
 
@@ -105,6 +106,7 @@ def judge_records(records: Records) -> list[dict[str, Any]]:
         A dictionary for each claim, in the order of the paper, as `row` makes it. Under "also" it holds the results on
         other scales, each judged alone.
     """
+    records = of_claims(records)
     found = [(claim, findings(claim, records)) for claim in claims.ALL]
     shown = [(claim, each) for claim, each in found if each]
     firsts = judge_together([each[0] for _, each in shown])
@@ -143,7 +145,7 @@ def findings(claim: Claim, records: Records) -> list[Finding]:
     found = dict[tuple[Any, ...], tuple[bool, Finding]]()
     for scale in dict.fromkeys(r.scale for r in records.runs):
         of_scale = [r for r in records.runs if r.scale == scale]
-        for own, name, base in bases(claim, of_scale):
+        for own, name, base in (ladder_bases if claim.steps else bases)(claim, of_scale):
             try:
                 variants = designs.arms_of(claim, base)
             except InputError:
@@ -175,13 +177,17 @@ def bases(claim: Claim, records: Sequence[Record]) -> Iterable[tuple[bool, str, 
 def finding_of(
     claim: Claim, base: str, variants: Mapping[str, Recipe], records: Records, scale: tuple[str, str]
 ) -> Finding | None:
-    """Collect the records of a claim's arms and compare them; None while a judged arm has no run."""
+    """Collect the records of a claim's arms and compare them; None while a judged arm has no run.
+
+    The steps of a ladder are compared one by one, as far as there are runs.
+    """
     chosen = dict(variants)
     for arm in claim.tune:
         if best := best_variant(claim, arm, variants, records, scale):
             chosen[arm] = variants[best]
     runs = {n: judged_runs(records.of(arm_digest(r) + "+" * (n in claim.first), scale)) for n, r in chosen.items()}
-    if any(not runs.get(arm) for e in claim.expects if e.judged for arm in (e.larger, e.smaller)):
+    judged = {arm for e in claim.expects if e.judged for arm in (e.larger, e.smaller)}
+    if not claim.steps and not all(runs.get(arm) for arm in judged):
         return None
     arms = {n: of for n, of in runs.items() if of}
     averages = [a for a in records.averages if a.plain["precision"] == scale[1]]

@@ -30,7 +30,7 @@ class LossMonitor:
     def __init__(self, recipe: Recipe, share: np.ndarray | None = None) -> None:
         self.recipe, self.classes = recipe, recipe.net.classes
         self.share = np.full(self.classes, 1 / self.classes) if share is None else share
-        self.least = entropy(self.share)
+        self.least = entropy(smoothed(recipe, self.share))
         # With more classes, the loss takes longer to leave ln(classes).
         self.losses: deque[float] = deque(maxlen=max(100, self.classes))
         self.told = self.asks = False
@@ -55,6 +55,12 @@ class LossMonitor:
         return min(first, second) > 0.99 * self.least > 0 and second > 0.97 * first
 
 
+def smoothed(recipe: Recipe, share: np.ndarray) -> np.ndarray:
+    """Compute the shares of the classes in the labels that a net trains on, which label smoothing makes more equal."""
+    mixed: np.ndarray = (1 - recipe.sgd.label_smoothing) * share + recipe.sgd.label_smoothing / len(share)
+    return mixed
+
+
 def plateau(
     recipe: Recipe, steps: int, input_std: float, logit_std: float, share: np.ndarray | None = None
 ) -> list[str]:
@@ -69,7 +75,8 @@ def plateau(
     """
     net, rate = recipe.net, recipe.sgd.lr
     equal = f"ln({net.classes}) = {math.log(net.classes):.3f}"
-    least = math.log(net.classes) if share is None else entropy(share)
+    least = math.log(net.classes) if share is None else entropy(smoothed(recipe, share))
+    of_2012 = not isinstance(net, Net) or net.init == "normal"  # the other initial weights suit other inputs
     same = math.isclose(least, math.log(net.classes), rel_tol=1e-3)
     level = equal if same else f"{least:.3f}, the entropy of the training labels ({equal} is that of equal classes),"
     lines = [
@@ -77,17 +84,17 @@ def plateau(
         f"gives nearly the same answer for every picture (input std {input_std:.3g}, a logit's std between pictures "
         f"{logit_std:.2g})"
     ]
-    if input_std < RAW_STD / 4:
+    if input_std < RAW_STD / 4 and of_2012:
         lines.append(
             f"  input scale: raw 0-255 pixels have a std of about 60, this input {input_std:.3g}; the initial weights "
             "and the rate are made for raw pixels, so signals fade from layer to layer. Try --set views.scale=1"
         )
-    if isinstance(net, Net) and (weak := weak_layers(net)):
+    if isinstance(net, Net) and of_2012 and (weak := weak_layers(net)):
         lines.append(
             f"  initial weights: {', '.join(weak)}: each gain (std times the square root of the fan-in) "
             "is less than half of that in the 2012 code. Try --recipe source, or a larger net.std there"
         )
-    if isinstance(net, Net) and not {2, 4, 5, 6, 7} <= set(net.bias_one_layers):
+    if isinstance(net, Net) and of_2012 and not {2, 4, 5, 6, 7} <= set(net.bias_one_layers):
         lines.append(
             f"  biases: net.bias_one_layers is {list(net.bias_one_layers)}; "
             "section 5 starts conv2, 4, 5, fc6 and fc7 at 1"

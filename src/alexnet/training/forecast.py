@@ -104,17 +104,19 @@ def moment(now: float, seconds: float) -> str:
     return time.strftime("%H:%M" if same else "%Y-%m-%d %H:%M", then)
 
 
-def disk_of_checkpoints(folder: Path, weights: int, keep: int) -> str:
+def disk_of_checkpoints(folder: Path, weights: int, keep: int, copies: int = 2) -> str:
     """Say how much disk a run's checkpoints take.
 
     Args:
         folder: Folder of the run.
         weights: Bytes of the net's weights. A checkpoint has their velocities too; the best has weights alone.
         keep: Number of checkpoints that stay; 0 for all.
+        copies: Files of that size in a checkpoint: weights, velocities, and weights that are not averaged.
     """
     if not keep:
-        return f"each checkpoint takes {size(2 * weights)} of disk, up to {size(3 * weights)} with the best"
-    most = (2 * (keep + 1) + keep + 1) * weights  # while a new one is written, the oldest is still there
+        each = f"each checkpoint takes {size(copies * weights)} of disk"
+        return f"{each}, up to {size((copies + 1) * weights)} with the best"
+    most = (copies + 1) * (keep + 1) * weights  # while a new one is written, the oldest is still there
     words = f"checkpoints take up to {size(most)} of disk"
     with suppress(OSError):
         free = shutil.disk_usage(folder).free

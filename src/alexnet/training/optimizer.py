@@ -21,7 +21,8 @@ class Momentum:
 
     The rate is inside the velocity. torch.optim.SGD keeps it outside, so the two differ after each drop of the rate.
     The rate also multiplies the decay, so weights shrink more slowly after each drop. A rate of 0 leaves a parameter
-    and its velocity unchanged, as in the 2012 code.
+    and its velocity unchanged, as in the 2012 code. With `sgd.decoupled`, the velocity has no part of the decay:
+    w <- (1 - decay rate) w, then v <- momentum v - rate g and w <- w + v.
 
     A layer whose factor in `sgd.layer_lr` is 0 never learns. Its parameters need no gradient, so the backward pass ends
     at the first layer that learns, and computes no gradient of a frozen layer's weights.
@@ -99,6 +100,12 @@ class Momentum:
             g = torch.empty_like(w, dtype=g.dtype).copy_(g)
         if trust is not None:
             g, decay = torch.add(g, w, alpha=decay).mul_(trust), 0.0
+        if self.sgd.decoupled and decay:
+            if self.rule is None:
+                w.mul_(1 - decay * rate)
+            else:
+                w.addcmul_(w, self.rule[self.order[name], 0])
+            decay = 0.0
         shadow = () if seen is w else (seen,)
         form = best(w, v, g, *shadow) if w.dtype == torch.float32 else reference
         if self.rule is not None and form is cpu:

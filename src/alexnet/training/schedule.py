@@ -1,9 +1,10 @@
 """The learning rates of each step, and the switches that the 2012 runs made late."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alexnet.config.recipe import Late, Plateau, Recipe, Steps
+from alexnet.config.recipe import Cosine, Late, Plateau, Recipe, Steps
 
 COLD = 0.1  # fraction of the rate at which a warm-up starts (You et al. 2017); at 0 the first step would change nothing
 
@@ -21,7 +22,7 @@ def learning_rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> 
     """Compute the learning rates of a step.
 
     Args:
-        recipe: The recipe, with its schedule: a plateau (section 5) or steps (the 2012 logs).
+        recipe: The recipe, with its schedule: a plateau (section 5), steps (the 2012 logs) or a cosine.
         progress: Fraction of the run that is done, 0 to 1.
         errors: Validation error, 0 to 1, after each epoch so far.
     """
@@ -31,13 +32,34 @@ def learning_rates(recipe: Recipe, progress: float, errors: Sequence[float]) -> 
         heat = warmup_factor(schedule, epoch)
         weights = heat * sgd.lr / schedule.factor ** sum(at <= epoch for at in schedule.milestones)
         biases = heat * sgd.bias_lr / schedule.bias_factor ** sum(at <= epoch for at in schedule.bias_milestones)
+    elif isinstance(schedule, Cosine):
+        part = cosine_factor(schedule, epoch)
+        weights, biases = part * sgd.lr, part * sgd.bias_lr
     else:
         down = schedule.factor ** min(schedule.drops, plateaus(errors, patience(schedule, recipe.epochs)))
         weights, biases = sgd.lr / down, sgd.bias_lr / down
     return LearningRates(weights, biases, _conv1(recipe.late, epoch))
 
 
-def warmup_factor(schedule: Steps, epoch: float) -> float:
+def drops(recipe: Recipe, progress: float, errors: Sequence[float]) -> int:
+    """Count the drops of the weights' rate so far; a cosine has none, since its rate falls at every step."""
+    schedule = recipe.schedule
+    if isinstance(schedule, Steps):
+        return sum(at <= progress * schedule.of_epochs for at in schedule.milestones) if schedule.factor > 1 else 0
+    if isinstance(schedule, Plateau):
+        return min(schedule.drops, plateaus(errors, patience(schedule, recipe.epochs)))
+    return 0
+
+
+def cosine_factor(schedule: Cosine, epoch: float) -> float:
+    """Compute the factor of the rates: a warm-up, then (1 + cos(pi t)) / 2 from 1 down to `final`, t from 0 to 1."""
+    if epoch < schedule.warmup_epochs:
+        return warmup_factor(schedule, epoch)
+    t = (epoch - schedule.warmup_epochs) / (schedule.of_epochs - schedule.warmup_epochs)
+    return schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * t)) / 2
+
+
+def warmup_factor(schedule: Steps | Cosine, epoch: float) -> float:
     """Compute the factor of a warm-up, which grows linearly from COLD to 1 and stays there."""
     return 1.0 if epoch >= schedule.warmup_epochs else COLD + (1 - COLD) * epoch / schedule.warmup_epochs
 

@@ -95,6 +95,7 @@ class Step:
 
     `picture_weights`, float32 (training pictures,) on the device, are factors of the pictures' losses, by their ids;
     None stands for 1 each. Their mean over all training pictures is 1, so that no batch has to be normalised.
+    `label_smoothing` is the part of each label that is spread over all classes.
     """
 
     def __init__(
@@ -107,9 +108,11 @@ class Step:
         sharding: Sharding | None = None,
         parts: int = 1,
         picture_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         self.net, self.transform, self.momentum, self.compute, self.seed = net, transform, momentum, compute, seed
         self.sharding, self.parts, self.picture_weights = sharding or Sharding(), parts, picture_weights
+        self.label_smoothing = label_smoothing
         learning = {name: w for name, w in momentum.compute_weights.items() if name not in momentum.never}
         self.gradients = Gradients(learning, self.sharding, parts)
         alone = parts == 1 and self.sharding.mesh.everyone.size == 1
@@ -179,7 +182,7 @@ class Step:
         logits (n, classes).
         """
         logits = forward(self.net, self.momentum.compute_weights, self.compute, views)
-        loss, seen = loss_and_wrong(logits, labels, pictures, weights)
+        loss, seen = loss_and_wrong(logits, labels, pictures, weights, self.label_smoothing)
         self.gradients.backward(loss)
         return seen, logits.detach()
 

@@ -36,6 +36,7 @@ def train(
     name: str | None = None,
     quiet: bool = False,
     leave: bool = False,
+    progress: Callable[[int, int], None] = lambda done, of: None,
     **changes: Any,
 ) -> Evaluation:
     """Train a net on a store by the recipe (section 5), and evaluate it with ten views at the end (section 4.1).
@@ -53,6 +54,7 @@ def train(
         name: Name to record for a recipe that is given as a `Recipe`.
         quiet: Print nothing.
         leave: End the process at a second signal, as the command line does.
+        progress: Function to call after each step, with the number of steps done and in all.
         **changes: Fields of `TrainOptions`, which override `options`: ``train("store", "run", workers=4)``.
 
     Returns:
@@ -78,7 +80,7 @@ def train(
                 why = "ended before its first checkpoint" if there else "holds no run yet"
                 log.say(f"{run} {why}, so there is nothing to resume; training starts at step 0")
             try:
-                loop(trainer, log, signals.poll)
+                loop(trainer, log, signals.poll, progress)
                 log.say(trainer.ending())
                 final = trainer.evaluate(signals.poll)
             except Stopped as stop:
@@ -90,7 +92,12 @@ def train(
     return final
 
 
-def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
+def loop(
+    trainer: Trainer,
+    log: RunLog,
+    poll: Callable[..., None],
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> None:
     """Train from the trainer's step to the end of its recipe: step, log, validate each epoch, save.
 
     The end of an epoch is saved only if that is cheap: an epoch on a small store can be shorter than a save. A drop of
@@ -102,7 +109,7 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
     if trainer.unvalidated:  # the run was stopped between an epoch's last step and its validation
         end_epoch(trainer, log, poll)
         trainer.save()
-    waited, rate = 0.0, trainer.rates().weights
+    waited, drops = 0.0, trainer.drops()
     forecast = trainer.forecast(log.say)
     crowd = Crowd(log.say, torch.get_num_threads() if trainer.compute.device.type == "cpu" else 0)
     with crowd, closing(trainer.batches()) as batches:  # stop the loader's threads even if a caller keeps the exception
@@ -111,6 +118,7 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
             waited = batches.waited
             trainer.read(log, keep=trainer.compute.ahead)  # some steps late, so that the GPU never waits for Python
             forecast.look(trainer.step)
+            progress(trainer.step, trainer.total)
             poll()
             since = time.monotonic() - saved
             # With several processes, this is the answer of the previous step, so that none waits for another.
@@ -124,8 +132,8 @@ def loop(trainer: Trainer, log: RunLog, poll: Callable[..., None]) -> None:
                 end_epoch(trainer, log, poll)
                 pays = time.monotonic() - saved >= min(every, cost / SAVING)  # clocks differ: rank 0 decides
                 save = save or trainer.finished or mesh.all_gather_json(pays)[0]
-            rate, before = trainer.rates().weights, rate  # a plateau's rate drops with a validation
-            if save or rate < before:
+            drops, before = trainer.drops(), drops  # a plateau's rate drops with a validation
+            if save or drops > before:
                 trainer.read(log)
                 begun = time.monotonic()
                 trainer.save()

@@ -28,6 +28,7 @@ from alexnet.runs.environment import environment
 from alexnet.runs.log import RunLog, Tally
 from alexnet.runs.run import Run
 from alexnet.training import optimizer, schedule
+from alexnet.training.average import judged_weights
 from alexnet.training.diagnostics import LossMonitor, describe_not_finite, not_a_number, one_answer
 from alexnet.training.finetune import TUNED, describe_tuning, load_layers
 from alexnet.training.forecast import Forecast, Work, disk_of_checkpoints
@@ -55,7 +56,10 @@ class Trainer:
         state = checkpoint.read_state(checkpoints[-1], run.identity) if checkpoints else None
         if state:
             weights, velocity = (checkpoint.read_tensors(checkpoints[-1], f, self.meta_net) for f in checkpoint.FILES)
-            self.net.load_state_dict(sharding.shard(weights))
+            trained = weights
+            if recipe.sgd.average:
+                trained = checkpoint.read_tensors(checkpoints[-1], checkpoint.UNAVERAGED, self.meta_net)
+            self.net.load_state_dict(sharding.shard(trained))
             self.step, self.errors, self.seconds = state.step, list(state.errors), state.seconds
             self.tally = Tally(*state.tally)
             self.load_best(state)
@@ -70,7 +74,15 @@ class Trainer:
         factors = picture_weights(recipe, store["train"], classes)
         on_device = None if factors is None else torch.from_numpy(factors).to(compute.device)
         step = Step(
-            self.net, self.transform, self.momentum, compute, recipe.seed, sharding, options.accumulate, on_device
+            self.net,
+            self.transform,
+            self.momentum,
+            compute,
+            recipe.seed,
+            sharding,
+            options.accumulate,
+            on_device,
+            recipe.sgd.label_smoothing,
         )
         self.take, self.unread = maybe_capture(step), deque[tuple[StepResult, float]]()
         self.monitor = LossMonitor(recipe, class_shares(store["train"], classes, factors))
@@ -80,6 +92,9 @@ class Trainer:
         self.held_out = CachedPictures(held_out, compute.device, options.cache)
         self.per_epoch = steps(len(self.pictures), recipe.sgd.batch)
         self.total = self.per_epoch * recipe.epochs
+        self.judged = judged_weights(self.momentum.parameters, recipe.sgd.average, self.total)
+        if state:
+            self.judged.load(sharding.shard(weights))
         self.until = -math.inf if options.until is None else options.until
         self.patience = math.inf if options.patience is None else options.patience
         epochs = (line for line in run.log if line["kind"] == "epoch" and line["epoch"] <= len(self.errors))
@@ -172,11 +187,16 @@ class Trainer:
         """Compute the learning rates of the next step."""
         return schedule.learning_rates(self.recipe, self.progress, self.errors)
 
+    def drops(self) -> int:
+        """Count the drops of the learning rate before the next step."""
+        return schedule.drops(self.recipe, self.progress, self.errors)
+
     def advance(self, batch: Batch, waited: float) -> None:
         """Make one step, which `read` logs later. `waited` is the time in seconds spent waiting for its batch."""
         outcome = self.take(batch, self.rates(), schedule.colour_noise_on(self.recipe, self.progress))
         self.unread.append((outcome.kept() if self.monitor.asks else outcome, waited))
         self.step += 1
+        self.judged.update(self.step)
 
     def read(self, log: RunLog, keep: int = 0) -> None:
         """Log the steps that are not logged yet, except the last `keep`: on a GPU, reading waits for the step."""
@@ -220,7 +240,10 @@ class Trainer:
         Raises WorkFailed if the loss of the epoch or of the validation is NaN or infinite. Checkpoints of this step,
         which a signal may have saved before the validation, are then removed.
         """
-        net = partial(forward, self.meta_net, self.sharding.gather(self.momentum.compute_weights), self.compute)
+        weights = self.momentum.compute_weights
+        if self.recipe.sgd.average:
+            weights = {name: w.to(weights[name].dtype) for name, w in self.judged.tensors.items()}
+        net = partial(forward, self.meta_net, self.sharding.gather(weights), self.compute)
         found = validate(
             net,
             self.transform,
@@ -254,7 +277,7 @@ class Trainer:
         """Keep a copy of the weights if the epoch that was just validated has the lowest error, and none before it."""
         if not self.since_best:
             state = State(self.step, tuple(self.errors), self.spent())
-            self.best = Best({name: t.clone() for name, t in self.net.state_dict().items()}, state)
+            self.best = Best({name: t.detach().clone() for name, t in self.judged.tensors.items()}, state)
 
     def load_best(self, state: State) -> None:
         """Load the best weights that a checkpoint names. If their folder is gone, training goes on without them."""
@@ -283,7 +306,8 @@ class Trainer:
         decodes = self.pictures.kept == "ram" and self.pictures.split.format == "jpeg" and not self.step
         weights = sum(t.numel() for t in self.meta_net.state_dict().values())
         weights *= next(iter(self.momentum.parameters.values())).itemsize
-        disk = disk_of_checkpoints(self.run.folder, weights, self.options.keep)
+        copies = 3 if self.recipe.sgd.average else 2
+        disk = disk_of_checkpoints(self.run.folder, weights, self.options.keep, copies)
         return Forecast(say, Work(self.step, self.total, self.per_epoch, pictures, early, decodes), disk)
 
     def spent(self) -> float:
@@ -306,16 +330,20 @@ class Trainer:
 
     def save(self) -> None:
         """Save a checkpoint; raise WorkFailed instead if a weight or velocity is NaN or infinite."""
-        weights, velocity = (self.sharding.gather(t) for t in (self.net.state_dict(), self.momentum.velocity))
+        weights, velocity = (self.sharding.gather(t) for t in (self.judged.tensors, self.momentum.velocity))
+        averaged = self.recipe.sgd.average > 0
+        trained = self.sharding.gather(self.net.state_dict()) if averaged else None
         best = self.best and replace(self.best, weights=self.sharding.gather(dict(self.best.weights)))
 
         def write() -> None:
-            for what, tensors in (("", weights), ("the velocity of ", velocity)):
+            for what, tensors in (("", weights), ("", trained or {}), ("the velocity of ", velocity)):
                 if lost := [what + name for name, t in tensors.items() if not t.isfinite().all()]:
                     raise self.failure(self.step, lost)
             state = State(self.step, tuple(self.errors), self.spent(), astuple(self.tally))
             if self.sharding.mesh.is_main:
-                checkpoint.save(self.run.folder, weights, velocity, state, self.run.identity, self.options.keep, best)
+                checkpoint.save(
+                    self.run.folder, weights, velocity, state, self.run.identity, self.options.keep, best, trained
+                )
 
         self.sharding.mesh.run_on_all(write)
 

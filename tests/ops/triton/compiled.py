@@ -35,9 +35,10 @@ def forms() -> list[Form]:
     maps = dict.fromkeys(("x", "y", "g", "dx", "p", "direct", "u", "bias"), "*bf16") | {"index": "*u8"}
     weights = {"w": "*fp32", "v": "*fp32", "g": "*bf16", "shadow": "*bf16", "finite": "*u8"}
     weights |= {"row": "*fp32", "mu": "fp32", "pull": "fp32", "push": "fp32", "numbers": "i64"}
-    ints = dict.fromkeys(("step", "epoch", "first", "ids", "rows", "top", "left"), "*i64")
+    ints = dict.fromkeys(("step", "epoch", "first", "ids", "rows", "top", "left", "lines", "columns"), "*i64")
     ints |= dict.fromkeys(("position", "quad", "k0", "k1", "k_crop", "k_colour", "least", "pictures", "places"), "i64")
     floats = dict.fromkeys(("components", "mean", "shift", "sums"), "*fp32") | {"colour": "fp32", "factor": "fp32"}
+    floats |= {"down": "*fp32", "across": "*fp32", "smoothing": "fp32"}
     small = (
         ints
         | floats
@@ -67,6 +68,7 @@ def forms() -> list[Form]:
         "P": 32,
         "M": 64,
     }
+    wide = {"classes": 1000, "B": 1024}
     blocks = {"height": 224, "width": 224, "blocks": 57, "block": 4}
     cut = {"side": 256, "size": 224, "place": True, "blocks": 57, "block": 4, "V": 8}
     return [
@@ -84,11 +86,12 @@ def forms() -> list[Form]:
         (relu.total_kernel, sums, tile),
         (random.dropout_kernel, maps | ints, {"units": 4096, "lead": 0, "relu": True}),
         (random.draw_kernel, small, {"shared": 32, "crops": True, "mirror": True, "coloured": True}),
-        (loss.loss_kernel, maps | small | {"weights": "*i64"}, {"classes": 1000, "B": 1024, "WEIGHTED": False}),
-        (loss.loss_kernel, maps | small, {"classes": 1000, "B": 1024, "WEIGHTED": True}),
+        (loss.loss_kernel, maps | small | {"weights": "*i64"}, wide | {"WEIGHTED": False, "SMOOTHED": False}),
+        (loss.loss_kernel, maps | small, wide | {"WEIGHTED": True, "SMOOTHED": True}),
         (update.momentum_kernel, weights, {"decays": True}),
         (update.momentum_kernel, weights, {"decays": True, "row": None}),
         (views.cut_kernel, small, cut),
+        (views.scaled_kernel, small, cut),
         (views.pack_kernel, maps, blocks),
         (views.unpack_kernel, maps, blocks),
     ]

@@ -40,6 +40,21 @@ def test_a_weighted_loss_and_gradient_are_those_of_float64_and_wrong_answers_cou
     assert all(torch.equal(a, b) for a, b in zip(ones, plain, strict=True))
 
 
+@pytest.mark.parametrize("classes", [10, 37])
+def test_a_smoothed_loss_and_gradient_are_those_of_float64(classes: int) -> None:
+    random = torch.Generator().manual_seed(classes)
+    x = (5 * torch.randn(6, classes, generator=random)).to(DEVICE)
+    labels = torch.randint(0, classes, (6,), generator=random).to(DEVICE)
+    weights = torch.tensor([0.5, 0.0, 2.25, 1.0, 17.5, 0.1], device=DEVICE)
+    wide = x.double().requires_grad_()
+    each = torch.nn.functional.cross_entropy(wide, labels, reduction="none", label_smoothing=0.2)
+    expected = (each * weights).sum() / 9
+    expected.backward()
+    numbers, slope = triton.cross_entropy(x, labels, 9, weights, 0.2)
+    assert numbers[0].item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(slope.double(), wide.grad, rtol=1e-5, atol=1e-7)
+
+
 def test_a_loss_of_logits_that_are_no_numbers_is_none() -> None:
     x = torch.zeros(2, 4, device=DEVICE)
     x[0, 1] = float("nan")

@@ -11,7 +11,7 @@ import pytest
 import tests.ops.triton.shared  # noqa: F401 (skips these tests where Triton is missing)
 
 pytestmark = pytest.mark.gpu
-FORMS, SLOW, PROCESSES = 21, 3, 2
+FORMS, SLOW, PROCESSES = 22, 3, 2
 ACROSS = {"norm_kernel, no bias", "gradient_kernel, no bias", "pool_gradient_kernel", "pool_kernel"}
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from tests.ops.triton.shared import DEVICE, half_a_unit, near, raw, triton
 from torch import Tensor
 
-from alexnet.ops import reference
+from alexnet.ops import crop, reference
 
 pytestmark = pytest.mark.gpu
 
@@ -43,6 +43,36 @@ def test_a_view_is_its_slice_less_its_mean_shifted_and_scaled(
                 crop, own = crop.flip(1), own.flip(1) if place else own
             expected = (crop - own + (0 if colour is None else colour[i])) * factor
             near(found[i].cpu(), expected.permute(2, 0, 1), half_a_unit(dtype), 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("place", [False, True])
+@pytest.mark.parametrize(("side", "size"), [(9, 6), (5, 5), (4, 1)])
+def test_views_of_boxes_are_those_of_plain_pytorch(side: int, size: int, place: bool, dtype: torch.dtype) -> None:
+    """Out of a larger store, and in blocks; the last box ends where the pictures end."""
+    random, n = np.random.default_rng(side), 4
+    images = torch.from_numpy(random.integers(0, 256, (7, side, side, 3), np.uint8))
+    length = torch.from_numpy(random.integers(1, side + 1, (2, n)))
+    first = (torch.from_numpy(random.random((2, n))) * (side - length + 1)).long()
+    first[:, -1] = side - length[:, -1]
+    mirrored, rows = torch.tensor([True, False, True, False]), torch.tensor([6, 1, 4, 6])
+    lines, columns = crop.places(first[0], length[0], size), crop.places(first[1], length[1], size, mirrored)
+    mean = torch.from_numpy(random.normal(120, 20, (side, side, 3))).float()
+    shift = torch.from_numpy(random.normal(0, 10, (n, 3))).float()
+
+    def there(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(t.to(DEVICE) for t in tensors)
+
+    for colour, factor in ((None, 1.0), (shift, 0.4)):
+        expected = reference.cut_scaled(images, lines, columns, mean, size, place, colour, factor, torch.float64, rows)
+        along = None if colour is None else colour.to(DEVICE)
+        given = there(images)[0], there(*lines), there(*columns), mean.to(DEVICE), size, place, along, factor, dtype
+        found = triton.cut_scaled(*given, rows.to(DEVICE))  # type: ignore[arg-type]
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        assert (found.dtype, found.shape) == (dtype, (n, 3, size, size))
+        near(found.cpu(), expected, half_a_unit(dtype), 1e-4)
+        packed = triton.cut_scaled(*given, rows.to(DEVICE), 2, 3)  # type: ignore[arg-type]
+        assert torch.equal(packed, triton.pack(found, 2, 3))
 
 
 def test_no_pictures_have_no_views() -> None:

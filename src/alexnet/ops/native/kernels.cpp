@@ -78,6 +78,12 @@ void alexnet_cut(int narrow, const void* images, const void* top, const void* le
                        mean, shift, (T*)out, *o))
 }
 
+void alexnet_cut_scaled(int narrow, const void* images, const void* lines, const float* down, const void* columns,
+                        const float* across, const float* mean, const float* shift, void* out, const Cut* o) {
+    EITHER(narrow, cut_scaled((const uint8_t*)images, (const int64_t*)lines, down, (const int64_t*)columns, across, mean,
+                              shift, (T*)out, *o))
+}
+
 #ifdef __AVX512F__
 void alexnet_resize(const void* in, int width, int height, int side, const void* across, const void* across_weights,
                     int across_most, const void* down, const void* down_weights, int down_most, void* out) {

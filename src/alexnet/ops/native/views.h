@@ -89,4 +89,63 @@ void cut(const uint8_t* images, const int64_t* top, const int64_t* left, const u
     }
 }
 
+// Boxes scaled to views, bilinearly. Pixel y of a view lies between the stored lines lines[y] and lines[y] + 1, `down[y]`
+// of the way; so do columns. At the last line of a box `down` is 0.
+template <class T>
+void cut_scaled(const uint8_t* images, const int64_t* lines, const float* down, const int64_t* columns, const float* across,
+                const float* mean, const float* shift, T* out, const Cut& o) {
+    const int length = 3 * o.size, margin = (o.side - o.size) / 2, whole = 3 * o.side;
+#pragma omp parallel num_threads(o.threads)
+    {
+        std::vector<float> between(whole + L), view(length + L), part(length);
+        std::vector<int> left(length), right(length);
+#pragma omp for schedule(static)
+        for (int64_t picture = 0; picture < o.pictures; picture++) {
+            V colour[3] = {};  // the shift of L numbers that start with red, green or blue
+            if (shift)
+                for (int i = 0; i < 3 * L; i++) colour[i / L][i % L] = shift[3 * picture + i % 3];
+            int first = o.side, last = 0;  // the columns that are read
+            for (int x = 0; x < o.size; x++) {
+                const int at = columns[picture * o.size + x], next = at + 1 < o.side ? at + 1 : at;
+                first = at < first ? at : first;
+                last = next > last ? next : last;
+                for (int c = 0; c < 3; c++) {
+                    left[3 * x + c] = 3 * at + c;
+                    right[3 * x + c] = 3 * next + c;
+                    part[3 * x + c] = across[picture * o.size + x];
+                }
+            }
+            const int begin = 3 * first, end = 3 * (last + 1);
+            for (int y = 0; y < o.size; y++) {
+                const int64_t line = lines[picture * o.size + y], next = line + 1 < o.side ? line + 1 : line;
+                const float beyond = down[picture * o.size + y];
+                const uint8_t *upper = images + (picture * o.side + line) * whole, *lower = images + (picture * o.side + next) * whole;
+                const float *above = mean + line * whole, *below = mean + next * whole;
+                for (int i = begin; i < end; i += L) {
+                    const int count = end - i < L ? end - i : L;
+                    B bytes{}, others{};
+                    memcpy(&bytes, upper + i, count);
+                    memcpy(&others, lower + i, count);
+                    V a = bytes_to_floats(bytes), b = bytes_to_floats(others);
+                    if (o.place) {
+                        a -= load(above + i, count);
+                        b -= load(below + i, count);
+                    }
+                    store(&between[i], a + beyond * (b - a), L);
+                }
+                for (int i = 0; i < length; i++)
+                    view[i] = between[left[i]] + part[i] * (between[right[i]] - between[left[i]]);
+                const float* middle = mean + 3 * ((int64_t)(margin + y) * o.side + margin);
+                T* to = out + (picture * o.size + y) * (int64_t)length;
+                for (int i = 0, phase = 0; i < length; i += L, phase = phase == 2 ? 0 : phase + 1) {
+                    const int count = length - i;
+                    V v = load(&view[i], count);
+                    if (!o.place) v -= load(middle + i, count);
+                    store(to + i, (v + colour[phase]) * o.factor, count);
+                }
+            }
+        }
+    }
+}
+
 }  // namespace

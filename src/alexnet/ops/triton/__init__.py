@@ -11,13 +11,14 @@ from alexnet.ops.triton.loss import WIDEST, cross_entropy
 from alexnet.ops.triton.norm import norm_backward, norm_forward, norm_pool_backward, norm_pool_forward
 from alexnet.ops.triton.random import draw, dropout
 from alexnet.ops.triton.update import momentum
-from alexnet.ops.triton.views import cut, pack
+from alexnet.ops.triton.views import cut, cut_scaled, pack
 from alexnet.ops.triton.within import within_backward, within_forward
 
 __all__ = [
     "WIDEST",
     "cross_entropy",
     "cut",
+    "cut_scaled",
     "draw",
     "dropout",
     "momentum",

@@ -11,7 +11,8 @@ WIDEST = 16384  # classes that the registers of a program hold
 
 
 @triton.jit
-def loss_kernel(logits, labels, weights, slope, seen, factor, WEIGHTED: constexpr, classes: constexpr, B: constexpr):
+def loss_kernel(logits, labels, weights, slope, seen, factor, smoothing, WEIGHTED: constexpr, SMOOTHED: constexpr,
+                classes: constexpr, B: constexpr):  # fmt: skip
     """Compute a picture's loss times `factor` and weight, whether its answer is wrong, and its logits' gradient."""
     picture = tl.program_id(0).to(tl.int64)
     if WEIGHTED:
@@ -23,18 +24,24 @@ def loss_kernel(logits, labels, weights, slope, seen, factor, WEIGHTED: constexp
     power = tl.exp(x - best)
     total = tl.sum(power, 0)
     right = tl.sum(tl.where(i == label, x, 0.0), 0)
-    tl.store(seen + 2 * picture, ((tl.log(total) - (right - best)) * factor).to(tl.float64))
+    target = tl.where(i == label, 1.0, 0.0)
+    named = right - best
+    if SMOOTHED:  # a part of the label is spread over all classes
+        target = (1 - smoothing) * target + smoothing / classes
+        named = (1 - smoothing) * named + smoothing / classes * tl.sum(tl.where(i < classes, x - best, 0.0), 0)
+    tl.store(seen + 2 * picture, ((tl.log(total) - named) * factor).to(tl.float64))
     tl.store(seen + 2 * picture + 1, (tl.argmax(x, 0) != label).to(tl.float64))
-    gradient = (power / total - tl.where(i == label, 1.0, 0.0)) * factor
+    gradient = (power / total - target) * factor
     tl.store(slope + picture * classes + i, gradient.to(slope.dtype.element_ty), mask=i < classes)
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, pictures: int, weights: Tensor | None = None
+    logits: Tensor, labels: Tensor, pictures: int, weights: Tensor | None = None, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Compute (loss, wrong), float64 (2,), of a batch of `pictures`, and the gradient of the logits (N, classes).
 
-    `weights`, float32 (N,), are factors of the pictures' losses.
+    `weights`, float32 (N,), are factors of the pictures' losses. A part `smoothing` of a label is spread over all
+    classes.
     """
     given, classes = logits.contiguous(), logits.shape[1]
     slope = torch.empty_like(given)
@@ -44,6 +51,7 @@ def cross_entropy(
         with torch.cuda.device_of(given):
             loss_kernel[(len(given),)](
                 given, labels, labels if weights is None else weights.contiguous(), slope, seen, 1 / pictures,
-                weights is not None, classes, triton.next_power_of_2(classes), num_warps=warps,
+                smoothing, weights is not None, smoothing > 0, classes, triton.next_power_of_2(classes),
+                num_warps=warps,
             )  # fmt: skip
     return seen.sum(0), slope

@@ -72,6 +72,41 @@ def cut_kernel(images, rows, top, left, mirrored, mean, shift, table, views, fac
 
 
 @triton.jit
+def scaled_kernel(images, rows, lines, down, columns, across, mean, shift, views, factor, side: constexpr,
+                  size: constexpr, place: constexpr, blocks: constexpr, block: constexpr, B: constexpr):  # fmt: skip
+    """Compute views of boxes, scaled bilinearly: a number of a view per thread, from four stored pixels."""
+    numbers: constexpr = blocks * blocks * block * block * 3
+    picture, i, ok = mine(numbers, B)
+    y, x, colour = pixel_of(i, blocks, block)
+    there = ok & (y < size) & (x < size)
+    v = tl.zeros_like(i).to(tl.float32)
+    stored = picture
+    if rows is not None:
+        stored = tl.load(rows + picture)
+    line = tl.load(lines + picture * size + y, mask=there, other=0).to(tl.int32)
+    column = tl.load(columns + picture * size + x, mask=there, other=0).to(tl.int32)
+    beyond = tl.load(down + picture * size + y, mask=there, other=0)
+    right = tl.load(across + picture * size + x, mask=there, other=0)
+    for low in tl.static_range(2):  # the line at or before a pixel's centre, and the next
+        at = tl.minimum(line + low, side - 1) * side
+        one, other = (at + column) * 3 + colour, (at + tl.minimum(column + 1, side - 1)) * 3 + colour
+        a = tl.load(images + stored * (side * side * 3) + one, mask=there, other=0).to(tl.float32)
+        b = tl.load(images + stored * (side * side * 3) + other, mask=there, other=0).to(tl.float32)
+        if place:
+            a -= tl.load(mean + one, mask=there, other=0)
+            b -= tl.load(mean + other, mask=there, other=0)
+        a += right * (b - a)
+        v = a if low == 0 else v + beyond * (a - v)
+    if not place:
+        margin: constexpr = (side - size) // 2
+        v -= tl.load(mean + ((margin + y) * side + margin + x) * 3 + colour, mask=there, other=0)
+    if shift is not None:
+        v += tl.load(shift + picture * 3 + colour, mask=there, other=0)
+    v = tl.where(there, v * factor, 0.0)
+    tl.store(views + picture * numbers + i, v.to(views.dtype.element_ty), mask=ok)
+
+
+@triton.jit
 def pack_kernel(x, y, height: constexpr, width: constexpr, blocks: constexpr, block: constexpr,
                 B: constexpr):  # fmt: skip
     """Compute y, the pixels of x in blocks; zeros complete the last ones."""
@@ -111,6 +146,24 @@ def cut(
     threads = blocks * blocks * 3 * block * block // V
     constants = {"side": side, "size": size, "place": place, "blocks": blocks, "block": block, "V": V, "B": BLOCK}
     launch(cut_kernel, pictures, threads, *given, table_of(side, block, images.device), views, factor, **constants)
+    return views.permute(0, 3, 1, 2)
+
+
+def cut_scaled(
+    images: Tensor, lines: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor], mean: Tensor, size: int, place: bool,
+    shift: Tensor | None, factor: float, dtype: torch.dtype, rows: Tensor | None = None,
+    block: int = 1, blocks: int = 0,
+) -> Tensor:  # fmt: skip
+    """Compute views of boxes, (N, 3, size, size) in channels-last memory; see ops.crop.cut_scaled.
+
+    With `blocks`, they are packed as `pack` does.
+    """
+    blocks, pictures, side = blocks or size, len(lines[0]), images.shape[1]
+    views = images.new_empty((pictures, blocks, blocks, 3 * block * block), dtype=dtype)
+    inputs = images, rows, *lines, *columns, mean, shift
+    given = [t if t is None else t.contiguous() for t in inputs]
+    constants = {"side": side, "size": size, "place": place, "blocks": blocks, "block": block, "B": PIXELS}
+    launch(scaled_kernel, pictures, blocks * blocks * 3 * block * block, *given, views, factor, **constants)
     return views.permute(0, 3, 1, 2)
 
 
