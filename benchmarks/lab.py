@@ -52,7 +52,7 @@ TIMED = """async ([count]) => {
 
 def packed(folder: Path) -> dict[str, int]:
     """Bytes of a folder's files as they are, each compressed by gzip, and each by Brotli."""
-    import brotli  # type: ignore[import-untyped, unused-ignore]
+    import brotli
 
     files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     ways = {"as they are": len, "gzip": lambda d: len(gzip.compress(d, 9)), "Brotli": lambda d: len(brotli.compress(d))}
