@@ -67,6 +67,7 @@ TESTED_BY = {
     "lab/page_folder": "lab/page/test_page.py",
     "lab/runtime": "lab/page/test_page.py",
     "lab/serve": "lab/test_app.py",
+    "lab/timely": "lab/test_app.py",
     "models/layers": "models/test_alexnet.py",
     "models/network": "models/test_build.py",
     "ops/cpu_build": "ops/test_cpu.py",

@@ -92,12 +92,12 @@ def test_the_verbs_are_those_that_are_documented() -> None:
 def test_summary_prints_the_papers_counts_and_the_slip(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("summary", "paper") == 0
     said = capsys.readouterr().out
-    for words in ("60,965,224", "724,406,816", "290,400", "(224 + 2*0 - 11)/4 + 1 = 55", "253,440"):
+    for words in ("60,965,224", "724,406,816", "290,400", "(224 + 2*0 + 3 - 11)/4 + 1 = 55", "253,440"):
         assert words in said
     assert command("summary", "one-gpu", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["total"]["weights"] == 59_798_312
-    conv1 = {"name": "conv1", "working": "(224 + 2*0 - 11)/4 + 1 = 55, 3 zero columns over the edge", "maps": 48}
+    conv1 = {"name": "conv1", "working": "(224 + 2*0 + 3 - 11)/4 + 1 = 55", "maps": 48}
     counts = {"side": 55, "weights": 17_472, "units": 145_200, "multiply_adds": 52_707_600}
     assert found["layers"][0] == conv1 | counts
 

@@ -20,14 +20,27 @@ from tests.faults import pictures as hostile
 pytest.importorskip("uvicorn", reason="pip install 'alexnet[lab]'")
 
 Count = Callable[..., None]
+FLAT = 16_000_000  # bytes that requests may add to the most that earlier ones took
 MOST = 650_000_000  # bytes: one picture's 450 MB, its file, and what its answer takes
 
 
 class Served:
     """A process of `alexnet serve`, and its port."""
 
-    def __init__(self, run: Path) -> None:
-        words = [sys.executable, "-m", "alexnet", "serve", str(run), "--port", "0", "--threads", "1"]
+    def __init__(self, run: Path, store: Path) -> None:
+        words = [
+            sys.executable,
+            "-m",
+            "alexnet",
+            "serve",
+            str(run),
+            "--store",
+            str(store),
+            "--port",
+            "0",
+            "--threads",
+            "1",
+        ]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout
         line = self.process.stdout.readline()
@@ -35,10 +48,10 @@ class Served:
         assert found, line
         self.port = int(found[1])
 
-    def post(self, body: bytes, path: str = "/api/predict?views=1") -> tuple[int, dict[str, object]]:
+    def post(self, body: bytes | None, path: str = "/api/predict?views=1") -> tuple[int, dict[str, object]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
-            connection.request("POST", path, body)
+            connection.request("GET" if body is None else "POST", path, body)
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
         finally:
@@ -54,13 +67,15 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def copy(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(shutil.copytree(run, tmp_path_factory.mktemp("served") / "run"))
+def copy(run: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    shutil.copytree(store, folder / "store")
+    return Path(shutil.copytree(run, folder / "run"))
 
 
 @pytest.fixture(scope="module")
 def served(copy: Path) -> Iterator[Served]:
-    made = Served(copy)
+    made = Served(copy, copy.parent / "store")
     yield made
     made.process.kill()
     made.process.communicate()
@@ -104,18 +119,29 @@ def test_clients_that_go_away_or_never_send_harm_no_other(served: Served, pictur
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: served.post(good), range(32)))
     assert answers == [(200, right)] * 32
+    before = served.memory("VmHWM")
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(lambda _: served.post(good), range(64))) == [(200, right)] * 64
+    more = served.memory("VmHWM") - before
+    assert more < FLAT
     for each in idle:
         each.close()
     faults = len(gone) + len(idle)
-    count("serve: clients that go away, say nothing, or no HTTP", injected=faults, survived=faults)
+    figure = f"64 more requests of 16 clients: {more / 1e6:.0f} MB more"
+    count("serve: clients that go away, say nothing, or no HTTP", injected=faults, survived=faults, figure=figure)
 
 
-def test_a_run_that_is_deleted_while_it_is_served_answers_on_and_the_end_is_clean(
+def test_a_run_and_a_store_that_are_deleted_while_served_end_no_other_answer_and_the_end_is_clean(
     served: Served, copy: Path, pictures: Path, count: Count
 ) -> None:
     good = (pictures / "red" / "00.png").read_bytes()
     _, right = served.post(good)
     shutil.rmtree(copy)
+    shutil.rmtree(copy.parent / "store")
+    for path in ("/api/pictures", "/api/picture?kind=pick&place=0"):
+        status, told = served.post(None, path)
+        assert status == 400
+        assert str(copy.parent / "store") in str(told["error"])
     assert served.post(good) == (200, right)
     second = subprocess.run(
         [sys.executable, "-m", "alexnet", "serve", str(copy), "--port", str(served.port)],
@@ -128,7 +154,7 @@ def test_a_run_that_is_deleted_while_it_is_served_answers_on_and_the_end_is_clea
     out, err = served.process.communicate(timeout=30)
     assert (out, err) == ("", "")
     assert served.process.returncode in (0, -signal.SIGTERM, 143)
-    count("serve: the run deleted, a second server, SIGTERM", injected=3, survived=3)
+    count("serve: the run and the store deleted, a second server, SIGTERM", injected=4, survived=4)
 
 
 def test_a_port_in_use_is_a_line(run: Path, count: Count) -> None:

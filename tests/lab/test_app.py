@@ -23,20 +23,22 @@ from alexnet.data.images.limits import MOST_BYTES
 from alexnet.inference.trained import load_for_inference
 from alexnet.lab.facts import facts
 from alexnet.lab.serve import LOOPBACK, SETTINGS, bind
+from alexnet.lab.stored import Stored
 from alexnet.runs.run import Run
 
 uvicorn = pytest.importorskip("uvicorn", reason="pip install 'alexnet[lab]'")
-from alexnet.lab import app  # noqa: E402  (it needs the extra)
+from alexnet.lab import app, timely  # noqa: E402  (they need the extra)
 
 
 @pytest.fixture(scope="module")
-def port(run: Path) -> Iterator[int]:
-    """The port of a server of the run."""
+def port(run: Path, store: Path) -> Iterator[int]:
+    """The port of a server of the run and a store."""
     compute = choose_compute("cpu", "fp32")
     net = load_for_inference(run, compute)
     with bind("127.0.0.1", 0) as listening:
-        made = app.make_app(net, compute, facts(Run(run), net), LOOPBACK)
-        server = uvicorn.Server(uvicorn.Config(made, **SETTINGS))
+        stored = Stored(net, alexnet.Store(store), compute, "run")
+        made = app.make_app(net, compute, facts(Run(run), net, Run(run).resolve(), stored), LOOPBACK, stored)
+        server = uvicorn.Server(uvicorn.Config(made, http=timely.Timely, **SETTINGS))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         while not server.started:
@@ -114,8 +116,14 @@ def test_a_square_of_another_size_and_settings_or_units_that_there_are_not_are_a
         ("/api/unit?layer=relu1&map=0", None, "layer 'relu1' has no kernels; conv1,"),
         ("/api/unit?layer=conv1&map=999", None, "map 999 of conv1; it must be 0 to"),
         ("/api/unit?layer=conv1&map=-1", None, "map '-1' is not a whole number"),
+        ("/api/unit?layer=conv1&map=²", None, "map '²' is not a whole number"),
+        ("/api/pictures?page=x", None, "page 'x' is not a whole number"),
+        ("/api/pictures?page=99", None, "page 99; it must be 0 to 0"),
+        ("/api/picture?kind=../..&place=0", None, "kind '../..'; it must be pick or near"),
+        ("/api/picture?kind=near&place=9999", None, "picture 9999; it must be 0 to"),
+        ("/api/nearest", b"abc", "3 bytes; the features of relu7 are"),
     ):
-        status, found, _ = ask(port, path, body)
+        status, found, _ = ask(port, urllib.parse.quote(path, "/?&=%"), body)
         assert status == 400
         assert found["error"].startswith(words)
     assert list(unpacked(ask(port, "/api/unit?layer=fc8&map=2")[1])) == ["kernel", "bias"]
@@ -186,6 +194,28 @@ def test_a_body_that_is_too_long_or_stops_is_given_up(port: int, monkeypatch: py
         talk.sendall(b"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
         talk.sendall(b"7d0\r\n" + bytes(2000) + b"\r\n")
         assert talk.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_a_client_that_never_ends_its_request_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timely, "SILENCE", 0.2)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as talk:
+        assert talk.recv(1) == b""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as talk:
+        talk.sendall(b"GET /api/net HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answered = talk.recv(1 << 16)
+        talk.sendall(b"GET /")
+        while part := talk.recv(1 << 16):
+            answered += part
+        assert answered.startswith(b"HTTP/1.1 200")
+
+
+def test_a_picture_of_the_store_is_a_png_that_other_sites_cannot_show(port: int, store: Path) -> None:
+    (first, *_) = ask(port, "/api/pictures?page=0")[1]["pictures"]
+    status, data, headers = ask(port, f"/api/picture?kind=pick&place={first['place']}")
+    assert (status, headers["content-type"], data[:4]) == (200, "image/png", b"\x89PNG")
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    square = ask(port, "/api/square", data)[1]
+    assert square == alexnet.Store(store)["val"][first["number"]][0].tobytes()
 
 
 def test_clients_that_go_away_and_sixteen_at_once_lose_nothing(port: int, pictures: Path) -> None:

@@ -89,7 +89,7 @@ def export(
 
     Example: alexnet export run folder --to hub --store store
 
-    Example: alexnet export run lab --to page
+    Example: alexnet export run lab --to page --store store
 
     Parameters
     ----------
@@ -108,7 +108,8 @@ def export(
         For onnx: 8-bit integers in the fully connected layers, a third of the size or less. Prints the error before
         and after.
     store
-        Store whose held-out pictures measure the error, of --quantize, or for the card of --to hub.
+        Store whose held-out pictures measure the error, of --quantize, or for the card of --to hub. For the page: store
+        of which the page gets 24 pictures to pick, and 500 to find the nearest among.
     views
         Number of views of each picture, in the file of --raw or in the measurement of --quantize: 10, averaged, or 1,
         the centre. By default 10.
@@ -124,10 +125,11 @@ def export(
         from alexnet.lab.page_folder import write_page
         from alexnet.runs.run import Run
 
-        given = {"--raw": raw, "--quantize": quantize, "--store": store, "--views": views, "--licence": licence}
+        given = {"--raw": raw, "--quantize": quantize, "--views": views, "--licence": licence}
         for option in (name for name, value in given.items() if value):
             raise InputError(f"{option} is not for --to page; leave it out")
-        size = write_page(Run(run), out, checkpoint, runtime)
+        with bar("compare", "pictures", quiet=json_) as progress:
+            size = write_page(Run(run), out, checkpoint, runtime, store, progress)
         show_page(out, size, json_)
         return
     if runtime:

@@ -23,6 +23,7 @@ from alexnet.core.errors import InputError
 from alexnet.data.images.limits import MOST_BYTES
 from alexnet.lab import POLICY
 from alexnet.lab.answers import NotAPicture, classes_of, kernels, run, square_of, unit
+from alexnet.lab.stored import Stored
 from alexnet.lab.walk import Settings
 from alexnet.models.network import Network
 
@@ -46,7 +47,9 @@ class Refused(Exception):
         self.status, self.why = status, why
 
 
-def make_app(net: Network, compute: Compute, facts: dict[str, Any], hosts: frozenset[str]) -> FastAPI:
+def make_app(
+    net: Network, compute: Compute, facts: dict[str, Any], hosts: frozenset[str], stored: Stored | None = None
+) -> FastAPI:
     """Make the application that serves a net.
 
     Args:
@@ -54,6 +57,7 @@ def make_app(net: Network, compute: Compute, facts: dict[str, Any], hosts: froze
         compute: Device and precision of the net.
         facts: What the page says about the net, as JSON types.
         hosts: Names of this server that a request's Host may have, in lower case and without a port. Empty: any.
+        stored: Pictures of a store to pick and to compare with.
     """
 
     @asynccontextmanager
@@ -75,7 +79,7 @@ def make_app(net: Network, compute: Compute, facts: dict[str, Any], hosts: froze
         answer.headers.update(HEADERS)
         return answer
 
-    async def answer(request: Request, question: Question) -> Response:
+    async def answer(request: Request, question: Question, kind: str = "application/octet-stream") -> Response:
         try:
             with tempfile.SpooledTemporaryFile(IN_MEMORY) as body:
                 await receive(request, body)
@@ -88,7 +92,7 @@ def make_app(net: Network, compute: Compute, facts: dict[str, Any], hosts: froze
         except ClientDisconnect:
             return Response(status_code=400)
         if isinstance(found, bytes):
-            return Response(found, media_type="application/octet-stream")
+            return Response(found, media_type=kind)
         return JSONResponse(found, 422 if "error" in found else 200)
 
     @app.get("/api/net")
@@ -123,12 +127,36 @@ def make_app(net: Network, compute: Compute, facts: dict[str, Any], hosts: froze
     @app.get("/api/unit")
     async def one_unit(request: Request) -> Response:
         layer, number = request.query_params.get("layer", ""), request.query_params.get("map", "")
-        if not number.isdecimal() or len(number) > 9:
-            return JSONResponse({"error": f"map {number[:80]!r} is not a whole number"}, 400)
-        return await answer(request, lambda _: unit(net, layer, int(number)))
+        return await answer(request, lambda _: unit(net, layer, whole("map", number)))
+
+    if stored is not None:
+        of = stored
+
+        @app.get("/api/pictures")
+        async def pictures(request: Request) -> Response:
+            page = request.query_params.get("page", "0")
+            return await answer(request, lambda _: {"pictures": of.page(whole("page", page))})
+
+        @app.get("/api/picture")
+        async def picture(request: Request) -> Response:
+            kind, place = request.query_params.get("kind", ""), request.query_params.get("place", "")
+            if kind not in ("pick", "near"):
+                return JSONResponse({"error": f"kind {kind[:80]!r}; it must be pick or near"}, 400)
+            return await answer(request, lambda _: of.picture(kind, whole("place", place)), "image/png")
+
+        @app.post("/api/nearest")
+        async def nearest(request: Request) -> Response:
+            return await answer(request, lambda features: {"neighbours": of.nearest(features)})
 
     app.mount("/", StaticFiles(directory=Path(str(files("alexnet.lab") / "page")), html=True))
     return app
+
+
+def whole(name: str, text: str) -> int:
+    """Read a whole number of a question; raise InputError with the name of what it should be."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise InputError(f"{name} {text[:80]!r} is not a whole number")
+    return int(text)
 
 
 def check_origin(request: Request, hosts: frozenset[str]) -> None:

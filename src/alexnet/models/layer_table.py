@@ -109,6 +109,14 @@ class Layer:
         return formula(self.width, self.op.size, 2, ceil=self.op.ceil) if isinstance(self.op, Pool) else ""
 
     @property
+    def over(self) -> int:
+        """The number of columns that the last window of a convolution or pool has past the border; 0 if not `ceil`."""
+        if not isinstance(self.op, (Convolution, Pool)) or not self.op.ceil:
+            return 0
+        stride, padding = (self.op.stride, self.op.padding) if isinstance(self.op, Convolution) else (2, 0)
+        return overhang(self.width, self.op.size, stride, padding)
+
+    @property
     def inputs(self) -> int:
         """The number of inputs for one picture."""
         return self.seen * self.width**2
@@ -163,10 +171,11 @@ def overhang(width: int, size: int, stride: int, padding: int = 0) -> int:
 
 
 def formula(width: int, size: int, stride: int, padding: int = 0, ceil: bool = True) -> str:
-    """Write out the size formula with its numbers."""
+    """Write out the size formula with its numbers; what hangs over the edge is the summand after the padding."""
     side, over = output_side(width, size, stride, padding, ceil), overhang(width, size, stride, padding)
-    end = (f", {over} zero columns over the edge" if ceil else ", rounded down") if over else ""
-    return f"({width} + 2*{padding} - {size})/{stride} + 1 = {side}{end}"
+    more = f" + {over}" if over and ceil else ""
+    end = f" = {(width + 2 * padding - size) / stride + 1:g}, rounded down:" if over and not ceil else " ="
+    return f"({width} + 2*{padding}{more} - {size})/{stride} + 1{end} {side}"
 
 
 def layers_of(net: AnyNet) -> list[Layer]:

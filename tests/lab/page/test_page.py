@@ -25,6 +25,7 @@ from alexnet.inference.trained import load_for_inference
 from alexnet.lab import POLICY, runtime
 from alexnet.lab.facts import facts
 from alexnet.lab.serve import LOOPBACK, SETTINGS, bind
+from alexnet.lab.stored import Stored
 from alexnet.lab.walk import Settings, inputs, mask, walk
 from alexnet.models.layer_table import Pad
 from alexnet.models.layers import Dropout
@@ -88,13 +89,15 @@ def net(run: Path) -> Network:
 
 
 @pytest.fixture(scope="module")
-def served(run: Path, net: Network) -> Iterator[str]:
+def served(run: Path, store: Path, net: Network) -> Iterator[str]:
     """The address of `alexnet serve`."""
     uvicorn = pytest.importorskip("uvicorn")
     from alexnet.lab.app import make_app
 
+    compute = choose_compute("cpu", "fp32")
+    stored = Stored(net, alexnet.Store(store), compute, "run")
     with bind("127.0.0.1", 0) as listening:
-        app = make_app(net, choose_compute("cpu", "fp32"), facts(Run(run), net), LOOPBACK)
+        app = make_app(net, compute, facts(Run(run), net, Run(run).resolve(), stored), LOOPBACK, stored)
         server = uvicorn.Server(uvicorn.Config(app, **SETTINGS))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
@@ -109,14 +112,14 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def exported(run: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an exported page, on a plain file server and below another folder."""
     pytest.importorskip("onnx")
     from alexnet.lab.page_folder import write_page
 
     folder = tmp_path_factory.mktemp("page")
     try:
-        write_page(Run(run), folder / "lab")
+        write_page(Run(run), folder / "lab", store=store)
     except InputError as error:
         pytest.skip(str(error))
     handler = functools.partial(Quiet, directory=str(folder))
@@ -155,7 +158,7 @@ class Visit:
 
     def settled(self) -> None:
         """Wait until the page shows an answer."""
-        self.until("() => /likeliest|covered/.test(document.getElementById('state').textContent)")
+        self.until("() => /likeliest class/.test(document.getElementById('state').textContent)")
 
     def call(self, function: str, *arguments: Any) -> Any:
         """Call a function of the back end, and return its arrays as lists."""
@@ -271,7 +274,7 @@ def test_every_switch_and_panel_works_by_keyboard_without_a_word_or_another_host
     found.focus("#occlude")
     keys.press("Enter")
     found.wait_for_selector("#fall:not([hidden])")
-    assert "falls most" in found.text_content("#fall-words")
+    assert "It is lowest, " in found.text_content("#fall-words")
     found.select_option("#language", "zh-Hant")
     assert found.title() == "AlexNet 實驗室"
     assert page.said == []
@@ -279,6 +282,83 @@ def test_every_switch_and_panel_works_by_keyboard_without_a_word_or_another_host
     again = visit(end, pictures / "red" / "00.png", after="#" + permalink.partition("#")[2])
     assert again.page.is_checked("#swapped")
     assert again.page.evaluate("location.hash").count("dropout=2") == 1
+
+
+def test_the_classes_before_and_after_are_the_likeliest_of_both(visit: Callable[..., Visit]) -> None:
+    shown = visit("served").page.evaluate(
+        """async () => {
+            const draw = await import("./draw.js"), table = document.createElement("table"), names = [..."abcdefgh"];
+            draw.classes(table, names, [0.5, 0.2, 0.1, 0.1, 0.1, 0, 0, 0], 3, [0.1, 0, 0, 0, 0, 0, 0.3, 0.6]);
+            const best = (row) => row.querySelectorAll("td.best").length;
+            return [...table.querySelectorAll("tr")].slice(1).map((row) => row.textContent + best(row));
+        }"""
+    )
+    assert shown == ["h0.0 %60.0 %1", "a50.0 %10.0 %1", "g0.0 %30.0 %0", "b20.0 %0.0 %0", "c10.0 %0.0 %0"]
+
+
+def test_the_squares_that_cover_are_of_one_size_and_reach_every_edge(visit: Callable[..., Visit], net: Network) -> None:
+    page = visit("served")
+    covers = page.page.evaluate("async () => (await import('./occlusion.js')).covers()")
+    size = net.transform.size
+    assert len({side for _, _, side in covers}) == 1
+    assert {min(top for top, _, _ in covers), min(left for _, left, _ in covers)} == {0}
+    assert {max(top + side for top, _, side in covers), max(left + side for _, left, side in covers)} == {size}
+
+
+def test_while_the_net_is_changed_the_page_says_so_and_a_silent_unit_keeps_its_sum(
+    visit: Callable[..., Visit], net: Network
+) -> None:
+    page = visit("served", after="#unit=conv2.1.2.2&silent=[0]")
+    page.settled()
+    assert "in the changed net" in page.page.text_content("#state")
+    assert "tower A silent. Without the change: " in page.page.text_content("#changed")
+    page.until("() => document.getElementById('sum').textContent.includes('0 takes the place of the sum')")
+    terms = page.page.evaluate(
+        "() => [...document.querySelectorAll('#sum tbody tr')].map((r) => r.lastChild.textContent)"
+    )
+    numbers = [float(term.replace("\u2212", "-")) for term in terms]
+    assert sum(numbers[:-1]) == pytest.approx(numbers[-1], abs=0.02 * max(map(abs, numbers)))
+    # Tower A of conv1 is silent, too: conv2 reads zeros there, and its sum is its bias.
+    assert numbers[-1] == pytest.approx(float(net.layer("conv2").get_parameter("bias")[1].detach()), abs=1e-3)
+    page.page.click("#usual")
+    page.until("() => document.getElementById('changed').hidden")
+
+
+@pytest.mark.parametrize("asked", ["run=0123456789ab.7", "picture=own", "unit=conv9.0.0.0", "norms=[1,2]", "places=99"])
+def test_an_address_that_asks_for_what_is_not_here_is_said(asked: str, visit: Callable[..., Visit]) -> None:
+    page = visit("served", after=f"#{asked}")
+    page.page.wait_for_selector("#state.error")
+    assert page.page.text_content("#state").startswith("This link asks for what is not here (")
+
+
+@pytest.mark.parametrize("end", BACK_ENDS)
+def test_a_picture_of_the_store_is_picked_by_keyboard_and_by_its_address(
+    end: str, visit: Callable[..., Visit], run: Path, store: Path
+) -> None:
+    page = visit(end)
+    found, split = page.page, alexnet.Store(store)["val"]
+    page.settled()  # it begins with the first one
+    names = [button.get_attribute("title") for button in found.query_selector_all("#picks button")]
+    assert sorted(names) == sorted(split.names)
+    found.focus('#picks button[data-place="7"]')
+    found.keyboard.press("Enter")
+    page.until("() => location.hash.includes('picture=7')")
+    page.settled()
+    assert found.get_attribute('#picks button[data-place="7"]', "aria-pressed") == "true"
+    assert "Its label in the store is" in found.text_content("#state")
+    pixels, _ = split[7]
+    (expected,) = alexnet.similar(run, store, [pixels], 6, device="cpu", precision="fp32")
+    page.until("([name]) => document.querySelector('#nearest li')?.title === name", expected["neighbours"][0]["name"])
+    nearest = [item.get_attribute("title") for item in found.query_selector_all("#nearest li")]
+    assert nearest == [each["name"] for each in expected["neighbours"]]
+    found.locator("#nearest li").last.scroll_into_view_if_needed()
+    page.until("() => [...document.querySelectorAll('#nearest img')].every((image) => image.naturalWidth > 0)")
+    assert page.said == []
+    again = visit(end, after="#picture=3")
+    page.until("() => document.querySelectorAll('#nearest li').length === 6")
+    again.settled()
+    assert again.page.get_attribute('#picks button[data-place="3"]', "aria-pressed") == "true"
+    assert again.said == []
 
 
 @pytest.mark.parametrize("end", BACK_ENDS)
@@ -299,7 +379,7 @@ def test_nothing_is_cut_off_and_no_rule_of_accessibility_is_broken(
     width: int, visit: Callable[..., Visit], pictures: Path, tmp_path: Path
 ) -> None:
     page = visit("served", pictures / "red" / "00.png", width)
-    wide = "([width]) => [...document.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > width)"
+    wide = "([w]) => [...document.querySelectorAll(':not(nav a)')].filter((e) => e.getBoundingClientRect().right > w)"
     assert page.page.evaluate(wide + ".map((e) => e.outerHTML.slice(0, 80))", [width]) == []
     npm = shutil.which("npm")
     if npm is None:
@@ -330,7 +410,7 @@ def test_an_exported_page_is_small_and_has_a_policy(run: Path, tmp_path: Path) -
     from alexnet.lab import page_folder
 
     net = alexnet.load(run)
-    made = page_folder.net_files(Run(run), net)
+    made = page_folder.net_files(Run(run), net, Run(run).resolve())
     weights = sum(p.numel() for p in net.parameters()) * 4
     assert len(made["weights.bin"]) < 1.1 * weights + 4 * net.transform.mean.numel() + 1000
     assert len(made["net.onnx"]) < 50_000

@@ -8,7 +8,7 @@ export const help = "picture-stays", lost = "unloaded";
 
 env.wasm.numThreads = 1; // more need headers that a plain file server does not send
 env.wasm.wasmPaths = { wasm: new URL("./runtime/ort-wasm-simd-threaded.wasm", import.meta.url).href };
-const BATCH = 16;
+const BATCH = 16, NEAREST = 6;
 let known = null, loaded = null;
 
 async function fetched(name) {
@@ -128,6 +128,30 @@ function softmax(logits, classes, out) {
     for (let i = 0; i < classes; i++) total += out[first + i] = Math.exp(row[i] - most);
     for (let i = 0; i < classes; i++) out[first + i] /= total;
   }
+}
+
+let store = null; // what pictures.json says, and the features
+
+async function stored() {
+  store ??= (async () => {
+    const [told, features] = await Promise.all([fetched("./pictures.json").then((a) => a.json()), fetched("./features.bin").then((a) => a.arrayBuffer())]);
+    return { ...told, features: new Float32Array(features) };
+  })().catch((error) => { store = null; throw error; });
+  return store;
+}
+
+export const pictures = async (page) => (await stored()).pages[page];
+export const picture = (kind, place) => new URL(`./pictures/${kind}-${place}.${kind === "pick" ? "png" : "jpg"}`, import.meta.url).href;
+
+export async function nearest(query) {
+  const { compared, units, features } = await stored();
+  const apart = Array.from(compared, (_, i) => {
+    let total = 0;
+    for (let u = 0; u < units; u++) total += (features[i * units + u] - query[u]) ** 2;
+    return Math.sqrt(total);
+  });
+  const order = [...apart.keys()].sort((a, b) => apart[a] - apart[b] || a - b).slice(0, NEAREST);
+  return order.map((i) => ({ ...compared[i], distance: apart[i] }));
 }
 
 export async function kernels() {

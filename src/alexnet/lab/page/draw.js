@@ -1,6 +1,8 @@
 // Pictures of numbers.
 
-export const percent = (p) => `${(100 * p).toFixed(1)} %`;
+const sign = () => (document.documentElement.lang === "en" ? " %" : "%");
+export const percent = (p, digits = 1) => `${(100 * p).toFixed(digits)}${sign()}`;
+export const points = (p) => `${p > 0 ? "+" : p < 0 ? "−" : ""}${Math.abs(100 * p).toFixed(1)}`;
 
 export function make(tag, attributes = {}, ...inside) {
   const made = document.createElement(tag);
@@ -37,10 +39,10 @@ export function range(data) {
 }
 
 // Draw maps as gray tiles with a line of background between them: black is the least of all, white the largest.
-// With `colours`, three maps in a row are red, green and blue of one tile, around a middle gray.
-export function tiles(canvas, data, maps, height, width, columns, colours = false) {
+// With `colours`, three maps in a row are red, green and blue of one tile. With `around`, or colours, 0 is a middle gray.
+export function tiles(canvas, data, maps, height, width, columns, colours = false, around = colours) {
   const count = colours ? maps / 3 : maps, rows = Math.ceil(count / columns), [least, most] = range(data);
-  const reach = colours ? Math.max(-least, most) || 1 : most - least || 1, low = colours ? -reach : least;
+  const reach = around ? Math.max(-least, most) || 1 : most - least || 1, low = least;
   canvas.width = columns * (width + 1) - 1;
   canvas.height = rows * (height + 1) - 1;
   const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
@@ -50,21 +52,23 @@ export function tiles(canvas, data, maps, height, width, columns, colours = fals
         const to = 4 * (((Math.floor(tile / columns) * (height + 1)) + y) * canvas.width + (tile % columns) * (width + 1) + x);
         for (let c = 0; c < 3; c++) {
           const value = data[((colours ? 3 * tile + c : tile) * height + y) * width + x];
-          image.data[to + c] = colours ? 127.5 + (127.5 * value) / reach : (255 * (value - low)) / reach;
+          image.data[to + c] = around ? 127.5 + (127.5 * value) / reach : (255 * (value - low)) / reach;
         }
         image.data[to + 3] = 255;
       }
   context.putImageData(image, 0, 0);
 }
 
-// Rows of a table of classes, likeliest first, each with a bar; `others` are probabilities to show beside.
+// Rows of a table of classes, likeliest first, each with a bar; `others` are probabilities to show beside, and then the
+// rows are the likeliest classes of both.
 export function classes(table, names, probabilities, count = 5, others = null, heads = []) {
-  const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, count);
   const wide = others ? [probabilities, others] : [probabilities];
+  const first = (of) => [...of.keys()].sort((a, b) => of[b] - of[a]).slice(0, count), largest = (i) => Math.max(...wide.map((of) => of[i]));
+  const order = [...new Set(wide.flatMap(first))].sort((a, b) => largest(b) - largest(a)), best = wide.map((of) => first(of)[0]);
   const rows = order.map((i) => {
-    const name = make("th", { scope: "row" }, names[i], bar(probabilities[i]));
+    const name = make("th", { scope: "row", className: best.includes(i) ? "best" : "" }, names[i], bar(probabilities[i]));
     if (others) name.append(bar(others[i], "after"));
-    return make("tr", {}, name, ...wide.map((of) => make("td", {}, percent(of[i]))));
+    return make("tr", {}, name, ...wide.map((of, column) => make("td", { className: best[column] === i ? "best" : "" }, percent(of[i]))));
   });
   if (others) rows.unshift(make("tr", { className: "heads" }, make("td"), ...heads.map((head) => make("th", { scope: "col" }, head))));
   table.replaceChildren(...rows);

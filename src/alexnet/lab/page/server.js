@@ -34,6 +34,15 @@ export const square = async (file) =>
 export const run = (pixels, settings, layers = false) =>
   arrays(fetch(`api/run?layers=${layers}&settings=${encodeURIComponent(JSON.stringify(settings))}`, { method: "POST", body: pixels }));
 
+// The pictures of a store to pick, a page at a time; each has its place, number, name and class.
+export const pictures = async (page) => (await (await answered(fetch(`api/pictures?page=${page}`))).json()).pictures;
+
+// The address of a picture of the store: one to "pick", or a "near" one.
+export const picture = (kind, place) => `api/picture?kind=${kind}&place=${place}`;
+
+// The nearest pictures of the store by their features in its layer; each has its distance too.
+export const nearest = async (features) => (await (await answered(fetch("api/nearest", { method: "POST", body: features }))).json()).neighbours;
+
 export const kernels = () => arrays(fetch("api/kernels"));
 
 // The "kernel" and the "bias" of a map or unit.

@@ -1,9 +1,13 @@
-// What the page shows, and its permalink: everything but the picture stands in the address after #.
+// What the page shows, and its permalink: all of it stands in the address after #, but for a picture of the reader's own.
 export const DEFAULTS = { norms: [true, true], swapped: false, silent: [], dropout: null, gray: false, places: [2] };
 
 export const state = {
   facts: null,
   square: null, // the bytes of the picture
+  picked: null, // its place in the store; null for the reader's own
+  kernels: null, // conv1's
+  found: null, // what the net answered
+  fallen: null, // and with each part of the view covered
   settings: structuredClone(DEFAULTS),
   unit: { layer: "conv1", map: 0, row: 0, column: 0 },
 };
@@ -12,15 +16,21 @@ export const state = {
 const changes = () => ({ ...state.settings, places: undefined });
 export const isChanged = () => JSON.stringify(changes()) !== JSON.stringify({ ...DEFAULTS, places: undefined });
 
-export function write() {
-  const parts = new URLSearchParams({ unit: Object.values(state.unit).join(".") });
+const run = () => `${state.facts.digest}.${state.facts.step}`;
+
+// Write the address; `push` makes an entry in the browser's history.
+export function write(push = false) {
+  const parts = new URLSearchParams({ run: run(), unit: Object.values(state.unit).join(".") });
   for (const [name, usual] of Object.entries(DEFAULTS))
     if (JSON.stringify(state.settings[name]) !== JSON.stringify(usual)) parts.set(name, JSON.stringify(state.settings[name]));
-  history.replaceState(null, "", `#${parts}`);
+  if (state.square) parts.set("picture", state.picked ?? "own");
+  history[push ? "pushState" : "replaceState"](null, "", `#${parts}`);
+  document.getElementById("address").textContent = location.href;
 }
 
-// Read the address; leave out what this net does not have.
+// Read the address; return the names of what it asks for and this page has not.
 export function read() {
+  const left = [];
   const parts = new URLSearchParams(location.hash.slice(1)), has = state.facts.switches;
   const right = {
     norms: (v) => Array.isArray(v) && v.length === 2 && v.every((on) => typeof on === "boolean"),
@@ -33,11 +43,17 @@ export function read() {
   for (const name of Object.keys(DEFAULTS)) {
     try {
       const value = JSON.parse(parts.get(name));
-      if (parts.has(name) && right[name](value)) state.settings[name] = value;
-    } catch { /* not JSON: the address was cut or typed */ }
+      if (parts.has(name)) right[name](value) ? state.settings[name] = value : left.push(name);
+    } catch { left.push(name); } // not JSON: the address was cut or typed
   }
+  const picture = parts.get("picture");
+  if (picture && /^\d{1,9}$/.test(picture) && state.facts.store) state.picked = Number(picture);
+  else if (picture && (picture !== "own" || !state.square)) left.push(picture === "own" ? "own" : "picture");
+  if (parts.has("run") && parts.get("run") !== run()) left.push("run");
   const [layer, ...place] = (parts.get("unit") || "").split(".");
   if (place.length === 3) setUnit(layer, ...place.map(Number));
+  if (parts.has("unit") && parts.get("unit") !== Object.values(state.unit).join(".")) left.push("unit");
+  return left;
 }
 
 const within = (value, count) => Math.min(Math.max(0, Math.floor(value) || 0), count - 1);

@@ -1,118 +1,62 @@
-// One unit: what it reads, its formula with its own numbers, and the sum worked out.
-import * as backend from "./backend.js";
-import { make, range, tiles } from "./draw.js";
-import { reads } from "./field.js";
+// The chosen unit: its place in its map and in the view, its value, and its sum.
+import * as draw from "./draw.js";
+import { field } from "./field.js";
+import { explain, valued } from "./formulas.js";
+import { setUnit, state, write } from "./state.js";
+import { view } from "./views.js";
 import { say } from "./words.js";
 
-const MOST = 8; // terms of a sum that are written out
-const short = (x) => (x === 0 ? "0" : Math.abs(x) >= 1e5 || Math.abs(x) < 1e-3 ? x.toExponential(2) : x.toPrecision(4).replace(/\.?0+$/, ""));
+const at = (id) => document.getElementById(id);
 
-// The value of a layer's array at (map, row, column); 0 outside, as for padding.
-function at(array, map, row = 0, column = 0) {
-  const [maps, height = 1, width = 1] = array.shape;
-  const outside = row < 0 || column < 0 || row >= height || column >= width || map < 0 || map >= maps;
-  return outside ? 0 : array.data[(map * height + row) * width + column];
+// Read the unit from its controls.
+export function chosen() {
+  setUnit(at("unit-layer").value, at("unit-map").value, at("unit-row").value, at("unit-column").value);
 }
 
-const line = (text) => make("p", { className: "formula" }, text);
+// Go some units on, in the map, row or column.
+export function step(of, by) {
+  const { layer, map, row, column } = { ...state.unit, [of]: state.unit[of] + by };
+  setUnit(layer, map, row, column);
+  examine();
+}
 
-// Explain unit `place` of `layer`, the output `out` of the input `given`; return elements to show.
-export async function explain(layer, place, given, out, settings) {
-  const value = at(out, place.map, place.row, place.column);
-  const same = at(given, place.map, place.row, place.column);
-  switch (layer.kind) {
-    case "convolution": return convolution(layer, place, given, value);
-    case "full": return full(layer, place, given, value);
-    case "pool": return pool(layer, place, given, value);
-    case "norm": return layer.within ? within(layer, place, given, value) : across(layer, place, given, value);
-    case "activation": return [line(`${{ relu: "max(0, x)", tanh: "tanh(x)", logistic: "1 / (1 + exp(-x))" }[layer.kind_of || "relu"]}: x = ${short(same)} → ${short(value)}`)];
-    case "dropout": {
-      const how = settings.dropout === null ? say("scaled", { by: short(layer.scale === "testing" ? 1 - layer.p : 1) }) : say(value === 0 && same !== 0 ? "dropped" : "kept");
-      return [line(`${how}: ${short(same)} → ${short(value)}`)];
-    }
-    case "flatten": return [line(`${say("copied")}: ${short(value)}`)];
-    default: return [line(short(value))];
+// Show the chosen unit.
+export async function examine() {
+  const { unit, facts, found, settings } = state, order = Object.keys(found.now).slice(2), layer = facts.layers.find((each) => each.name === unit.layer);
+  write();
+  at("unit-layer").value = unit.layer;
+  at("unit-map-words").textContent = say(layer.side > 1 ? "map" : "unit-number");
+  for (const [name, most] of [["map", layer.maps], ["row", layer.side], ["column", layer.side]]) {
+    at(`unit-${name}`).value = unit[name];
+    at(`unit-${name}`).max = most - 1;
+    at(`unit-${name}`).closest(".stepper").hidden = name !== "map" && layer.side === 1;
   }
+  const here = order.indexOf(unit.layer), shown = here >= 0, size = facts.size, out = found.now[unit.layer];
+  at("unit-value").textContent = shown ? valued(out, unit) : say("off");
+  tile(shown && layer.side > 1 ? out : null);
+  view(at("view"), facts.switches.places[settings.places[0]]);
+  const before = order.slice(0, here + 1).map((name) => facts.layers.find((each) => each.name === name));
+  const [top, bottom] = field(before, unit.row, size), [left, right] = field(before, unit.column, size);
+  at("field").setAttribute("viewBox", `0 0 ${size} ${size}`);
+  at("field").replaceChildren(...(shown ? ["under marked", "over marked"] : []).map((kind) => draw.box(left, top, right - left + 1, bottom - top + 1, kind)));
+  at("field-words").textContent = shown ? say("field", { top, bottom, left, right, count: (bottom - top + 1) * (right - left + 1) }) : "";
+  const explained = shown ? await explain(layer, unit, found.now[here ? order[here - 1] : "input"], out, settings).catch((error) => [error.message]) : [];
+  if (unit === state.unit) at("sum").replaceChildren(...explained);
 }
 
-async function convolution(layer, place, given, value) {
-  const { kernel, bias } = await backend.unit(layer.name, place.map);
-  const [maps, height, width] = kernel.shape, group = Math.floor(place.map / (layer.maps / layer.groups));
-  const [top, left] = [reads(layer, place.row)[0], reads(layer, place.column)[0]], terms = [];
-  for (let m = 0; m < maps; m++)
-    for (let y = 0; y < height; y++)
-      for (let x = 0; x < width; x++) {
-        const weight = kernel.data[(m * height + y) * width + x], input = at(given, group * maps + m, top + y, left + x);
-        terms.push({ weight, input, name: `${group * maps + m}, ${top + y}, ${left + x}` });
-      }
-  const canvas = make("canvas", { className: "pixels", role: "img", ariaLabel: say("kernel-of", { layer: layer.name, map: place.map }) });
-  tiles(canvas, kernel.data, maps, height, width, maps === 3 ? 1 : Math.ceil(Math.sqrt(maps)), maps === 3);
-  return [make("figure", {}, canvas, make("figcaption", {}, say("kernel", { maps, height, width }))), ...sum(terms, bias.data[0], value)];
+// Draw the unit's map, with the unit marked; a click chooses another place.
+function tile(out) {
+  at("tile-part").hidden = !out;
+  if (!out) return;
+  const [, height, width] = out.shape, { map, row, column } = state.unit;
+  draw.tiles(at("tile"), out.data.subarray(map * height * width, (map + 1) * height * width), 1, height, width, 1);
+  at("tile-mark").setAttribute("viewBox", `0 0 ${width} ${height}`);
+  at("tile-mark").replaceChildren(...["under marked", "over marked"].map((kind) => draw.box(column, row, 1, 1, kind)));
 }
 
-async function full(layer, place, given, value) {
-  const { kernel, bias } = await backend.unit(layer.name, place.map);
-  const each = kernel.data.length, group = Math.floor(place.map / (layer.maps / layer.groups));
-  const terms = Array.from(kernel.data, (weight, i) => ({ weight, input: given.data[group * each + i], name: `${group * each + i}` }));
-  return sum(terms, bias.data[0], value);
-}
-
-// The largest terms of a weighted sum, the rest, and the bias.
-function sum(terms, bias, value) {
-  const product = ({ weight, input }) => weight * input;
-  const order = [...terms].sort((a, b) => Math.abs(product(b)) - Math.abs(product(a))), shown = order.slice(0, MOST);
-  const rest = order.slice(MOST).reduce((total, term) => total + product(term), 0);
-  const cells = (...words) => words.map((word) => make("td", {}, word));
-  const rows = shown.map((term) => make("tr", {}, make("th", { scope: "row" }, term.name), ...cells(short(term.input), short(term.weight), short(product(term)))));
-  rows.push(make("tr", {}, make("th", { scope: "row" }, say("rest", { count: terms.length - shown.length })), ...cells("", "", short(rest))));
-  rows.push(make("tr", {}, make("th", { scope: "row" }, say("bias")), ...cells("", "", short(bias))));
-  rows.push(make("tr", { className: "total" }, make("th", { scope: "row" }, say("sum")), ...cells("", "", short(value))));
-  const heads = ["place", "input", "weight", "product"].map((word) => make("th", { scope: "col" }, say(word)));
-  return [make("table", { className: "terms" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows))];
-}
-
-function pool(layer, place, given, value) {
-  const [top, bottom] = reads(layer, place.row), [left, right] = reads(layer, place.column), rows = [];
-  for (let y = top; y <= bottom; y++) {
-    const cells = [];
-    for (let x = left; x <= right; x++) {
-      const inside = y < given.shape[1] && x < given.shape[2], number = at(given, place.map, y, x);
-      cells.push(make("td", { className: inside && layer.kind_of === "max" && number === value ? "most" : "" }, inside ? short(number) : "–"));
-    }
-    rows.push(make("tr", {}, ...cells));
-  }
-  return [make("table", { className: "window" }, make("tbody", {}, ...rows)), line(`${layer.kind_of} = ${short(value)}`)];
-}
-
-// Section 3.3: b = a / (k + alpha * sum of a^2)^beta over the n maps around, in one tower.
-function across(layer, place, given, value) {
-  const each = layer.maps / layer.towers, tower = Math.floor(place.map / each), half = Math.floor(layer.n / 2), squares = [];
-  for (let m = Math.max(tower * each, place.map - half); m <= Math.min((tower + 1) * each - 1, place.map - half + layer.n - 1); m++)
-    squares.push([m, at(given, m, place.row, place.column)]);
-  return norm(layer, squares, at(given, place.map, place.row, place.column), value, (m) => say("map-n", { map: m }));
-}
-
-// The norm within a map of the 2012 code.
-function within(layer, place, given, value) {
-  const [top, bottom] = reads(layer, place.row), [left, right] = reads(layer, place.column), squares = [];
-  for (let y = top; y <= bottom; y++) for (let x = left; x <= right; x++) squares.push([`${y}, ${x}`, at(given, place.map, y, x)]);
-  return norm(layer, squares, at(given, place.map, place.row, place.column), value, String);
-}
-
-function norm(layer, squares, a, value, name) {
-  const total = squares.reduce((sum, [, x]) => sum + x * x, 0), base = layer.k + layer.a * total;
-  const rows = squares.map(([place, x]) => make("tr", {}, make("th", { scope: "row" }, name(place)), make("td", {}, short(x)), make("td", {}, short(x * x))));
-  const heads = ["place", "input", "square"].map((word) => make("th", { scope: "col" }, say(word)));
-  return [
-    line("b = a / (k + α Σ a²)^β"),
-    line(`${short(a)} / (${short(layer.k)} + ${short(layer.a)} × ${short(total)})^${short(layer.beta)} = ${short(a)} / ${short(base ** layer.beta)} = ${short(value)}`),
-    make("details", {}, make("summary", {}, say("window-of", { count: squares.length })),
-      make("table", { className: "terms" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows))),
-  ];
-}
-
-// The value of a unit in words, and how large it is among its layer's.
-export function valued(out, place) {
-  const value = at(out, place.map, place.row, place.column), [least, most] = range(out.data);
-  return say("value", { value: short(value), least: short(least), most: short(most) });
-}
+at("tile").addEventListener("click", (event) => {
+  const canvas = at("tile"), place = (along, length, count) => Math.floor((along / length) * count);
+  const { layer, map } = state.unit;
+  setUnit(layer, map, place(event.offsetY, canvas.clientHeight, canvas.height), place(event.offsetX, canvas.clientWidth, canvas.width));
+  examine();
+});
