@@ -162,7 +162,10 @@ def test_rates_scaled_by_a_layers_norm_see_the_whole_layer(
     assert apart(end(tmp_path / "one"), end(tmp_path / "run")) < TOLERANCE["fp64"]
 
 
-@pytest.mark.parametrize(("processes", "strategy", "parts"), [(2, "towers", 1), (2, "hybrid", 2), (2, "data", 2)])
+@pytest.mark.parametrize(
+    ("processes", "strategy", "parts"),
+    [(2, "towers", 1), (2, "hybrid", 2), pytest.param(2, "data", 2, marks=pytest.mark.torture)],
+)
 def test_what_came_after_2012_is_the_same_however_it_is_spread(
     ranks: Ranks, store: Path, small: Recipe, tmp_path: Path, processes: int, strategy: str, parts: int
 ) -> None:

@@ -319,6 +319,27 @@ def test_a_setting_sets_its_field(setting: str, path: str, value: object) -> Non
     assert type(found) is type(value)
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("views.area=[0.5]", r"views\.area is \[0\.5\]; it must be empty, or two parts of a picture's area"),
+        ("views.area=[0, 1]", "more than 0 and at most 1, the least first"),
+        ("views.area=[0.9, 0.5]", "more than 0 and at most 1, the least first"),
+        ("views.crops=false", r"views\.area is \[0\.35, 1\.0\]; it must be empty where views\.crops is false"),
+        ("views.area=[]", r"views\.aspect is 1\.33.*; it must be 1 where views\.area is empty"),
+        ("views.aspect=0.5", r"views\.aspect is 0\.5; it must be 1 \(square crops\) to 10"),
+        ("sgd.average=2", r"sgd\.average is 2\.0; it must be 0 \(off\) to 1, the whole run"),
+        ("sgd.label_smoothing=1", r"sgd\.label_smoothing is 1\.0; it must be 0 \(off\) to 1, 1 excluded"),
+        ("sgd.lars=0.001", r"sgd\.decoupled is true; it must be false where sgd\.lars is set"),
+        ("schedule.warmup_epochs=20", r"schedule\.warmup_epochs is 20\.0; it must be 0 \(off\) or more, less than 20"),
+        ("schedule.final=1.5", r"schedule\.final is 1\.5; it must be 0 to 1"),
+    ],
+)
+def test_fields_of_today_that_cannot_be_are_refused_by_name_and_rule(setting: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        override(RECIPES["today"], [setting])
+
+
 def test_settings_apply_in_order() -> None:
     assert override(PAPER, ["epochs=3", "net.pool=2", "epochs=4"]) == PAPER.replace(epochs=4, net={"pool": 2})
     assert override(PAPER, []) == PAPER

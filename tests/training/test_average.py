@@ -49,7 +49,7 @@ def test_without_an_average_a_run_is_judged_by_the_weights_that_it_trains() -> N
 def averaged(store: Path, small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train a run with an average over half of it, and keep every step."""
     folder = tmp_path_factory.mktemp("average") / "run"
-    recipe = small.replace(sgd={"average": 0.5}, epochs=3)
+    recipe = small.replace(sgd={"average": 0.5}, epochs=2)
     train(store, folder, recipe, precision="fp32", keep=0, save_every=0, quiet=True)
     return folder
 
@@ -58,9 +58,9 @@ def test_checkpoints_hold_the_average_of_the_weights_that_the_same_run_without_o
     averaged: Path, store: Path, small: Recipe, tmp_path: Path
 ) -> None:
     """The average changes no step of training: evaluation, best, exports and predictions read weights.safetensors."""
-    train(store, tmp_path / "plain", small.replace(epochs=3), precision="fp32", keep=0, save_every=0, quiet=True)
+    train(store, tmp_path / "plain", small.replace(epochs=2), precision="fp32", keep=0, save_every=0, quiet=True)
     both = [{checkpoint.step_and_attempt(p)[0]: p for p in Run(f).checkpoints} for f in (averaged, tmp_path / "plain")]
-    assert list(both[0]) == list(both[1]) == list(range(1, 13))
+    assert list(both[0]) == list(both[1]) == list(range(1, 9))
     mean: dict[str, torch.Tensor] = {}
     for step, path in both[1].items():
         now = checkpoint.read_tensors(path, checkpoint.FILES[0])
@@ -68,7 +68,7 @@ def test_checkpoints_hold_the_average_of_the_weights_that_the_same_run_without_o
         assert all(torch.equal(kept[name], w) for name, w in now.items())
         for name, w in now.items():
             before = mean.get(name, w.double())
-            mean[name] = before + (w.double() - before) / min(step, 6)
+            mean[name] = before + (w.double() - before) / min(step, 4)
         judged = checkpoint.read_tensors(both[0][step], checkpoint.FILES[0])
         for name, w in judged.items():
             torch.testing.assert_close(w.double(), mean[name], rtol=1e-5, atol=1e-6)
@@ -118,10 +118,10 @@ def test_weights_to_go_on_from_that_are_damaged_are_refused_in_a_line_that_offer
 
 
 def test_a_run_with_an_average_resumes_to_the_same_bits(averaged: Path, store: Path, tmp_path: Path) -> None:
-    """From within an epoch, and beyond the horizon of six steps."""
+    """From within an epoch, and beyond the horizon of four steps."""
     cut = shutil.copytree(averaged, tmp_path / "cut")
     for path in (*checkpoint.list_checkpoints(cut), *checkpoint.list_best(cut)):
-        if checkpoint.step_and_attempt(path)[0] > 7:
+        if checkpoint.step_and_attempt(path)[0] > 5:
             shutil.rmtree(path)
     train(store, cut, resume=True, precision="fp32", quiet=True)
     assert alike(cut, averaged)

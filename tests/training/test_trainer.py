@@ -169,6 +169,8 @@ def test_a_recipe_whose_views_do_not_fit_the_store_is_refused(store: Path, tmp_p
         train(store, tmp_path / "run", "source", quiet=True)
     with pytest.raises(InputError, match="cifar-18 takes views of 32 pixels"):  # its views would be the centre alone
         train(store, tmp_path / "run", "cifar-18", quiet=True)
+    with pytest.raises(InputError, match=r"use another recipe \(today-256 for 256, today-64 for 64, today for 32\)"):
+        train(store, tmp_path / "run", "today", quiet=True)
     assert not (tmp_path / "run").exists()
 
 

@@ -173,9 +173,11 @@ def check_fit(name: str, recipe: Recipe, store: Store) -> None:
         raise InputError(f"store {store.path} has no val or test split to validate on; prepare it with --val-fraction")
     view, side = recipe.net.image_size, store.side
     if view > side or 2 * view <= side:
+        others = ("today-256", "today-64", "today") if name.startswith("today") else ("source", "tiny", "cifar-18")
+        large, middle, small = others
         raise InputError(
             f"recipe {name} takes views of {view} pixels, but store {store.path} holds pictures of {side}: use another "
-            "recipe (source for 256, tiny for 64, cifar-18 for 32), or prepare the store again with another --side"
+            f"recipe ({large} for 256, {middle} for 64, {small} for 32), or prepare the store again with another --side"
         )
 
 
