@@ -361,6 +361,23 @@ def test_a_picture_of_the_store_is_picked_by_keyboard_and_by_its_address(
     assert again.said == []
 
 
+def test_a_picture_can_be_pasted_and_dropped(visit: Callable[..., Visit], store: Path) -> None:
+    page = visit("served")
+    page.settled()
+    given = """async ([place, event]) => {
+        const file = await (await fetch(`api/picture?kind=pick&place=${place}`)).blob(), data = new DataTransfer();
+        data.items.add(new File([file], "holiday.png"));
+        const pasted = () => new ClipboardEvent(event, { clipboardData: data });
+        dispatchEvent(event === "paste" ? pasted() : new DragEvent(event, { dataTransfer: data }));
+    }"""
+    for place, event in ((2, "paste"), (5, "drop")):
+        page.page.evaluate(given, [place, event])
+        shown = "async ([first]) => (await import('./state.js')).state.square.slice(0, 300).join() === first"
+        page.until(shown, ",".join(map(str, alexnet.Store(store)["val"][place][0].reshape(-1)[:300])))
+        page.until("() => location.hash.includes('picture=own')")
+    assert page.said == []
+
+
 @pytest.mark.parametrize("end", BACK_ENDS)
 def test_what_is_no_picture_is_said_and_the_page_goes_on(
     end: str, visit: Callable[..., Visit], pictures: Path, tmp_path: Path
