@@ -74,7 +74,7 @@ def filed(root: Path, below: str) -> Iterator[str]:
 @contextmanager
 def served(run: Path, store: Path | None) -> Iterator[str]:
     """Serve a run by `alexnet serve`; yields its address."""
-    words = [sys.executable, "-m", "alexnet", "serve", str(run), "--port", "0"]
+    words = [sys.executable, "-m", "alexnet", "serve", str(run), "--port", "0", "--threads", "1"]
     words += ["--store", str(store)] if store else []
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -163,7 +163,7 @@ def main() -> int:
         version = browser.version
         browser.close()
     words = (
-        f"{processor()}, Chromium {version}, {LOADS} loads, {PICTURES} pictures each, medians. "
+        f"{processor()}, one thread, Chromium {version}, {LOADS} loads, {PICTURES} pictures each, medians. "
         f"The exported folder: {sizes}"
     )
     print(f"{words}\n\n{found}")
