@@ -32,7 +32,7 @@ from alexnet.training.forecast import moment, span
 from alexnet.training.train import train
 
 MOST_MINUTES = 100_000
-LOOK, MEASURED = "look", "measured"  # folders in `out` while it works
+LOOK, MEASURED = "fit-look.part", "fit-measured.part"  # folders in `out` while it works, which it removes
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,6 @@ def fit(
         if record:
             record.check(out, asked)
         else:
-            _check_new(out)
             wish = Wish(minutes, device, lambda: time.monotonic() - begun)
             chosen = choose(found, size_of_source(found, source, seed), wish, out / MEASURED, say)
             record = Record.of(chosen, **asked)
@@ -155,6 +154,9 @@ class _Work:
         counts = " and ".join(f"{count:,} {name}" for name, count in made.pictures.items())
         refused = sum(made.refused.values())
         note = f"; {refused:,} refused, which {self.store / 'prepare.jsonl'} names" if refused else ""
+        twins = made.duplicates["identical"]["held_out"] if made.duplicates else 0
+        if twins:
+            note += f"; {twins:,} held out are identical to one in train, so the error looks better than it is"
         self.say(f"prepared {counts} pictures of {made.classes:,} classes in {span(made.seconds)}{note}")
 
     def fix_epochs(self) -> None:
@@ -192,7 +194,9 @@ class _Work:
 
     def end(self, report: Callable[[Path], Path] | None) -> Fit:
         """Write the report and the record, and return the result."""
-        found = self.evaluation or evaluate(self.store, [self.run], split=Store(self.store).held_out)
+        found = self.evaluation or evaluate(
+            self.store, [self.run], split=Store(self.store).held_out, device=self.record.device
+        )
         page = report(self.out) if report else None
         record = self.record
         if record.result is None:
@@ -244,24 +248,33 @@ def _check(source: str, out: Path, minutes: float, seed: int) -> None:
 def _check_new(out: Path) -> None:
     """Raise InputError if a folder without a record has files of others."""
     for path in out.iterdir():
-        if path.name != ".lock":
+        if path.name not in (".lock", LOOK, MEASURED):
             raise InputError(f"{out} holds {path.name} and no work of alexnet fit; name another folder")
 
 
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
-    """Lock a folder for one fit; at the end remove what measuring left there, and the folder if it is of no use."""
-    fresh = not out.exists()
+    """Lock a folder for one fit; at the end remove what measuring left there, and what was made in vain.
+
+    Raises:
+        InputError: Another fit works there, or it is a folder of other things, of which nothing is changed.
+    """
+    fresh, locked = not out.exists(), (out / ".lock").exists()
     with lock_file(out / ".lock", f"{out} is in use by another alexnet fit; wait for it, or stop it"):
-        _clean(out)  # after a kill
         try:
-            yield
+            if not (out / NAME).exists():
+                _check_new(out)
+            _clean(out)  # after a kill
+            try:
+                yield
+            finally:
+                _clean(out)
         finally:
-            _clean(out)
-            if fresh and not (out / NAME).exists():
+            if not locked and not (out / NAME).exists():
                 with suppress(OSError):
                     (out / ".lock").unlink()
-                    out.rmdir()
+                    if fresh:
+                        out.rmdir()
 
 
 def _clean(out: Path) -> None:
