@@ -128,6 +128,19 @@ def test_minutes_that_end_before_an_epoch_does_are_refused_with_those_that_are_e
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_prepare_would_leave_out_fit_leaves_out_too(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(pictures, tmp_path / "folder")
+    (tmp_path / "folder/notes").mkdir()
+    (tmp_path / "folder/notes/a.txt").write_text("kept")
+    words = ("fit", tmp_path / "folder", tmp_path / "out", "--minutes", "0.01")
+    assert command(*words) == 2
+    assert "--ignore notes" in capsys.readouterr().err
+    assert command(*words, "--ignore", "notes") == 2
+    assert "33 pictures of 3 classes to train on, 9 held out" in capsys.readouterr().err
+
+
 def draw(root: Path, counts: dict[str, int]) -> Path:
     for name, count in counts.items():
         (root / name).mkdir(parents=True)

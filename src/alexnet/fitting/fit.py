@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,6 +86,8 @@ def fit(
     out: str | Path,
     minutes: float = 10.0,
     *,
+    ignore: str | Sequence[str] = (),
+    root: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
     quiet: bool = False,
@@ -96,10 +98,11 @@ def fit(
     """Do what `alexnet.fit` does, with a function that writes the page."""
     begun = time.monotonic() if since is None else since
     source, out, say = str(photos), Path(out), _printer(quiet)
+    ignore = [ignore] if isinstance(ignore, str) else list(ignore)
     _check(source, out, minutes, seed)
     choose_compute(device)
     with _held(out):
-        found = read_source(source, out / LOOK)
+        found = read_source(source, out / LOOK, ignore, root)
         pictures, names = listing(found)
         asked = {"minutes": minutes, "seed": seed, "device": device, "pictures": pictures, "listing": names}
         record = Record.read(out)
@@ -110,7 +113,7 @@ def fit(
             chosen = choose(found, size_of_source(found, source, seed), wish, out / MEASURED, say)
             record = Record.of(chosen, **asked)
             record.write(out)
-        work = _Work(out, record, begun, say)
+        work = _Work(out, record, begun, say, ignore, root)
         if record.result is None:
             work.go_on(source, found, quiet, leave)
         return work.end(report)
@@ -119,7 +122,16 @@ def fit(
 class _Work:
     """The work of one session, which began at `begun`, by the monotonic clock, with what earlier ones left."""
 
-    def __init__(self, out: Path, record: Record, begun: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        record: Record,
+        begun: float,
+        say: Callable[[str], None],
+        ignore: Sequence[str] = (),
+        root: str | Path | None = None,
+    ) -> None:
+        self.ignore, self.root = ignore, root
         self.out, self.record, self.begun, self.say = out, record, begun, say
         self.before = record.spent
         self.store, self.run = out / "store", out / "run"
@@ -150,7 +162,15 @@ class _Work:
     def prepare(self, source: str, found: Source) -> None:
         """Prepare the store."""
         fraction = None if {"val", "test"} & found.splits.keys() else HELD_OUT
-        made = prepare(source, self.store, side=self.record.side, val_fraction=fraction, seed=self.record.seed)
+        made = prepare(
+            source,
+            self.store,
+            side=self.record.side,
+            val_fraction=fraction,
+            seed=self.record.seed,
+            ignore=self.ignore,
+            root=self.root,
+        )
         counts = " and ".join(f"{count:,} {name}" for name, count in made.pictures.items())
         refused = sum(made.refused.values())
         note = f"; {refused:,} refused, which {self.store / 'prepare.jsonl'} names" if refused else ""
