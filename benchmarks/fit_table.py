@@ -28,7 +28,7 @@ from alexnet.inference.measures import wilson
 
 APART = ("peer", "tuned")  # arms that `fit` does not choose from
 NONE = "`fit` has not been timed yet.\n"
-NUMBERS = ("each", "asked", "promised", "took", "epochs", "top1", "images", "train")  # of a timed fit
+NUMBERS = ("each", "seed", "asked", "promised", "took", "epochs", "top1", "images", "train")  # of a timed fit
 
 
 def rows(results: Results) -> list[Known]:
@@ -77,7 +77,8 @@ def timed(folder: Path) -> list[dict[str, Any]]:
         try:
             found += parse_json(file.read_bytes())["fits"]
             for one in found:
-                if not all(isinstance(one[name], int | float) for name in NUMBERS) or one["set"] not in NAMES:
+                numbers = [one[name] for name in NUMBERS] + [one["expected"] or 0.0]
+                if not all(isinstance(n, int | float) for n in numbers) or one["set"] not in NAMES or not one["recipe"]:
                     raise ValueError(f"a fit of {one['set']}")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file} holds no fits of benchmarks/fit_times.py ({error!r})") from None

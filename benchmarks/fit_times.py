@@ -98,6 +98,9 @@ def main(words: list[str] | None = None) -> int:
             lines = ",\n".join(json.dumps(one) for one in records)
             asked.keep.parent.mkdir(parents=True, exist_ok=True)
             write(asked.keep, [f'{{"fits": [\n{lines}\n]}}\n'.encode()])
+    except KeyboardInterrupt:
+        print("stopped; the fit in hand is not kept, those before it are", file=sys.stderr)
+        return 130
     except (InputError, WorkFailed, OSError) as error:
         print(error, file=sys.stderr)
         return 2

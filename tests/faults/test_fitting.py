@@ -13,6 +13,7 @@ from tests.fitting.test_fit import EPOCHS, begun
 from tests.trained import alike
 
 from alexnet.config.recipes import RECIPES
+from alexnet.fitting.fit import MEASURED
 from alexnet.fitting.record import NAME
 from alexnet.training.train import train
 
@@ -48,7 +49,7 @@ def test_a_second_fit_is_refused_while_one_measures_and_after_its_death_nothing_
 ) -> None:
     out = tmp_path / "out"
     first = lives.begin(["fit", pictures, out, "--minutes", "10"])
-    assert first.until(lambda: any(out.glob("measured/run-*/recipe.json")))
+    assert first.until(lambda: any(out.glob(f"{MEASURED}/run-*/recipe.json")))
     second = lives("fit", pictures, out, "--minutes", "10")
     assert (second.status, second.line.strip()) == (
         2,

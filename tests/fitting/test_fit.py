@@ -21,7 +21,7 @@ from alexnet.core.errors import InputError, Stopped
 from alexnet.data.sources.recognise import read_source
 from alexnet.fitting.candidates import Candidate
 from alexnet.fitting.choosing import enough, promise
-from alexnet.fitting.fit import Fit
+from alexnet.fitting.fit import Fit, _Work
 from alexnet.fitting.plan import Choice, Times
 from alexnet.fitting.record import NAME, Record, listing
 from alexnet.fitting.size import size_of_source
@@ -128,6 +128,19 @@ def test_minutes_that_end_before_an_epoch_does_are_refused_with_those_that_are_e
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_prepare_would_leave_out_fit_leaves_out_too(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(pictures, tmp_path / "folder")
+    (tmp_path / "folder/notes").mkdir()
+    (tmp_path / "folder/notes/a.txt").write_text("kept")
+    words = ("fit", tmp_path / "folder", tmp_path / "out", "--minutes", "0.01")
+    assert command(*words) == 2
+    assert "--ignore notes" in capsys.readouterr().err
+    assert command(*words, "--ignore", "notes") == 2
+    assert "33 pictures of 3 classes to train on, 9 held out" in capsys.readouterr().err
+
+
 def draw(root: Path, counts: dict[str, int]) -> Path:
     for name, count in counts.items():
         (root / name).mkdir(parents=True)
@@ -155,16 +168,19 @@ def test_too_few_pictures_or_classes_are_one_line(tmp_path: Path, counts: dict[s
 
 
 def test_places_that_cannot_be_used_are_one_line_and_left_as_they_are(pictures: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
+    for name in ("look", "measured"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        (tmp_path / "mine" / name / "letter.txt").write_text("kept")
     (tmp_path / "mine/letter.txt").write_text("kept")
     (tmp_path / "file").write_text("kept")
-    for out, words in ((tmp_path / "mine", "holds letter.txt"), (tmp_path / "file", "not a folder"),
+    for out, words in ((tmp_path / "mine", "holds .* and no work of alexnet fit"), (tmp_path / "file", "not a folder"),
                        (pictures / "out", "is inside")):  # fmt: skip
         with pytest.raises(InputError, match=words):
             alexnet.fit(pictures, out)
     with pytest.raises(InputError, match="does not exist"):
         alexnet.fit(tmp_path / "missing", tmp_path / "out")
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.name != ".lock") == ["file", "letter.txt", "mine"]
+    names = ["file", *["letter.txt"] * 3, "look", "measured", "mine"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == names
     for minutes in (0, -1, float("nan"), float("inf"), True, "10"):
         with pytest.raises(InputError, match="--minutes"):
             alexnet.fit(pictures, tmp_path / "out", minutes)  # type: ignore[arg-type]
@@ -183,8 +199,9 @@ def test_places_that_cannot_be_used_are_one_line_and_left_as_they_are(pictures: 
         lambda path: resign(path, known=[{"error": 1}]),
         lambda path: resign(path, spent=None),
         lambda path: resign(path, result={}),
+        lambda path: resign(path, result={"took": 1}, epochs=None),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_record_that_was_altered_is_one_line(pictures: Path, tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     begun(pictures, tmp_path / "out")
@@ -199,6 +216,14 @@ def test_the_size_of_a_source_is_that_of_the_store_that_is_prepared(tmp_path: Pa
     assert (size.train, size.held_out, size.classes, size.unequal) == (21, 6, 3, True)
     made = alexnet.prepare(root, tmp_path / "store", side=32, val_fraction=0.2, jobs=1)
     assert made.pictures == {"train": 21, "val": 6}
+
+
+def test_held_out_pictures_that_are_in_train_too_are_counted_before_training(tmp_path: Path) -> None:
+    root, said = draw(tmp_path / "twice", {"train/a": 12, "train/b": 12, "val/a": 2, "val/b": 1}), list[str]()
+    _Work(tmp_path / "out", begun(root, tmp_path / "out"), 0.0, said.append).prepare(
+        str(root), read_source(root, tmp_path / "work")
+    )
+    assert said[0].endswith("; 3 held out are identical to one in train, so the error looks better than it is")
 
 
 def test_the_promise_names_the_choice_the_time_and_the_error_of_such_folders() -> None:

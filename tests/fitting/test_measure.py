@@ -8,7 +8,8 @@ from alexnet.core.errors import InputError
 from alexnet.data.sources.recognise import read_source
 from alexnet.data.store import Store
 from alexnet.fitting.candidates import Candidate
-from alexnet.fitting.measure import rates, rehearse, sample
+from alexnet.fitting.choosing import LONGEST
+from alexnet.fitting.measure import EPOCHS, rates, rehearse, sample
 
 
 def test_a_sample_is_of_pictures_that_can_be_read_and_tells_their_size(pictures: Path, tmp_path: Path) -> None:
@@ -38,6 +39,10 @@ def test_a_recipe_is_measured_on_a_full_batch_of_a_smaller_sample_and_leaves_no_
     assert 0 < seen.save < 10
     (store,) = (tmp_path / "measured").iterdir()
     assert len(Store(store)["train"]) == 128  # the batch of tiny
+
+
+def test_a_training_that_is_measured_outlasts_the_measurement_at_one_step_an_epoch_of_a_fast_card() -> None:
+    assert EPOCHS * 1e-5 > 2 * LONGEST
 
 
 def test_a_measurement_takes_about_as_long_as_it_may(store: Path, small: object, tmp_path: Path) -> None:

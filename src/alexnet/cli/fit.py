@@ -23,6 +23,8 @@ def fit(
     *,
     minutes: Minutes = 10.0,
     device: Device = "auto",
+    ignore: Annotated[list[str] | None, Parameter(negative=())] = None,
+    root: Path | None = None,
     seed: NotNegative = 0,
     threads: Threads = None,
     json_: Json = False,
@@ -45,6 +47,10 @@ def fit(
         Folder for the store, the run and report.html.
     minutes
         Time for everything, in minutes.
+    ignore
+        Files or folders to leave out: a name, a pattern ('*.xml') or a path from the top. May be repeated.
+    root
+        For a table of labels: the folder that its paths start from. By default the table's own folder.
     seed
         Seed of everything random.
     """
@@ -53,7 +59,18 @@ def fit(
     begin_threads(threads, not json_, threads_of(out / "run"))
     from alexnet.reporting.fit import fit
 
-    found = fit(photos, out, minutes, device=device, seed=seed, quiet=json_, leave=True, since=begun)
+    found = fit(
+        photos,
+        out,
+        minutes,
+        ignore=ignore or (),
+        root=root,
+        device=device,
+        seed=seed,
+        quiet=json_,
+        leave=True,
+        since=begun,
+    )
     if json_:
         show_json(found.plain())
         return

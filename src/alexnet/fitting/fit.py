@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from alexnet.training.forecast import moment, span
 from alexnet.training.train import train
 
 MOST_MINUTES = 100_000
-LOOK, MEASURED = "look", "measured"  # folders in `out` while it works
+LOOK, MEASURED = "fit-look.part", "fit-measured.part"  # folders in `out` while it works, which it removes
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ def fit(
     out: str | Path,
     minutes: float = 10.0,
     *,
+    ignore: str | Sequence[str] = (),
+    root: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
     quiet: bool = False,
@@ -96,22 +98,22 @@ def fit(
     """Do what `alexnet.fit` does, with a function that writes the page."""
     begun = time.monotonic() if since is None else since
     source, out, say = str(photos), Path(out), _printer(quiet)
+    ignore = [ignore] if isinstance(ignore, str) else list(ignore)
     _check(source, out, minutes, seed)
     choose_compute(device)
     with _held(out):
-        found = read_source(source, out / LOOK)
+        found = read_source(source, out / LOOK, ignore, root)
         pictures, names = listing(found)
         asked = {"minutes": minutes, "seed": seed, "device": device, "pictures": pictures, "listing": names}
         record = Record.read(out)
         if record:
             record.check(out, asked)
         else:
-            _check_new(out)
             wish = Wish(minutes, device, lambda: time.monotonic() - begun)
             chosen = choose(found, size_of_source(found, source, seed), wish, out / MEASURED, say)
             record = Record.of(chosen, **asked)
             record.write(out)
-        work = _Work(out, record, begun, say)
+        work = _Work(out, record, begun, say, ignore, root)
         if record.result is None:
             work.go_on(source, found, quiet, leave)
         return work.end(report)
@@ -120,7 +122,16 @@ def fit(
 class _Work:
     """The work of one session, which began at `begun`, by the monotonic clock, with what earlier ones left."""
 
-    def __init__(self, out: Path, record: Record, begun: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        record: Record,
+        begun: float,
+        say: Callable[[str], None],
+        ignore: Sequence[str] = (),
+        root: str | Path | None = None,
+    ) -> None:
+        self.ignore, self.root = ignore, root
         self.out, self.record, self.begun, self.say = out, record, begun, say
         self.before = record.spent
         self.store, self.run = out / "store", out / "run"
@@ -151,10 +162,21 @@ class _Work:
     def prepare(self, source: str, found: Source) -> None:
         """Prepare the store."""
         fraction = None if {"val", "test"} & found.splits.keys() else HELD_OUT
-        made = prepare(source, self.store, side=self.record.side, val_fraction=fraction, seed=self.record.seed)
+        made = prepare(
+            source,
+            self.store,
+            side=self.record.side,
+            val_fraction=fraction,
+            seed=self.record.seed,
+            ignore=self.ignore,
+            root=self.root,
+        )
         counts = " and ".join(f"{count:,} {name}" for name, count in made.pictures.items())
         refused = sum(made.refused.values())
         note = f"; {refused:,} refused, which {self.store / 'prepare.jsonl'} names" if refused else ""
+        twins = made.duplicates["identical"]["held_out"] if made.duplicates else 0
+        if twins:
+            note += f"; {twins:,} held out are identical to one in train, so the error looks better than it is"
         self.say(f"prepared {counts} pictures of {made.classes:,} classes in {span(made.seconds)}{note}")
 
     def fix_epochs(self) -> None:
@@ -192,7 +214,9 @@ class _Work:
 
     def end(self, report: Callable[[Path], Path] | None) -> Fit:
         """Write the report and the record, and return the result."""
-        found = self.evaluation or evaluate(self.store, [self.run], split=Store(self.store).held_out)
+        found = self.evaluation or evaluate(
+            self.store, [self.run], split=Store(self.store).held_out, device=self.record.device
+        )
         page = report(self.out) if report else None
         record = self.record
         if record.result is None:
@@ -244,24 +268,33 @@ def _check(source: str, out: Path, minutes: float, seed: int) -> None:
 def _check_new(out: Path) -> None:
     """Raise InputError if a folder without a record has files of others."""
     for path in out.iterdir():
-        if path.name != ".lock":
+        if path.name not in (".lock", LOOK, MEASURED):
             raise InputError(f"{out} holds {path.name} and no work of alexnet fit; name another folder")
 
 
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
-    """Lock a folder for one fit; at the end remove what measuring left there, and the folder if it is of no use."""
-    fresh = not out.exists()
+    """Lock a folder for one fit; at the end remove what measuring left there, and what was made in vain.
+
+    Raises:
+        InputError: Another fit works there, or it is a folder of other things, of which nothing is changed.
+    """
+    fresh, locked = not out.exists(), (out / ".lock").exists()
     with lock_file(out / ".lock", f"{out} is in use by another alexnet fit; wait for it, or stop it"):
-        _clean(out)  # after a kill
         try:
-            yield
+            if not (out / NAME).exists():
+                _check_new(out)
+            _clean(out)  # after a kill
+            try:
+                yield
+            finally:
+                _clean(out)
         finally:
-            _clean(out)
-            if fresh and not (out / NAME).exists():
+            if not locked and not (out / NAME).exists():
                 with suppress(OSError):
                     (out / ".lock").unlink()
-                    out.rmdir()
+                    if fresh:
+                        out.rmdir()
 
 
 def _clean(out: Path) -> None:

@@ -89,7 +89,7 @@ class Record:
             "spent": 0 <= self.spent < math.inf,
             "promised": 0 < self.promised < math.inf,
             "known": all(0 <= Known(**row).error <= 1 for row in self.known),
-            "result": self.result is None or 0 < self.result.get("took", 0) < math.inf,
+            "result": self.result is None or (self.epochs is not None and 0 < self.result.get("took", 0) < math.inf),
         }
         for name, holds in sound.items():
             if not holds:

@@ -1,5 +1,6 @@
 """`alexnet.fit`: fit a net to a folder of pictures in some minutes, and write the report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet.fitting.fit import Fit
@@ -12,6 +13,8 @@ def fit(
     out: str | Path,
     minutes: float = 10.0,
     *,
+    ignore: str | Sequence[str] = (),
+    root: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
     quiet: bool = False,
@@ -28,9 +31,11 @@ def fit(
     Call it again with the same arguments to go on where it was stopped.
 
     Args:
-        photos: A folder with a folder of pictures for each class, or another source that `prepare` takes.
+        photos: A folder with a folder of pictures for each class, or another source of `prepare`, but no iterable.
         out: Folder for the store, the run, fit.json and report.html; made if missing.
         minutes: Time for everything, in minutes of this machine; more than 0, and at most 100,000.
+        ignore: A name, pattern ("*.xml") or path from the top of the source to leave out, or several of them.
+        root: For a table of labels, the folder that its paths start from; None means the table's own folder.
         device: "auto", "cpu", "cuda" or "cuda:N".
         seed: Seed of everything random, 0 or more.
         quiet: Print nothing.
@@ -49,5 +54,15 @@ def fit(
         KeyboardInterrupt: Ctrl-C while it prepared, or a second one. The same call goes on.
     """
     return fit_without_report(
-        photos, out, minutes, device=device, seed=seed, quiet=quiet, leave=leave, since=since, report=report
+        photos,
+        out,
+        minutes,
+        ignore=ignore,
+        root=root,
+        device=device,
+        seed=seed,
+        quiet=quiet,
+        leave=leave,
+        since=since,
+        report=report,
     )
