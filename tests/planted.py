@@ -12,7 +12,13 @@ VERSIONS = {"alexnet": "0.2.0", "torch": "2.13.0", "python": "3.11.2"}
 
 
 def plain_record(
-    recipe: Recipe, error: float, *, held_out: int = 1000, store: str = "0" * 64, curve: float | None = None
+    recipe: Recipe,
+    error: float,
+    *,
+    held_out: int = 1000,
+    store: str = "0" * 64,
+    side: int = 32,
+    curve: float | None = None,
 ) -> dict[str, Any]:
     """What the record of a run says whose error with ten views is `error`, and one point more with one view."""
     rng = np.random.default_rng(recipe.seed)
@@ -27,7 +33,7 @@ def plain_record(
         "recipe": recipe.plain(),
         "digest": recipe.digest,
         "seed": recipe.seed,
-        "store": {"digest": store, "kind": "cifar-10", "side": 32, "classes": 10, "pictures": 50_000}
+        "store": {"digest": store, "kind": "cifar-10", "side": side, "classes": 10, "pictures": 50_000}
         | {"held_out": held_out, "subset": None},
         "precision": "bf16",
         "start": None,

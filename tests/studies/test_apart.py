@@ -8,6 +8,7 @@ from tests.studies.test_ladder import rungs
 from alexnet.config.recipes import RECIPES
 from alexnet.studies import designs
 from alexnet.studies.apart import of_claims
+from alexnet.studies.judge import judge_folder
 from alexnet.studies.record import read_records
 
 
@@ -23,3 +24,12 @@ def test_only_runs_of_the_ladder_alone_are_left_out(tmp_path: Path) -> None:
     found = of_claims(records)
     assert {r.path.parent.name for r in records.runs} - {r.path.parent.name for r in found.runs} == {"0", "1"}
     assert (found.averages, found.left) == (records.averages, records.left)
+
+
+def test_arms_of_a_claims_own_design_that_are_rungs_too_stay_and_are_judged(tmp_path: Path) -> None:
+    """From `tiny`, both the claim about dropout and the ladder have a net without dropout."""
+    base = RECIPES["tiny"].replace(net={"classes": 10})
+    for i, (recipe, error) in enumerate(((base, 0.30), (base.replace(net={"dropout": 0.0}), 0.35))):
+        plant(tmp_path / f"{i}", recipe, [error + seed / 1000 for seed in range(3)], side=64)
+    rows, _ = judge_folder(tmp_path)
+    assert "dropout" in {row["claim"] for row in rows}
