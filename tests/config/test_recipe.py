@@ -333,6 +333,7 @@ def test_a_setting_sets_its_field(setting: str, path: str, value: object) -> Non
         ("sgd.lars=0.001", r"sgd\.decoupled is true; it must be false where sgd\.lars is set"),
         ("schedule.warmup_epochs=20", r"schedule\.warmup_epochs is 20\.0; it must be 0 \(off\) or more, less than 20"),
         ("schedule.final=1.5", r"schedule\.final is 1\.5; it must be 0 to 1"),
+        ("schedule=cosine", r'schedule is .cosine.; it must be .* or \{"kind": "Cosine", \.\.\.\}'),
     ],
 )
 def test_fields_of_today_that_cannot_be_are_refused_by_name_and_rule(setting: str, words: str) -> None:

@@ -219,7 +219,7 @@ def _words(options: tuple[Any, ...]) -> str:
         elif typing.get_origin(option) is dict:
             words.append(f"an object, each value {names[arguments[1]]}")
         elif dataclasses.is_dataclass(option):
-            words.append(f"an object ({getattr(option, '__name__', option)})")
+            words.append(f'{{"kind": "{getattr(option, "__name__", option)}", ...}}')
         else:
             words.append(names[option])
     return " or ".join(words)

@@ -81,7 +81,9 @@ class Net:
     )
     pool: int = note(3, "3.4: side of the pools; their stride is 2, so side 2 means no overlap")
     dropout: float = note(0.5, "4.2: probability of zeroing a unit of fc6 and fc7")
-    std: tuple[float, ...] = note((0.01,) * 8, "5: standard deviation of the initial weights, conv1 to fc8")
+    std: tuple[float, ...] = note(
+        (0.01,) * 8, "5: standard deviation of the initial weights, conv1 to fc8; init other than normal ignores it"
+    )
     bias_one_layers: tuple[int, ...] = note(
         (2, 4, 5, 6, 7), "5: layers whose biases start at 1, for positive inputs to their ReLUs", before="ones"
     )
