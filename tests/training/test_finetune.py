@@ -180,6 +180,19 @@ def test_the_first_line_names_what_was_chosen(run: Path, two: Path, tmp_path: Pa
         assert f"by that run's recipe with {wanted}" in trainer.title
 
 
+def test_the_first_line_tells_layers_that_were_made_for_inputs_of_another_scale(
+    run: Path, two: Path, small: Recipe, tmp_path: Path
+) -> None:
+    """As from `small`, with raw pixels, by recipe `today`."""
+    options = TrainOptions(from_run=run, precision="fp32")
+    with begin(
+        Mesh(),
+        Request(two, tmp_path / "scaled", small.replace(views={"scale": 1 / 58}), options),
+        choose_compute("cpu", "fp32"),
+    ) as trainer:
+        assert f"from {run}, which had views.scale=1 where this recipe has 0.0172414, " in trainer.title
+
+
 def test_options_change_the_recipe_that_was_chosen_and_a_run_goes_on_with_it(
     run: Path, two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

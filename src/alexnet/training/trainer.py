@@ -110,9 +110,13 @@ class Trainer:
             words += f"class weights {self.recipe.sgd.class_weights}, "
         if self.recipe.start and not self.step:
             words += f"{', '.join(self.recipe.start.layers)} from {self.run.environment['start']}, "
+            first = Run(self.run.environment["start"]).recipe
             if self.run.name.endswith(TUNED):
-                changes = describe_tuning(self.recipe, Run(self.run.environment["start"]).recipe)
-                words += f"by that run's recipe with {changes}, "
+                words += f"by that run's recipe with {describe_tuning(self.recipe, first)}, "
+            elif (now := self.recipe.views.scale) != (
+                then := first.views.scale
+            ):  # the layers are made for other inputs
+                words += f"which had views.scale={then:g} where this recipe has {now:g}, "
         if isinstance(self.recipe.schedule, Plateau):
             waits = schedule.patience(self.recipe.schedule, self.recipe.epochs)
             if self.patience <= waits:
