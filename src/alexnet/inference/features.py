@@ -16,7 +16,7 @@ from torch import Tensor
 from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
 from alexnet.data.loader import batches_in_order
-from alexnet.data.store import Store, labels
+from alexnet.data.store import Split, Store, labels
 from alexnet.inference.classes import check_side
 from alexnet.inference.layer_names import find_layers
 from alexnet.inference.pictures import Given, PictureSource, list_pictures, open_store, read_picture
@@ -147,10 +147,23 @@ def of_source(
     check_side(store, words, net)
     part = store[split or store.held_out]
     known = labels(store.classes)
-    seen = (batch.images for batch in batches_in_order(part, BATCH, device=compute.device, workers=workers))
-    values = _filled(net, layers, len(part), seen, compute, keep, progress)
+    values = of_split(net, part, layers, compute, workers, keep, progress)
     classes = [known[label] for label in part.labels]
     return {layer: Features(rows, part.names, classes, {}) for layer, rows in values.items()}
+
+
+def of_split(
+    net: Network,
+    part: Split,
+    layers: Sequence[str],
+    compute: Compute,
+    workers: int | None = None,
+    keep: Keep | None = None,
+    progress: Progress = lambda done, of: None,
+) -> dict[str, np.ndarray]:
+    """Compute the features of all pictures of a split in several layers, by each layer's own name."""
+    seen = (batch.images for batch in batches_in_order(part, BATCH, device=compute.device, workers=workers))
+    return _filled(net, layers, len(part), seen, compute, keep, progress)
 
 
 def of_pictures(

@@ -8,10 +8,9 @@ from PIL import Image
 
 from alexnet.core.device import Compute
 from alexnet.core.errors import InputError
-from alexnet.data.loader import batches_in_order
 from alexnet.data.store import Split, Store, labels
 from alexnet.inference.classes import check_side
-from alexnet.inference.features import BATCH, Progress, extract
+from alexnet.inference.features import Progress, of_split
 from alexnet.inference.layer_names import last_hidden
 from alexnet.models.network import Network
 
@@ -51,11 +50,8 @@ class Stored:
         self.numbers = evenly(len(train), most)
         self.near = train.take(self.numbers)
         self.layer = last_hidden(net)
-        rows = [
-            extract(net, self.layer, batch.images, compute).flatten(1).cpu().numpy()
-            for batch in watched(self.near, compute, progress)
-        ]
-        self.features = np.concatenate(rows)
+        found = of_split(net, self.near, [self.layer], compute, progress=progress)[self.layer]
+        self.features = found.reshape(len(found), -1)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -119,13 +115,6 @@ def distances(features: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Compute the Euclidean distances of rows to a query, in float64."""
     found: np.ndarray = np.sqrt(np.square(features.astype(np.float64) - query).sum(1))
     return found
-
-
-def watched(split: Split, compute: Compute, progress: Progress) -> Any:
-    """Read a split in batches, and tell how far it is after each."""
-    for batch in batches_in_order(split, BATCH, device=compute.device, workers=None):
-        yield batch
-        progress(batch.first + len(batch.ids), len(split))
 
 
 def described(split: Split, place: int, number: int, classes: list[str]) -> dict[str, Any]:
