@@ -5,7 +5,7 @@ import { DEFAULTS, isChanged, read, setUnit, state, write } from "./state.js";
 import { another, mark, offer, resemble } from "./stored.js";
 import { controls, effect, set, usually } from "./switches.js";
 import { chosen, examine, step } from "./unit.js";
-import { mean, show as showViews } from "./views.js";
+import { likeliest, mean, show as showViews } from "./views.js";
 import { rows } from "./walk.js";
 import { choose, say } from "./words.js";
 
@@ -75,7 +75,7 @@ function show(made) {
   navigate();
 
   function answer(probabilities) {
-    const best = probabilities.indexOf(Math.max(...probabilities));
+    const best = likeliest(probabilities);
     return { class: names[best], percent: draw.percent(probabilities[best]) };
   }
 }

@@ -2,7 +2,7 @@
 import * as backend from "./backend.js";
 import * as draw from "./draw.js";
 import { state } from "./state.js";
-import { place, row, view } from "./views.js";
+import { likeliest, place, row, view } from "./views.js";
 import { say } from "./words.js";
 
 const GRID = 15; // squares on a side
@@ -24,7 +24,7 @@ export function cover() {
   const { facts, fallen, found, settings } = state;
   at("fall").hidden = !fallen;
   if (!fallen) return;
-  const usual = found.now.probabilities.data, best = usual.indexOf(Math.max(...usual)), falls = Float32Array.from({ length: GRID * GRID }, (_, i) => usual[best] - row(fallen, i)[best]);
+  const usual = found.now.probabilities.data, best = likeliest(usual), falls = Float32Array.from({ length: GRID * GRID }, (_, i) => usual[best] - row(fallen, i)[best]);
   const [least, most] = draw.range(falls), where = falls.indexOf(most);
   draw.tiles(at("falls"), falls, 1, GRID, GRID, 1, false, true);
   for (const id of ["covered-view", "under-falls"]) view(at(id), facts.switches.places[settings.places[0]]);

@@ -27,7 +27,8 @@ export function show(choose) {
   at("each").replaceChildren(...places.map((where, i) => card(where, i, row(views, i), choose)));
 }
 
-const likeliest = (probabilities) => probabilities.indexOf(Math.max(...probabilities));
+// The number of the likeliest class.
+export const likeliest = (probabilities) => probabilities.indexOf(Math.max(...probabilities));
 
 function card(where, number, probabilities, choose) {
   const table = draw.make("table", { className: "classes" }), canvas = draw.make("canvas", { role: "img", ariaLabel: place(where) });
