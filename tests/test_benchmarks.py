@@ -417,7 +417,8 @@ def test_small_folders_are_compared_at_equal_time_and_nothing_is_trained_twice(
             assert r["amount"] == max(1, round(60 * 0.003 * before["amount"] / before["seconds"]))
     assert len({(r["seed"], r["store"]) for r in runs}) == 2  # both arms have the same pictures
     assert runs[0]["lr"] == folders.peer.LR / 2
-    assert runs[2]["changed"] == {"sgd.lr": 0.005, "sgd.bias_lr": 0.01}
+    lr = RECIPES["today-64"].sgd.lr
+    assert runs[2]["changed"] == {"sgd.lr": lr / 2, "sgd.bias_lr": lr}
 
 
 def test_a_fine_tuned_run_of_small_folders_starts_from_a_run_on_another_set_that_is_trained_once(

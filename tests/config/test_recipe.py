@@ -51,8 +51,8 @@ DIGESTS = {
     "tiny": "346701fc2242",
     "small": "7eeb2b72705f",
     "demo": "52e9ccc42948",
-    "today": "028f2697dbe5",
-    "today-64": "2c2b7f4582da",
+    "today": "4d5eb48063c2",
+    "today-64": "8ecd04d00915",
     "today-256": "f02589977ec5",
 }
 TODAY = {"today": "small", "today-64": "tiny", "today-256": "source"}
