@@ -57,6 +57,7 @@ VERBS = (
     convert.export,
     studies.report,
     lab.serve,
+    lab.slides,
     model.summary,
     model.recipe,
     bench.bench,

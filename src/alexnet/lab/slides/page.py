@@ -1,0 +1,107 @@
+"""One HTML page of a deck that needs nothing else: pictures, formulas, style and script are inside."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from alexnet.core.errors import InputError
+from alexnet.lab.slides.words import CODES, FOLDER, Language
+
+LONG = 10  # items of a list that need small print
+BESIDE = 2.0  # ratio of width to height below which a picture stands beside the text
+SAYS: Mapping[Language, Mapping[str, str]] = {
+    "en": {"before": "previous slide", "after": "next slide", "notes": "notes (n)", "slides": "slides"},
+    "zh": {"before": "上一張", "after": "下一張", "notes": "備註 (n)", "slides": "投影片"},
+}
+CORRECTED = ("<strong>Correct", "<strong>更正", "<strong>查證", "<strong>Checked")
+
+
+def write_page(text: str, pictures: Mapping[str, bytes], language: Language) -> str:
+    """Write the page of a deck.
+
+    Args:
+        text: The deck's Markdown, whose pictures have names in `pictures`.
+        pictures: PNG files by their names.
+        language: "en" or "zh".
+
+    Raises:
+        InputError: A package of the extra `slides` is missing.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    head, _, body = text.removeprefix("---\n").partition("\n---\n")
+    (title,) = re.findall(r"^title: (.*)$", head, re.M)
+    render = renderer()
+    slides = [slide(render, part, pictures) for part in re.split(r"^-{3,4}$", body, flags=re.M)]
+    source = files("alexnet.lab.slides") / "page"
+    script = (source / "slides.js").read_text()
+    made = Environment(loader=PackageLoader("alexnet.lab.slides", "page"), autoescape=True, undefined=StrictUndefined)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return made.get_template("slides.html.jinja").render(
+        title=title.strip('"'),
+        slides=slides,
+        code=CODES[language],
+        style=_safe((source / "slides.css").read_text()),
+        script=_safe(script),
+        digest=digest,
+        says=SAYS[language],
+    )
+
+
+def renderer() -> Any:
+    """Make the function that turns Markdown into HTML, with formulas as MathML; no HTML of the text passes."""
+    try:
+        from latex2mathml.converter import convert
+        from markdown_it import MarkdownIt
+        from mdit_py_plugins.dollarmath import dollarmath_plugin
+    except ImportError as error:
+        raise InputError(f"slides need {error.name}; install them with pip install 'alexnet[slides]'") from None
+
+    def formula(latex: str, options: Mapping[str, Any]) -> str:
+        return str(convert(latex, display="block" if options["display_mode"] else "inline"))
+
+    made = MarkdownIt("commonmark", {"html": False}).enable("table").use(dollarmath_plugin, renderer=formula)
+    return made.render
+
+
+def slide(render: Any, text: str, pictures: Mapping[str, bytes]) -> dict[str, Any]:
+    """Turn the Markdown of one slide into HTML: its body, its notes, and the classes of its layout."""
+    shown, _, notes = text.partition("\nNote:")
+    body = marked(render(shown))
+    for name in CORRECTED:
+        body = body.replace(f"<blockquote>\n<p>{name}", f'<blockquote class="correction">\n<p>{name}')
+    found = re.findall(rf'src="[^"]*{FOLDER}/([\w-]+)\.png"', body)
+    layout = ["opening"] if "<h1>" in body else []
+    if found and "<table>" not in body and ratio(pictures[found[0]]) < BESIDE and re.search("<(ul|blockquote|ol)", body):
+        layout.append("beside")
+    body = re.sub(r"<p>(<img [^>]*>)</p>", r'<p class="picture">\1</p>', body)
+    body = re.sub(rf'src="[^"]*{FOLDER}/([\w-]+)\.png"', lambda of: f'src="{inside(pictures[of[1]])}"', body)
+    if body.count("<li>") > LONG:
+        layout.append("long")
+    return {"body": _safe(body), "notes": _safe(marked(render(notes))), "layout": " ".join(layout)}
+
+
+def marked(body: str) -> str:
+    """Turn ==words== into marked words, as HackMD does."""
+    return re.sub(r"==([^=<>\n]+)==", r"<mark>\1</mark>", body)
+
+
+def inside(png: bytes) -> str:
+    """Return a picture as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def ratio(png: bytes) -> float:
+    """Return the width of a PNG over its height, from its header."""
+    return int.from_bytes(png[16:20]) / int.from_bytes(png[20:24])
+
+
+def _safe(text: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(text)
+
+
