@@ -37,7 +37,7 @@ def architecture() -> "Figure":
 def weights() -> "Figure":
     """Draw each layer's share of the weights and of the multiply-adds."""
     layers = [layer for layer in layers_of(paper_net()) if layer.weighted]
-    figure = new_figure(12, 5.2)
+    figure = new_figure(12, 4.5)
     for axes, name, words in zip(
         figure.subplots(1, 2, sharey=True), ("weights", "multiply_adds"), ("weights", "multiply-adds"), strict=True
     ):

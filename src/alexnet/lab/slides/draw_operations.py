@@ -119,7 +119,7 @@ def norm() -> "Figure":
     numbers = net.lrn
     a = torch.tensor([20.0, 30, 25, 400, 35, 20, 15, 300, 380, 330, 20, 30])
     scale = numbers.alpha / numbers.n if numbers.divide_alpha_by_n else numbers.alpha
-    figure = new_figure(12, 4.7)
+    figure = new_figure(12, 3.9)
     for axes, (words, alpha) in zip(
         figure.subplots(1, 2, sharey=True),
         {"as the paper prints it": numbers.alpha, f"as the code of 2012: α / n = {scale:g}": scale}.items(),

@@ -11,7 +11,7 @@ from alexnet.core.errors import InputError
 from alexnet.lab.slides.words import CODES, FOLDER, Language
 
 LONG = 10  # items of a list that need small print
-BESIDE = 2.0  # ratio of width to height below which a picture stands beside the text
+SHORT, MIDDLE = 420, 800  # letters of a slide with the largest and with large print
 SAYS: Mapping[Language, Mapping[str, str]] = {
     "en": {"before": "previous slide", "after": "next slide", "notes": "notes (n)", "slides": "slides"},
     "zh": {"before": "上一張", "after": "下一張", "notes": "備註 (n)", "slides": "投影片"},
@@ -73,20 +73,15 @@ def slide(render: Any, text: str, pictures: Mapping[str, bytes]) -> dict[str, An
     body = marked(render(shown))
     for name in CORRECTED:
         body = body.replace(f"<blockquote>\n<p>{name}", f'<blockquote class="correction">\n<p>{name}')
-    found = re.findall(rf'src="[^"]*{FOLDER}/([\w-]+)\.png"', body)
-    layout = ["opening"] if "<h1>" in body else []
-    if found and "<table>" not in body and ratio(pictures[found[0]]) < BESIDE and re.search("<(ul|blockquote|ol)", body):
-        layout.append("beside")
+    layout = "opening" if "<h1>" in body or not re.search("<(p|ul|ol|table)", body) else size(body)
     body = re.sub(r"<p>(<img [^>]*>)</p>", r'<p class="picture">\1</p>', body)
     body = re.sub(rf'src="[^"]*{FOLDER}/([\w-]+)\.png"', lambda of: f'src="{inside(pictures[of[1]])}"', body)
-    if body.count("<li>") > LONG:
-        layout.append("long")
-    return {"body": _safe(body), "notes": _safe(marked(render(notes))), "layout": " ".join(layout)}
+    return {"body": _safe(body), "notes": _safe(marked(render(notes))), "layout": layout}
 
 
 def marked(body: str) -> str:
     """Turn ==words== into marked words, as HackMD does."""
-    return re.sub(r"==([^=<>\n]+)==", r"<mark>\1</mark>", body)
+    return re.sub(r"==(?=\S)((?:(?!==).)+)==", r"<mark>\1</mark>", body)
 
 
 def inside(png: bytes) -> str:
@@ -94,9 +89,15 @@ def inside(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def ratio(png: bytes) -> float:
-    """Return the width of a PNG over its height, from its header."""
-    return int.from_bytes(png[16:20]) / int.from_bytes(png[20:24])
+def size(body: str) -> str:
+    """Choose the size of a slide's print: a slide of few words without a picture or a table has the largest."""
+    if body.count("<li>") > LONG:
+        return "small"
+    if "<img" in body or "<table" in body:
+        return ""
+    words = re.sub("<[^>]+>", "", body)
+    length = len(words) + sum(each > "\u2e80" for each in words)  # a Chinese character is as wide as two letters
+    return "largest" if length < SHORT else "large" if length < MIDDLE else ""
 
 
 def _safe(text: str) -> Any:

@@ -57,7 +57,7 @@ ENGLISH = Phrases(
     inside={True: "The paper's number lies inside the interval.", False: "The paper's number lies outside it."},
     paper="The paper: {paper}.",
     seeds=", {seeds} seeds",
-    scale="Scale: {kind}, {pictures:,} pictures, {base}, {epochs} epochs, {precision}.",
+    scale="Scale: {kind}, {pictures:,} pictures, {base}, {epochs} epoch{s}, {precision}.",
     why="Fewer than {few} seeds give no verdict.",
     no_records="no records were given. {command} puts the verdict here.",
     not_run="– not run: the records hold no run of it. {command} tells what it costs.",
@@ -73,7 +73,7 @@ CHINESE = Phrases(
     inside={True: "論文的數字在區間之內。", False: "論文的數字在區間之外。"},
     paper="論文：{paper}。",
     seeds="，{seeds} 個亂數種子",
-    scale="規模：{kind}，{pictures:,} 張圖片，{base}，{epochs} 個 epoch，{precision}。",
+    scale="規模：{kind}，{pictures:,} 張圖片，{base}，{epochs} 個週期（epoch），{precision}。",
     why="少於 {few} 個亂數種子時不下結論。",
     no_records="製作時沒有給實驗紀錄。執行 {command}，這裡就會出現結論。",
     not_run="– 未執行：紀錄中沒有這項實驗。{command} 會列出所需的成本。",
@@ -143,7 +143,8 @@ class Words:
             parts.append(say.inside[row["paper_inside"]] + (" " if say is ENGLISH else ""))
         if row["seeds"] < FEWEST:
             parts.append(say.why.format(few=FEWEST) + (" " if say is ENGLISH else ""))
-        of = {name: row[name] for name in ("pictures", "epochs")}
+        of: dict[str, Any] = {name: row[name] for name in ("pictures", "epochs")}
+        of["s"] = "s" * (row["epochs"] != 1)
         parts.append(say.scale.format(**of, **{name: escaped(row[name]) for name in ("kind", "base", "precision")}))
         return Raw(opening + "".join(parts).strip())
 
