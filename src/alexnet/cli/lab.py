@@ -77,8 +77,9 @@ def slides(
     """Write the slides of a talk about the paper, with your run's pictures and the verdicts of records.
 
     OUT/slides.html is a page that needs nothing else: arrow keys turn the slides, n shows the notes, and the browser
-    prints one slide a page. OUT/slides.md is the same for HackMD, with its pictures in OUT/pictures. The outline is that
-    of the deck that the project was created from; its mistakes are corrected and marked. It needs the extra slides.
+    prints one slide a page. OUT/slides.md is the same for HackMD, with its pictures in OUT/pictures. The outline is
+    that of the deck that the project was created from; its mistakes are corrected and marked. It needs the extra
+    slides.
 
     Example: alexnet slides run talk --records results
 

@@ -1,1 +1,1 @@
-"""The slides of `alexnet slides`: the deck that the project was created from, drawn anew, corrected and with verdicts."""
+"""The slides of `alexnet slides`: the deck that this project was created from, drawn anew and corrected."""

@@ -1,7 +1,7 @@
 """Pictures of data for the slides: fits of curves, and views and colours of a built-in picture."""
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from alexnet.figures.style import INK, LARGE, SMALL, SOFT, TEXT, TRUE, new_figur
 
 if TYPE_CHECKING:
     import torch
+    from matplotlib.figure import Figure
 
     from alexnet.data.transforms import Transform
-    from matplotlib.figure import Figure
 
 SEED, POINTS, NOISE = 3, 12, 0.22  # of the fits
 DEGREES = (1, 4, 11)  # of polynomials: too few parameters, enough, one a point
@@ -88,14 +88,18 @@ def augmentation() -> "Figure":
     top, left, mirrored, _ = crop.draw(ids, 0, 0, 0, of.margin, 1, True, True, 0.0, of.components)
     views = of.crop(images, top, left, mirrored, None, 1.0, torch.float32)
     figure = new_figure(12, 4.9)
-    outer = figure.subfigures(1, 2, width_ratios=[1, 2.2])
+    outer = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 2.2])[0]
     whole = outer[0].subplots()
     whole.set_axis_off()
     whole.imshow(picture)
     whole.set_title("256 × 256", fontsize=LARGE, color=INK)
     for i, axes in enumerate(outer[1].subplots(2, VIEWS // 2).flat):
         corner = int(left[i]), int(top[i])
-        frame = {"fill": False, "edgecolor": TRUE if i == 0 else INK, "linewidth": 2.2 if i == 0 else 0.6}
+        frame: dict[str, Any] = {
+            "fill": False,
+            "edgecolor": TRUE if i == 0 else INK,
+            "linewidth": 2.2 if i == 0 else 0.6,
+        }
         whole.add_patch(Rectangle(corner, of.size, of.size, **frame))
         axes.set_axis_off()
         axes.imshow(seen(views[i]))
@@ -111,13 +115,18 @@ def ten_views() -> "Figure":
     of, picture = transform(), example()
     places = of.places()
     figure = new_figure(12, 4.9)
-    outer = figure.subfigures(1, 2, width_ratios=[1, 2.4])
+    outer = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 2.4])[0]
     shown = outer[0].subplots()
     shown.imshow(picture)
     shown.set_axis_off()
     shown.set_title(f"five places of {of.size} in 256", fontsize=LARGE, color=INK)
     for i, (top, left, _) in enumerate(places[:5]):
-        style = {"fill": False, "edgecolor": TRUE if i == 2 else INK, "linewidth": 2, "linestyle": "-" if i == 2 else "--"}
+        style: dict[str, Any] = {
+            "fill": False,
+            "edgecolor": TRUE if i == 2 else INK,
+            "linewidth": 2,
+            "linestyle": "-" if i == 2 else "--",
+        }
         shown.add_patch(Rectangle((left, top), of.size, of.size, **style))
     cut = of.ten_crop(picture)[:, 0]
     for i, axes in enumerate(outer[1].subplots(2, 5).flat):
@@ -148,7 +157,14 @@ def colour() -> "Figure":
         axes_of[0].set_title("unchanged" if row == 0 else "", fontsize=TEXT, color=INK)
         for i, axes in enumerate(axes_of[1:]):
             axes.imshow(seen(views[i]))
-            axes.set_title(", ".join(f"{value:+.0f}".replace("-0", "0").replace("+0", "0").replace("-", "−") for value in drawn[i].tolist()), fontsize=SMALL, color=INK)
+            axes.set_title(
+                ", ".join(
+                    f"{value:+.0f}".replace("-0", "0").replace("+0", "0").replace("-", "−")
+                    for value in drawn[i].tolist()
+                ),
+                fontsize=SMALL,
+                color=INK,
+            )
         for axes in axes_of:
             axes.set_xticks([])
             axes.set_yticks([])

@@ -1,5 +1,6 @@
 """Pictures of dropout for the slides; the masks are those of the package's own dropout."""
 
+import itertools
 from typing import TYPE_CHECKING
 
 from alexnet.figures.style import INK, LARGE, PALE, SOFT, TEXT, TOWERS, TRUE, new_figure
@@ -28,7 +29,7 @@ def net(axes: "Axes", kept: list[list[bool]], width: float = 4.2) -> None:
     """Draw a small net without the units that are dropped; `kept` has a list for each layer."""
     blank(axes, width, 5)
     places = [column(count, 0.45 + x * (width - 0.9) / 3, 4.8) for x, count in enumerate(UNITS)]
-    for x, (before, after) in enumerate(zip(places, places[1:], strict=False)):
+    for x, (before, after) in enumerate(itertools.pairwise(places)):
         for i, a in enumerate(before):
             for j, b in enumerate(after):
                 if kept[x][i] and kept[x + 1][j]:
@@ -90,7 +91,11 @@ def two_times() -> "Figure":
         axes.annotate("", (6.4, 2.2), (3.1, 2.2), arrowprops={"arrowstyle": "-|>", "linewidth": 2.2})
         axes.text(4.7, 2.45, out, ha="center", fontsize=LARGE + 2, color=INK)
         axes.set_title(f"{words} {1 - p:g}" if training else words, fontsize=LARGE, weight="bold", color=INK)
-        mean = f"mean over 2,000 masks: {kept * value:.2f}" if training else f"the mean that training has: {(1 - p) * value:g}"
+        mean = (
+            f"mean over 2,000 masks: {kept * value:.2f}"
+            if training
+            else f"the mean that training has: {(1 - p) * value:g}"
+        )
         axes.text(4.0, 0.6, mean, ha="center", fontsize=LARGE, color=TRUE)
     return figure
 

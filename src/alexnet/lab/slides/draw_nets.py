@@ -1,5 +1,6 @@
 """Pictures of nets for the slides: all numbers come from the layer table of recipe paper, the net of the text."""
 
+import itertools
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def unit(axes: "Axes", at: tuple[float, float], colour: str = TOWERS[0], words: 
 
 def join(axes: "Axes", a: tuple[float, float], b: tuple[float, float], **style: Any) -> None:
     """Draw a connection between two units."""
-    axes.plot([a[0], b[0]], [a[1], b[1]], zorder=1, **{"color": SOFT, "linewidth": 0.8} | style)
+    axes.plot([a[0], b[0]], [a[1], b[1]], zorder=1, **dict[str, Any]({"color": SOFT, "linewidth": 0.8} | style))
 
 
 def fully_connected() -> "Figure":
@@ -100,7 +101,7 @@ def fully_connected() -> "Figure":
     inputs = ("input vector", layers[0].inputs, None)
     shown = [inputs, *((layer.name, layer.maps, layer) for layer in layers)]
     places = [column(count, 1.5 + 3 * x, 4.4, 0.75) for x, count in enumerate((6, 5, 5, 4))]
-    for before, after in zip(places, places[1:], strict=False):
+    for before, after in itertools.pairwise(places):
         for a in before:
             for b in after:
                 join(axes, a, b)
@@ -174,10 +175,11 @@ def receptive() -> "Figure":
     shown = [each for each in fields() if each[0].startswith("conv")]
     for name, size, _ in shown:
         start = (side - size) / 2
-        box = {"fill": False, "edgecolor": TRUE, "linewidth": 2.2}
+        box: dict[str, Any] = {"fill": False, "edgecolor": TRUE, "linewidth": 2.2}
         left.add_patch(Rectangle((start, start), size, size, **box))
         left.text(
-            start + size, start, f" {name} {size}", va="bottom", ha="right", fontsize=TEXT, color="white", weight="bold",
+            start + size, start, f" {name} {size}", va="bottom", ha="right", fontsize=TEXT, color="white",
+            weight="bold",
             bbox={"facecolor": INK, "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
     left.set_title(f"One unit's receptive field in a view of {side} pixels", loc="left", fontsize=LARGE, color=INK)
@@ -185,11 +187,11 @@ def receptive() -> "Figure":
     first = next(layer for layer in layers_of(net) if layer.name == "conv1")
     assert isinstance(first.op, Convolution)
     blank(right, 10, 8)
-    grid(right, 0.4, 1.2, 6, first.op.size)
+    grid(right, 0.1, 1.5, 5.4, first.op.size)
     for i in range(5):
         unit(right, (6.4 + 0.75 * i, 4.8), TOWERS[0], radius=0.32)
-        join(right, (2.9, 5.4), (6.1 + 0.75 * i, 4.8))
-        join(right, (2.9, 3.4), (6.1 + 0.75 * i, 4.8))
+        join(right, (3.7, 5.1), (6.1 + 0.75 * i, 4.8))
+        join(right, (3.7, 3.3), (6.1 + 0.75 * i, 4.8))
     right.text(9.85, 4.8, "…", fontsize=LARGE, ha="center", va="center")
     right.text(6.2, 5.5, f"{first.maps} units, one a map,", fontsize=TEXT, color=INK)
     right.text(6.2, 3.9, f"read the same\n{first.op.size} × {first.op.size} × {first.seen} inputs", fontsize=TEXT,
@@ -209,7 +211,7 @@ def grid(axes: "Axes", x: float, y: float, side: float, window: int) -> None:
         axes.plot([x + i * cell] * 2, [y, y + side], color=PALE, linewidth=0.8, zorder=0.6)
         axes.plot([x, x + side], [y + i * cell] * 2, color=PALE, linewidth=0.8, zorder=0.6)
     low = x + reach * cell
-    red = {"facecolor": "#f4cfc9", "edgecolor": TRUE, "linewidth": 2, "zorder": 0.8}
+    red: dict[str, Any] = {"facecolor": "#f4cfc9", "edgecolor": TRUE, "linewidth": 2, "zorder": 0.8}
     axes.add_patch(Rectangle((low, y + reach * cell), reach * cell, reach * cell, **red))
     axes.text(low + reach * cell / 2, y + (reach + reach / 2) * cell, f"{window} × {window}", ha="center", va="center",
               fontsize=LARGE, color=INK)  # fmt: skip
@@ -223,7 +225,7 @@ def towers() -> "Figure":
     blank(axes, 12.4, 5)
     rows = {0: 3.6, 1: 1.5}
     for x, layer in enumerate(layers):
-        both = layer.groups == 1 and 0 < x
+        both = layer.groups == 1 and x > 0
         last = x == len(layers) - 1
         for tower, y in rows.items():
             place = (1.6 + 1.42 * x, sum(rows.values()) / 2 if last else y)
@@ -250,7 +252,13 @@ def box(axes: "Axes", at: tuple[float, float], name: str, words: str, colour: st
     from matplotlib.patches import FancyBboxPatch
 
     x, y = at
-    style = {"boxstyle": "round,pad=0.06", "facecolor": colour, "edgecolor": INK, "linewidth": 1.2, "zorder": 2}
+    style: dict[str, Any] = {
+        "boxstyle": "round,pad=0.06",
+        "facecolor": colour,
+        "edgecolor": INK,
+        "linewidth": 1.2,
+        "zorder": 2,
+    }
     axes.add_patch(FancyBboxPatch((x - 0.4, y - 0.5), 0.8, 1.0, **style))
     axes.text(x, y + 0.2, name, ha="center", va="center", fontsize=LARGE, weight="bold", color=INK, zorder=3)
     axes.text(x, y - 0.22, words, ha="center", va="center", fontsize=TEXT, color=INK, zorder=3)

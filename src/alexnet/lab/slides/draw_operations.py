@@ -24,7 +24,7 @@ def cells(axes: "Axes", values: Any, at: tuple[float, float], colours: Any, size
     for row, line in enumerate(values):
         for place, value in enumerate(line):
             x, y = at[0] + place * size, at[1] + (len(values) - 1 - row) * size
-            style = {"facecolor": colours(row, place), "edgecolor": INK, "linewidth": 1.2}
+            style: dict[str, Any] = {"facecolor": colours(row, place), "edgecolor": INK, "linewidth": 1.2}
             axes.add_patch(Rectangle((x, y), size, size, **style))
             axes.text(x + size / 2, y + size / 2, f"{value:g}", ha="center", va="center", fontsize=LARGE + 3, color=INK)
 
@@ -62,7 +62,12 @@ def overlap() -> "Figure":
         count = output_side(width, size, 2, ceil=False)
         for i in range(count):
             low, y = 0.8 + 2 * i, 2.25 + 0.55 * i
-            style = {"facecolor": TOWERS[i % 2], "edgecolor": INK, "hatch": ("", "//", "")[i % 3], "linewidth": 1.2}
+            style: dict[str, Any] = {
+                "facecolor": TOWERS[i % 2],
+                "edgecolor": INK,
+                "hatch": ("", "//", "")[i % 3],
+                "linewidth": 1.2,
+            }
             axes.add_patch(Rectangle((low + 0.04, y), size - 0.08, 0.42, **style))
         shared = [i for i in range(width) if sum(2 * j <= i < 2 * j + size for j in range(count)) > 1]
         for i in shared:
@@ -115,7 +120,8 @@ def norm() -> "Figure":
     from alexnet.ops.reference import norm
 
     net = RECIPES["source"].net
-    assert isinstance(net, Net) and net.lrn
+    assert isinstance(net, Net)
+    assert net.lrn
     numbers = net.lrn
     a = torch.tensor([20.0, 30, 25, 400, 35, 20, 15, 300, 380, 330, 20, 30])
     scale = numbers.alpha / numbers.n if numbers.divide_alpha_by_n else numbers.alpha

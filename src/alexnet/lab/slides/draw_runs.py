@@ -1,6 +1,6 @@
 """Pictures of a reader's own run for the slides."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alexnet.core.errors import InputError
 from alexnet.figures import feature_maps, learning_curves, top5
@@ -37,12 +37,28 @@ def kernels(run: RunData) -> "Figure":
     return figure
 
 
-def towers_in_words(run: RunData) -> str:
-    """Compare the towers' first kernels, as figure 3's caption does."""
-    from alexnet.figures.tower_statistics import measured
+def towers(run: RunData) -> dict[str, Any] | None:
+    """Compare the towers' first kernels, in numbers for a sentence; None for a net of one tower.
+
+    Raises:
+        InputError: The net has no convolution, or no checkpoint can be read.
+    """
+    from alexnet.figures.tower_statistics import LEVEL, measured
 
     run.check_convolutional()
-    return measured(run.net.state_dict()["conv1.weight"].float().cpu().numpy(), run.towers).words()
+    if run.towers < 2:
+        return None
+    found = measured(run.net.state_dict()["conv1.weight"].float().cpu().numpy(), run.towers)
+    assert found.p_colour is not None
+    assert found.p_orientation is not None
+    early, apart = 2 * found.noisy > len(found.colour), min(found.p_colour, found.p_orientation) < LEVEL
+    return {
+        "colours": [f"{value:.2f}" for value in found.colours],
+        "orientations": [f"{value:.2f}" for value in found.orientations],
+        "p_colour": f"{found.p_colour:.2g}",
+        "p_orientation": f"{found.p_orientation:.2g}",
+        "verdict": "early" if early else "apart" if apart else "alike",
+    }
 
 
 def likeliest(run: RunData) -> "Figure":

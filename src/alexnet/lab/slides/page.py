@@ -73,7 +73,7 @@ def slide(render: Any, text: str, pictures: Mapping[str, bytes]) -> dict[str, An
     body = marked(render(shown))
     for name in CORRECTED:
         body = body.replace(f"<blockquote>\n<p>{name}", f'<blockquote class="correction">\n<p>{name}')
-    layout = "opening" if "<h1>" in body or not re.search("<(p|ul|ol|table)", body) else size(body)
+    layout = "opening" if "<h1>" in body or not re.search("<(p|ul|ol|table|math)", body) else size(body)
     body = re.sub(r"<p>(<img [^>]*>)</p>", r'<p class="picture">\1</p>', body)
     body = re.sub(rf'src="[^"]*{FOLDER}/([\w-]+)\.png"', lambda of: f'src="{inside(pictures[of[1]])}"', body)
     return {"body": _safe(body), "notes": _safe(marked(render(notes))), "layout": layout}
@@ -104,5 +104,3 @@ def _safe(text: str) -> Any:
     from markupsafe import Markup
 
     return Markup(text)
-
-

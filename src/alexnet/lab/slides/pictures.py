@@ -9,9 +9,10 @@ from alexnet.lab.slides import draw_data, draw_dropout, draw_nets, draw_operatio
 from alexnet.lab.slides.source import Source
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from alexnet.figures.run_data import RunData
     from alexnet.studies.record import Records
-    from matplotlib.figure import Figure
 
 DOTS = 120  # per inch: 1,440 pixels for a slide of 1,280
 
@@ -48,7 +49,9 @@ OF_RECORDS: dict[str, "Callable[[Records], Figure]"] = {
     "relu-tanh": draw_records.relu_tanh,
     "overfitting": draw_records.overfitting,
 }
-Pictures = dict[str, bytes | str]  # PNG, or the reason why a picture is missing; "" if nothing was given to draw it from
+Pictures = dict[
+    str, bytes | str
+]  # PNG, or the reason why a picture is missing; "" if nothing was given to draw it from
 
 
 def draw_pictures(source: Source, said: Callable[[int, int], None] = lambda done, of: None) -> Pictures:

@@ -57,7 +57,11 @@ def read(folder: Path) -> tuple[Records, dict[str, Mapping[str, Any]], int]:
     """Read and judge the records of a folder; raise InputError if it holds none."""
     records = read_records(folder)
     if not records.runs:
-        left = f" ({len(records.left)} files are left out, the first because {records.left[0].why})" if records.left else ""
+        left = (
+            f" ({len(records.left)} files are left out, the first because {records.left[0].why})"
+            if records.left
+            else ""
+        )
         raise InputError(f"{folder} is not a run and holds no record of a run{left}; name what train or study made")
     try:
         rows = judge_records(records)

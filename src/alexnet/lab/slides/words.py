@@ -9,6 +9,7 @@ from typing import Any, Literal
 from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.text import markdown, percent
 from alexnet.figures.style import MARKS
+from alexnet.lab.slides import draw_runs
 from alexnet.lab.slides.draw_nets import fields, paper_net
 from alexnet.lab.slides.draw_records import pages
 from alexnet.lab.slides.pictures import Pictures
@@ -207,7 +208,9 @@ def _size(layer: Layer) -> dict[str, str]:
     assert isinstance(layer.op, (Convolution, Pool))
     exact = (layer.width + 2 * padding - layer.op.size) / stride + 1
     numbers = {"W": layer.width, "F": layer.op.size, "S": stride, "P": padding, "exact": f"{exact:g}"}
-    return {"name": layer.name, "maps": f"{layer.maps}", "side": f"{layer.side}"} | {k: f"{v}" for k, v in numbers.items()}
+    return {"name": layer.name, "maps": f"{layer.maps}", "side": f"{layer.side}"} | {
+        k: f"{v}" for k, v in numbers.items()
+    }
 
 
 def tables() -> list[list[tuple[str, ...]]]:
@@ -248,11 +251,9 @@ def told_of(source: Source) -> dict[str, Any] | None:
     except UNLIKE as error:
         raise unlike(run.folder, error, "train", "name another run") from None
     try:
-        from alexnet.lab.slides.draw_runs import towers_in_words
-
-        told["towers"] = towers_in_words(source.run)
+        told["towers"] = draw_runs.towers(source.run)
     except (InputError, WorkFailed):  # the slide of the kernels says why
-        told["towers"] = ""
+        told["towers"] = None
     return told
 
 
