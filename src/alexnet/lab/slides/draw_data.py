@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from alexnet.data.transforms import Transform
 
-SEED, POINTS, NOISE = 3, 12, 0.22  # of the fits
+SEED, POINTS, OTHERS, NOISE = 3, 12, 200, 0.22  # of the fits
 DEGREES = (1, 4, 11)  # of polynomials: too few parameters, enough, one a point
 PICTURES, EXAMPLE = 24, 3  # built-in pictures whose colours are measured, and the one that is shown
 VIEWS = 8  # random views of it
@@ -27,8 +27,8 @@ def fits() -> "Figure":
     def truth(x: np.ndarray) -> np.ndarray:
         return np.sin(1.5 * np.pi * x) + 0.4 * x
 
-    x, other = np.linspace(0, 1, POINTS), rng.uniform(0, 1, 200)
-    y, seen = truth(x) + NOISE * rng.normal(size=POINTS), truth(other) + NOISE * rng.normal(size=200)
+    x, other = np.linspace(0, 1, POINTS), rng.uniform(0, 1, OTHERS)
+    y, seen = truth(x) + NOISE * rng.normal(size=POINTS), truth(other) + NOISE * rng.normal(size=OTHERS)
     figure = new_figure(12, 4.9)
     fine = np.linspace(0, 1, 400)
     for axes, degree in zip(figure.subplots(1, len(DEGREES), sharey=True), DEGREES, strict=True):

@@ -7,6 +7,7 @@ from alexnet.figures import feature_maps, learning_curves, top5
 from alexnet.figures.conv1_kernels import tiles
 from alexnet.figures.run_data import RunData, evenly_spaced
 from alexnet.figures.style import INK, LARGE, PALE, TEXT, TOWERS, TRUE, new_figure
+from alexnet.reporting.results import UNLIKE, unlike
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,8 +17,13 @@ FLAT = 0.01  # slope of tanh below which hardly any gradient comes through
 
 
 def curves(run: RunData) -> "Figure":
-    """Draw the run's learning curves, with their reading."""
-    return learning_curves.draw(run)
+    """Draw the run's learning curves, with their reading; raise InputError for a log of another shape."""
+    try:
+        return learning_curves.draw(run)
+    except InputError:
+        raise
+    except UNLIKE as error:
+        raise unlike(run.run, error, "train", "name another run") from None
 
 
 def kernels(run: RunData) -> "Figure":

@@ -49,9 +49,8 @@ OF_RECORDS: dict[str, "Callable[[Records], Figure]"] = {
     "relu-tanh": draw_records.relu_tanh,
     "overfitting": draw_records.overfitting,
 }
-Pictures = dict[
-    str, bytes | str
-]  # PNG, or the reason why a picture is missing; "" if nothing was given to draw it from
+# PNG by name, or the reason why a picture is missing; "" if nothing was given to draw it from
+Pictures = dict[str, bytes | str]
 
 
 def draw_pictures(source: Source, said: Callable[[int, int], None] = lambda done, of: None) -> Pictures:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.text import markdown, percent
 from alexnet.figures.style import MARKS
-from alexnet.lab.slides import draw_runs
+from alexnet.lab.slides import draw_data, draw_runs
 from alexnet.lab.slides.draw_nets import fields, paper_net
 from alexnet.lab.slides.draw_records import pages
 from alexnet.lab.slides.pictures import Pictures
@@ -17,7 +17,7 @@ from alexnet.lab.slides.source import Source
 from alexnet.models.layer_table import Convolution, Layer, Pool, describe, layers_of
 from alexnet.reporting.paper_tables import TABLES
 from alexnet.reporting.results import UNLIKE, unlike
-from alexnet.studies.claims import CLAIMS
+from alexnet.studies.claims import ALL
 from alexnet.studies.wording import number, of_paper, unit
 from alexnet.version import __version__
 
@@ -62,7 +62,7 @@ ENGLISH = Phrases(
     why="Fewer than {few} seeds give no verdict.",
     no_records="no records were given. {command} puts the verdict here.",
     not_run="– not run: the records hold no run of it. {command} tells what it costs.",
-    missing="*Not drawn:* {reason}.",
+    missing="*Not drawn:* {reason}",
     no_run="*No run was given.* {command} draws this picture.",
     stop=". ",
 )
@@ -78,11 +78,18 @@ CHINESE = Phrases(
     why="少於 {few} 個亂數種子時不下結論。",
     no_records="製作時沒有給實驗紀錄。執行 {command}，這裡就會出現結論。",
     not_run="– 未執行：紀錄中沒有這項實驗。{command} 會列出所需的成本。",
-    missing="*無法繪製：* {reason}。",
+    missing="*沒有這張圖：* {reason}",
     no_run="*製作時沒有給訓練結果。* 執行 {command} 就會畫出這張圖。",
     stop="。",
 )
 PHRASES: Mapping[Language, Phrases] = {"en": ENGLISH, "zh": CHINESE}
+GIVEN: Mapping[str, Any] = {  # numbers of the pictures that the text names
+    "built_in": draw_data.PICTURES,
+    "points": draw_data.POINTS,
+    "others": draw_data.OTHERS,
+    "flat": draw_runs.FLAT,
+}
+CLAIM_OF: Mapping[str, str] = {"relu-tanh": "relu-tanh", "overfitting": "crops"}  # pictures, and whose runs they show
 WITH_RECORDS = "`alexnet slides RUN OUT --records results`"
 WITH_RUN = "`alexnet slides RUN OUT`"
 
@@ -107,15 +114,18 @@ class Words:
         if isinstance(found, bytes):
             self.used.append(name)
             return Raw(f"![{alt}]({self.at}{FOLDER}/{name}.png)")
+        if name in CLAIM_OF and CLAIM_OF[name] not in self.source.rows:
+            return Raw(f"> {self.phrases.missing.format(reason=self.without(CLAIM_OF[name]))}")
         if found:
-            return Raw(f"> {self.phrases.missing.format(reason=escaped(found.rstrip('.')))}")
-        if name in ("relu-tanh", "overfitting"):
-            return Raw(f"> {self.phrases.missing.format(reason=self.without_records())}")
+            return Raw(f"> {self.phrases.missing.format(reason=escaped(found))}")
         return Raw(f"> {self.phrases.no_run.format(command=WITH_RUN)}")
 
-    def without_records(self) -> str:
-        """Say that no records were given, without a full stop."""
-        return self.phrases.no_records.format(command=WITH_RECORDS).rstrip(".。")
+    def without(self, claim: str) -> str:
+        """Say why there is nothing about a claim: no records, or none of it."""
+        say = self.phrases
+        if self.source.records:
+            return say.not_run.format(command=f"`alexnet study {claim} --list`")
+        return say.no_records.format(command=WITH_RECORDS)
 
     def has(self, name: str) -> bool:
         """Tell whether a picture was drawn."""
@@ -127,9 +137,7 @@ class Words:
         opening = f"> {say.test.format(claim=f'`{claim}`')} "
         paper = of_paper(row) if row else ""
         if row is None:
-            command = f"`alexnet study {claim} --list`"
-            rest = say.not_run.format(command=command) if self.source.records else self._ungiven()
-            return Raw(opening + rest)
+            return Raw(opening + self.without(claim))
         parts = [f"{MARKS[row['verdict']]} **{say.verdicts[row['verdict']]}**"]
         if row["difference"] is not None:
             parts.append(f": {self.amount(row['difference'], row)}".replace(": ", "：" if say is CHINESE else ": "))
@@ -149,9 +157,6 @@ class Words:
         parts.append(say.scale.format(**of, **{name: escaped(row[name]) for name in ("kind", "base", "precision")}))
         return Raw(opening + "".join(parts).strip())
 
-    def _ungiven(self) -> str:
-        return self.phrases.no_records.format(command=WITH_RECORDS)
-
     def amount(self, value: float, row: Mapping[str, Any]) -> str:
         """Write a difference with its unit."""
         return number(value, row, "+") + self.phrases.units[unit(row)]
@@ -163,7 +168,7 @@ class Words:
     def undecided(self) -> Raw:
         """Name the claims without a number."""
         known = {row["claim"] for page in pages(list(self.source.rows.values())) for row in page}
-        return Raw(", ".join(f"`{name}`" for name in CLAIMS if name not in known and not CLAIMS[name].steps))
+        return Raw(", ".join(f"`{name}`" for name in (claim.name for claim in ALL) if name not in known))
 
 
 FEWEST = 3  # seeds that a verdict needs
@@ -284,6 +289,7 @@ def write_words(source: Source, pictures: Pictures, language: Language, at: str 
         "sizes": sizes(),
         "tables": tables(),
         "run": told_of(source),
+        "given": GIVEN,
         "records": len(source.records.runs) if source.records else 0,
         "looks": source.looks,
         "version": __version__,
