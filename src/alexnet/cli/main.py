@@ -23,6 +23,7 @@ from alexnet.cli import (
     infer,
     lab,
     model,
+    slides,
     studies,
     train,
 )
@@ -57,7 +58,7 @@ VERBS = (
     convert.export,
     studies.report,
     lab.serve,
-    lab.slides,
+    slides.slides,
     model.summary,
     model.recipe,
     bench.bench,

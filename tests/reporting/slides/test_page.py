@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.lab.slides.conftest import Decks
+from tests.reporting.slides.conftest import Decks
 
-from alexnet.lab.slides.page import renderer, size, slide
+from alexnet.reporting.slides.page import renderer, size, slide
 
 AXE = "axe-core@4.11.0"
 OVERFLOW = """() => {

@@ -5,8 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from alexnet.core.errors import InputError, WorkFailed
-from alexnet.lab.slides import draw_data, draw_dropout, draw_nets, draw_operations, draw_records, draw_runs
-from alexnet.lab.slides.source import Source
+from alexnet.reporting.slides import draw_data, draw_dropout, draw_nets, draw_operations, draw_records, draw_runs
+from alexnet.reporting.slides.source import Source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

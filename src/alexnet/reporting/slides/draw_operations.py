@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet.config.recipe import Net
 from alexnet.config.recipes import RECIPES
 from alexnet.figures.style import FALSE, INK, LARGE, PALE, SMALL, SOFT, TEXT, TOWERS, TRUE, new_figure
-from alexnet.lab.slides.draw_nets import blank, paper_net
+from alexnet.reporting.slides.draw_nets import blank, paper_net
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from alexnet.core.errors import InputError
-from alexnet.lab.slides.words import CODES, FOLDER, Language
+from alexnet.reporting.slides.words import CODES, FOLDER, Language
 
 MARKED = "\ue000"  # stands for == while Markdown is rendered; of private use, so in no text
 LONG = 10  # items of a list that need small print
@@ -37,9 +37,11 @@ def write_page(text: str, pictures: Mapping[str, bytes], language: Language) -> 
     (title,) = re.findall(r"^title: (.*)$", head, re.M)
     render = renderer()
     slides = [slide(render, part, pictures) for part in re.split(r"^-{3,4}$", body, flags=re.M)]
-    source = files("alexnet.lab.slides") / "page"
+    source = files("alexnet.reporting.slides") / "page"
     script = (source / "slides.js").read_text()
-    made = Environment(loader=PackageLoader("alexnet.lab.slides", "page"), autoescape=True, undefined=StrictUndefined)
+    made = Environment(
+        loader=PackageLoader("alexnet.reporting.slides", "page"), autoescape=True, undefined=StrictUndefined
+    )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return made.get_template("slides.html.jinja").render(
         title=title.strip('"'),

@@ -1,4 +1,4 @@
-"""What a deck is made from: a run, records, or both."""
+"""The source of a deck: a run, records, or both."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.lab.slides.conftest import Decks
+from tests.reporting.slides.conftest import Decks
 
 from alexnet.cli.main import main
-from alexnet.lab.slides import pictures
-from alexnet.lab.slides.write import deck
+from alexnet.reporting.slides import pictures
+from alexnet.reporting.slides.write import deck
 
 
 def test_the_files_name_their_pictures_and_ask_no_other_host_for_anything(decks: Decks) -> None:

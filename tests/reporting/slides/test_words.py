@@ -4,11 +4,11 @@ import re
 from dataclasses import replace
 
 import pytest
-from tests.lab.slides.conftest import Decks
-from tests.lab.slides.decks import Slide, slides
+from tests.reporting.slides.conftest import Decks
+from tests.reporting.slides.decks import Slide, slides
 
-from alexnet.lab.slides.source import Source
-from alexnet.lab.slides.words import escaped, write_words
+from alexnet.reporting.slides.source import Source
+from alexnet.reporting.slides.words import escaped, write_words
 from alexnet.studies.claims import ALL
 from alexnet.studies.wording import number
 
@@ -88,10 +88,9 @@ def test_the_notes_of_every_slide_name_the_papers_section_or_say_that_it_is_not_
 
 
 def test_each_claim_has_its_verdict_on_a_slide_with_the_numbers_of_the_records(decks: Decks) -> None:
-    tests = {}
+    tests: dict[str, str] = {}
     for slide in of(decks, "en"):
-        for claim, said in slide.found(r"> \*\*Our test, `([\w-]+)`:\*\* (.+)"):
-            tests[claim] = said
+        tests |= dict(re.findall(r"> \*\*Our test, `([\w-]+)`:\*\* (.+)", slide.shown))
     assert set(tests) == {claim.name for claim in ALL}
     row = decks.source.rows["two-towers"]
     low, high = (number(row[end], row, "+") for end in ("low", "high"))
@@ -132,7 +131,7 @@ def test_a_reason_and_a_name_are_words_and_never_markup(decks: Decks) -> None:
     drawn = decks.drawn | {"kernels": hostile}
     text, _ = write_words(decks.source, drawn, "en")
     assert escaped(hostile) in text
-    from alexnet.lab.slides.page import renderer, slide
+    from alexnet.reporting.slides.page import renderer, slide
 
     (shown,) = [each.shown for each in slides(text) if each.heading == "6.1 Kernels of conv1"]
     body = slide(renderer(), shown, {})["body"]

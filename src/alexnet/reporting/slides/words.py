@@ -9,14 +9,14 @@ from typing import Any, Literal
 from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.text import markdown, percent
 from alexnet.figures.style import MARKS
-from alexnet.lab.slides import draw_data, draw_runs
-from alexnet.lab.slides.draw_nets import fields, paper_net
-from alexnet.lab.slides.draw_records import pages
-from alexnet.lab.slides.pictures import Pictures
-from alexnet.lab.slides.source import Source
 from alexnet.models.layer_table import Convolution, Layer, Pool, describe, layers_of
 from alexnet.reporting.paper_tables import TABLES
 from alexnet.reporting.results import UNLIKE, unlike
+from alexnet.reporting.slides import draw_data, draw_runs
+from alexnet.reporting.slides.draw_nets import fields, paper_net
+from alexnet.reporting.slides.draw_records import pages
+from alexnet.reporting.slides.pictures import Pictures
+from alexnet.reporting.slides.source import Source
 from alexnet.studies.claims import ALL
 from alexnet.studies.wording import number, of_paper, unit
 from alexnet.version import __version__
@@ -95,7 +95,7 @@ WITH_RUN = "`alexnet slides RUN OUT`"
 
 
 class Words:
-    """What a template can use: pictures, verdicts, the paper's net, its tables, and the run.
+    """The names that a template can use: pictures, verdicts, the paper's net, its tables, and the run.
 
     Args:
         source: What the deck is made from.
@@ -273,7 +273,7 @@ def write_words(source: Source, pictures: Pictures, language: Language, at: str 
     def shown(value: Any) -> Any:
         return value if isinstance(value, Raw) else escaped(value)
 
-    loader = PackageLoader("alexnet.lab.slides", f"texts/{language}")
+    loader = PackageLoader("alexnet.reporting.slides", f"texts/{language}")
     made = Environment(
         loader=loader, autoescape=False, finalize=shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # fmt: skip
@@ -294,6 +294,6 @@ def write_words(source: Source, pictures: Pictures, language: Language, at: str 
         "looks": source.looks,
         "version": __version__,
     }
-    names = sorted(each.name for each in (files("alexnet.lab.slides") / "texts" / language).iterdir())
+    names = sorted(each.name for each in (files("alexnet.reporting.slides") / "texts" / language).iterdir())
     text = "\n---\n\n".join(made.get_template(name).render(given).strip() + "\n" for name in names)
     return re.sub(r"\n{3,}", "\n\n", text), list(dict.fromkeys(words.used))

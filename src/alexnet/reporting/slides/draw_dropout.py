@@ -4,7 +4,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from alexnet.figures.style import INK, LARGE, PALE, SOFT, TEXT, TOWERS, TRUE, new_figure
-from alexnet.lab.slides.draw_nets import blank, column, join, paper_net, unit
+from alexnet.reporting.slides.draw_nets import blank, column, join, paper_net, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,8 +108,6 @@ def sum_of(kept: list[bool]) -> float:
 def one_unit(with_dropout: bool) -> "Figure":
     """Draw one unit's sum with its numbers, with a mask or without."""
     kept = mask(len(INPUTS), "fc6", 4) if with_dropout else [True] * len(INPUTS)
-    if with_dropout and all(kept):
-        kept[1] = False
     figure = new_figure(11, 4.6)
     axes = figure.subplots()
     blank(axes, 11, 4.8)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from alexnet.core.errors import InputError
 from alexnet.interop.exporting import place
-from alexnet.lab.slides.page import renderer, write_page
-from alexnet.lab.slides.pictures import Pictures, draw_pictures
-from alexnet.lab.slides.source import Source, open_source
-from alexnet.lab.slides.words import FOLDER, Language, write_words
+from alexnet.reporting.slides.page import renderer, write_page
+from alexnet.reporting.slides.pictures import Pictures, draw_pictures
+from alexnet.reporting.slides.source import Source, open_source
+from alexnet.reporting.slides.words import FOLDER, Language, write_words
 
 Progress = Callable[[int, int], None]
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.lab.slides.decks import plant_claims
+from tests.reporting.slides.decks import plant_claims
 
-from alexnet.lab.slides import pictures
-from alexnet.lab.slides.source import Source, open_source
-from alexnet.lab.slides.write import deck
+from alexnet.reporting.slides import pictures
+from alexnet.reporting.slides.source import Source, open_source
+from alexnet.reporting.slides.write import deck
 
 COARSE = 24  # dots per inch: the tests look at layouts and words, and coarse pictures are drawn sooner
 
