@@ -46,6 +46,7 @@ def test_published_pictures_are_named_by_their_address_in_the_markdown_alone(dec
     ("words", "said"),
     [
         (["{run}", "{used}"], "exists; slides never replace a folder, which may hold your changes: give a new one"),
+        (["{run}", "{gone}/talk"], "cannot be made, because"),
         (["{empty}", "{new}"], "is not a run and holds no record of a run; name what train or study made"),
         (["{gone}", "{new}"], "does not exist; give a folder that holds records"),
         (["{records}", "{new}", "--records", "{records}"], "is not a run: it has no recipe.json; name a run first"),

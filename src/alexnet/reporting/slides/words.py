@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from alexnet.core.errors import InputError, WorkFailed
-from alexnet.core.text import markdown, percent
+from alexnet.core.text import markdown, percent, shorten
 from alexnet.figures.style import MARKS
 from alexnet.models.layer_table import Convolution, Layer, Pool, describe, layers_of
 from alexnet.reporting.paper_tables import TABLES
@@ -233,7 +233,7 @@ def told_of(source: Source) -> dict[str, Any] | None:
         epochs = [line for line in log if line["kind"] == "epoch"]
         final = next((line for line in reversed(log) if line["kind"] == "final"), None)
         told: dict[str, Any] = {
-            "name": run.name,
+            "name": shorten(run.name),
             "digest": run.recipe.digest,
             "classes": run.recipe.net.classes,
             "size": run.recipe.net.image_size,

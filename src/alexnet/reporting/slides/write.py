@@ -35,11 +35,14 @@ def write_slides(
         slides.md and slides.html.
 
     Raises:
-        InputError: `source` is neither a run nor records, `out` exists, or a package of the extra is missing.
+        InputError: `source` is neither a run nor records, `out` exists or has no parent folder, or a package of the
+            extra is missing.
         WorkFailed: The folder cannot be written.
     """
     if out.exists() or out.is_symlink():
         raise InputError(f"{out} exists; slides never replace a folder, which may hold your changes: give a new one")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out} cannot be made, because {out.absolute().parent} is not a folder; make it first")
     if pictures_at and not pictures_at.startswith(("https://", "http://")):
         raise InputError(f"--pictures-at {pictures_at} is not an address; it begins with https:// or http://")
     renderer()  # refuses before the work
