@@ -42,6 +42,7 @@ VERBS = [
     "report",
     "serve",
     "similar",
+    "slides",
     "study",
     "summary",
     "train",

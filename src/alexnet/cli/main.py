@@ -23,6 +23,7 @@ from alexnet.cli import (
     infer,
     lab,
     model,
+    slides,
     studies,
     train,
 )
@@ -57,6 +58,7 @@ VERBS = (
     convert.export,
     studies.report,
     lab.serve,
+    slides.slides,
     model.summary,
     model.recipe,
     bench.bench,
