@@ -9,14 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import alexnet
-from alexnet.cli.main import app
+from alexnet.cli import choices
+from alexnet.cli.main import VERBS, app
 from alexnet.config import recipe
 from alexnet.config.overrides import to_plain
 from alexnet.config.recipes import RECIPES
 from alexnet.studies.claim import MEASURES, Claim
 from alexnet.studies.claims import CLAIMS
 
-SELF = re.compile(r"^    (\w+) {2,}(.+)$")  # a name of the docstring of the package, and what it does
+# Classes that the public functions take and return, without being public names themselves.
+RESULTS = {
+    "training.options.TrainOptions": "what `train` takes as keywords",
+    "data.prepare.prepare.Summary": "what `prepare` returns",
+    "fitting.fit.Fit": "what `fit` returns",
+    "inference.evaluation.Evaluation": "what `train` and `evaluate` return",
+    "inference.evaluation.Errors": "the errors of an evaluation",
+    "inference.measures.Measures": "the other measures of an evaluation",
+    "inference.features.Features": "what `features` returns",
+    "interop.importing.Imported": "what `import_weights` returns",
+    "interop.exporting.Exported": "what `export` returns",
+}
+FIELDS = {each.name for each in dataclasses.fields(recipe.Recipe)}
+NAMED = re.compile(r"^    (\w+) {2,}(.+)$")  # a name of the docstring of the package, and what it does
 
 
 def pages(root: Path) -> dict[str, str]:
@@ -27,6 +41,7 @@ def pages(root: Path) -> dict[str, str]:
     """
     groups = groups_of(alexnet.__doc__ or "")
     made = {f"{file_of(title)}.md": python_page(title, names) for title, names in groups.items()}
+    made["options-and-results.md"] = results_page()
     made["index.md"] = index_page(groups)
     made["cli.md"] = command_line()
     made["recipe-fields.md"] = recipe_fields()
@@ -44,7 +59,7 @@ def groups_of(docstring: str) -> dict[str, dict[str, str]]:
     groups: dict[str, dict[str, str]] = {}
     title = ""
     for line in docstring.splitlines():
-        if found := SELF.match(line):
+        if found := NAMED.match(line):
             groups.setdefault(title, {})[found[1]] = found[2]
         elif line and not line[0].isspace():
             title = line
@@ -56,7 +71,8 @@ def groups_of(docstring: str) -> dict[str, dict[str, str]]:
 
 def python_page(title: str, names: dict[str, str]) -> str:
     """Write the page of a group of public names, for mkdocstrings to fill."""
-    return f"# {title}\n\n" + "".join(entry(name) for name in names)
+    fields = "[The fields of a recipe](recipe-fields.md) have a page of their own.\n\n" if "Recipe" in names else ""
+    return f"# {title}\n\n{fields}" + "".join(entry(name) for name in names)
 
 
 def entry(name: str) -> str:
@@ -65,8 +81,27 @@ def entry(name: str) -> str:
         words = ", ".join(f"`{each}`" for each in RECIPES)
         more = "[What each trains](../recipes.md)."
         return f"## RECIPES\n\nThe named recipes, a mapping from name to `Recipe`: {words}. {more}\n\n"
-    more = "See [the fields, with the paper's sections](recipe-fields.md).\n\n" if name == "Recipe" else ""
-    return f"::: alexnet.{name}\n\n{more}"
+    return of_recipe() if name == "Recipe" else f"::: alexnet.{name}\n\n"
+
+
+def of_recipe() -> str:
+    """Write the place of Recipe without its fields, which have a page of their own; their defaults are calls here."""
+    own = [
+        name for name, value in vars(recipe.Recipe).items() if name[0] != "_" and value.__doc__ and name not in FIELDS
+    ]
+    hidden = "    options:\n      members: false\n      show_signature: false\n      show_docstring_parameters: false\n"
+    parts = [f"::: alexnet.Recipe\n{hidden}"]
+    parts += [f"::: alexnet.Recipe.{name}\n    options:\n      heading_level: 3\n" for name in own]
+    return "\n".join(parts) + "\n"
+
+
+def results_page() -> str:
+    """Write the page of the classes that public functions take and return."""
+    parts = ["# Options and results", "", "|class|what it is|", "|---|---|"]
+    parts += [f"|[`{name.rpartition('.')[2]}`](#alexnet.{name})|{words}|" for name, words in RESULTS.items()]
+    numpy = "    options:\n      docstring_style: numpy\n"  # which the command line reads, too
+    parts += ["", *(f"::: alexnet.{name}\n{numpy if 'Options' in name else ''}" for name in RESULTS)]
+    return "\n".join(parts)
 
 
 def index_page(groups: dict[str, dict[str, str]]) -> str:
@@ -76,6 +111,7 @@ def index_page(groups: dict[str, dict[str, str]]) -> str:
         "The [command line](cli.md), the [fields of a recipe](recipe-fields.md), and the public names of Python:",
         "",
     ]
+    lines += ["", "[Options and results](options-and-results.md) has the classes that these take and return.", ""]
     for title, names in groups.items():
         lines += [f"## [{title}]({file_of(title)}.md)", "", "|name|what it does|", "|---|---|"]
         lines += [f"|[`{name}`]({file_of(title)}.md#{anchor(name)})|{words}|" for name, words in names.items()]
@@ -90,11 +126,13 @@ def anchor(name: str) -> str:
 
 def command_line() -> str:
     """Write the page of all commands from their help."""
+    choices.write_recipe_names(VERBS, ["--install-completion"])  # of all verbs
     text = app.generate_docs(output_format="markdown")
     start = text.index("**Commands**")
     text = "# Command line\n\n" + text[start:]
     text = re.sub(r"^Example: (.+)$", r"```console\n$ \1\n```", text, flags=re.M)
     text = re.sub(r"\[`([\w-]+)`\]\(#[\w-]+\)", r"[`\1`](#alexnet-\1)", text)  # also of --install-completion
+    text = re.sub(r"\bdocs/([\w-]+\.md)\b", r"[docs/\1](../\1)", text)
     return re.sub(r"^\* ", "- ", text, flags=re.M)
 
 
@@ -122,13 +160,13 @@ def parts_of(kind: type, place: str) -> dict[type, list[str]]:
     found: dict[type, list[str]] = {kind: [place]}
     hints = typing.get_type_hints(kind)
     for each in dataclasses.fields(kind):
-        for choice in choices(hints[each.name]):
+        for choice in dataclasses_of(hints[each.name]):
             for inner, names in parts_of(choice, f"{place}.{each.name}".strip(".")).items():
                 found.setdefault(inner, []).extend(names)
     return found
 
 
-def choices(hint: Any) -> list[type]:
+def dataclasses_of(hint: Any) -> list[type]:
     """List the dataclasses that a field may hold."""
     several = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else [hint]
     return [each for each in several if isinstance(each, type) and dataclasses.is_dataclass(each)]
@@ -173,7 +211,7 @@ def section_of(claim: Claim, row: list[str] | None) -> list[str]:
     lines += [f"- The paper: {claim.paper}. The log of 2012: {claim.log}."]
     lines += [f"- Arms: {', '.join(f'`{arm}`' for arm in claim.arms)}."]
     for each in claim.expects:
-        lines += [f"- Expected: the {MEASURES[each.measure]} is larger for `{each.larger}` than for `{each.smaller}`."]
+        lines += [f"- Expected to be larger for `{each.larger}` than for `{each.smaller}`: {MEASURES[each.measure]}."]
     if row:
         found = f"{row[3]}, {row[4]} seeds, {row[5]}: " if row[3].strip() != "-" else ""
         lines += [f"- Here: {found}**{row[6]}**."]

@@ -5,6 +5,7 @@ package, and Zensical builds them strictly. A link of a page that works on GitHu
 """
 
 import argparse
+import importlib.util
 import os
 import re
 import shutil
@@ -33,6 +34,7 @@ OUTSIDE = {
     "docs/guides/README.md": "guides/index.md",
     "results/README.md": "records.md",
 }
+WIDE = {"docs/paper.md"}  # pages whose tables need the room of the list of headings
 LINK = re.compile(
     r"(?<!\\)(\[(?:[^\[\]]|\[[^\]]*\])*\])\(((?!https?:|mailto:)[^)\s]+)\)|(<img [^>]*?src=\")([^\"]+)(\")"
 )
@@ -58,7 +60,7 @@ def stage(root: Path, out: Path) -> None:
     """
     pages = pages_of(root)
     for page, name in pages.items():
-        text = four_spaces(relinked(root, page, pages))
+        text = ("---\nhide: [toc]\n---\n\n" if page in WIDE else "") + four_spaces(relinked(root, page, pages))
         (out / "docs" / name).parent.mkdir(parents=True, exist_ok=True)
         (out / "docs" / name).write_text(text, encoding="utf-8")
     for path in (root / "docs").glob("*.css"):
@@ -193,6 +195,9 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.out.exists() and not (given.out / "objects.inv").is_file() and any(given.out.iterdir()):
         print(f"{given.out} holds something else; name another folder", file=sys.stderr)
         return 2
+    if importlib.util.find_spec("zensical") is None:
+        print("the site needs Zensical: pip install 'alexnet[docs]'", file=sys.stderr)
+        return 1
     import docs_reference  # after the parsing of words: it imports the package
 
     with tempfile.TemporaryDirectory() as folder:

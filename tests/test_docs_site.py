@@ -91,11 +91,21 @@ def test_the_reference_has_every_public_name_verb_field_and_claim(built: Path) -
         assert f"alexnet.{name}" in anchors
     assert {f"alexnet-{name}" for name in app if name[0] != "-"} < anchors
     assert set(CLAIMS) < anchors
+    assert "{" not in text_of(reference / "cli.html").replace("'train-{000..009}.tar'", "")  # a place for names
     fields = text_of(reference / "recipe-fields.html")
     for recipe in alexnet.RECIPES.values():
         for name, _, note in describe_fields(recipe):
             assert name in fields
             assert "".join(note.split()) in fields
+
+
+def test_what_is_returned_has_its_type_and_is_no_sentence_that_was_read_as_one(built: Path) -> None:
+    """Google's style takes the words before a colon for a type."""
+    text = "".join(page.read_text() for page in (built / "reference").glob("*.html"))
+    items = re.findall(r">Returns:</span>.*?<li[^>]*>(.*?)\s–\s", text, re.S)
+    assert len(items) > 15
+    types = [" ".join(re.sub("<[^>]+>", "", item).split()) for item in items]
+    assert not [each for each in types if re.search(r"[a-z] (of|the|is|on|in) |`", each)]
 
 
 def test_a_site_is_not_written_over_what_is_not_one(
