@@ -36,6 +36,13 @@ tables: .venv/ready
 	$(BIN)/python benchmarks/fit_table.py results/small-folders results/fit src/alexnet/fitting/known.json docs/start.md
 	$(BIN)/alexnet figures results docs/images > /dev/null && rm -f docs/images/claims.svg docs/images/since-2012.svg
 
+# The documentation site, in site/. Look at it: make docs-serve
+docs: .venv/ready
+	$(BIN)/python benchmarks/docs_site.py site
+
+docs-serve: docs
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory site $(or $(PORT),8000)
+
 # What the studies still want, a process a core at lowest priority, until nothing is missing or a run fails.
 JOBS ?= $(shell nproc)
 queue: .venv/ready
@@ -52,11 +59,11 @@ queue: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site
 
 # What the tests of the lab's page need: Debian's Chromium, and playwright, which drives it. Without them they are skipped.
 browser: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt playwright
 	@test -n "$(ALEXNET_BROWSER)" || command -v chromium || (apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk)
 
-.PHONY: demo test torture speed tables queue browser clean
+.PHONY: demo test torture speed tables docs docs-serve queue browser clean

@@ -19,7 +19,7 @@ from alexnet.studies.claims import ALL, CLAIMS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"]
-PAGES += [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "log.md"]
+PAGES += [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")) if path.name != "log.md"]
 NAMED = re.compile(r"`([\w/]+\.(?:py|cpp|sh))`(?: \(`(\w+)`\))?")  # `models/layers.py` (`initialise`)
 
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src/alexnet").rglob("*.py"))
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
-    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "log.md"),  # log.md tells of the past
+    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "log.md"),  # log.md tells of the past
     *(ROOT / folder / "README.md" for folder in ("benchmarks", "results")),
 ]
 HABITS = (

@@ -256,7 +256,7 @@ def named(name: str | PathLike[str] | Recipe) -> Recipe:
     Raises:
         InputError: No recipe has that name (the message suggests the nearest), or the file holds no valid recipe.
 
-    Example:
+    Examples:
         >>> alexnet.recipe("paper").sgd.weight_decay
         0.0005
     """

@@ -103,9 +103,9 @@ def features(
         progress: Function called with the numbers of pictures done and in all.
 
     Returns:
-        The `Features`: `values`, float32 (N, units) or (N, maps, side, side), and `names`, one for each row. `labels`
-        holds the classes of a store's pictures, and `errors` the reason for each picture that could not be read. For a
-        list of layers, a dict with the `Features` of each, by the name that you gave.
+        The `Features`. Their `values` are float32 (N, units) or (N, maps, side, side), with a name in `names` a row.
+        `labels` holds the classes of a store's pictures, and `errors` the reason for each picture that could not be
+        read. For a list of layers, a dict with the `Features` of each, by the name that you gave.
 
     Raises:
         InputError: The run, net, store, picture or layer cannot be used.

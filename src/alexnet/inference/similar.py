@@ -57,9 +57,10 @@ def similar(
         progress: Function called with the numbers of stored pictures compared and in all.
 
     Returns:
-        A list with a dict for each picture, in the order given. The dict is {"image", "neighbours": [{"name", "class",
-        "number", "distance"}, ...]} with the nearest picture first, or {"image", "error"} if the picture cannot be
-        read. "number" is the neighbour's index in the split. "image" is as in `predict`.
+        A list with a dict for each picture, in the order given. The dict is
+        {"image", "neighbours": [{"name", "class", "number", "distance"}, ...]} with the nearest picture first, or
+        {"image", "error"} if the picture cannot be read. "number" is the neighbour's index in the split. "image" is as
+        in `predict`.
 
     Raises:
         InputError: The run, net, store, picture or layer cannot be used.

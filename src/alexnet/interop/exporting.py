@@ -95,7 +95,7 @@ def export(
         progress: Function called with the numbers of pictures done and in all, while it measures errors.
 
     Returns:
-        What was written. Nothing is left behind if this raises.
+        An `Exported` with what was written. Nothing is left behind if this raises.
 
     Raises:
         InputError: The run cannot be used, `out` exists, an option does not apply, the net does not fit the kind, or a

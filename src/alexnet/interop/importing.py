@@ -91,7 +91,7 @@ def import_weights(
             input. Without it, a .caffemodel takes the only .binaryproto beside it.
 
     Returns:
-        What was recognised.
+        An `Imported` with what was recognised.
 
     Raises:
         InputError: The file is not such a net, is damaged or hostile, or needs a mean; or `run` exists.

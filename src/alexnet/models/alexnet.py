@@ -42,7 +42,7 @@ class AlexNet(Network):
         InputError: The settings are not those of an AlexNet, or an argument is unknown. The message says what to write
             instead.
 
-    Example:
+    Examples:
         >>> net = alexnet.AlexNet(num_classes=10).eval()
         >>> net(torch.zeros(1, 3, 224, 224)).shape
         torch.Size([1, 10])

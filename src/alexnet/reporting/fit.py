@@ -43,8 +43,8 @@ def fit(
         since: Value of time.monotonic() from which the minutes count; None means now.
 
     Returns:
-        A `Fit`: what was chosen, promised and reached. `.run` is the run for `predict`, `.evaluation` the errors on the
-        held-out pictures.
+        A `Fit` with what was chosen, promised and reached. `.run` is the run for `predict`, `.evaluation` the errors on
+        the held-out pictures.
 
     Raises:
         InputError: The pictures cannot be used or are too few, the minutes are too few for one epoch, or `out` was

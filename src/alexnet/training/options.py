@@ -20,7 +20,7 @@ class TrainOptions:
     """The options of a training, which decide where and how fast it runs.
 
     Only `until`, `patience`, `from_run` and `layers` change the result. All other numbers that change it are in the
-    recipe. ADD YOURS here: each field is also an option of the command line, with this text as its help.
+    recipe.
 
     Parameters
     ----------
@@ -58,6 +58,7 @@ class TrainOptions:
         Seconds to wait for another process before training stops.
     """
 
+    # ADD YOURS here: each field is also an option of the command line, with its words above as the help.
     resume: bool = False
     from_run: Path | None = None
     layers: tuple[str, ...] = ()

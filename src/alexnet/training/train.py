@@ -58,8 +58,8 @@ def train(
         **changes: Fields of `TrainOptions`, which override `options`: ``train("store", "run", workers=4)``.
 
     Returns:
-        The `Evaluation` of the last checkpoint on the val split, or on test if there is no val: errors, 0 to 1, with
-        ten views and with one. It is of the last one also with `patience`; `load(run, "best")` loads the best.
+        The `Evaluation` of the last checkpoint on the val split, or on test if there is no val. It has the errors, 0 to
+        1, of ten views and of one. It is of the last one also with `patience`; `load(run, "best")` loads the best.
 
     Raises:
         InputError: The arguments do not fit each other, the store or the run.

@@ -119,7 +119,7 @@ def prepare(
         progress: Function to call after each shard, with the number of finished pictures and the total.
 
     Returns:
-        A Summary: counts by split and class, and of refused, converted and left-out files.
+        A `Summary` with counts by split and class, and of refused, converted and left-out files.
 
     Raises:
         InputError: An argument or the source cannot be used. For a table the message names the row, for an iterable the
