@@ -31,7 +31,7 @@ def essence(text: str) -> dict[str, list[str]]:
         "numbers": sorted(texts.NUMBER.findall(text)),
         "terms": sorted({key for key, _ in texts.TERM.findall(text)}),
         "links": re.findall(r"\]\(([^)]+)\)", text),
-        "figures": sorted(FIGURE.findall(plain)),
+        "figures": sorted(set(FIGURE.findall(plain))),
     }
 
 
