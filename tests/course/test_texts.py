@@ -26,7 +26,7 @@ def essence(text: str) -> dict[str, list[str]]:
     """What both languages must share: formulas, code, numbers to fill in, terms, links, and figures."""
     plain = texts.TERM.sub("", texts.NUMBER.sub("", FORMULA.sub("", CODE.sub("", text))))
     return {
-        "formulas": FORMULA.findall(CODE.sub("", text)),
+        "formulas": sorted(FORMULA.findall(CODE.sub("", text))),
         "code": sorted(CODE.findall(text)),
         "numbers": sorted(texts.NUMBER.findall(text)),
         "terms": sorted({key for key, _ in texts.TERM.findall(text)}),
