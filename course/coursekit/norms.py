@@ -49,23 +49,24 @@ def before_and_after(a: Tensor, b: Tensor, norm: LRN, towers: int) -> "Figure":
         norm: The numbers; without neighbours a unit of activity 0 has the factor k^-beta.
         towers: Number of towers, between which a line is drawn.
     """
-    figure = new_figure(10, 4.6)
-    above, below = figure.subplots(2, 1, sharex=True)
+    figure = new_figure(10, 5.6)
+    above, middle, below = figure.subplots(3, 1, sharex=True)
     before, maps = a.flatten().numpy(), np.arange(a.numel())
-    above.bar(maps - 0.2, before, 0.38, color=FALSE, label="a")
-    above.bar(maps + 0.2, b.flatten().numpy(), 0.38, color=TRUE, hatch="//", edgecolor="white", label="b")
+    above.bar(maps, before, 0.6, color=FALSE)
+    middle.bar(maps, b.flatten().numpy(), 0.6, color=TRUE, hatch="//", edgecolor="white")
     # Where a is 0, so is b: the factor is that of a unit so weak that it changes no sum.
     probe = torch.where(a == 0, 1e-6, a)
     factor = (response_norm(probe.double(), norm, towers) / probe.double()).flatten().numpy()
     below.bar(maps, factor, 0.6, color=SOFT)
     below.axhline(norm.k**-norm.beta, color=INK, linestyle=":", label="no activity near: k to the power -β")
-    for axes in (above, below):
+    for axes in (above, middle, below):
         for border in range(1, towers):
             axes.axvline(border * len(maps) / towers - 0.5, color=INK, linewidth=1)
-    tidy(above, "", "activity")
+    below.set(ylim=(0, 1.6 * norm.k**-norm.beta))
+    tidy(above, "", "a, before")
+    tidy(middle, "", "b, after")
     tidy(below, "map of conv1; the line separates the towers", "b / a")
-    above.legend(frameon=False, fontsize=TEXT)
-    below.legend(frameon=False, fontsize=SMALL, loc="lower right")
+    below.legend(frameon=False, fontsize=SMALL, loc="upper right")
     return figure
 
 
@@ -118,7 +119,7 @@ def switched(errors: dict[str, float]) -> "Figure":
     bars = axes.barh(list(errors), [100 * error for error in errors.values()], color=FALSE)
     axes.bar_label(bars, fmt="{:.1f}", padding=3, fontsize=SMALL)
     axes.invert_yaxis()
-    axes.set(xlim=(0, 100))
+    axes.set(xlim=(0, max(10, 130 * max(errors.values()))))
     tidy(axes, "top-1 error (%), one view")
     axes.grid(visible=False)
     return figure

@@ -48,7 +48,7 @@ def influence_picture(found: np.ndarray, layer: str) -> "Figure":
     shares = 100 * found / found.sum(1, keepdims=True)
     figure = new_figure(5.4, 3.6)
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Greys", vmin=0, vmax=140)
+    axes.imshow(shares, cmap="Greys", vmin=0, vmax=300)
     for (row, column), share in np.ndenumerate(shares):
         axes.text(column, row, f"{share:.0f} %", ha="center", va="center", fontsize=TEXT + 3, color=INK)
     axes.set_xticks([0, 1], ["pool1, tower 0", "pool1, tower 1"])
