@@ -18,6 +18,7 @@ from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import write
 from coursekit.glossary import Language
 from coursekit.page import Picture, Text
+from coursekit.texts import names as names_of_texts
 from coursekit.texts import title
 
 HELPERS = ("coursekit/*.py", "texts/*.md", "glossary.csv")
@@ -75,7 +76,8 @@ def write_course(
             shutil.copyfile(folder / f"{name}.py", out / f"{name}.py")
         elif to == "html":
             outputs, _ = outputs_of(folder, name, language)
-            write(out / f"{name}.html", [page_of(title(name, language), outputs, language).encode()])
+            heading = title(name, language) if name in names_of_texts() else name[3:]
+            write(out / f"{name}.html", [page_of(heading, outputs, language).encode()])
         else:
             _write_ipynb(folder / f"{name}.py", out / f"{name}.ipynb", language)
     progress(len(names), len(names))

@@ -8,7 +8,7 @@ from tests.course.conftest import COURSE
 from coursekit import texts
 from coursekit.glossary import LANGUAGES, glossary
 
-NOTEBOOKS = sorted(path.stem for path in COURSE.glob("[0-9][0-9]_*.py"))
+NOTEBOOKS = sorted(path.stem for path in COURSE.glob("[0-9][0-9]_*.py") if path.stem != "00_glossary")
 FORMULA = re.compile(r"\$\$.+?\$\$|\$[^$\n]+\$", re.S)
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.S)
 FIGURE = re.compile(r"(?<![\w.])\d(?:[\d,]*\d)?(?:\.\d+)?")
