@@ -46,8 +46,8 @@ def _(page):
 
 
 @app.cell
-def _(demo_run, norms, short, switch):
-    run, store = demo_run(switch.value, short)
+def _(demo_run, short):
+    run, store = demo_run(short)
     net = run.net()
     pictures = store[store.held_out]
     return net, pictures, run

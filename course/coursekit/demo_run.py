@@ -24,20 +24,19 @@ SHORT_PICTURES, SHORT_EPOCHS = 100, 1
 MADE = "made.json"  # the digests of the finished run
 BUSY = "another notebook makes the run"
 WAIT = 600  # seconds for another notebook that makes the run
-SAYING = {
-    "en": "The first notebook trains the demo net, in about a minute. It stays in your cache.",
-    "zh": "第一次使用：正在訓練示範網路，大約需要一分鐘。之後會保存在快取中。",
-}
+SAYING = (
+    "The demo net is being trained, once, in about a minute. / "
+    "第一次使用：正在訓練示範網路，大約需要一分鐘，之後會保存在快取中。"
+)
 
 
-def demo_run(language: str = "en", short: bool = False) -> tuple[Run, Store]:
+def demo_run(short: bool = False) -> tuple[Run, Store]:
     """Return the run of `alexnet demo` and its store, and make them if they are missing.
 
     They are made again if they are damaged, or of another version of alexnet. What an interrupted call has left is
     continued.
 
     Args:
-        language: Language of the line that says that a net is being trained: "en" or "zh".
         short: Whether to take fewer pictures and steps, for tests.
 
     Raises:
@@ -47,8 +46,8 @@ def demo_run(language: str = "en", short: bool = False) -> tuple[Run, Store]:
     with _lock(home):
         if found := _sound(home):
             return found
-        with mo.status.spinner(title=SAYING[language]):
-            print(SAYING[language], file=sys.stderr)
+        with mo.status.spinner(title=SAYING):
+            print(SAYING, file=sys.stderr)
             if (home / MADE).exists():  # it was finished, and is damaged
                 _remove(home)
             try:

@@ -1,5 +1,6 @@
 """`alexnet course`: what it writes, and what it refuses."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,10 @@ def test_a_formula_becomes_mathml_and_a_slider_its_label_and_value() -> None:
     assert handout.shown(mo.ui.slider(steps=[5, 7], value=7, label="n")) == '<span class="control">n: 7</span>'
     menu = mo.ui.dropdown({"a": 1, "b": 2}, value="b", label="<m>")
     assert "b</span>" in handout.shown(menu)
+
+
+@pytest.mark.parametrize("missing", ["marimo", "latex2mathml", "nbformat"])
+def test_a_missing_package_is_named_with_its_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(InputError, match=rf"needs {missing}; pip install 'alexnet\[course\]'$"):
+        course()

@@ -50,8 +50,7 @@ def course(
     open_
         Open the course in the browser.
     """
-    if importlib.util.find_spec("marimo") is None:
-        raise InputError("alexnet course needs marimo; pip install 'alexnet[course]'")
+    check_installed()
     folder = course_folder()
     names = chosen_parts(folder, part)
     if to is None and out is not None:
@@ -65,6 +64,13 @@ def course(
     handout = importlib.import_module("coursekit.handout")
     with bar(f"write {to}", "notebooks") as progress:
         handout.write_course(folder, out, to, names, lang, progress)
+
+
+def check_installed() -> None:
+    """Raise InputError unless what the extra installs is there."""
+    for name in ("marimo", "latex2mathml", "nbformat"):
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"alexnet course needs {name}; pip install 'alexnet[course]'")
 
 
 def course_folder() -> Path:
