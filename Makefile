@@ -7,8 +7,8 @@ demo: .venv/ready
 	$(BIN)/alexnet demo demo
 
 test: .venv/ready
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks course
+	$(BIN)/ruff format --check src tests benchmarks course
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist worksteal
@@ -17,6 +17,10 @@ test: .venv/ready
 torture: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
 	$(BIN)/pytest -n 2 --torture tests/faults tests/interop tests/ops/triton tests/test_benchmarks.py tests/test_habits.py
+
+# The notebooks of the course, whole, with the seconds of each; the first time it trains the net of the demo too.
+course: .venv/ready
+	PYTHONPATH=course $(BIN)/python -m coursekit.whole
 
 # The speed of one thread of this machine, by CPU time, for the tables of README.md and docs/performance.md.
 speed: .venv/ready
@@ -66,4 +70,4 @@ browser: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt playwright
 	@test -n "$(ALEXNET_BROWSER)" || command -v chromium || (apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk)
 
-.PHONY: demo test torture speed tables docs docs-serve queue browser clean
+.PHONY: demo test torture course speed tables docs docs-serve queue browser clean

@@ -22,6 +22,7 @@ TESTED_BY = {
     "bench/job": "bench/test_suite.py",
     "cli/bench": "bench/test_suite.py",
     "cli/console": "cli/test_main.py",
+    "cli/course": "course/test_handout.py",
     "cli/data": "cli/test_main.py",
     "cli/demo": "cli/test_main.py",
     "cli/convert": "interop/test_exporting.py",
@@ -104,7 +105,7 @@ TESTED_BY = {
     "training/train": "training/test_trainer.py",
     "version": "test_package.py",
 }
-WHOLE = {"faults"}  # folders of tests that mirror no package
+WHOLE = {"faults", "course"}  # folders of tests that mirror no package
 
 
 @pytest.fixture(scope="module")
