@@ -75,7 +75,7 @@ def _(page, run):
 @app.cell
 def _(alexnet, mo, run, short, store, tempfile):
     # The recipe of the demo once more, on a tenth of the pictures: a net that errs often enough to show how.
-    few_pictures = 12 * len(run.classes)
+    few_pictures = (2 if short else 12) * len(run.classes)
     few = store.subset(pictures=few_pictures)
     recipe = run.recipe.replace(epochs=1 if short else 60)
     with mo.status.spinner(title="alexnet.train"), tempfile.TemporaryDirectory() as folder:

@@ -166,7 +166,7 @@ def _(page):
 
 
 @app.cell
-def _(RECIPES, layer_table, page):
+def _(RECIPES, layer_table, page, shapes):
     known = {layer.name: layer for layer in layer_table.layers_of(RECIPES["paper"].net)}
     dense = RECIPES["paper"].replace(net={"towers": 1}).net
     down = layer_table.output_side(224, 11, 4, ceil=False)

@@ -18,7 +18,7 @@ from alexnet.studies import designs
 from alexnet.studies.claims import ALL, CLAIMS
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md", "course/README.md"]
 PAGES += [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "log.md"]
 NAMED = re.compile(r"`([\w/]+\.(?:py|cpp|sh))`(?: \(`(\w+)`\))?")  # `models/layers.py` (`initialise`)
 

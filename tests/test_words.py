@@ -12,7 +12,7 @@ SOURCES = sorted((ROOT / "src/alexnet").rglob("*.py"))
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
     *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "log.md"),  # log.md tells of the past
-    *(ROOT / folder / "README.md" for folder in ("benchmarks", "results")),
+    *(ROOT / folder / "README.md" for folder in ("benchmarks", "course", "results")),
 ]
 HABITS = (
     r"\b(is|are|was|were) none\b",

@@ -12,15 +12,16 @@ import marimo as mo
 from alexnet.cli.demo import PICTURES
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
-from alexnet.core.files import lock_file, user_cache
+from alexnet.core.files import digest, lock_file, read_signed, sign, user_cache, write_json
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store, verify
 from alexnet.runs.folder import is_run
-from alexnet.runs.run import Run, load
+from alexnet.runs.run import Run
 from alexnet.training.train import train
 from alexnet.version import __version__
 
-SHORT_PICTURES, SHORT_EPOCHS = 160, 2
+SHORT_PICTURES, SHORT_EPOCHS = 100, 1
+MADE = "made.json"  # the digests of the finished run
 BUSY = "another notebook makes the run"
 WAIT = 600  # seconds for another notebook that makes the run
 SAYING = {
@@ -42,18 +43,18 @@ def demo_run(language: str = "en", short: bool = False) -> tuple[Run, Store]:
     Raises:
         InputError: The cache cannot be locked, or another process has held it for ten minutes.
     """
-    form = "short" if short else "demo"
-    home = user_cache() / "course" / f"{__version__}-{RECIPES['demo'].digest}-{form}"
+    home = _home(short)
     with _lock(home):
         if found := _sound(home):
             return found
         with mo.status.spinner(title=SAYING[language]):
             print(SAYING[language], file=sys.stderr)
+            if (home / MADE).exists():  # it was finished, and is damaged
+                _remove(home)
             try:
                 _make(home, short)
-            except InputError:  # damaged: resuming refuses it
-                shutil.rmtree(home / "store", ignore_errors=True)
-                shutil.rmtree(home / "run", ignore_errors=True)
+            except InputError:  # what an interrupted call has left is damaged: resuming refuses it
+                _remove(home)
                 _make(home, short)
         found = _sound(home)
         if found is None:
@@ -76,18 +77,22 @@ def _lock(home: Path) -> AbstractContextManager[Any]:
 def _sound(home: Path) -> tuple[Run, Store] | None:
     """Open the run and its store if they are whole: every byte is checked. None if anything is missing or damaged."""
     try:
-        if verify(home / "store"):
+        if read_signed(home / MADE) != _digests(home / "run") or verify(home / "store"):
             return None
         run, store = Run(home / "run"), Store(home / "store")
-        load(home / "run")
-        whole = run.log[-1]["kind"] == "final" and run.environment["store_digest"] == store.digest
-    except (InputError, OSError, IndexError):
+        return (run, store) if run.environment["store_digest"] == store.digest else None
+    except (OSError, ValueError):  # InputError is a ValueError
         return None
-    return (run, store) if whole else None
+
+
+def _digests(run: Path) -> dict[str, str | None]:
+    """Compute the SHA-256 of each file of the run, but for TensorBoard's."""
+    files = (path for path in sorted(run.rglob("*")) if path.is_file() and path.name != ".lock")
+    return {path.relative_to(run).as_posix(): digest(path) for path in files if "tensorboard" not in path.parts}
 
 
 def _make(home: Path, short: bool) -> None:
-    """Do what `alexnet demo` does, without its figures and report."""
+    """Do what `alexnet demo` does, without its figures and report, or continue it."""
     store, run = home / "store", home / "run"
     if not store.exists():
         prepare(f"builtin:{SHORT_PICTURES if short else PICTURES}", store)
@@ -95,3 +100,34 @@ def _make(home: Path, short: bool) -> None:
     if not is_run(run):
         shutil.rmtree(run, ignore_errors=True)
     train(store, run, recipe, name="demo", resume=is_run(run), quiet=True)
+    write_json(home / MADE, sign(_digests(run)))
+
+
+def _remove(home: Path) -> None:
+    for name in ("store", "run"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    (home / MADE).unlink(missing_ok=True)
+
+
+def small_store(short: bool = False) -> Store:
+    """Return a store of the same pictures with 32 pixels a side, for nets that train in seconds.
+
+    Args:
+        short: Whether to take fewer pictures, for tests.
+    """
+    home = _home(short)
+    store = home / "store-32"
+    with _lock(home):
+        try:
+            sound = not verify(store)
+        except InputError:
+            sound = False
+        if not sound:
+            shutil.rmtree(store, ignore_errors=True)
+            prepare(f"builtin:{SHORT_PICTURES if short else PICTURES}", store, side=32)
+        return Store(store)
+
+
+def _home(short: bool) -> Path:
+    form = "short" if short else "demo"
+    return user_cache() / "course" / f"{__version__}-{RECIPES['demo'].digest}-{form}"

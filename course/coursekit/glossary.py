@@ -1,6 +1,7 @@
 """The glossary: the field's terms in English and traditional Chinese, from course/glossary.csv."""
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,3 +46,13 @@ def glossary() -> dict[str, Term]:
     if len({term.key for term in terms}) != len(terms) or not all(all(vars(term).values()) for term in terms):
         raise ValueError(f"{FILE.name}: two terms have one key, or a field is empty")
     return {term.key: term for term in terms}
+
+
+def table(terms: Iterable[Term], sought: str = "") -> str:
+    """Write terms as a table of Markdown, those that contain the sought words in either language."""
+    lines = ["| English | 中文 | | | part |", "|---|---|---|---|---|"]
+    for term in terms:
+        row = (term.en, term.zh, term.meaning_en, term.meaning_zh, term.notebook)
+        if sought.casefold() in " ".join(row).casefold():
+            lines.append(f"| **{term.en}** | **{term.zh}** | {' | '.join(row[2:])} |")
+    return "\n".join(lines)

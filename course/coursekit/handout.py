@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -18,6 +19,7 @@ from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import write
 from coursekit.glossary import Language
 from coursekit.page import Picture, Text
+from coursekit.texts import names as names_of_texts
 from coursekit.texts import title
 
 HELPERS = ("coursekit/*.py", "texts/*.md", "glossary.csv")
@@ -61,7 +63,7 @@ def write_course(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is not a folder; name another")
     suffix = {"copy": "py"}.get(to, to)
-    helpers = [] if to == "html" else [path for pattern in HELPERS for path in sorted(folder.glob(pattern))]
+    helpers = [] if to == "html" else helpers_of(folder)
     targets = [out / f"{name}.{suffix}" for name in names] + [out / path.relative_to(folder) for path in helpers]
     if there := [path for path in targets if path.exists()]:
         raise InputError(f"{there[0]} exists, and may have your changes; name another folder")
@@ -75,9 +77,10 @@ def write_course(
             shutil.copyfile(folder / f"{name}.py", out / f"{name}.py")
         elif to == "html":
             outputs, _ = outputs_of(folder, name, language)
-            write(out / f"{name}.html", [page_of(title(name, language), outputs, language).encode()])
+            heading = title(name, language) if name in names_of_texts() else name[3:]
+            write(out / f"{name}.html", [page_of(heading, outputs, language).encode()])
         else:
-            _write_ipynb(folder / f"{name}.py", out / f"{name}.ipynb", language)
+            _write_ipynb(folder, name, out / f"{name}.ipynb", language)
     progress(len(names), len(names))
 
 
@@ -154,10 +157,23 @@ def _control(element: str) -> str:
     return f'<span class="control">{html.escape(str(label))}: {html.escape(str(value))}</span>'
 
 
-def _write_ipynb(path: Path, out: Path, language: Language) -> None:
-    command = [sys.executable, "-m", "marimo", "-q", "export", "ipynb", str(path), "-o", str(out)]
-    command += ["--include-outputs", "--no-sandbox", "--", "--lang", language]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode or not out.exists():
-        out.unlink(missing_ok=True)
-        raise WorkFailed(f"marimo cannot export {path.name}: {' '.join((done.stderr or done.stdout).split())[-300:]}")
+def _write_ipynb(folder: Path, name: str, out: Path, language: Language) -> None:
+    """Let marimo run a copy of a notebook, since it writes its session beside it, and keep the .ipynb."""
+    with tempfile.TemporaryDirectory(prefix="alexnet-course-") as scratch:
+        for path in [folder / f"{name}.py", *helpers_of(folder)]:
+            copy = Path(scratch) / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        made = Path(scratch) / f"{name}.ipynb"
+        command = [sys.executable, "-m", "marimo", "-q", "export", "ipynb", f"{name}.py", "-o", str(made)]
+        command += ["--include-outputs", "--no-sandbox", "--", "--lang", language]
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+        if done.returncode or not made.exists():
+            why = " ".join((done.stderr or done.stdout).split())[-300:]
+            raise WorkFailed(f"marimo cannot export {name}.py: {why}")
+        write(out, [made.read_bytes()])
+
+
+def helpers_of(folder: Path) -> list[Path]:
+    """List the files that the notebooks of a folder share."""
+    return [path for pattern in HELPERS for path in sorted(folder.glob(pattern))]

@@ -16,7 +16,7 @@ def test_the_notebooks_of_a_clone_are_found_and_chosen_by_their_digits() -> None
     assert course_folder() == COURSE
     assert chosen_parts(COURSE, ("01",)) == [FIRST]
     assert chosen_parts(COURSE, ()) == sorted(path.stem for path in COURSE.glob("[0-9][0-9]_*.py"))
-    with pytest.raises(InputError, match=r"--part 1; the parts are 01"):
+    with pytest.raises(InputError, match=r"--part 1; the parts are 00, 01"):
         chosen_parts(COURSE, ("1",))
 
 

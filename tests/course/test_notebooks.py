@@ -7,10 +7,11 @@ import pytest
 from tests.course.conftest import COURSE
 
 from coursekit import texts
+from coursekit.glossary import glossary, table
 from coursekit.handout import outputs_of, page_of
 from coursekit.page import Picture, Text
 
-NOTEBOOKS = sorted(path.stem for path in COURSE.glob("[0-9][0-9]_*.py"))
+NOTEBOOKS = sorted(path.stem for path in COURSE.glob("[0-9][0-9]_*.py") if path.stem != "00_glossary")
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -27,3 +28,11 @@ def test_a_notebook_runs_and_shows_each_section_in_both_languages(name: str, cac
     assert "<details>" in shown
     assert 'class="control"' in shown, "something can be moved"
     assert not re.search(r'(?:src|href)="(?!data:)|marimo-|\{\{|\[\[|\|\|\(', shown), "the page needs no other file"
+
+
+def test_the_glossary_shows_each_term_and_finds_one_in_either_language() -> None:
+    outputs, _ = outputs_of(COURSE, "00_glossary", "en")
+    shown = page_of("glossary", outputs, "en")
+    assert all(term.en in shown and term.zh in shown for term in glossary().values())
+    for sought in ("STRIDE", "步幅"):
+        assert len(table(glossary().values(), sought).splitlines()) == 3, "the heading's two lines, and the term"

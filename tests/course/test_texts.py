@@ -8,7 +8,7 @@ from tests.course.conftest import COURSE
 from coursekit import texts
 from coursekit.glossary import LANGUAGES, glossary
 
-NOTEBOOKS = sorted(path.stem for path in COURSE.glob("[0-9][0-9]_*.py"))
+NOTEBOOKS = sorted(path.stem for path in COURSE.glob("[0-9][0-9]_*.py") if path.stem != "00_glossary")
 FORMULA = re.compile(r"\$\$.+?\$\$|\$[^$\n]+\$", re.S)
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.S)
 FIGURE = re.compile(r"(?<![\w.])\d(?:[\d,]*\d)?(?:\.\d+)?")
@@ -26,7 +26,7 @@ def essence(text: str) -> dict[str, list[str]]:
     """What both languages must share: formulas, code, numbers to fill in, terms, links, and figures."""
     plain = texts.TERM.sub("", texts.NUMBER.sub("", FORMULA.sub("", CODE.sub("", text))))
     return {
-        "formulas": FORMULA.findall(CODE.sub("", text)),
+        "formulas": sorted(FORMULA.findall(CODE.sub("", text))),
         "code": sorted(CODE.findall(text)),
         "numbers": sorted(texts.NUMBER.findall(text)),
         "terms": sorted({key for key, _ in texts.TERM.findall(text)}),

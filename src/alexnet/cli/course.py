@@ -26,7 +26,7 @@ def course(
     """Open the course: ten notebooks, a part of the paper each, in English and traditional Chinese.
 
     Without --to it serves them on this machine, until Ctrl-C. With --to it writes a folder. It needs the extra course,
-    as docs/course.md says.
+    as course/README.md says.
 
     Example: alexnet course --open
 
