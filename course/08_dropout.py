@@ -194,14 +194,15 @@ def _(batch, flat, labels, net, page, thinned):
 
 
 @app.cell
-def _(page, run):
-    page.say("training", few=12 * len(run.classes))
-    return
+def _(page, run, short):
+    few_pictures = (2 if short else 12) * len(run.classes)
+    page.say("training", few=few_pictures)
+    return (few_pictures,)
 
 
 @app.cell
-def _(alexnet, mo, run, short, store, tempfile):
-    few = store.subset(pictures=12 * len(run.classes))
+def _(alexnet, few_pictures, mo, run, short, store, tempfile):
+    few = store.subset(pictures=few_pictures)
     logs = {}
     with mo.status.spinner(title="alexnet.train"), tempfile.TemporaryDirectory() as folder:
         for share in (0.5, 0.0):
