@@ -48,8 +48,8 @@ def _(page):
 
 
 @app.cell
-def _(demo_run, short, switch):
-    run, store = demo_run(switch.value, short)
+def _(demo_run, short):
+    run, store = demo_run(short)
     held_out = store[store.held_out]
     net = run.net()
     return held_out, net

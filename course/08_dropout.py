@@ -77,8 +77,8 @@ def _(page):
 
 
 @app.cell
-def _(demo_run, np, short, switch, torch):
-    run, store = demo_run(switch.value, short)
+def _(demo_run, np, short, torch):
+    run, store = demo_run(short)
     held_out = store[store.held_out]
     net = run.net()
     ids = np.arange(0, len(held_out), 4 if short else 1)

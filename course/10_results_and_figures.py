@@ -133,8 +133,8 @@ def _(page):
 
 
 @app.cell
-def _(demo_run, short, switch):
-    run, store = demo_run(switch.value, short)
+def _(demo_run, short):
+    run, store = demo_run(short)
     net = run.net()
     return net, run, store
 
