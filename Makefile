@@ -10,8 +10,13 @@ test: .venv/ready
 	$(BIN)/ruff check src tests benchmarks course
 	$(BIN)/ruff format --check src tests benchmarks course
 	$(BIN)/lint-imports --no-cache --no-logo
+	@$(MAKE) --no-print-directory -j 2 types laws
+
+# Side by side, since mypy leaves a core idle. Three workers, since many tests wait for a process or a timeout.
+types: .venv/ready
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist worksteal
+laws: .venv/ready
+	$(BIN)/pytest -n 3 --dist worksteal
 
 # Every fault of docs/reliability.md, as often as it says there: about an hour on two cores.
 torture: .venv/ready
@@ -70,4 +75,4 @@ browser: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt playwright
 	@test -n "$(ALEXNET_BROWSER)" || command -v chromium || (apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk)
 
-.PHONY: demo test torture course speed tables docs docs-serve queue browser clean
+.PHONY: demo test types laws torture course speed tables docs docs-serve queue browser clean
