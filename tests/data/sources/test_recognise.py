@@ -96,3 +96,8 @@ def test_a_folder_called_builtin_is_read_when_given_as_a_path(
 def test_names_to_ignore_are_refused_for_pictures_that_are_drawn(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--ignore \*\.xml: builtin:20 is drawn and has no files"):
         read_source("builtin:20", tmp_path, ["*.xml"])
+
+
+def test_a_store_is_no_source_and_the_line_says_what_it_is_for(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"{store} is a store already; train on it: alexnet train {store} RUN"):
+        read_source(store, tmp_path)

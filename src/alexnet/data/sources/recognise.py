@@ -107,6 +107,8 @@ def read_source(
         except UnreadablePicture as error:
             raise InputError(f"{path} cannot be read ({error}); fetch it again") from None
         return _with_classes(found, path)
+    if all((path / name).is_file() for name in ("meta.json", "statistics.safetensors")):
+        raise InputError(f"{path} is a store already; train on it: alexnet train {path} RUN")
     try:
         files = list_files(path, work, ignore)
         inner = _unwrapped(files)
