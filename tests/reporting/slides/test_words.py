@@ -31,6 +31,12 @@ ALIKE = {  # what a translation keeps: the pattern, and what it means
 }
 
 
+def amount(number: str) -> str:
+    """A number without its commas and the zeros behind its point."""
+    plain = number.replace(",", "").strip(".")
+    return f"{float(plain):.9g}" if plain.count(".") < 2 else plain
+
+
 def of(decks: Decks, language: str) -> list[Slide]:
     return slides(getattr(decks, language)["slides.md"].decode())
 
@@ -50,7 +56,8 @@ def test_both_languages_have_the_same_slides_with_the_same_contents(decks: Decks
         texts = [re.sub(r"!\[[^\]]*\]", "![]", f"{each.shown}\n{each.notes}") for each in (one, other)]
         pair = [sorted(re.findall(ALIKE[kind], text)) for text in texts]
         if kind == "numbers":
-            pair = [sorted({part.strip(".,") for part in each}) for each in pair]
+            texts[1] = re.sub(r"([\d,]+) 萬", lambda of: f"{float(of[1].replace(',', '')) / 100:g} million", texts[1])
+            pair = [sorted({amount(part) for part in re.findall(ALIKE[kind], text)}) for text in texts]
         assert pair[0] == pair[1], f"{one.heading}: {pair}"
 
 

@@ -57,7 +57,7 @@ ENGLISH = Phrases(
     between=" (95 % interval {low} to {high})",
     inside={True: "The paper's number lies inside the interval.", False: "The paper's number lies outside it."},
     paper="The paper: {paper}.",
-    seeds=", {seeds} seeds",
+    seeds=", {seeds} seed{s}",
     scale="Scale: {kind}, {pictures:,} pictures, {base}, {epochs} epoch{s}, {precision}.",
     why="Fewer than {few} seeds give no verdict.",
     no_records="no records were given. {command} puts the verdict here.",
@@ -144,7 +144,7 @@ class Words:
             if row["low"] is not None:
                 low, high = (number(row[end], row, "+") for end in ("low", "high"))
                 parts.append(say.between.format(low=low, high=high))
-        parts.append(say.seeds.format(seeds=row["seeds"]) + say.stop)
+        parts.append(say.seeds.format(seeds=row["seeds"], s="s" * (row["seeds"] != 1)) + say.stop)
         if paper:
             value, name = paper.split(" ")[0], unit(row)
             parts.append(say.paper.format(paper=value + say.units[name]) + (" " if say is ENGLISH else ""))
@@ -201,6 +201,11 @@ def facts() -> dict[str, Any]:
         "unshared": f"{conv1.units * (conv1.fan_in + 1):,}",
         "conv1": f"{conv1.weights:,}",
     }
+
+
+def ten_thousands(millions: str) -> str:
+    """Write a number of millions as a number of 萬, which Chinese counts in."""
+    return f"{100 * float(millions):,.0f}"
 
 
 def sizes() -> list[dict[str, str]]:
@@ -277,7 +282,7 @@ def write_words(source: Source, pictures: Pictures, language: Language, at: str 
     made = Environment(
         loader=loader, autoescape=False, finalize=shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # fmt: skip
-    made.filters["raw"] = Raw
+    made.filters |= {"raw": Raw, "wan": ten_thousands}
     words = Words(source, pictures, language, at)
     given = {
         "picture": words.picture,
