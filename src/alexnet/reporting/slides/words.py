@@ -172,11 +172,12 @@ class Words:
 
 
 FEWEST = 3  # seeds that a verdict needs
+TOP = 5  # classes among which the label counts as found; with no more classes the error is 0
 
 
 def escaped(value: object) -> str:
-    """Escape words so that nothing in them is Markdown or a formula."""
-    return re.sub(r"([$=#])", r"\\\1", markdown(value))
+    """Escape words so that nothing in them is Markdown, HackMD's own marks, or a formula."""
+    return re.sub(r"([$=#+^{])", r"\\\1", markdown(value))
 
 
 def facts() -> dict[str, Any]:
@@ -240,21 +241,24 @@ def told_of(source: Source) -> dict[str, Any] | None:
         told: dict[str, Any] = {
             "name": shorten(run.name),
             "digest": run.recipe.digest,
-            "classes": run.recipe.net.classes,
+            "classes": f"{run.recipe.net.classes:,}",
             "size": run.recipe.net.image_size,
             "epochs": run.recipe.epochs,
             "done": epochs[-1]["epoch"] if epochs else 0,
             "seed": run.recipe.seed,
+            "dropout": bool(getattr(run.recipe.net, "dropout", 0)),
+            "random": run.recipe.views.crops or run.recipe.views.mirror,
             "training": percent(epochs[-1]["train_error"]) if epochs else "",
             "validation": percent(epochs[-1]["top1"]) if epochs else "",
             "top1": percent(final["top1"]) if final else "",
-            "top5": percent(final["top5"]) if final else "",
+            "top5": percent(final["top5"]) if final and run.recipe.net.classes > TOP else "",
             "views": final["views"] if final else "",
             "images": f"{final['images']:,}" if final else "",
         }
         known = run.environment
         images = known.get("images")
         told["pictures"] = f"{images['train']:,}" if isinstance(images, Mapping) and "train" in images else ""
+        told["imported"] = bool(known.get("imported"))
         told["drawn"] = known.get("store_kind") == "builtin"
     except InputError:
         raise
