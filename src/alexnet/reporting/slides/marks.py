@@ -11,8 +11,8 @@ SIGN, WIDTH = "=", 2
 def add_marks(made: "MarkdownIt") -> None:
     """Let a renderer read ==words== as marked words.
 
-    As with * and **, signs beside a letter and a punctuation mark neither begin nor end a mark if the mark is on the
-    wrong side, which is easy to write in Chinese: the end of ==words.==words is none.
+    A sign between a punctuation mark and a letter can begin or end a mark, but not both, as with * and **. So in
+    Chinese ==words.==words marks nothing, and ==words==.words does.
     """
     made.inline.ruler.before("emphasis", "mark", read)
     made.inline.ruler2.before("emphasis", "mark", pair)
