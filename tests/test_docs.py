@@ -172,6 +172,22 @@ def test_the_tables_of_claims_are_those_that_the_projects_records_give(
     assert claims_table(["--check", str(ROOT / "results"), *(str(ROOT / page) for page in TABLED)]) == 0
 
 
+def test_each_statement_of_the_paper_has_the_verdict_that_its_study_has_in_the_table_of_claims() -> None:
+    above, _, below = (ROOT / "docs/paper.md").read_text().partition("<!-- claims: begin")
+    rows = (line.strip("|").split("|") for line in below.splitlines() if line.startswith("|`"))
+    verdicts = {cells[0].strip("`"): cells[-1] for cells in rows}
+    assert set(verdicts) == {claim.name for claim in ALL}
+    statements = above[above.index("| section | statement |") : above.index("### Slips of the paper")]
+    seen = set()
+    for line in [line for line in statements.splitlines() if line.startswith("| ")][1:]:
+        *_, studies, ours, _ = (cell.strip() for cell in line.split(" |"))
+        for claim in set(re.findall(r"`([\w-]+)`", studies)) & set(verdicts):
+            assert ours == "see below" or ours.startswith(verdicts[claim]), line
+            seen.add(claim)
+    assert seen == set(verdicts)
+    assert not re.findall(r"`[\w-]+` was not run|smoke-run only", above)
+
+
 def test_the_projects_records_are_small() -> None:
     sizes = {path: path.stat().st_size for path in (ROOT / "results").rglob("*") if path.is_file()}
     assert sum(sizes.values()) < 5_000_000

@@ -1,14 +1,16 @@
 """The text of a deck: the seed's outline, its corrections, the verdicts of records, and the same in both languages."""
 
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.reporting.slides.conftest import Decks
 from tests.reporting.slides.decks import Slide, slides
 
-from alexnet.reporting.slides.source import Source
-from alexnet.reporting.slides.words import escaped, write_words
+from alexnet.reporting.slides.source import Source, open_source
+from alexnet.reporting.slides.words import Language, escaped, write_words
 from alexnet.studies.claims import ALL
 from alexnet.studies.wording import number
 
@@ -31,6 +33,12 @@ ALIKE = {  # what a translation keeps: the pattern, and what it means
 }
 
 
+def amount(number: str) -> str:
+    """A number without its commas and the zeros behind its point."""
+    plain = number.replace(",", "").strip(".")
+    return f"{float(plain):.9g}" if plain.count(".") < 2 else plain
+
+
 def of(decks: Decks, language: str) -> list[Slide]:
     return slides(getattr(decks, language)["slides.md"].decode())
 
@@ -50,7 +58,8 @@ def test_both_languages_have_the_same_slides_with_the_same_contents(decks: Decks
         texts = [re.sub(r"!\[[^\]]*\]", "![]", f"{each.shown}\n{each.notes}") for each in (one, other)]
         pair = [sorted(re.findall(ALIKE[kind], text)) for text in texts]
         if kind == "numbers":
-            pair = [sorted({part.strip(".,") for part in each}) for each in pair]
+            texts[1] = re.sub(r"([\d,]+) 萬", lambda of: f"{float(of[1].replace(',', '')) / 100:g} million", texts[1])
+            pair = [sorted({amount(part) for part in re.findall(ALIKE[kind], text)}) for text in texts]
         assert pair[0] == pair[1], f"{one.heading}: {pair}"
 
 
@@ -124,6 +133,38 @@ def test_what_a_run_or_records_alone_cannot_show_is_said_on_its_slide(decks: Dec
     assert {"relu-tanh", "overfitting", "claims-1"} <= set(used)
     for slide in slides(text):
         assert re.sub(r"^#.*$|^\s*$", "", slide.shown, flags=re.M) or slide.heading == "Thanks for listening!"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_imported_weights_have_no_epochs_and_no_errors_and_are_not_said_to_be_unfinished(
+    decks: Decks, run: Path, language: Language, tmp_path: Path
+) -> None:
+    bare = tmp_path / "run"
+    shutil.copytree(run, bare)
+    (bare / "log.jsonl").write_text("")
+    source = open_source(bare)
+    assert source.run is not None
+    source.run.opened.environment.update(imported={"kind": "torchvision"}, images={})
+    text, _ = write_words(source, decks.drawn, language)
+    heading = {"en": "6 Result: this run", "zh": "6 結果：這次訓練"}[language]
+    (shown,) = [each.shown for each in slides(text) if each.heading == heading]
+    assert {"en": "The weights were imported", "zh": "權重是匯入的"}[language] in shown
+    assert len(re.findall(r"^\|", shown, re.M)) == 4  # heads, recipe, and classes
+
+
+@pytest.mark.parametrize(
+    ("classes", "dropout", "said"), [(6, 0.5, "with dropout and random views"), (5, 0.0, "with random views")]
+)
+def test_a_training_error_says_what_it_holds_and_a_top_5_error_needs_six_classes(
+    decks: Decks, run: Path, monkeypatch: pytest.MonkeyPatch, classes: int, dropout: float, said: str
+) -> None:
+    source = open_source(run)
+    assert source.run is not None
+    opened = source.run.opened
+    monkeypatch.setattr(opened, "recipe", opened.recipe.replace(net={"classes": classes, "dropout": dropout}))
+    text, _ = write_words(source, decks.drawn, "en")
+    assert f"| training error, {said} |" in text
+    assert ("| top-5 error |" in text) == (classes > 5)
 
 
 def test_a_reason_and_a_name_are_words_and_never_markup(decks: Decks) -> None:

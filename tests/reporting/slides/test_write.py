@@ -52,6 +52,7 @@ def test_published_pictures_are_named_by_their_address_in_the_markdown_alone(dec
         (["{records}", "{new}", "--records", "{records}"], "is not a run: it has no recipe.json; name a run first"),
         (["{run}", "{new}", "--records", "{empty}"], "holds no record of a run"),
         (["{run}", "{new}", "--pictures-at", "talk"], "--pictures-at talk is not an address"),
+        (["{run}", "{new}", "--pictures-at", "https://a.example/) b"], "and has no spaces, quotes, brackets"),
         (["{damaged}", "{new}"], "recipe.json"),
         (["{run}", "{new}", "--lang", "fr"], "fr"),
     ],

@@ -8,9 +8,9 @@ from importlib.resources import files
 from typing import Any
 
 from alexnet.core.errors import InputError
+from alexnet.reporting.slides.marks import add_marks
 from alexnet.reporting.slides.words import CODES, FOLDER, Language
 
-MARKED = "\ue000"  # stands for == while Markdown is rendered; of private use, so in no text
 LONG = 10  # items of a list that need small print
 SHORT, MIDDLE = 420, 800  # letters of a slide with the largest and with large print
 SAYS: Mapping[Language, Mapping[str, str]] = {
@@ -67,25 +67,20 @@ def renderer() -> Any:
         return str(convert(latex, display="block" if options["display_mode"] else "inline"))
 
     made = MarkdownIt("commonmark", {"html": False}).enable("table").use(dollarmath_plugin, renderer=formula)
+    made.use(add_marks)
     return made.render
 
 
 def slide(render: Any, text: str, pictures: Mapping[str, bytes]) -> dict[str, Any]:
     """Turn the Markdown of one slide into HTML: its body, its notes, and the classes of its layout."""
     shown, _, notes = text.partition("\nNote:")
-    body = rendered(render, shown)
+    body = render(shown)
     for name in CORRECTED:
         body = body.replace(f"<blockquote>\n<p>{name}", f'<blockquote class="correction">\n<p>{name}')
     layout = "opening" if "<h1>" in body or not re.search("<(p|ul|ol|table|math)", body) else size(body)
     body = re.sub(r"<p>(<img [^>]*>)</p>", r'<p class="picture">\1</p>', body)
     body = re.sub(rf'src="[^"]*{FOLDER}/([\w-]+)\.png"', lambda of: f'src="{inside(pictures[of[1]])}"', body)
-    return {"body": _safe(body), "notes": _safe(rendered(render, notes)), "layout": layout}
-
-
-def rendered(render: Any, text: str) -> str:
-    """Render Markdown, with ==words== marked as HackMD does; a reader's own equals signs are escaped, and stay."""
-    made = render(text.replace("==", MARKED))
-    return re.sub(f"{MARKED}(.+?){MARKED}", r"<mark>\1</mark>", made)
+    return {"body": _safe(body), "notes": _safe(render(notes)), "layout": layout}
 
 
 def inside(png: bytes) -> str:

@@ -57,7 +57,7 @@ ENGLISH = Phrases(
     between=" (95 % interval {low} to {high})",
     inside={True: "The paper's number lies inside the interval.", False: "The paper's number lies outside it."},
     paper="The paper: {paper}.",
-    seeds=", {seeds} seeds",
+    seeds=", {seeds} seed{s}",
     scale="Scale: {kind}, {pictures:,} pictures, {base}, {epochs} epoch{s}, {precision}.",
     why="Fewer than {few} seeds give no verdict.",
     no_records="no records were given. {command} puts the verdict here.",
@@ -144,7 +144,7 @@ class Words:
             if row["low"] is not None:
                 low, high = (number(row[end], row, "+") for end in ("low", "high"))
                 parts.append(say.between.format(low=low, high=high))
-        parts.append(say.seeds.format(seeds=row["seeds"]) + say.stop)
+        parts.append(say.seeds.format(seeds=row["seeds"], s="s" * (row["seeds"] != 1)) + say.stop)
         if paper:
             value, name = paper.split(" ")[0], unit(row)
             parts.append(say.paper.format(paper=value + say.units[name]) + (" " if say is ENGLISH else ""))
@@ -172,11 +172,12 @@ class Words:
 
 
 FEWEST = 3  # seeds that a verdict needs
+TOP = 5  # classes among which the label counts as found; with no more classes the error is 0
 
 
 def escaped(value: object) -> str:
-    """Escape words so that nothing in them is Markdown or a formula."""
-    return re.sub(r"([$=#])", r"\\\1", markdown(value))
+    """Escape words so that nothing in them is Markdown, HackMD's own marks, or a formula."""
+    return re.sub(r"([$=#+^{])", r"\\\1", markdown(value))
 
 
 def facts() -> dict[str, Any]:
@@ -201,6 +202,11 @@ def facts() -> dict[str, Any]:
         "unshared": f"{conv1.units * (conv1.fan_in + 1):,}",
         "conv1": f"{conv1.weights:,}",
     }
+
+
+def ten_thousands(millions: str) -> str:
+    """Write a number of millions as a number of 萬, which Chinese counts in."""
+    return f"{100 * float(millions):,.0f}"
 
 
 def sizes() -> list[dict[str, str]]:
@@ -235,21 +241,24 @@ def told_of(source: Source) -> dict[str, Any] | None:
         told: dict[str, Any] = {
             "name": shorten(run.name),
             "digest": run.recipe.digest,
-            "classes": run.recipe.net.classes,
+            "classes": f"{run.recipe.net.classes:,}",
             "size": run.recipe.net.image_size,
             "epochs": run.recipe.epochs,
             "done": epochs[-1]["epoch"] if epochs else 0,
             "seed": run.recipe.seed,
+            "dropout": bool(getattr(run.recipe.net, "dropout", 0)),
+            "random": run.recipe.views.crops or run.recipe.views.mirror,
             "training": percent(epochs[-1]["train_error"]) if epochs else "",
             "validation": percent(epochs[-1]["top1"]) if epochs else "",
             "top1": percent(final["top1"]) if final else "",
-            "top5": percent(final["top5"]) if final else "",
+            "top5": percent(final["top5"]) if final and run.recipe.net.classes > TOP else "",
             "views": final["views"] if final else "",
             "images": f"{final['images']:,}" if final else "",
         }
         known = run.environment
         images = known.get("images")
         told["pictures"] = f"{images['train']:,}" if isinstance(images, Mapping) and "train" in images else ""
+        told["imported"] = bool(known.get("imported"))
         told["drawn"] = known.get("store_kind") == "builtin"
     except InputError:
         raise
@@ -277,7 +286,7 @@ def write_words(source: Source, pictures: Pictures, language: Language, at: str 
     made = Environment(
         loader=loader, autoescape=False, finalize=shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # fmt: skip
-    made.filters["raw"] = Raw
+    made.filters |= {"raw": Raw, "wan": ten_thousands}
     words = Words(source, pictures, language, at)
     given = {
         "picture": words.picture,

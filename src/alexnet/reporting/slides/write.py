@@ -1,9 +1,11 @@
 """Write a deck as a folder: Markdown for HackMD, a page that needs no network, and the pictures."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from alexnet.core.errors import InputError
+from alexnet.core.text import escape_control
 from alexnet.interop.exporting import place
 from alexnet.reporting.slides.page import renderer, write_page
 from alexnet.reporting.slides.pictures import Pictures, draw_pictures
@@ -11,6 +13,7 @@ from alexnet.reporting.slides.source import Source, open_source
 from alexnet.reporting.slides.words import FOLDER, Language, write_words
 
 Progress = Callable[[int, int], None]
+ADDRESS = r"https?://[^\s\"'<>()\[\]\\?#\x00-\x20\x7f]+"  # of a folder, as Markdown and HTML can hold it
 
 
 def write_slides(
@@ -43,8 +46,11 @@ def write_slides(
         raise InputError(f"{out} exists; slides never replace a folder, which may hold your changes: give a new one")
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out} cannot be made, because {out.absolute().parent} is not a folder; make it first")
-    if pictures_at and not pictures_at.startswith(("https://", "http://")):
-        raise InputError(f"--pictures-at {pictures_at} is not an address; it begins with https:// or http://")
+    if pictures_at and not re.fullmatch(ADDRESS, pictures_at):
+        raise InputError(
+            f"--pictures-at {escape_control(pictures_at)} is not an address; "
+            f"it begins with https:// or http://, and has no spaces, quotes, brackets, ? or #"
+        )
     renderer()  # refuses before the work
     opened = open_source(source, records)
     place(deck(opened, draw_pictures(opened, progress), language, pictures_at), out)
