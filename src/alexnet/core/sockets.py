@@ -1,4 +1,4 @@
-"""Take a port of this machine, or say in a line why it cannot be had."""
+"""Listen on a port of this machine."""
 
 import socket
 
