@@ -30,6 +30,8 @@ def test_a_copy_is_whole_and_a_second_copy_replaces_nothing(tmp_path: Path) -> N
     course(out, to="copy")
     for path in [*COURSE.glob("*.py"), *COURSE.glob("coursekit/*.py"), *COURSE.glob("texts/*.md")]:
         assert (out / path.relative_to(COURSE)).read_bytes() == path.read_bytes()
+    course(tmp_path / "zh", to="copy", lang="zh")
+    assert b'START: Language = "zh"' in (tmp_path / "zh/coursekit/page.py").read_bytes()
     (out / f"{FIRST}.py").write_text("mine")
     with pytest.raises(InputError, match="exists, and may have your changes"):
         course(out, to="copy")
