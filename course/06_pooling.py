@@ -60,7 +60,7 @@ def _(held_out, mo, net):
     number = mo.ui.slider(0, len(held_out) - 1, value=3, label="picture", show_value=True)
     map_number = mo.ui.slider(0, net.net.channels[0] - 1, value=1, label="map of conv1", show_value=True)
     size = mo.ui.slider(1, 4, value=3, label="z", show_value=True)
-    mo.hstack([number, map_number, size], justify="start")
+    mo.hstack([number, map_number, size], justify="start", wrap=True)
     return map_number, number, size
 
 
@@ -99,7 +99,7 @@ def _(page):
 def _(mo):
     line = mo.ui.slider(0, 2, value=1, label="line of the pool", show_value=True)
     column = mo.ui.slider(0, 2, value=1, label="column of the pool", show_value=True)
-    mo.hstack([line, column], justify="start")
+    mo.hstack([line, column], justify="start", wrap=True)
     return column, line
 
 
@@ -190,7 +190,7 @@ def _(page):
 def _(mo):
     pool = mo.ui.dropdown({"z = 3": 3, "z = 2": 2}, value="z = 2", label="pools")
     image_size = mo.ui.slider(steps=[224, 227, 231], value=224, label="view (pixels)", show_value=True)
-    mo.hstack([pool, image_size], justify="start")
+    mo.hstack([pool, image_size], justify="start", wrap=True)
     return image_size, pool
 
 

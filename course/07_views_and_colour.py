@@ -87,7 +87,7 @@ def _(held_out, mo, transform, unsure):
     top = mo.ui.slider(0, transform.margin, value=4, label="first line", show_value=True)
     left = mo.ui.slider(0, transform.margin, value=28, label="first column", show_value=True)
     mirror = mo.ui.dropdown({"no": False, "yes": True}, value="yes", label="mirrored")
-    mo.hstack([number, top, left, mirror], justify="start")
+    mo.hstack([number, top, left, mirror], justify="start", wrap=True)
     return left, mirror, number, top
 
 
@@ -122,7 +122,7 @@ def _(page):
 def _(mo):
     epoch = mo.ui.slider(0, 80, step=8, value=0, label="first epoch", show_value=True)
     noise = mo.ui.dropdown({"off": False, "on": True}, value="on", label="colour noise")
-    mo.hstack([epoch, noise], justify="start")
+    mo.hstack([epoch, noise], justify="start", wrap=True)
     return epoch, noise
 
 

@@ -3,7 +3,8 @@
 import shutil
 import sys
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import marimo as mo
 
 from alexnet.cli.demo import PICTURES
 from alexnet.config.recipes import RECIPES
-from alexnet.core.errors import InputError
+from alexnet.core.errors import InputError, WorkFailed
 from alexnet.core.files import digest, lock_file, read_signed, sign, user_cache, write_json
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store import Store, verify
@@ -40,8 +41,14 @@ def demo_run(short: bool = False) -> tuple[Run, Store]:
         short: Whether to take fewer pictures and steps, for tests.
 
     Raises:
-        InputError: The cache cannot be locked, or another process has held it for ten minutes.
+        InputError: The cache cannot be written or locked, or another process has held it for ten minutes.
+        WorkFailed: The disk is full.
     """
+    with _said():
+        return _demo_run(short)
+
+
+def _demo_run(short: bool) -> tuple[Run, Store]:
     home = _home(short)
     with _lock(home):
         if found := _sound(home):
@@ -61,12 +68,27 @@ def demo_run(short: bool = False) -> tuple[Run, Store]:
         return found
 
 
+@contextmanager
+def _said() -> Iterator[None]:
+    """Show the line of an error in the page, where `marimo run` would show nothing at all."""
+    try:
+        yield
+    except (InputError, WorkFailed, OSError) as error:
+        if mo.app_meta().mode in ("run", "edit"):
+            mo.stop(True, mo.callout(str(error), kind="danger"))
+        raise
+
+
 def _lock(home: Path) -> AbstractContextManager[Any]:
     """Lock the folder, and wait for another process that has it."""
     until = time.monotonic() + WAIT
     while True:
         try:
             return lock_file(home / ".lock", BUSY)
+        except OSError as error:
+            raise InputError(
+                f"{home} cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder that can"
+            ) from None
         except InputError as error:
             if str(error) != BUSY or time.monotonic() > until:
                 raise
@@ -116,7 +138,7 @@ def small_store(short: bool = False) -> Store:
     """
     home = _home(short)
     store = home / "store-32"
-    with _lock(home):
+    with _said(), _lock(home):
         try:
             sound = not verify(store)
         except InputError:

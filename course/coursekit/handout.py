@@ -23,6 +23,7 @@ from coursekit.texts import names as names_of_texts
 from coursekit.texts import title
 
 HELPERS = ("coursekit/*.py", "texts/*.md", "glossary.csv")
+START = b'START: Language = "%s"'  # the line of page.py
 STYLE = """body { font: 17px/1.6 system-ui, "Noto Sans CJK TC", sans-serif; max-width: 50rem; margin: 2rem auto;
   padding: 0 1rem; color: #1b1f24; background: #fff }
 figure { margin: 1.5rem 0 } figure img { max-width: 100%; height: auto } figcaption { color: #5a636e; font-size: .92em }
@@ -70,6 +71,9 @@ def write_course(
     for path in helpers:
         (out / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, out / path.relative_to(folder))
+    if helpers and language != "en":
+        page = out / "coursekit/page.py"
+        write(page, [page.read_bytes().replace(START % b"en", START % language.encode())])
     out.mkdir(parents=True, exist_ok=True)
     for done, name in enumerate(names):
         progress(done, len(names))

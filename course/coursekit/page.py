@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NAMES: dict[str, Language] = {"English": "en", "正體中文": "zh"}
 ANSWER = {"en": "Answer", "zh": "解答"}
 FOLDED = re.compile(r"^/// details \| (.+?)\n(.*?)\n///$", re.M | re.S)
+START: Language = "en"  # `alexnet course OUT --to copy --lang zh` writes "zh" here
 DOTS = 110  # an inch; a figure of 12 inches is as wide as a page
 
 
@@ -104,9 +105,9 @@ class Page:
 def language_switch() -> Any:
     """Make the switch of the language.
 
-    It starts with the language of the notebook's address (?lang=zh) or command line (-- --lang zh), else English.
+    It starts with the language of the notebook's address (?lang=zh) or command line (-- --lang zh), else with START.
     """
-    asked = mo.query_params().get("lang") or mo.cli_args().get("lang") or "en"
-    chosen = asked if asked in LANGUAGES else "en"
+    asked = mo.query_params().get("lang") or mo.cli_args().get("lang") or START
+    chosen = asked if asked in LANGUAGES else START
     start = next(name for name, language in NAMES.items() if language == chosen)
     return mo.ui.dropdown(cast(dict[str, Any], NAMES), value=start, allow_select_none=False, label="Language / 語言")

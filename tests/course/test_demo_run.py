@@ -88,6 +88,14 @@ def test_another_notebook_that_makes_the_run_is_waited_for_but_not_for_ever(
         demo_run(short=True)
 
 
+def test_a_cache_that_cannot_be_written_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for made in (demo_run, small_store):
+        with pytest.raises(InputError, match=r"cannot be written .*; set XDG_CACHE_HOME to a folder"):
+            made(True)
+
+
 def test_the_store_of_small_pictures_is_made_again_when_it_is_damaged(own: Path) -> None:
     digest = small_store(short=True).digest
     (own / "store-32/meta.json").write_text("{}")

@@ -1,5 +1,9 @@
 """`alexnet course`: what it writes, and what it refuses."""
 
+import re
+import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +30,8 @@ def test_a_copy_is_whole_and_a_second_copy_replaces_nothing(tmp_path: Path) -> N
     course(out, to="copy")
     for path in [*COURSE.glob("*.py"), *COURSE.glob("coursekit/*.py"), *COURSE.glob("texts/*.md")]:
         assert (out / path.relative_to(COURSE)).read_bytes() == path.read_bytes()
+    course(tmp_path / "zh", to="copy", lang="zh")
+    assert b'START: Language = "zh"' in (tmp_path / "zh/coursekit/page.py").read_bytes()
     (out / f"{FIRST}.py").write_text("mine")
     with pytest.raises(InputError, match="exists, and may have your changes"):
         course(out, to="copy")
@@ -58,3 +64,24 @@ def test_a_missing_package_is_named_with_its_extra(missing: str, monkeypatch: py
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(InputError, match=rf"needs {missing}; pip install 'alexnet\[course\]'$"):
         course()
+
+
+def test_a_port_in_use_is_refused_before_marimo_starts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(InputError, match="use another one, or"):
+        course(port=taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.torture)])
+def test_a_signal_ends_the_server_too_without_a_word(number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "alexnet", "course", "--part", "02", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        address = re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline())
+        assert address
+        at = ("127.0.0.1", int(address[1]))
+        socket.create_connection(at).close()
+        process.send_signal(number)
+        assert process.communicate(timeout=30) == ("", "")
+    assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 0}[number]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(at)

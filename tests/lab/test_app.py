@@ -19,10 +19,11 @@ import pytest
 import alexnet
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
+from alexnet.core.sockets import bind
 from alexnet.data.images.limits import MOST_BYTES
 from alexnet.inference.trained import load_for_inference
 from alexnet.lab.facts import facts
-from alexnet.lab.serve import LOOPBACK, SETTINGS, bind
+from alexnet.lab.serve import LOOPBACK, SETTINGS
 from alexnet.lab.stored import Stored
 from alexnet.runs.run import Run
 

@@ -1,9 +1,14 @@
 """The command that opens the course, or writes it to a folder: course."""
 
 import importlib.util
+import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -11,6 +16,10 @@ from cyclopts import Parameter
 from alexnet.cli.console import bar
 from alexnet.cli.options import number
 from alexnet.core.errors import InputError, WorkFailed
+from alexnet.core.signals import SIGHUP
+from alexnet.core.sockets import bind
+
+GRACE = 5  # seconds that marimo has to end
 
 
 def course(
@@ -93,14 +102,45 @@ def chosen_parts(folder: Path, parts: tuple[str, ...]) -> list[str]:
 
 
 def _serve(folder: Path, names: list[str], lang: str, port: int, open_browser: bool) -> None:
-    """Run marimo's server on the notebooks, until it ends."""
+    """Run marimo's server on the notebooks, until it ends or a signal stops both."""
+    with bind("127.0.0.1", port) as taken:  # marimo says nothing in a line when a port is in use
+        port = taken.getsockname()[1]
     files = [str(folder / f"{name}.py") for name in names]
     command = [sys.executable, "-m", "marimo", "-q", "run", *files, "--include-code", "--no-sandbox"]
-    command += ["--port", str(port)] * (port > 0) + ["--headless"] * (not open_browser)
-    print(f"http://127.0.0.1:{port}" if port else "the port is chosen now", "(Ctrl-C stops it)", flush=True)
+    command += ["--port", str(port)] + ["--headless"] * (not open_browser) + ["--", "--lang", lang]
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    heard = [number for number in (signal.SIGTERM, SIGHUP) if number and signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
+    environment = os.environ | {"MARIMO_ANCESTOR_PID": str(os.getpid())}  # marimo ends when this process is gone
+    # A Ctrl-C of the terminal is not for marimo, which prints a traceback. SIGTERM ends it without a word.
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
     try:
-        done = subprocess.run([*command, "--", "--lang", lang], check=False)
+        while server.poll() is None and not _answers(port):
+            time.sleep(0.1)
+        if server.returncode is None:
+            print(f"the course is at http://127.0.0.1:{port} (Ctrl-C stops it)", flush=True)
+        if status := server.wait():
+            raise WorkFailed(f"marimo ended with status {status}; try another --port")
     except KeyboardInterrupt:
         return
-    if done.returncode not in (0, 130, -2):
-        raise WorkFailed(f"marimo ended with status {done.returncode}; try another --port")
+    finally:
+        server.terminate()
+        try:
+            server.wait(GRACE)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            server.kill()
+            server.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _answers(port: int) -> bool:
+    """Tell whether a server listens at a port of this machine."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True

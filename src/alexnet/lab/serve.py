@@ -1,12 +1,12 @@
 """Serve a run's net on this machine."""
 
-import socket
 import webbrowser
 from pathlib import Path
 from typing import Any
 
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
+from alexnet.core.sockets import bind
 from alexnet.data.store import Store
 from alexnet.inference.features import Progress
 from alexnet.inference.trained import load_for_inference
@@ -82,22 +82,3 @@ def serve(
         if open_browser:
             webbrowser.open(at)
         uvicorn.Server(config).run(sockets=[listening])
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Bind a socket and listen; raise InputError with what to try if the address is taken or is not this machine's."""
-    try:
-        family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        listening = socket.socket(family)
-    except OSError as error:
-        raise InputError(f"--host {host}: {error.strerror or error}; use an address of this machine") from None
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(128)  # from here on a client waits instead of being refused
-    except OSError as error:
-        listening.close()
-        raise InputError(
-            f"--port {port} on {host} cannot be bound ({error.strerror or error}); use another one, or --port 0"
-        ) from None
-    return listening

@@ -20,11 +20,12 @@ import torch
 import alexnet
 from alexnet.core.device import choose_compute
 from alexnet.core.errors import InputError
+from alexnet.core.sockets import bind
 from alexnet.inference.pictures import read_picture
 from alexnet.inference.trained import load_for_inference
 from alexnet.lab import POLICY, runtime
 from alexnet.lab.facts import facts
-from alexnet.lab.serve import LOOPBACK, SETTINGS, bind
+from alexnet.lab.serve import LOOPBACK, SETTINGS
 from alexnet.lab.stored import Stored
 from alexnet.lab.walk import Settings, inputs, mask, walk
 from alexnet.models.layer_table import Pad
