@@ -80,7 +80,7 @@ def test_the_words_of_each_control_are_in_both_languages() -> None:
     labels = [
         label
         for path in sorted(COURSE.glob("[0-9][0-9]_*.py"))
-        for label in re.findall(r'label="([^"]+)"', path.read_text())
+        for label in re.findall(r'label="([^"]+)"', path.read_text(encoding="utf-8"))
     ]
     words = [label for label in labels if re.search(r"[A-Za-z]{3}", label)]
     assert len(words) > 20
