@@ -54,7 +54,7 @@ def _(demo_run, short):
 
 @app.cell
 def _(held_out, mo):
-    number = mo.ui.slider(0, len(held_out) - 1, value=3, label="picture", show_value=True)
+    number = mo.ui.slider(0, len(held_out) - 1, value=3, label="picture / 圖片", show_value=True)
     number
     return (number,)
 
@@ -95,7 +95,7 @@ def _(alexnet, few_pictures, few_result, run, store):
 
 @app.cell
 def _(mo, results):
-    net = mo.ui.dropdown(list(results), value=next(iter(results)), label="net of")
+    net = mo.ui.dropdown(list(results), value=next(iter(results)), label="net of / 網路")
     k = mo.ui.slider(1, 10, value=5, label="k", show_value=True)
     mo.hstack([net, k], justify="start", wrap=True)
     return k, net
@@ -146,8 +146,12 @@ def _(page):
 
 @app.cell
 def _(few_training, few_validation, mo):
-    training = mo.ui.slider(0, 100, value=round(100 * few_training), label="training error (%)", show_value=True)
-    validation = mo.ui.slider(0, 100, value=round(100 * few_validation), label="validation error (%)", show_value=True)
+    training = mo.ui.slider(
+        0, 100, value=round(100 * few_training), label="training error (%) / 訓練錯誤率（%）", show_value=True
+    )
+    validation = mo.ui.slider(
+        0, 100, value=round(100 * few_validation), label="validation error (%) / 驗證錯誤率（%）", show_value=True
+    )
     mo.hstack([training, validation], justify="start", wrap=True)
     return training, validation
 

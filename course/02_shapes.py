@@ -88,7 +88,7 @@ def _(page):
 
 @app.cell
 def _(mo):
-    recipe = mo.ui.dropdown(["paper", "one-gpu", "owt", "tiny", "small", "demo"], value="paper", label="recipe")
+    recipe = mo.ui.dropdown(["paper", "one-gpu", "owt", "tiny", "small", "demo"], value="paper", label="recipe / 配方")
     recipe
     return (recipe,)
 
@@ -136,7 +136,7 @@ def _(page):
 def _(RECIPES, layer_table, mo):
     paper_layers = [layer for layer in layer_table.describe(RECIPES["paper"].net) if layer.side > 1]
     steps = [layer.name for layer in paper_layers if isinstance(layer.op, (layer_table.Convolution, layer_table.Pool))]
-    layer_name = mo.ui.dropdown(steps, value="conv2", label="layer")
+    layer_name = mo.ui.dropdown(steps, value="conv2", label="layer / 層")
     layer_name
     return layer_name, paper_layers
 

@@ -53,7 +53,7 @@ def _(demo_run, short):
 
 @app.cell
 def _(mo):
-    layer = mo.ui.dropdown(["conv2", "conv3", "conv4", "conv5", "fc6"], value="conv2", label="layer")
+    layer = mo.ui.dropdown(["conv2", "conv3", "conv4", "conv5", "fc6"], value="conv2", label="layer / 層")
     layer
     return (layer,)
 
@@ -78,7 +78,7 @@ def _(page):
 
 @app.cell
 def _(mo):
-    batch = mo.ui.slider(32, 256, step=32, value=128, label="batch", show_value=True)
+    batch = mo.ui.slider(32, 256, step=32, value=128, label="batch / 批次大小", show_value=True)
     batch
     return (batch,)
 
@@ -114,7 +114,7 @@ def _(page):
 
 @app.cell
 def _(mo):
-    silent = mo.ui.dropdown({"none": (), "tower 0": (0,), "tower 1": (1,)}, value="tower 0", label="silent")
+    silent = mo.ui.dropdown({"none": (), "tower 0": (0,), "tower 1": (1,)}, value="tower 0", label="silent / 沉默")
     silent
     return (silent,)
 

@@ -55,12 +55,12 @@ def _(demo_run, short):
 
 @app.cell
 def _(mo, pictures):
-    number = mo.ui.slider(0, len(pictures) - 1, value=5, label="picture", show_value=True)
+    number = mo.ui.slider(0, len(pictures) - 1, value=5, label="picture / 圖片", show_value=True)
     n = mo.ui.slider(steps=[1, 3, 5, 7, 9], value=5, label="n", show_value=True)
     k = mo.ui.slider(0.5, 5, step=0.5, value=2, label="k", show_value=True)
-    alpha = mo.ui.slider(steps=[1e-6, 1e-5, 1e-4, 1e-3, 1e-2], value=1e-4, label="α", show_value=True)
+    alpha = mo.ui.slider(steps=[0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2], value=1e-4, label="α", show_value=True)
     beta = mo.ui.slider(0, 1.5, step=0.25, value=0.75, label="β", show_value=True)
-    mo.hstack([number, n, k, alpha, beta], justify="start", wrap=True)
+    mo.vstack([number, mo.hstack([n, k, alpha, beta], justify="start", wrap=True)])
     return alpha, beta, k, n, number
 
 
@@ -70,13 +70,15 @@ def _(LRN, alpha, beta, k, n, net, norms, number, page, pictures, response_norm)
     activities, place = norms.strongest(net, pictures, number.value)
     normalised = response_norm(activities, norm, net.net.towers)
     page.picture(
-        norms.before_and_after(activities, normalised, norm, net.net.towers),
+        norms.before_and_after(
+            norms.window(net, pictures, number.value, place), activities, normalised, norm, net.net.towers
+        ),
         "norm-picture",
         n=norm.n,
         k=f"{norm.k:g}",
         alpha=f"{norm.alpha:g}",
         beta=f"{norm.beta:g}",
-        place=place,
+        place=f"({place[0]}, {place[1]})",
         maps=activities.shape[1] // net.net.towers,
     )
     return (norm,)
@@ -90,7 +92,7 @@ def _(page):
 
 @app.cell
 def _(mo):
-    own = mo.ui.slider(20, 400, step=20, value=200, label="a of the unit itself", show_value=True)
+    own = mo.ui.slider(20, 400, step=20, value=200, label="a of the unit itself / 單元本身的 a", show_value=True)
     own
     return (own,)
 
@@ -127,6 +129,8 @@ def _(net, norms, page, pictures, run):
             for name, error in zip(("both", "second", "first", "off"), errors.values(), strict=True)
         },
         recipe=run.name,
+        wrong=round(len(pictures) * errors["both norms on"]),
+        wrong_off=round(len(pictures) * errors["both off"]),
     )
     return
 
@@ -141,9 +145,11 @@ def _(page):
 def _(LRN, page, response_norm, torch):
     maps = torch.rand(1, 16, 3, 3, generator=torch.Generator().manual_seed(0)) * 300
     of_torch = torch.nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)(maps)
+    printed = response_norm(maps, LRN(), 1)
     page.questions(
         code=f"{(of_torch - response_norm(maps, LRN(divide_alpha_by_n=True), 1)).abs().max():.0e}",
-        printed=f"{(of_torch - response_norm(maps, LRN(), 1)).abs().max():.1f}",
+        printed=f"{printed.mean():.0f}",
+        torch=f"{of_torch.mean():.0f}",
         largest=f"{float(maps.max()):.0f}",
         scale=f"{2**-0.75:.3f}",
     )

@@ -57,8 +57,10 @@ def _(demo_run, short):
 
 @app.cell
 def _(held_out, mo, net):
-    number = mo.ui.slider(0, len(held_out) - 1, value=3, label="picture", show_value=True)
-    map_number = mo.ui.slider(0, net.net.channels[0] - 1, value=1, label="map of conv1", show_value=True)
+    number = mo.ui.slider(0, len(held_out) - 1, value=3, label="picture / 圖片", show_value=True)
+    map_number = mo.ui.slider(
+        0, net.net.channels[0] - 1, value=1, label="map of conv1 / conv1 的特徵圖", show_value=True
+    )
     size = mo.ui.slider(1, 4, value=3, label="z", show_value=True)
     mo.hstack([number, map_number, size], justify="start", wrap=True)
     return map_number, number, size
@@ -97,8 +99,8 @@ def _(page):
 
 @app.cell
 def _(mo):
-    line = mo.ui.slider(0, 2, value=1, label="line of the pool", show_value=True)
-    column = mo.ui.slider(0, 2, value=1, label="column of the pool", show_value=True)
+    line = mo.ui.slider(0, 2, value=1, label="line of the pool / 視窗的列", show_value=True)
+    column = mo.ui.slider(0, 2, value=1, label="column of the pool / 視窗的行", show_value=True)
     mo.hstack([line, column], justify="start", wrap=True)
     return column, line
 
@@ -160,7 +162,7 @@ def _(held_out, net, np, pooling, short, torch):
 
 @app.cell
 def _(mo, steps):
-    shift = mo.ui.slider(steps=steps, value=4, label="shift (pixels)", show_value=True)
+    shift = mo.ui.slider(steps=steps, value=4, label="shift (pixels) / 平移（像素）", show_value=True)
     shift
     return (shift,)
 
@@ -188,8 +190,10 @@ def _(page):
 
 @app.cell
 def _(mo):
-    pool = mo.ui.dropdown({"z = 3": 3, "z = 2": 2}, value="z = 2", label="pools")
-    image_size = mo.ui.slider(steps=[224, 227, 231], value=224, label="view (pixels)", show_value=True)
+    pool = mo.ui.dropdown({"z = 3": 3, "z = 2": 2}, value="z = 2", label="pools / 池化")
+    image_size = mo.ui.slider(
+        steps=[224, 227, 231], value=224, label="view (pixels) / 裁切畫面（像素）", show_value=True
+    )
     mo.hstack([pool, image_size], justify="start", wrap=True)
     return image_size, pool
 

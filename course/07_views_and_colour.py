@@ -83,10 +83,10 @@ def _(held_out, net, np, short, torch):
 
 @app.cell
 def _(held_out, mo, transform, unsure):
-    number = mo.ui.slider(0, len(held_out) - 1, value=unsure, label="picture", show_value=True)
-    top = mo.ui.slider(0, transform.margin, value=4, label="first line", show_value=True)
-    left = mo.ui.slider(0, transform.margin, value=28, label="first column", show_value=True)
-    mirror = mo.ui.dropdown({"no": False, "yes": True}, value="yes", label="mirrored")
+    number = mo.ui.slider(0, len(held_out) - 1, value=unsure, label="picture / 圖片", show_value=True)
+    top = mo.ui.slider(0, transform.margin, value=4, label="first line / 第一列", show_value=True)
+    left = mo.ui.slider(0, transform.margin, value=28, label="first column / 第一行", show_value=True)
+    mirror = mo.ui.dropdown({"no": False, "yes": True}, value="yes", label="mirrored / 鏡像")
     mo.hstack([number, top, left, mirror], justify="start", wrap=True)
     return left, mirror, number, top
 
@@ -120,8 +120,8 @@ def _(page):
 
 @app.cell
 def _(mo):
-    epoch = mo.ui.slider(0, 80, step=8, value=0, label="first epoch", show_value=True)
-    noise = mo.ui.dropdown({"off": False, "on": True}, value="on", label="colour noise")
+    epoch = mo.ui.slider(0, 80, step=8, value=0, label="first epoch / 第一個週期", show_value=True)
+    noise = mo.ui.dropdown({"off": False, "on": True}, value="on", label="colour noise / 顏色雜訊")
     mo.hstack([epoch, noise], justify="start", wrap=True)
     return epoch, noise
 
@@ -206,7 +206,7 @@ def _(mo):
     scale = mo.ui.dropdown(
         {"square root of the eigenvalue": "deviation", "eigenvalue": "eigenvalue"},
         value="square root of the eigenvalue",
-        label="length",
+        label="length / 長度",
     )
     mo.hstack([first_alpha, second_alpha, third_alpha, scale], justify="start", wrap=True)
     return first_alpha, scale, second_alpha, third_alpha

@@ -51,7 +51,7 @@ def _(page):
 @app.cell
 def _(mo):
     p = mo.ui.slider(0.0, 0.9, step=0.1, value=0.5, label="p", show_value=True)
-    step = mo.ui.slider(0, 50, value=0, label="training step", show_value=True)
+    step = mo.ui.slider(0, 50, value=0, label="training step / 訓練步數", show_value=True)
     mo.hstack([p, step], justify="start", wrap=True)
     return p, step
 
@@ -97,14 +97,14 @@ def _(flat, labels, mo, net, thinned, torch):
     with torch.inference_mode():
         testing = torch.softmax(net.fc8(0.5 * thinned.fc7_of(net, flat, 0.5)), 1)
     nearest = int((testing[torch.arange(len(labels)), labels] - 0.5).abs().argmin())
-    number = mo.ui.slider(0, len(labels) - 1, value=nearest, label="picture", show_value=True)
+    number = mo.ui.slider(0, len(labels) - 1, value=nearest, label="picture / 圖片", show_value=True)
     n = mo.ui.slider(1, 12, value=10, label="n", show_value=True)
     mo.hstack([number, n], justify="start", wrap=True)
     return n, number, testing
 
 
 @app.cell
-def _(flat, n, net, number, page, run, thinned, torch):
+def _(flat, held_out, ids, labels, n, net, number, page, run, thinned, torch):
     with torch.inference_mode():
         units = thinned.fc7_of(net, flat[number.value : number.value + 1], 0.5)[0]
         each, halved = thinned.every_mask(units, net.fc8.weight, net.fc8.bias, n.value)
@@ -114,8 +114,10 @@ def _(flat, n, net, number, page, run, thinned, torch):
         "geometric mean": thinned.geometric(each),
         "all units, halved: testing": halved,
     }
+    edge, size = net.transform.margin // 2, net.transform.size
+    view = held_out.read(ids[[number.value]])[0, edge : edge + size, edge : edge + size]
     page.picture(
-        thinned.means(values, list(run.classes)),
+        thinned.means(view, int(labels[number.value]), values, list(run.classes)),
         "exact-picture",
         n=n.value,
         many=f"{2**n.value:,}",
@@ -144,7 +146,7 @@ def _(flat, labels, net, short, thinned, torch):
 
 @app.cell
 def _(by_net, mo):
-    nets = mo.ui.slider(1, len(by_net), value=8, label="thinned nets", show_value=True)
+    nets = mo.ui.slider(1, len(by_net), value=8, label="thinned nets / 稀疏網路", show_value=True)
     nets
     return (nets,)
 
@@ -159,10 +161,14 @@ def _(by_net, curves, labels, nets, page, testing, thinned):
         "many-picture",
         nets=nets.value,
         pictures=len(labels),
+        all=len(by_net),
         one=error(by_net),
         arithmetic=error(by_net[: nets.value].mean(0)),
         geometric=error(thinned.geometric(by_net[: nets.value])),
         testing=error(testing),
+        testing_loss=f"{thinned.nats(testing, labels):.2f}",
+        arithmetic_loss=f"{curves['arithmetic'][nets.value - 1]:.2f}",
+        geometric_loss=f"{curves['geometric'][nets.value - 1]:.2f}",
     )
     return
 
@@ -175,7 +181,9 @@ def _(page):
 
 @app.cell
 def _(mo):
-    batch = mo.ui.slider(steps=[1, 2, 4, 8, 16, 32, 64], value=1, label="pictures in the batch", show_value=True)
+    batch = mo.ui.slider(
+        steps=[1, 2, 4, 8, 16, 32, 64], value=1, label="pictures in the batch / 批次的圖片數", show_value=True
+    )
     batch
     return (batch,)
 
@@ -214,6 +222,9 @@ def _(alexnet, few_pictures, mo, run, short, store, tempfile):
 
 @app.cell
 def _(logs, page, plots):
+    def gap(line):
+        return round(100 * line["top1"]) - round(100 * line["train_error"])  # of the numbers that are shown
+
     dropped, whole = ([line for line in log if line["kind"] == "epoch"] for log in logs.values())
     half = whole[(len(whole) - 1) // 2]
     page.picture(
@@ -226,6 +237,8 @@ def _(logs, page, plots):
         whole_validation=f"{100 * whole[-1]['top1']:.0f}",
         half=half["epoch"],
         half_whole=f"{100 * half['train_error']:.0f}",
+        gap=gap(dropped[-1]),
+        gap_whole=gap(whole[-1]),
     )
     return
 
@@ -239,7 +252,12 @@ def _(page):
 @app.cell
 def _(RECIPES, page):
     hidden_units = RECIPES["paper"].net.hidden
-    page.questions(hidden=f"{hidden_units:,}", both=f"{2 * hidden_units:,}")
+    page.questions(
+        hidden=f"{hidden_units:,}",
+        both=f"{2 * hidden_units:,}",
+        digits=f"{len(str(2 ** (2 * hidden_units))):,}",
+        drawn=round(90 * 1.2),
+    )
     return
 
 

@@ -75,8 +75,8 @@ def _(page):
 
 @app.cell
 def _(mo):
-    momentum = mo.ui.slider(0, 0.98, step=0.02, value=0.9, label="momentum", show_value=True)
-    rate = mo.ui.slider(0.002, 0.09, step=0.002, value=0.02, label="learning rate", show_value=True)
+    momentum = mo.ui.slider(0, 0.98, step=0.02, value=0.9, label="momentum / 動量", show_value=True)
+    rate = mo.ui.slider(0.002, 0.09, step=0.002, value=0.02, label="learning rate / 學習率", show_value=True)
     mo.hstack([momentum, rate], justify="start", wrap=True)
     return momentum, rate
 
@@ -127,7 +127,9 @@ def _(alexnet, page):
 
 @app.cell
 def _(mo, paper_recipe):
-    patience = mo.ui.slider(1, 15, value=paper_recipe.schedule.patience, label="patience (epochs)", show_value=True)
+    patience = mo.ui.slider(
+        1, 15, value=paper_recipe.schedule.patience, label="patience (epochs) / 耐心（週期）", show_value=True
+    )
     patience
     return (patience,)
 
@@ -218,7 +220,7 @@ def _(mo, nets, short, train):
 
 @app.cell
 def _(mo, nets):
-    which = mo.ui.dropdown(list(nets), value=list(nets)[-1], label="net")
+    which = mo.ui.dropdown(list(nets), value=list(nets)[-1], label="net / 網路")
     which
     return (which,)
 

@@ -65,7 +65,7 @@ def _(page):
 
 @app.cell
 def _(mo):
-    table = mo.ui.dropdown({"table 1": 1, "table 2": 2}, value="table 2", label="table")
+    table = mo.ui.dropdown({"table 1": 1, "table 2": 2}, value="table 2", label="table / 表")
     table
     return (table,)
 
@@ -104,7 +104,7 @@ def _(alexnet, mo, short, small_store, tempfile):
 
 @app.cell
 def _(found, mo):
-    count = mo.ui.slider(1, len(found), value=len(found), label="nets averaged", show_value=True)
+    count = mo.ui.slider(1, len(found), value=len(found), label="nets averaged / 平均的網路數", show_value=True)
     count
     return (count,)
 
@@ -164,7 +164,7 @@ def _(page, store):
 def _(mo, store):
     held_out = store[store.held_out]
     apart = len(held_out) // 4  # the split is in the order of classes
-    number = mo.ui.slider(0, apart - 1, value=2, label="first picture", show_value=True)
+    number = mo.ui.slider(0, apart - 1, value=2, label="first picture / 第一張圖片", show_value=True)
     number
     return apart, held_out, number
 
@@ -189,7 +189,7 @@ def _(page):
 
 @app.cell
 def _(mo):
-    layer = mo.ui.dropdown(["pool1", "pool5", "relu6", "relu7"], value="relu7", label="layer")
+    layer = mo.ui.dropdown(["pool1", "pool5", "relu6", "relu7"], value="relu7", label="layer / 層")
     layer
     return (layer,)
 
@@ -229,7 +229,7 @@ def _(claims, page, rows):
 
 @app.cell
 def _(known, mo):
-    claim = mo.ui.dropdown(list(known), value="ensemble", label="claim")
+    claim = mo.ui.dropdown(list(known), value="ensemble", label="claim / 主張")
     claim
     return (claim,)
 

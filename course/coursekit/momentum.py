@@ -188,7 +188,7 @@ def loss_curves(losses: Mapping[str, Sequence[float]], chosen: str, classes: int
         if name != chosen and name == next(each for each in losses if each != chosen):
             axes.plot([], [], color=SOFT, linewidth=1.2, label="the other nets")
     axes.set(ylim=(0, None))
-    tidy(axes, "step", "loss, mean of 20 steps (nats)")
+    tidy(axes, "step", "loss, mean of 20 steps")
     axes.legend(frameon=False, fontsize=SMALL, loc="lower left")
     footnote(figure, "\n".join(line.strip() for line in said) or "alexnet train prints no warning.", 105)
     return figure

@@ -10,12 +10,14 @@ from alexnet.config.recipe import LRN
 from alexnet.data.split import Split
 from alexnet.figures.style import FALSE, INK, SMALL, SOFT, TEXT, TRUE, new_figure
 from alexnet.lab.walk import Settings, walk
+from alexnet.models.alexnet import AlexNet
 from alexnet.models.network import Network
 from alexnet.ops.norm import response_norm
 from coursekit.plots import tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
 MOST = 800.0  # the largest activity of a neighbour that is drawn
 POINTS = 101
@@ -27,30 +29,49 @@ SWITCHES = {
 }
 
 
-def strongest(net: Network, pictures: Split, number: int) -> tuple[Tensor, str]:
+def strongest(net: Network, pictures: Split, number: int) -> tuple[Tensor, tuple[int, int]]:
     """Compute conv1's maps behind the ReLU at the place of a picture where their sum is largest.
 
     Returns:
-        The activities, (1, maps, 1, 1), and the place as "row 3, column 7", counted from 0.
+        The activities, (1, maps, 1, 1), and the row and column of the place, counted from 0.
     """
     view = net.transform.center_crop(torch.from_numpy(pictures.read([number])))
     with torch.inference_mode():
         maps = net.features(view, "conv1").relu()[0]
     row, column = divmod(int(maps.sum(0).argmax()), maps.shape[2])
-    return maps[None, :, row : row + 1, column : column + 1].clone(), f"({row}, {column})"
+    return maps[None, :, row : row + 1, column : column + 1].clone(), (row, column)
 
 
-def before_and_after(a: Tensor, b: Tensor, norm: LRN, towers: int) -> "Figure":
+def window(net: AlexNet, pictures: Split, number: int, place: tuple[int, int]) -> tuple[np.ndarray, "Rectangle"]:
+    """Cut the central view of a picture, and frame the window of it that conv1 reads at a place (row, column)."""
+    from matplotlib.patches import Rectangle
+
+    edge, side = net.transform.margin // 2, net.net.kernel_sizes[0]
+    view = pictures.read([number])[0, edge : edge + net.transform.size, edge : edge + net.transform.size]
+    row, column = (net.net.stride * at - 0.5 for at in place)
+    return view, Rectangle((column, row), side, side, fill=False, edgecolor=TRUE, linewidth=2)
+
+
+def before_and_after(seen: tuple[np.ndarray, "Rectangle"], a: Tensor, b: Tensor, norm: LRN, towers: int) -> "Figure":
     """Draw the activities of all maps at a place, and beneath them by what factor the norm multiplies each.
 
     Args:
+        seen: A view and the frame of the place, as `window` makes them.
         a: Activities, (1, maps, 1, 1).
         b: The same, normalised.
         norm: The numbers; without neighbours a unit of activity 0 has the factor k^-beta.
         towers: Number of towers, between which a line is drawn.
     """
     figure = new_figure(10, 5.6)
-    above, middle, below = figure.subplots(3, 1, sharex=True)
+    grid = figure.add_gridspec(3, 2, width_ratios=(1, 3))
+    shown = figure.add_subplot(grid[0, 0])
+    shown.imshow(seen[0])
+    shown.add_patch(seen[1])
+    shown.set_axis_off()
+    above = figure.add_subplot(grid[0, 1])
+    middle, below = (figure.add_subplot(grid[row, 1], sharex=above) for row in (1, 2))
+    for axes in (above, middle):
+        axes.tick_params(labelbottom=False)
     before, maps = a.flatten().numpy(), np.arange(a.numel())
     above.bar(maps, before, 0.6, color=FALSE)
     middle.bar(maps, b.flatten().numpy(), 0.6, color=TRUE, hatch="//", edgecolor="white")
@@ -62,7 +83,7 @@ def before_and_after(a: Tensor, b: Tensor, norm: LRN, towers: int) -> "Figure":
     for axes in (above, middle, below):
         for border in range(1, towers):
             axes.axvline(border * len(maps) / towers - 0.5, color=INK, linewidth=1)
-    below.set(ylim=(0, 1.6 * norm.k**-norm.beta))
+    below.set(ylim=(0, 1.6 * norm.k**-norm.beta), xticks=maps[::2])
     tidy(above, "", "a, before")
     tidy(middle, "", "b, after")
     tidy(below, "map of conv1; the line separates the towers", "b / a")
@@ -119,7 +140,7 @@ def switched(errors: dict[str, float]) -> "Figure":
     bars = axes.barh(list(errors), [100 * error for error in errors.values()], color=FALSE)
     axes.bar_label(bars, fmt="{:.1f}", padding=3, fontsize=SMALL)
     axes.invert_yaxis()
-    axes.set(xlim=(0, max(10, 130 * max(errors.values()))))
+    axes.set(xlim=(0, max(1, 130 * max(errors.values()))))
     tidy(axes, "top-1 error (%), one view")
     axes.grid(visible=False)
     return figure

@@ -85,24 +85,29 @@ def geometric(probabilities: Tensor) -> Tensor:
     return torch.softmax(probabilities.clamp(min=1e-30).log().mean(0), -1)
 
 
-def means(values: dict[str, Tensor], names: list[str]) -> "Figure":
-    """Draw predictions beside each other, class by class.
+def means(view: np.ndarray, label: int, values: dict[str, Tensor], names: list[str]) -> "Figure":
+    """Draw a picture, and beside it predictions for it, class by class.
 
     Args:
+        view: Pixels, uint8 (side, side, 3).
+        label: Its class.
         values: Probabilities (classes,) by what they are.
         names: Names of the classes.
     """
     figure = new_figure(10, 3.9)
-    axes = figure.subplots()
-    likely = torch.stack(list(values.values())).amax(0).argsort(descending=True)[:5]
+    seen, axes = figure.subplots(1, 2, width_ratios=(1, 3.6))
+    seen.imshow(view)
+    seen.set_title(f"label: {names[label]}", fontsize=TEXT, color=INK)
+    seen.set_axis_off()
+    likely = torch.stack(list(values.values())).amax(0).argsort(descending=True)[:4]
     looks = (PALE, ""), (FALSE, ".."), (TRUE, "//")
     for place, ((words, probabilities), (colour, hatch)) in enumerate(zip(values.items(), looks, strict=True)):
         at = np.arange(len(likely)) + 0.27 * (place - 1)
         style = {"color": colour, "hatch": hatch, "edgecolor": SOFT}
-        bars = axes.bar(at, 100 * probabilities[likely].numpy(), 0.26, label=words, **style)  # type: ignore[arg-type]
+        bars = axes.bar(at, 100 * probabilities[likely].numpy(), 0.26, label=words, **style)
         axes.bar_label(bars, fmt="%.1f", fontsize=SMALL)
     axes.set_xticks(range(len(likely)), [names[label] for label in likely])
-    axes.set(ylim=(0, 100))
+    axes.set(ylim=(0, 108), yticks=range(0, 101, 20))  # room for the numbers above the bars
     tidy(axes, "", "probability (%)")
     axes.legend(frameon=False, fontsize=SMALL)
     return figure
@@ -147,7 +152,7 @@ def against_nets(curves: dict[str, list[float]], testing: float, chosen: int) ->
     axes.axhline(testing, color=SOFT, dashes=(1, 2), linewidth=2.5, label="all units, halved: testing")
     axes.axvline(chosen, color=PALE, linewidth=2, zorder=0)
     axes.set(xlim=(1, len(next(iter(curves.values())))), ylim=(0, None))
-    tidy(axes, "thinned nets", "loss (nats)")
+    tidy(axes, "thinned nets", "mean loss")
     axes.legend(frameon=False, fontsize=SMALL)
     return figure
 

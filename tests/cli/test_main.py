@@ -27,6 +27,7 @@ from alexnet.runs.run import Run
 
 VERBS = [
     "bench",
+    "course",
     "demo",
     "doctor",
     "evaluate",

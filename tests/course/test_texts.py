@@ -74,3 +74,14 @@ def test_a_number_or_term_that_is_not_there_is_an_error() -> None:
         texts.fill("{{a}} of {{b}}", {"a": 1}, "en")
     with pytest.raises(KeyError, match="no-such-term"):
         texts.fill("[[no-such-term]]", {}, "en")
+
+
+def test_the_words_of_each_control_are_in_both_languages() -> None:
+    labels = [
+        label
+        for path in sorted(COURSE.glob("[0-9][0-9]_*.py"))
+        for label in re.findall(r'label="([^"]+)"', path.read_text(encoding="utf-8"))
+    ]
+    words = [label for label in labels if re.search(r"[A-Za-z]{3}", label)]
+    assert len(words) > 20
+    assert [label for label in words if not re.search(" / .*[\u4e00-\u9fff]", label)] == []
