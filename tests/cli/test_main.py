@@ -50,7 +50,7 @@ VERBS = [
     "verify",
 ]
 
-IDLE = {"doctor", "plan", "prepare", "recipe", "summary", "verify"}
+IDLE = {"course", "doctor", "plan", "prepare", "recipe", "summary", "verify"}
 COMPUTING = {verb: verb not in IDLE for verb in VERBS}
 
 
