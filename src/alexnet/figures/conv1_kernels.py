@@ -70,10 +70,16 @@ def kernels(weight: np.ndarray, towers: int) -> "Figure":
     return figure
 
 
-def tiles(weight: np.ndarray, towers: int) -> tuple[np.ndarray, list[int], int]:
-    """Arrange the tiles on white; return the picture, the first row of each tower, and the height of a tower."""
+def tiles(weight: np.ndarray, towers: int, most: int = 16) -> tuple[np.ndarray, list[int], int]:
+    """Arrange the tiles on white; return the picture, the first row of each tower, and the height of a tower.
+
+    Args:
+        weight: Kernels (maps, 3, side, side).
+        towers: Number of towers, 1 or 2.
+        most: Most tiles in a row.
+    """
     share, side = len(weight) // towers, weight.shape[-1]
-    across = min(16, share)
+    across = min(most, share)
     down = -(-share // across)
     cell, apart = side + 1, 3
     tall = down * cell - 1

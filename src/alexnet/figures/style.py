@@ -26,6 +26,12 @@ MARKS = {
     "not run": "–",
     "does not hold": "✕",
 }
+# Fonts with Chinese, Japanese and Korean letters, which Matplotlib's own font lacks; the first installed one is taken.
+WIDE = (
+    "Noto Sans CJK TC", "Noto Sans CJK JP", "Noto Sans TC", "PingFang TC", "Heiti TC", "Microsoft JhengHei",
+    "Source Han Sans TW", "Noto Serif CJK TC", "WenQuanYi Zen Hei", "Arial Unicode MS",
+)  # fmt: skip
+FIRST_WIDE = "\u2e80"  # the first letter of those scripts
 LARGE, TEXT, SMALL = 15, 13, 11  # points; a figure is about 12 inches wide, like a slide
 
 
@@ -66,12 +72,31 @@ def rendered(figure: "Figure", format: Literal["png", "svg"], dots: int = 150) -
     import matplotlib
 
     out = io.BytesIO()
+    choose_fonts(figure)
     metadata = {"Software": None} if format == "png" else {"Date": None}
     # The identifiers in an SVG are random without a salt.
     with matplotlib.rc_context({"svg.hashsalt": "alexnet"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a class name in a script that the font lacks shows as boxes
+        warnings.filterwarnings("ignore", "Glyph")  # a class name in a script that no font has shows as boxes
         figure.savefig(out, format=format, dpi=dots, metadata=metadata)
     return out.getvalue()
+
+
+def choose_fonts(figure: "Figure") -> None:
+    """Let words in Chinese, Japanese or Korean, such as names of classes, use a font of the machine that has them."""
+    from matplotlib.text import Text
+
+    wide = [
+        each
+        for each in figure.findobj(Text)
+        if isinstance(each, Text) and max(each.get_text(), default="") >= FIRST_WIDE
+    ]
+    if wide:
+        from matplotlib.font_manager import fontManager
+
+        installed = {font.name for font in fontManager.ttflist}
+        if found := next((name for name in WIDE if name in installed), None):
+            for each in wide:
+                each.set_fontfamily([*each.get_fontfamily(), found])
 
 
 def caption_below(axes: "Axes", words: str, **style: Any) -> None:

@@ -73,6 +73,13 @@ def test_a_log_of_another_shape_is_one_line(run: Path, tmp_path: Path, monkeypat
     assert "is not what alexnet train writes" in str(pictures.draw_pictures(open_source(odd))["curves"])
 
 
+def test_few_kernels_are_drawn_large_and_those_of_the_paper_as_in_figure_3() -> None:
+    assert {draw_runs.across(96, 2), draw_runs.across(96, 1)} == {16, 14}
+    assert draw_runs.across(16, 2) == 8
+    assert draw_runs.across(16, 1) == 6
+    assert draw_runs.across(1, 1) == 1
+
+
 def test_the_towers_are_compared_in_numbers(run: Path) -> None:
     found = draw_runs.towers(RunData(run, lambda done, of: None))
     assert found is not None

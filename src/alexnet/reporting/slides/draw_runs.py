@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 4  # pictures with their five likeliest classes
+MOST_ACROSS, WIDE = 16, 2.1  # kernels in a row of figure 3; width of the picture by its height, on a slide
 FLAT = 0.01  # slope of tanh below which hardly any gradient comes through
 
 
@@ -30,7 +31,7 @@ def kernels(run: RunData) -> "Figure":
     """Draw the kernels of the run's first convolution, one tower above the other."""
     run.check_convolutional()
     weight = run.net.state_dict()["conv1.weight"].float().cpu().numpy()
-    canvas, starts, tall = tiles(weight, run.towers)
+    canvas, starts, tall = tiles(weight, run.towers, across(len(weight), run.towers))
     figure = new_figure(12, max(2.5, min(5.6, 12 * canvas.shape[0] / canvas.shape[1])))
     axes = figure.subplots()
     axes.imshow(canvas, interpolation="nearest")
@@ -41,6 +42,16 @@ def kernels(run: RunData) -> "Figure":
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
+
+
+def across(maps: int, towers: int) -> int:
+    """Choose how many tiles a row has, at most as in figure 3, so that they are as large as a slide lets them be."""
+
+    def size(count: int) -> float:
+        rows = towers * -(-maps // towers // count)
+        return min(WIDE / count, 1 / rows)
+
+    return max(range(1, MOST_ACROSS + 1), key=size)
 
 
 def towers(run: RunData) -> dict[str, Any] | None:
