@@ -32,6 +32,15 @@ speed: .venv/ready
 	@test -n "$(NAME)" || { echo "make speed NAME=a-name-for-the-file [ROUNDS=3]; then make tables"; exit 2; }
 	OMP_NUM_THREADS=1 $(BIN)/alexnet bench all --rounds $(or $(ROUNDS),3) --out results/cpu/$(NAME).jsonl
 
+# Line art in 64 colours takes a third of the bytes; tests/test_words.py bounds those of docs/images.
+define FEW_COLOURS
+import sys
+from PIL import Image
+for path in sys.argv[1:]:
+    Image.open(path).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+endef
+export FEW_COLOURS
+
 # The tables of claims in README.md and docs/paper.md and the ladder, from the records in results/, those of speed, of fine-tuning, of class weights, of small folders, of fits and of habits.
 tables: .venv/ready
 	$(BIN)/python benchmarks/claims_table.py results README.md docs/paper.md
@@ -44,6 +53,7 @@ tables: .venv/ready
 	$(BIN)/python benchmarks/small_folders_table.py results/small-folders docs/small-folders.md
 	$(BIN)/python benchmarks/fit_table.py results/small-folders results/fit src/alexnet/fitting/known.json docs/start.md
 	$(BIN)/alexnet figures results docs/images > /dev/null && rm -f docs/images/claims.svg docs/images/since-2012.svg
+	$(BIN)/python -c "$$FEW_COLOURS" docs/images/claims.png docs/images/since-2012.png docs/images/finetune.png
 
 # The documentation site, in site/. Look at it: make docs-serve
 docs: .venv/ready
