@@ -97,7 +97,7 @@ def _(alexnet, few_pictures, few_result, run, store):
 def _(mo, results):
     net = mo.ui.dropdown(list(results), value=next(iter(results)), label="net of / 網路")
     k = mo.ui.slider(1, 10, value=5, label="k", show_value=True)
-    mo.hstack([net, k], justify="start")
+    mo.hstack([net, k], justify="start", wrap=True)
     return k, net
 
 
@@ -152,7 +152,7 @@ def _(few_training, few_validation, mo):
     validation = mo.ui.slider(
         0, 100, value=round(100 * few_validation), label="validation error (%) / 驗證錯誤率（%）", show_value=True
     )
-    mo.hstack([training, validation], justify="start")
+    mo.hstack([training, validation], justify="start", wrap=True)
     return training, validation
 
 

@@ -52,7 +52,7 @@ def _(mo):
     size = mo.ui.slider(1, 11, value=5, label="F", show_value=True)
     stride = mo.ui.slider(1, 5, value=3, label="S", show_value=True)
     padding = mo.ui.slider(0, 4, value=0, label="P", show_value=True)
-    mo.hstack([width, size, stride, padding], justify="start")
+    mo.hstack([width, size, stride, padding], justify="start", wrap=True)
     return padding, size, stride, width
 
 

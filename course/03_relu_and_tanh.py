@@ -78,7 +78,7 @@ def _(page):
 def _(mo):
     layers = mo.ui.slider(1, 12, value=5, label="layers / 層數", show_value=True)
     spread = mo.ui.slider(0.5, 5, step=0.5, value=2, label="spread of the sums / 總和的標準差", show_value=True)
-    mo.hstack([layers, spread], justify="start")
+    mo.hstack([layers, spread], justify="start", wrap=True)
     return layers, spread
 
 
@@ -140,7 +140,7 @@ def _(alexnet, mo, numbers, recipe_of, short, small_store, tempfile):
 def _(mo):
     tanh_has = mo.ui.dropdown(["its own", "those of ReLU"], value="its own", label="numbers of tanh / tanh 的設定")
     level = mo.ui.slider(5, 80, step=5, value=25, label="training error (%) / 訓練錯誤率（%）", show_value=True)
-    mo.hstack([tanh_has, level], justify="start")
+    mo.hstack([tanh_has, level], justify="start", wrap=True)
     return level, tanh_has
 
 

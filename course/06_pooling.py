@@ -62,7 +62,7 @@ def _(held_out, mo, net):
         0, net.net.channels[0] - 1, value=1, label="map of conv1 / conv1 的特徵圖", show_value=True
     )
     size = mo.ui.slider(1, 4, value=3, label="z", show_value=True)
-    mo.hstack([number, map_number, size], justify="start")
+    mo.hstack([number, map_number, size], justify="start", wrap=True)
     return map_number, number, size
 
 
@@ -101,7 +101,7 @@ def _(page):
 def _(mo):
     line = mo.ui.slider(0, 2, value=1, label="line of the pool / 視窗的列", show_value=True)
     column = mo.ui.slider(0, 2, value=1, label="column of the pool / 視窗的行", show_value=True)
-    mo.hstack([line, column], justify="start")
+    mo.hstack([line, column], justify="start", wrap=True)
     return column, line
 
 
@@ -194,7 +194,7 @@ def _(mo):
     image_size = mo.ui.slider(
         steps=[224, 227, 231], value=224, label="view (pixels) / 裁切畫面（像素）", show_value=True
     )
-    mo.hstack([pool, image_size], justify="start")
+    mo.hstack([pool, image_size], justify="start", wrap=True)
     return image_size, pool
 
 

@@ -87,7 +87,7 @@ def _(held_out, mo, transform, unsure):
     top = mo.ui.slider(0, transform.margin, value=4, label="first line / 第一列", show_value=True)
     left = mo.ui.slider(0, transform.margin, value=28, label="first column / 第一行", show_value=True)
     mirror = mo.ui.dropdown({"no": False, "yes": True}, value="yes", label="mirrored / 鏡像")
-    mo.hstack([number, top, left, mirror], justify="start")
+    mo.hstack([number, top, left, mirror], justify="start", wrap=True)
     return left, mirror, number, top
 
 
@@ -122,7 +122,7 @@ def _(page):
 def _(mo):
     epoch = mo.ui.slider(0, 80, step=8, value=0, label="first epoch / 第一個週期", show_value=True)
     noise = mo.ui.dropdown({"off": False, "on": True}, value="on", label="colour noise / 顏色雜訊")
-    mo.hstack([epoch, noise], justify="start")
+    mo.hstack([epoch, noise], justify="start", wrap=True)
     return epoch, noise
 
 

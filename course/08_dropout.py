@@ -52,7 +52,7 @@ def _(page):
 def _(mo):
     p = mo.ui.slider(0.0, 0.9, step=0.1, value=0.5, label="p", show_value=True)
     step = mo.ui.slider(0, 50, value=0, label="training step / 訓練步數", show_value=True)
-    mo.hstack([p, step], justify="start")
+    mo.hstack([p, step], justify="start", wrap=True)
     return p, step
 
 
@@ -99,7 +99,7 @@ def _(flat, labels, mo, net, thinned, torch):
     nearest = int((testing[torch.arange(len(labels)), labels] - 0.5).abs().argmin())
     number = mo.ui.slider(0, len(labels) - 1, value=nearest, label="picture / 圖片", show_value=True)
     n = mo.ui.slider(1, 12, value=10, label="n", show_value=True)
-    mo.hstack([number, n], justify="start")
+    mo.hstack([number, n], justify="start", wrap=True)
     return n, number, testing
 
 

@@ -77,7 +77,7 @@ def _(page):
 def _(mo):
     momentum = mo.ui.slider(0, 0.98, step=0.02, value=0.9, label="momentum / 動量", show_value=True)
     rate = mo.ui.slider(0.002, 0.09, step=0.002, value=0.02, label="learning rate / 學習率", show_value=True)
-    mo.hstack([momentum, rate], justify="start")
+    mo.hstack([momentum, rate], justify="start", wrap=True)
     return momentum, rate
 
 
