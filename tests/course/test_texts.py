@@ -85,3 +85,12 @@ def test_the_words_of_each_control_are_in_both_languages() -> None:
     words = [label for label in labels if re.search(r"[A-Za-z]{3}", label)]
     assert len(words) > 20
     assert [label for label in words if not re.search(" / .*[\u4e00-\u9fff]", label)] == []
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_no_word_stands_twice_once_the_terms_are_filled_in(name: str) -> None:
+    for section, text in texts.sections(name, "en").items():
+        numbers = {each: str(at) for at, each in enumerate(texts.NUMBER.findall(text))}
+        shown = re.sub(r"<[^>]+>", "", texts.fill(CODE.sub("", text), numbers, "en"))
+        twice = re.findall(r"\b([A-Za-z]{2,})\s+\1\b", shown)
+        assert twice in ([], ["on"]), section  # "on on GPU 2" stands in the paper
