@@ -11,8 +11,9 @@ all held-out pictures at the end come on top.
 
 The learning rates of `today` and the peer are tuned alike: each of FACTORS times their rate, for all sets at 200
 pictures a class and 3 minutes, on a draw of TUNING_SEED, judged on training pictures that the draw left out. The factor
-with the least mean error over the sets is used in all cells, or the arm's own rate if it is within TIE of it. The other arms have the rates of their recipes. `tuned`
-starts from a run of `tiny` on 25,000 pictures of another set, whose time is not counted.
+with the least mean error over the sets is used in all cells, or the arm's own rate if it is within TIE of it. The other
+arms have the rates of their recipes. `tuned` starts from a run of `tiny` on 25,000 pictures of another set, whose time
+is not counted.
 
 Each result is a file in OUT/records and is not made again. Nothing else is kept of a cell that was interrupted. The
 process takes one core at lowest priority. --keep writes all results to one file, of which small_folders_table.py makes
