@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import os
 import re
 import shutil
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.browser import opened
 from tests.scripts import BENCHMARKS, Command, main_of
 
 import alexnet
@@ -237,12 +237,7 @@ def address(built: Path) -> Iterator[str]:
 
 
 def test_in_a_browser_no_page_is_wider_than_a_telephone_and_the_search_finds_an_answer(address: str) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: make browser")
-    chromium = os.environ.get("ALEXNET_BROWSER") or shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium: make browser, or set ALEXNET_BROWSER")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+    with opened() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 844})
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
@@ -252,6 +247,5 @@ def test_in_a_browser_no_page_is_wider_than_a_telephone_and_the_search_finds_an_
         page.keyboard.press("Control+k")
         page.keyboard.type("224 or 227")
         page.get_by_role("link", name="224 or 227").first.wait_for(timeout=20_000)
-        browser.close()
     assert len(asked) > 10
     assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]

@@ -3,10 +3,8 @@
 import functools
 import http.server
 import json
-import os
 import re
 import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.browser import load_axe, opened
 
 import alexnet
 from alexnet.core.device import choose_compute
@@ -34,7 +33,6 @@ from alexnet.models.network import Network
 from alexnet.runs.run import Run
 
 PAGE = Path(str(files("alexnet.lab") / "page"))
-AXE = "axe-core@4.11.0"
 
 
 def keys_of(language: str) -> dict[str, str]:
@@ -65,23 +63,11 @@ def test_the_page_names_no_other_host() -> None:
         assert named <= {"http://www.w3.org"}, file.name  # the name of SVG
 
 
-@functools.cache
-def chromium() -> str | None:
-    """The path of a browser: ALEXNET_BROWSER, or Debian's Chromium."""
-    return os.environ.get("ALEXNET_BROWSER") or shutil.which("chromium")
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A browser, or the reason to skip."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: make browser")
-    if chromium() is None:
-        pytest.skip("no Chromium: make browser, or set ALEXNET_BROWSER")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=chromium(), args=flags)
-        yield opened
-        opened.close()
+    with opened() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -399,14 +385,7 @@ def test_nothing_is_cut_off_and_no_rule_of_accessibility_is_broken(
     page = visit("served", pictures / "red" / "00.png", width)
     wide = "([w]) => [...document.querySelectorAll(':not(nav a)')].filter((e) => e.getBoundingClientRect().right > w)"
     assert page.page.evaluate(wide + ".map((e) => e.outerHTML.slice(0, 80))", [width]) == []
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("no npm to fetch axe-core")
-    done = subprocess.run([npm, "pack", AXE, "--silent"], cwd=tmp_path, capture_output=True, timeout=120, check=False)
-    if done.returncode:
-        pytest.skip("npm cannot fetch axe-core")
-    shutil.unpack_archive(next(tmp_path.glob("*.tgz")), tmp_path)
-    page.page.evaluate((tmp_path / "package" / "axe.min.js").read_text())
+    load_axe(page.page, tmp_path)
     broken = page.page.evaluate(
         "async () => (await axe.run()).violations.map((v) => [v.id, v.nodes.map((n) => n.html)])"
     )

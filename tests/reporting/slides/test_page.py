@@ -1,19 +1,16 @@
 """The page of a deck in a real browser: nothing is cut off, keys turn it, it prints one slide a page."""
 
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.browser import load_axe, opened
 from tests.reporting.slides.conftest import Decks
 
 from alexnet.reporting.slides.page import renderer, size, slide
 
-AXE = "axe-core@4.11.0"
 OVERFLOW = """() => {
   const found = [];
   for (const slide of document.querySelectorAll(".slide")) {
@@ -32,15 +29,8 @@ OVERFLOW = """() => {
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A browser, or the reason to skip."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: make browser")
-    chromium = os.environ.get("ALEXNET_BROWSER") or shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium: make browser, or set ALEXNET_BROWSER")
-    with playwright.sync_playwright() as started:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        opened = started.chromium.launch(executable_path=chromium, args=flags)
-        yield opened
-        opened.close()
+    with opened() as found:
+        yield found
 
 
 @pytest.fixture(params=["en", "zh"])
@@ -110,14 +100,7 @@ def test_keys_buttons_and_the_address_turn_the_slides_and_show_the_notes(
 
 @pytest.mark.parametrize("page", ["en"], indirect=True)
 def test_no_rule_of_accessibility_is_broken(page: Any, tmp_path: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("no npm to fetch axe-core")
-    done = subprocess.run([npm, "pack", AXE, "--silent"], cwd=tmp_path, capture_output=True, timeout=120, check=False)
-    if done.returncode:
-        pytest.skip("npm cannot fetch axe-core")
-    shutil.unpack_archive(next(tmp_path.glob("*.tgz")), tmp_path)
-    page.evaluate((tmp_path / "package" / "axe.min.js").read_text())
+    load_axe(page, tmp_path)
     page.evaluate("document.documentElement.classList.remove('live')")  # all slides at once
     broken = page.evaluate("async () => (await axe.run()).violations.map((v) => [v.id, v.nodes.map((n) => n.html)])")
     assert broken == []
