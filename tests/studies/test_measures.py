@@ -9,10 +9,11 @@ from tests.planted import plain_record
 from alexnet.config.recipe import Recipe
 from alexnet.config.recipes import RECIPES
 from alexnet.studies.claim import MEASURES
-from alexnet.studies.measures import crossing, held_out_at, measured
+from alexnet.studies.measures import HELD_OUT_CURVE, crossing, held_out_at, measured
 from alexnet.studies.record import Record
 
 BASE = RECIPES["small"].replace(net={"classes": 10}, epochs=4)
+BASE_HELD_OUT = plain_record(BASE, 0.25)["store"]["held_out"]
 
 
 def record(train: list[float], held_out: list[float], recipe: Recipe = BASE, **changes: Any) -> Record:
@@ -54,3 +55,11 @@ def test_nets_are_compared_at_a_training_error_that_both_come_to() -> None:
     assert held_out_at(curve, 0.9) == 0.7
     assert held_out_at(curve, 0.1) is None
     assert measured(record([0.8] * 4, [0.7] * 4), "even_gap") is None
+
+
+def test_held_out_errors_of_epochs_are_read_only_if_they_are_of_all_pictures() -> None:
+    errors = [0.8, 0.6, 0.4, 0.2], [0.7, 0.5, 0.3, 0.2]
+    for validated, known in ((None, True), (BASE_HELD_OUT, True), (BASE_HELD_OUT - 1, False)):
+        found = record(*errors, **({} if validated is None else {"validated": validated}))
+        assert [measured(found, m, 0.5) is not None for m in HELD_OUT_CURVE] == [known, known]
+        assert measured(found, "top1") == 0.25

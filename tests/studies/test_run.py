@@ -22,7 +22,7 @@ from alexnet.runs.run import Run
 from alexnet.studies import plan
 from alexnet.studies import run as study
 from alexnet.studies.claims import ALL
-from alexnet.studies.record import Records
+from alexnet.studies.record import Records, read_records
 from alexnet.training.train import train
 
 QUICK: dict[str, Any] = {"precision": "fp32", "workers": 1, "quiet": True}
@@ -85,6 +85,32 @@ def test_measures_are_those_of_the_runs(store: Path, brief: Recipe, tmp_path: Pa
     (judged,) = [e for e in found[0]["expects"] if e["judged"]]
     together = evaluate(store, runs, precision="fp32").errors.top1
     assert judged["differences"] == pytest.approx([error - together for error in seen["top1"]])
+
+
+def test_validating_on_few_pictures_changes_the_curve_alone(
+    brief: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights are the same, and so is the error on all pictures; `dropout` reads the curve and has all of them."""
+    pictures = tmp_path / "store"
+    prepare("builtin:100", pictures, side=64, jobs=1)
+    most = len(Store(pictures)[Store(pictures).held_out])
+    few = len(Store(pictures).classes)
+    assert few < most
+    found = []
+    for count in (most, few):
+        monkeypatch.setattr(plan, "WATCHED", count)
+        out = tmp_path / str(count)
+        study.study("momentum", pictures, out, brief, seeds=1, **QUICK)
+        found.append({r.key: r.plain for r in read_records(out / "records").runs})
+    whole, part = found
+    assert whole.keys() == part.keys()
+    for key, record in whole.items():
+        other = part[key]
+        assert (record["validated"], other["validated"]) == (most, few)
+        assert all(record[name] == other[name] for name in ("recipe", "store", "errors", "right"))
+        assert [line[:2] for line in record["curve"]] == [line[:2] for line in other["curve"]]
+    study.study("dropout", pictures, tmp_path / "curve", brief, seeds=1, **QUICK)
+    assert {r.plain["validated"] for r in read_records(tmp_path / "curve" / "records").runs} == {most}
 
 
 def test_full_layers_are_held_against_convolutions_at_equal_weights(little: Path, tmp_path: Path) -> None:

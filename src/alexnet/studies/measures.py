@@ -9,6 +9,7 @@ from alexnet.runs import log as runlog
 from alexnet.studies import claim
 from alexnet.studies.record import Record
 
+HELD_OUT_CURVE = ("even_gap", "settled")  # measures that need the held-out errors of all epochs
 EASY = 0.05  # relative distance from the lowest validation error at which an epoch counts as settled
 
 
@@ -48,6 +49,8 @@ def measured(record: Record, measure: str, level: float | None = None) -> float 
         return crossing([chance, *(line["train_error"] for line in curve)], claim.UNTIL)
     if measure == "early":
         return curve[0]["train_loss"] if curve else None
+    if not record.curve_is_whole:
+        return None
     if measure == "settled":
         low = (1 + EASY) * min((line["top1"] for line in curve), default=0.0)
         return next((float(i) for i, line in enumerate(curve, 1) if line["top1"] <= low), None)

@@ -11,11 +11,12 @@ from alexnet.data.loader import steps
 from alexnet.data.store import Store
 from alexnet.studies import claims, designs
 from alexnet.studies.claim import Claim
-from alexnet.studies.measures import measured
+from alexnet.studies.measures import HELD_OUT_CURVE, measured
 from alexnet.studies.record import Records, arm_digest
 from alexnet.training.setup import check_fit
 
 SIDE = 32  # pixels a side of CIFAR-10's pictures
+WATCHED = 1_000  # held-out pictures to validate on after each epoch, where no measure reads that error
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class StudyPlan:
         claim: The claim to decide.
         base: Name of the base recipe.
         store: The store, or the part of it that the design uses.
+        watched: That part with few held-out pictures, if no measure of the claim reads the held-out errors of epochs.
+            Nets train on it: validation takes less time, and their weights are the same.
         variants: Recipe of every arm with seed 0, including the candidates of `claim.tune`.
         arms: For each arm, a recipe per seed. A tuned arm is missing until its runs in `tuning` have records.
         tuning: Recipes of the runs that choose a learning rate.
@@ -66,6 +69,7 @@ class StudyPlan:
     claim: Claim
     base: str
     store: Store
+    watched: Store
     variants: Mapping[str, Recipe]
     arms: Mapping[str, Sequence[Recipe]]
     tuning: Sequence[Recipe] = ()
@@ -144,16 +148,23 @@ def plan_claim(
             start = Start(other.digest, asked.more.digest, end, recipe.net.layers[:-1])
             seeded[arm][i] = recipe.replace(start=start)
             first[seeded[arm][i].digest] = other
-    return StudyPlan(claim, asked.called or name, part, arms, seeded, tuning, first, asked.more)
+    watched = part if reads_curve(claim) else part_of(store, asked, pictures, WATCHED)
+    return StudyPlan(claim, asked.called or name, part, watched, arms, seeded, tuning, first, asked.more)
 
 
-def part_of(store: Store, asked: Request, pictures: int | None) -> Store:
-    """Select the pictures to decide a claim on, as the options or its design say."""
-    classes = len(store.classes)
-    if asked.pictures is not None or asked.held_out is not None:
-        return store.subset(asked.pictures, asked.held_out)
-    few = pictures is not None and pictures < len(store["train"]) and pictures >= classes
-    return store.subset(pictures - pictures % classes) if few and pictures is not None else store
+def part_of(store: Store, asked: Request, pictures: int | None, most: int | None = None) -> Store:
+    """Select the pictures to decide a claim on, as the options or its design say, with `most` to hold out at most."""
+    classes, train, held_out = len(store.classes), asked.pictures, asked.held_out
+    if train is None and held_out is None and pictures is not None and classes <= pictures < len(store["train"]):
+        train = pictures - pictures % classes
+    if most is not None and most < (held_out or len(store[store.held_out])):
+        held_out = min(most - most % classes, classes * min(store.class_counts[store.held_out])) or held_out
+    return store if train is None and held_out is None else store.subset(train, held_out)
+
+
+def reads_curve(claim: Claim) -> bool:
+    """Tell whether a claim needs the held-out errors of every epoch, on all pictures."""
+    return any(m in HELD_OUT_CURVE for e in claim.expects for m in (e.measure, e.smaller_measure))
 
 
 def count_of(claim: Claim, arm: str, recipe: Recipe, base: Recipe, asked: Request) -> int:

@@ -67,6 +67,12 @@ class Record:
         """For each epoch, the training loss and error, and the held-out errors and loss with one view."""
         return [dict(zip(CURVE, line, strict=True)) for line in self.plain["curve"]]
 
+    @property
+    def curve_is_whole(self) -> bool:
+        """True if the held-out errors of the curve are those of all held-out pictures, and not of a few."""
+        held_out: int = self.plain["store"]["held_out"]
+        return bool(self.plain.get("validated", held_out) == held_out)  # older records do not say: all
+
     def check(self) -> None:
         """Raise ValueError if the record contradicts itself."""
         plain = self.plain

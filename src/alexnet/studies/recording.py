@@ -53,6 +53,7 @@ def record_of(folder: Path, store: Store, until: float | None, evaluate_run: Eva
         "precision": then["precision"],
         "start": start_digest(Path(then["start"])) if then.get("start") else None,
         "until": until,
+        "validated": then["images"][store.held_out],
         "curve": [[six_digits(line[name]) for name in CURVE] for line in run.log if line["kind"] == "epoch"],
         "errors": {
             "one_view": short(ten.one_view.top1, ten.one_view.top5, ten.one_view.nats),

@@ -187,7 +187,7 @@ class StudyWork:
 
     def folder(self, recipe: Recipe, of: Store | None = None) -> Path:
         """Find the folder of a recipe's run; for a subset of the store, its name ends in the subset's digest."""
-        of = of or self.plan.store
+        of = of or self.plan.watched
         other = "" if of.digest == self.store.digest else f"-{of.digest[:8]}"
         names = (f"{digest}-{self.compute.precision}{other}" for digest in (recipe.digest, recipe.digest_before))
         today, before = (self.out / "runs" / name for name in names)
@@ -222,7 +222,7 @@ class StudyWork:
         """Train a run to its end, unless it is complete, and return its folder."""
         folder, until = self.folder(recipe), self.plan.claim.until
         if is_run(folder):
-            check_same(Run(folder), recipe, self.plan.store)
+            check_same(Run(folder), recipe, self.plan.watched)
         if complete(folder, recipe, until):
             return folder
         self.say(f"{name}, seed {recipe.seed}: {which}, {folder}")
@@ -232,7 +232,7 @@ class StudyWork:
             if not complete(start, first, None):
                 self.say(f"{name}, seed {recipe.seed}: first on {more.path}, {start}")
                 self.one(more, start, first, f"{name}, first", None)
-        self.one(self.plan.store, folder, recipe, name, until, start)
+        self.one(self.plan.watched, folder, recipe, name, until, start)
         return folder
 
     def one(
