@@ -10,10 +10,11 @@ schedule ends whole when the time is over. The budget covers training alone; pre
 all held-out pictures at the end come on top.
 
 The learning rates of `today` and the peer are tuned alike: each of FACTORS times their rate, for all sets at 200
-pictures a class and 3 minutes, on a draw of TUNING_SEED, judged on training pictures that the draw left out. The factor
-with the least mean error over the sets is used in all cells, or the arm's own rate if it is within TIE of it. The other
-arms have the rates of their recipes. `tuned` starts from a run of `tiny` on 25,000 pictures of another set, whose time
-is not counted.
+pictures a class and 3 minutes, on a draw of TUNING_SEED, judged on training pictures that the draw left out. The
+factor with the least mean error over the sets is used in all cells, or the arm's own rate if it is within TIE of it.
+The arms of CAUSES are tuned in the same way, on the one set that they are compared on: nets that are trained as the
+peer is, and lack a part of it. The other arms have the rates of their recipes. `tuned` starts from a run of `tiny` on
+25,000 pictures of another set, whose time is not counted.
 
 Each result is a file in OUT/records and is not made again. Nothing else is kept of a cell that was interrupted. The
 process takes one core at lowest priority. --keep writes all results to one file, of which small_folders_table.py makes
@@ -36,7 +37,7 @@ from typing import Any
 import numpy as np
 import small_folders_peer as peer
 import torch
-from small_folders_cells import FACTORS, SEEDS, TUNED, Cell, grid, tuning
+from small_folders_cells import SEEDS, Cell, grid, tuning
 from small_folders_data import SETS, store_of
 
 from alexnet.config.recipes import named
@@ -79,20 +80,21 @@ class Work:
 
     def factor_of(self, cell: Cell) -> float:
         """Return the factor of a cell's learning rates: its own, the given one, or the best of the runs that tune."""
-        arm = cell.arm.removesuffix("-32")
-        if arm not in TUNED or cell.factor is not None:
+        arm = cell.tuned_as
+        if arm is None or cell.factor is not None:
             return cell.factor or 1.0
         if self.factor is not None:
             return self.factor
-        errors: dict[float, float] = dict.fromkeys(FACTORS, 0.0)
-        for one in tuning(arm):
+        runs = tuning(arm)
+        errors = {one.factor or 1.0: 0.0 for one in runs}
+        for one in runs:
             assert one.factor is not None
             found = self.record(one)
             if found is None or self.missing(one):
                 raise InputError(f"{cell.name} needs {one.name} first: it tunes the learning rate")
             errors[one.factor] += found["top1"]
         best = min(errors, key=errors.__getitem__)
-        return 1.0 if errors[1.0] - errors[best] <= TIE * len(SETS) else best
+        return 1.0 if errors[1.0] - errors[best] <= TIE * len(runs) / len(errors) else best
 
     def store(self, cell: Cell) -> Store:
         """Prepare the store of a cell, and remove those of other draws."""
@@ -216,13 +218,14 @@ class Work:
 
     def by_peer(self, cell: Cell, store: Store, factor: float) -> dict[str, Any]:
         """Train the peer, and evaluate with as many views."""
-        lr, net = peer.LR * factor, peer.network(2, 32)
+        lr, build = peer.LR * factor, peer.NETS[cell.arm]
+        net = build(2, store.side)
 
         def once(steps: int) -> float:
             nonlocal net
             begun = time.process_time()
             torch.manual_seed(cell.seed)  # of the initial weights
-            net = peer.network(len(store.classes), store.side)
+            net = build(len(store.classes), store.side)
             peer.train(net, *tensors(store, "train"), steps, lr, cell.seed)
             return time.process_time() - begun
 
@@ -249,7 +252,7 @@ def of(cell: Cell) -> str:
     """Identify the recipe of a cell, or the peer: records of another one are made again."""
     if cell.recipe is not None:
         return named(cell.recipe).digest
-    weights = sum(p.numel() for p in peer.network(10, SETS[cell.set].side).parameters())
+    weights = sum(p.numel() for p in peer.NETS[cell.arm](10, SETS[cell.set].side).parameters())
     return f"{weights} weights, batch {peer.BATCH}, lr {peer.LR:g}"
 
 
@@ -288,9 +291,10 @@ def main(words: list[str] | None = None) -> int:
     try:
         cells = [cell for cell in grid(asked.seeds) if re.search(asked.only, cell.name)]
         if asked.factor is None:
-            cells = [
-                one for arm in TUNED if any(cell.arm.startswith(arm) for cell in cells) for one in tuning(arm)
-            ] + cells
+            arms = dict.fromkeys(cell.tuned_as for cell in cells if cell.tuned_as)
+            before = {arm: next(i for i, cell in enumerate(cells) if cell.tuned_as == arm) for arm in arms}
+            for arm in reversed(arms):  # the runs that tune an arm come before its first cell
+                cells[before[arm] : before[arm]] = tuning(arm)
         missing = [cell for cell in cells if work.missing(cell)]
         if asked.missing:
             print(*(cell.name for cell in missing), sep="\n")
@@ -298,7 +302,7 @@ def main(words: list[str] | None = None) -> int:
                 f"{len(missing)} of {len(cells)} cells, {sum(c.minutes for c in missing) / 60:.1f} hours",
                 file=sys.stderr,
             )
-        else:
+        elif missing:  # with none, --keep works beside another process
             do(work, missing, asked.hours)
         if asked.keep:
             records = [parse_json(file.read_bytes()) for file in sorted((asked.out / "records").glob("*.json"))]

@@ -10,8 +10,15 @@ from alexnet.studies.designs import TUNING_SEED
 SIZES = {"imagenette": (50, 200, 450), "cifar10": (50, 200, 1000), "tiny-imagenet": (50, 200, 500)}  # a class
 MINUTES = (1.0, 3.0, 10.0)
 SEEDS = (0, 1, 2, 3, 4)
-TUNED = ("today", "peer")  # arms whose learning rate is tuned here
+TUNED = ("today", "peer")  # arms whose learning rate is tuned here, on all sets
+CAUSES = (
+    "peer-layers",
+    "peer-unnormed",
+    "peer-straight",
+)  # tuned and compared on one set: what the difference is due to
+CAUSE_SET = "cifar10"
 FACTORS = (0.5, 1.0, 2.0)
+CAUSE_FACTORS = (0.1, 0.3, 1.0)  # a net without batch norm asks for lower rates
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,15 @@ class Cell:
         """The name of the recipe; None for the peer."""
         if self.arm == "today" and SETS[self.set].side == 64:
             return "today-64"
-        return {"tuned": "tiny", "peer": None, "today-32": "today"}.get(self.arm, self.arm)
+        if self.arm.startswith("peer"):
+            return None
+        return {"tuned": "tiny", "today-32": "today"}.get(self.arm, self.arm)
+
+    @property
+    def tuned_as(self) -> str | None:
+        """The arm whose tuning runs choose the learning rate; None for the rate of the recipe."""
+        arm = self.arm.removesuffix("-32")
+        return arm if arm in (*TUNED, *CAUSES) else None
 
     @property
     def side(self) -> int:
@@ -63,7 +78,8 @@ def arms(name: str) -> tuple[str, ...]:
 
 def tuning(arm: str) -> list[Cell]:
     """List the runs that tune the learning rate of an arm."""
-    return [Cell(name, 200, False, 3.0, arm, TUNING_SEED, factor) for name in SETS for factor in FACTORS]
+    sets, factors = (SETS, FACTORS) if arm in TUNED else ([CAUSE_SET], CAUSE_FACTORS)
+    return [Cell(name, 200, False, 3.0, arm, TUNING_SEED, factor) for name in sets for factor in factors]
 
 
 def grid(seeds: Sequence[int]) -> list[Cell]:
@@ -77,7 +93,9 @@ def grid(seeds: Sequence[int]) -> list[Cell]:
                         yield Cell(name, most, unequal, minutes, arm, seed)
 
     two_hundred = {name: (200,) for name in SETS}
-    order: list[Cell] = [*stage(3.0, False, two_hundred, few=True), *stage(1.0, False, two_hundred, few=True)]
+    order: list[Cell] = [*stage(3.0, False, two_hundred, few=True)]
+    order += [Cell(CAUSE_SET, 200, False, 3.0, arm, seed) for seed in seeds for arm in CAUSES]
+    order += stage(1.0, False, two_hundred, few=True)
     order += [*stage(1.0, False, SIZES), *stage(3.0, False, SIZES), *stage(1.0, True, SIZES), *stage(3.0, True, SIZES)]
     order += [*stage(10.0, False, two_hundred, few=True), *stage(10.0, False, SIZES), *stage(10.0, True, SIZES)]
     return sorted(dict.fromkeys(order), key=lambda cell: cell.enlarged)

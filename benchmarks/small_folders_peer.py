@@ -1,8 +1,17 @@
-"""The peer of small_folders.py: a residual net as one writes it by habit today, trained in some forty lines."""
+"""The peer of small_folders.py: a residual net as one writes it by habit today, trained in some forty lines.
+
+NETS has other nets that are trained in the same way; they show what the peer owes to which of its parts.
+"""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from alexnet.config.recipes import RECIPES
+from alexnet.models.build import build
 
 BATCH = 32
 WIDTH = 16
@@ -10,29 +19,53 @@ LR = 0.005  # the largest of the cycle
 SHIFT = 8  # a training crop moves by up to this part of the side
 
 
+def convolution(inputs: int, maps: int, size: int, stride: int, norm: bool) -> list[nn.Module]:
+    """Make a convolution and its batch norm; without one, the convolution has biases."""
+    layer = nn.Conv2d(inputs, maps, size, stride, size // 2, bias=not norm)
+    return [layer, nn.BatchNorm2d(maps)] if norm else [layer]
+
+
 class Residual(nn.Module):
     """Two convolutions with batch norm, around which the input is added."""
 
-    def __init__(self, inputs: int, maps: int, stride: int) -> None:
+    def __init__(self, inputs: int, maps: int, stride: int, norm: bool = True, shortcut: bool = True) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(inputs, maps, 3, stride, 1, bias=False), nn.BatchNorm2d(maps), nn.ReLU())
-        self.second = nn.Sequential(nn.Conv2d(maps, maps, 3, 1, 1, bias=False), nn.BatchNorm2d(maps))
-        short = nn.Sequential(nn.Conv2d(inputs, maps, 1, stride, bias=False), nn.BatchNorm2d(maps))
-        self.short = nn.Identity() if inputs == maps and stride == 1 else short
+        self.first = nn.Sequential(*convolution(inputs, maps, 3, stride, norm), nn.ReLU())
+        self.second = nn.Sequential(*convolution(maps, maps, 3, 1, norm))
+        short = nn.Sequential(*convolution(inputs, maps, 1, stride, norm))
+        same = nn.Identity() if inputs == maps and stride == 1 else short
+        self.short = same if shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute relu(second(first(x)) + x)."""
-        return functional.relu(self.second(self.first(x)) + self.short(x))
+        found: Tensor = self.second(self.first(x))
+        return functional.relu(found if self.short is None else found + self.short(x))
 
 
-def network(classes: int, side: int, width: int = WIDTH) -> nn.Module:
+def network(classes: int, side: int, width: int = WIDTH, norm: bool = True, shortcut: bool = True) -> nn.Module:
     """Build the net: a stem, at stride 2 for pictures of 64 pixels, and three stages, each twice as wide as before."""
     stride = side // 32
-    stem = [nn.Conv2d(3, width, 2 * stride + 1, stride, stride, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-    stages = [Residual(width, width, 1), Residual(width, 2 * width, 2), Residual(2 * width, 4 * width, 2)]
+    stem = [*convolution(3, width, 2 * stride + 1, stride, norm), nn.ReLU()]
+    sizes = [(width, width, 1), (width, 2 * width, 2), (2 * width, 4 * width, 2)]
+    stages = [Residual(*size, norm, shortcut) for size in sizes]
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, classes)]
     net: nn.Module = nn.Sequential(*stem, *stages, *head)
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def layers(classes: int, side: int) -> nn.Module:
+    """Build the layers of `today`, with its initial weights, for whole pictures instead of crops."""
+    recipe = RECIPES["today" if side == 32 else "today-64"].replace(net={"classes": classes, "image_size": side})
+    return build(recipe.net, int(torch.initial_seed() % 2**31))
+
+
+# What small_folders.py trains as the peer is trained.
+NETS: dict[str, Callable[[int, int], nn.Module]] = {
+    "peer": network,
+    "peer-unnormed": partial(network, norm=False),
+    "peer-straight": partial(network, shortcut=False),
+    "peer-layers": layers,
+}
 
 
 def ready(images: Tensor) -> Tensor:

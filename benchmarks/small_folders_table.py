@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 from pages import add_arguments, rewrite
-from small_folders_cells import TUNED
+from small_folders_cells import CAUSE_SET, CAUSES, TUNED
 from small_folders_data import PARTS
 
+from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError
 from alexnet.core.files import parse_json
+from alexnet.models import layer_table
 from alexnet.studies.designs import TUNING_SEED
 from alexnet.studies.statistics import Estimate, crossed
 
@@ -103,6 +105,39 @@ def versus(results: Results) -> str:
     return written(rows)
 
 
+PARTED = {
+    "today": "`today`",
+    "peer-layers": "the layers of `today`, trained as the peer is",
+    "peer-unnormed": "the peer without batch norm",
+    "peer-straight": "the peer without shortcuts",
+    "peer": "the peer",
+}
+
+
+def causes(results: Results) -> str:
+    """Write the table of nets that lack a part of the peer, on the set that they are compared on."""
+    place: Place = (CAUSE_SET, False, 200, 3.0)
+    rows = [["net and training", "error", "more than the peer's by", "weights", "epochs", "seeds"], ["---"] * 6]
+    for arm, words in PARTED.items():
+        seeds = results.seeds(place, arm, "peer")
+        found = results.error(place, arm, seeds)
+        more = estimate([results.runs[place, arm][s]["wrong"] - results.runs[place, "peer"][s]["wrong"] for s in seeds])
+        if found and more and any(results.seeds(place, cause) for cause in CAUSES):
+            worse = "-" if arm == "peer" else worded(more, " points")
+            weights = weights_of(results.runs[place, arm][seeds[0]])
+            epochs = f"{results.mean(place, arm, 'epochs', seeds):.0f}"
+            rows.append([words, worded(found, " %"), worse, f"{weights:,}", epochs, str(len(seeds))])
+    return written(rows)
+
+
+def weights_of(run: dict[str, Any]) -> int:
+    """Count the weights of a run's net."""
+    if run["recipe"] is None:
+        return int(run["of"].split()[0])
+    recipe = RECIPES[run["recipe"]].replace(net={"classes": run["classes"]})
+    return sum(layer.weights for layer in layer_table.layers_of(recipe.net))
+
+
 def every(results: Results) -> str:
     """Write the table of all arms: the mean error of each setting, with the number of epochs."""
     rows = [["folder, pictures a class", "minutes of one core", *(f"`{arm}`" for arm in ARMS), "seeds"]]
@@ -127,8 +162,13 @@ def rates(results: Results) -> str:
     rows = [["arm", *(f"{factor:g} times its rate" for factor in factors)], ["---"] * (1 + len(factors))]
     for arm in sorted({arm for arm, _ in results.tuning}):
         found = [results.tuning.get((arm, factor), []) for factor in factors]
-        rows.append([f"`{arm}`", *(f"{100 * sum(f) / len(f):.1f} % of {len(f)} sets" if f else "-" for f in found)])
+        rows.append([f"`{arm}`", *(f"{100 * sum(f) / len(f):.1f} % of {counted(len(f))}" if f else "-" for f in found)])
     return written(rows)
+
+
+def counted(sets: int) -> str:
+    """Write a number of sets."""
+    return "1 set" if sets == 1 else f"{sets} sets"
 
 
 def named(place: Place) -> str:
@@ -148,7 +188,12 @@ def worded(of: Estimate, unit: str) -> str:
     return f"{100 * of.difference:.1f}{unit} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-TABLES = {"small-folders": versus, "small-folders-all": every, "small-folders-rates": rates}
+TABLES = {
+    "small-folders": versus,
+    "small-folders-causes": causes,
+    "small-folders-all": every,
+    "small-folders-rates": rates,
+}
 
 
 def read(path: Path) -> Results:

@@ -486,6 +486,9 @@ def test_unequal_counts_turn_with_the_seed_and_cifars_bytes_are_its_pictures(fol
 
 def test_the_queue_of_small_folders_begins_with_the_comparison_at_equal_time(folders: Any) -> None:
     grid = folders.grid(range(5))
+    causes = [c for c in grid if c.arm in folders.cells.CAUSES]
+    assert grid[30:45] == causes
+    grid = [c for c in grid if c not in causes]
     assert len(set(grid)) == len(grid) == 5 * 3 * 2 * sum(3 * len(folders.cells.arms(name)) for name in folders.SETS)
     front = [(c.set, c.arm, c.seed) for c in grid[:30] if (c.most, c.unequal, c.minutes) == (200, False, 3.0)]
     assert front == [(s, arm, seed) for seed in range(5) for s in folders.SETS for arm in ("today", "peer")]
@@ -506,6 +509,21 @@ def test_the_peer_learns_colours_and_gives_probabilities(load: Callable[[str], A
     assert (one.argmax(1) == labels).float().mean() > 0.9
     flat = torch.full((1, 3, 64, 64), 90, dtype=torch.uint8)  # no view of it differs from another
     torch.testing.assert_close(peer.probabilities(net, flat), peer.probabilities(net, flat, 1))
+
+
+def test_nets_that_lack_a_part_of_the_peer_have_the_others(load: Callable[[str], Any]) -> None:
+    """Seven convolutions on the way through the net, two beside it; the initial weights follow from torch's seed."""
+    nets = load("small_folders_peer").NETS
+    assert set(nets) == {"peer", *load("small_folders_cells").CAUSES}
+    kinds = {name: [type(part).__name__ for part in build(10, 32).modules()] for name, build in nets.items()}
+    counted = {name: (found.count("Conv2d"), found.count("BatchNorm2d")) for name, found in kinds.items()}
+    assert counted == {"peer": (9, 9), "peer-unnormed": (9, 0), "peer-straight": (7, 7), "peer-layers": (5, 0)}
+    for build in nets.values():
+        first, again = (
+            torch.manual_seed(3) and torch.cat([p.flatten() for p in build(10, 64).parameters()]) for _ in "ab"
+        )
+        assert torch.equal(first, again)
+        assert build(10, 64)(torch.rand(2, 3, 64, 64)).shape == (2, 10)
 
 
 @pytest.mark.torture

@@ -573,11 +573,11 @@ def test_tables_of_small_folders_pair_seeds_and_refuse_what_contradicts_itself(
     factor 2.0438. Seed 2 has one arm only.
     """
     file, page = tmp_path / "runs.jsonl", tmp_path / "page.md"
-    names = ("small-folders", "small-folders-all", "small-folders-rates")
+    names = ("small-folders", "small-folders-all", "small-folders-rates", "small-folders-causes")
     page.write_text("".join(f"<!-- {name}: begin (make tables) -->\n<!-- {name}: end -->\n" for name in names))
     file.write_text("")
     assert small_folders_table([str(file), str(page)]) == 0
-    assert page.read_text().count("No setting has been run with two seeds yet.") == 3
+    assert page.read_text().count("No setting has been run with two seeds yet.") == 4
     runs = [folder_run("today", 0, 0b11111110), folder_run("today", 1, 0b11111100), folder_run("today", 2, 0)]
     runs += [folder_run("peer", 0, 0b00111110), folder_run("peer", 1, 0b01111100)]
     runs += [
@@ -592,6 +592,19 @@ def test_tables_of_small_folders_pair_seeds_and_refuse_what_contradicts_itself(
     assert ["`peer`", "25.0 % of 2 sets"] in rows
     half = 204.38 * (1 / 256 + 31 / 1792) ** 0.5
     assert f"18.8 points ({18.75 - half:.1f} to {18.75 + half:.1f})" in page.read_text()
+    assert page.read_text().count("No setting has been run with two seeds yet.") == 1  # of nets that lack a part
+    peer = {"recipe": None, "of": "78042 weights, batch 32, lr 0.005"}
+    lacking = [folder_run(arm, seed, 0b00001111, **peer) for seed in (0, 1) for arm in ("peer-straight", "peer-layers")]
+    today = [folder_run("today", seed, 0b11111110, recipe="today", classes=10) for seed in (0, 1)]
+    file.write_text("".join([*lacking, *today, *(folder_run("peer", seed, 0b00111110, **peer) for seed in (0, 1))]))
+    assert small_folders_table([str(file), str(page)]) == 0
+    rows = [[cell.partition(" (")[0] for cell in line.split("|")[1:-1]] for line in page.read_text().splitlines()]
+    assert [row for row in rows if len(row) == 6 and row[-1] == "2"] == [
+        ["`today`", "12.5 %", "-25.0 points", "708,970", "9", "2"],
+        ["the layers of `today`, trained as the peer is", "50.0 %", "12.5 points", "78,042", "9", "2"],
+        ["the peer without shortcuts", "50.0 %", "12.5 points", "78,042", "9", "2"],
+        ["the peer", "37.5 %", "-", "78,042", "9", "2"],
+    ]
     file.write_text("".join([*runs, folder_run("peer", 3, 1, top1=0.5)]))
     assert small_folders_table([str(file), str(page)]) == 2
     assert "top1 is 0.5, and 0.875 by picture" in capsys.readouterr().err
