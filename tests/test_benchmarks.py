@@ -519,10 +519,11 @@ def test_nets_that_lack_a_part_of_the_peer_have_the_others(load: Callable[[str],
     counted = {name: (found.count("Conv2d"), found.count("BatchNorm2d")) for name, found in kinds.items()}
     assert counted == {"peer": (9, 9), "peer-unnormed": (9, 0), "peer-straight": (7, 7), "peer-layers": (5, 0)}
     for build in nets.values():
-        first, again = (
-            torch.manual_seed(3) and torch.cat([p.flatten() for p in build(10, 64).parameters()]) for _ in "ab"
-        )
-        assert torch.equal(first, again)
+        weights = []
+        for _ in range(2):
+            torch.manual_seed(3)
+            weights.append(torch.cat([p.flatten() for p in build(10, 64).parameters()]))
+        assert torch.equal(*weights)
         assert build(10, 64)(torch.rand(2, 3, 64, 64)).shape == (2, 10)
 
 
