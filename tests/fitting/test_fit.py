@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,14 @@ from tests.trained import alike, resign
 import alexnet
 from alexnet.config.recipes import RECIPES
 from alexnet.core.errors import InputError, Stopped
+from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources.recognise import read_source
-from alexnet.fitting.candidates import Candidate
+from alexnet.fitting import choosing
+from alexnet.fitting import fit as module
+from alexnet.fitting.candidates import Candidate, candidates
 from alexnet.fitting.choosing import enough, promise
 from alexnet.fitting.fit import Fit, _Work
+from alexnet.fitting.measure import sample
 from alexnet.fitting.plan import Choice, Times
 from alexnet.fitting.record import NAME, Record, listing
 from alexnet.fitting.size import size_of_source
@@ -75,6 +80,19 @@ def test_a_fit_that_was_stopped_goes_on_to_its_end(fitted: tuple[Path, Fit], pic
     assert json.loads(json.dumps(found.plain()))["known"][0]["error"] == 0.4
 
 
+def test_the_time_spent_is_noted_in_training_so_that_a_kill_loses_little_of_it(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = begun(pictures, tmp_path / "out")
+    prepare(pictures, tmp_path / "out/store", side=64, val_fraction=0.2, jobs=1)
+    monkeypatch.setattr(module, "NOTE", 0.01)
+    _Work(tmp_path / "out", record, time.monotonic(), print).train(quiet=True, leave=False)
+    noted = Record.read(tmp_path / "out")
+    assert noted
+    assert 30.01 < noted.spent < 60
+    assert (noted.epochs, noted.result) == (record.epochs, None)
+
+
 def test_a_fit_that_has_ended_answers_again_without_training(
     fitted: tuple[Path, Fit],
     pictures: Path,
@@ -114,6 +132,21 @@ def test_another_request_or_another_folder_is_refused_in_a_line_that_names_it(
     (tmp_path / "copy/red/renamed.png").unlink()
     with pytest.raises(InputError, match=r"\(42 then, 41 now\)"):
         alexnet.fit(tmp_path / "copy", out)
+
+
+def test_a_recipe_that_needs_more_memory_than_there_is_is_left_out_in_a_line(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 2,000,000 units in fc6 and fc7, the weights between them take 16 TB."""
+    monkeypatch.setitem(RECIPES, "today-64", RECIPES["today-64"].replace(net={"hidden": 2_000_000}))
+    monkeypatch.setattr(choosing, "LONGEST", 0.05)
+    monkeypatch.setattr(choosing, "candidates", partial(candidates, sides={"tiny": 64, "today-64": 64}))
+    said, source = list[str](), read_source(pictures, tmp_path / "look")
+    wish = choosing.Wish(90_000, "cpu", time.monotonic)
+    size = size_of_source(source, str(pictures), 0)
+    found = choosing.measured(source, sample(source, 20), size, wish, tmp_path / "measured", said.append)
+    assert {candidate.name for candidate in found} == {"tiny"}
+    assert said == ["recipe today-64 at 64 pixels needs more memory than there is: left out"]
 
 
 def test_minutes_that_end_before_an_epoch_does_are_refused_with_those_that_are_enough_and_leave_nothing(

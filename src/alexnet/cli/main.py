@@ -3,7 +3,6 @@
 import errno
 import io
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +28,7 @@ from alexnet.cli import (
     train,
 )
 from alexnet.cli.console import complain
-from alexnet.core.errors import InputError, Stopped, WorkFailed
+from alexnet.core.errors import InputError, Stopped, WorkFailed, is_out_of_memory
 from alexnet.core.launch import launch, rank_that_speaks
 from alexnet.version import __version__
 
@@ -167,7 +166,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):
+        if not is_out_of_memory(error):
             raise
         said = (str(error).splitlines() or ["the system has none left"])[0][:120]
         complain(f"not enough memory ({said}); try a smaller batch (--set sgd.batch=...) or net")

@@ -1,4 +1,6 @@
-"""The three ways in which a command can fail: unusable input, failed work, a signal."""
+"""The three ways in which a command can fail: unusable input, failed work, a signal; and too little memory."""
+
+import re
 
 
 class InputError(ValueError):
@@ -20,3 +22,10 @@ class Stopped(RuntimeError):
     def __init__(self, words: str, signal: int) -> None:
         super().__init__(words)
         self.signal = signal
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory does not suffice; torch has no kind of its own for that on a CPU."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and re.search("out of memory|allocate memory", str(error)) is not None
+    )

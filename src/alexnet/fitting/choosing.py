@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from alexnet.core.errors import InputError
+from alexnet.core.errors import InputError, is_out_of_memory
 from alexnet.core.threads import available_cores
 from alexnet.data.sources.base import Source
 from alexnet.fitting import plan
@@ -60,7 +60,7 @@ def choose(found: Source, size: Size, wish: Wish, folder: Path, say: Callable[[s
         f"{size.train:,} pictures of {size.classes:,} classes to train on, {size.held_out:,} held out to measure the "
         "error on; measuring this machine"
     )
-    options = measured(found, sample(found, MOST), size, wish, folder)
+    options = measured(found, sample(found, MOST), size, wish, folder, say)
     chosen = plan.choose(options, wish.seconds, size, known())
     if not chosen:
         least = min(options, key=lambda c: options[c].total(1))
@@ -74,8 +74,13 @@ def choose(found: Source, size: Size, wish: Wish, folder: Path, say: Callable[[s
     return chosen
 
 
-def measured(found: Source, look: Sample, size: Size, wish: Wish, folder: Path) -> dict[Candidate, Times]:
-    """Measure the candidates, those with the least work first; leave out one that surely gets too few epochs."""
+def measured(
+    found: Source, look: Sample, size: Size, wish: Wish, folder: Path, say: Callable[[str], None]
+) -> dict[Candidate, Times]:
+    """Measure the candidates, those with the least work first.
+
+    One is left out if it surely gets too few epochs, or if memory does not suffice and a smaller one is there.
+    """
     options: dict[Candidate, Times] = {}
     fastest = 0.0  # multiply-adds a second, so far
     for candidate in candidates(look.side):
@@ -85,7 +90,13 @@ def measured(found: Source, look: Sample, size: Size, wish: Wish, folder: Path) 
         )  # pictures that the time must be enough for
         if options and least * candidate.work / (FASTER * fastest) > wish.seconds - preparing:
             continue
-        seen = rehearse(look, candidate, size.classes, folder, wish.device, wish.measuring)
+        try:
+            seen = rehearse(look, candidate, size.classes, folder, wish.device, wish.measuring)
+        except (MemoryError, RuntimeError) as error:
+            if not options or not is_out_of_memory(error):
+                raise
+            say(f"recipe {candidate.name} at {candidate.side} pixels needs more memory than there is: left out")
+            continue
         fastest = max(fastest, candidate.work / seen.picture)
         # The recipe is measured again on the store: two steps, the time itself, a validation and a checkpoint.
         again = 2 * wish.measuring + size.held_out * seen.validation + seen.save + 2 * candidate.batch * seen.picture

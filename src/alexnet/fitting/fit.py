@@ -32,6 +32,7 @@ from alexnet.training.forecast import moment, span
 from alexnet.training.train import train
 
 MOST_MINUTES = 100_000
+NOTE = 30.0  # seconds between two notes of the time spent, which a kill would lose
 LOOK, MEASURED = "fit-look.part", "fit-measured.part"  # folders in `out` while it works, which it removes
 
 
@@ -198,8 +199,15 @@ class _Work:
 
     def train(self, quiet: bool, leave: bool) -> None:
         """Train, and evaluate."""
-        record = self.record
+        record, busy = self.record, Busy(self.say, self.spent, 60 * self.record.promised)
         recipe = RECIPES[record.recipe].replace(epochs=record.epochs, seed=record.seed)
+
+        def look(done: int, of: int) -> None:
+            busy.look(done, of)
+            if self.spent() - self.record.spent > NOTE:
+                with suppress(OSError):  # training may go on, whatever the disk does
+                    self.record = self.record.write(self.out, spent=self.spent())
+
         self.evaluation = train(
             self.store,
             self.run,
@@ -209,7 +217,7 @@ class _Work:
             resume=is_run(self.run),
             quiet=quiet,
             leave=leave,
-            progress=Busy(self.say, self.spent, 60 * record.promised).look,
+            progress=look,
         )
 
     def end(self, report: Callable[[Path], Path] | None) -> Fit:
