@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+import subprocess
+import sys
 import warnings
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,7 @@ from tests.studies.test_ladder import plant_ladder
 
 from alexnet.studies import designs
 from alexnet.studies.claims import ALL, CLAIMS
+from alexnet.studies.judge import judge_folder
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md", "course/README.md"]
@@ -477,6 +480,19 @@ def test_a_table_of_class_weights_has_the_errors_of_all_classes_and_of_each_size
     words = capsys.readouterr().err
     assert "fewer than two seeds have both arms" in words
     assert words.count("no results of benchmarks/class_weights.py") == 2
+
+
+def test_three_claims_intervals_follow_from_the_records_without_the_package() -> None:
+    """A script that imports nothing of ours finds what `alexnet study --judge` finds, in ten-thousandths of a point."""
+    script = ROOT / "benchmarks/recompute.py"
+    assert "alexnet" not in re.sub(r'""".*?"""', "", script.read_text(), flags=re.DOTALL)
+    said = subprocess.run([sys.executable, script, ROOT / "results"], capture_output=True, text=True, check=True).stdout
+    found = {line.split()[0]: [float(word) for word in line.split()[1:]] for line in said.splitlines()}
+    judged = {row["claim"]: row for row in judge_folder(ROOT / "results")[0]}
+    assert found.keys() == {"fc-conv", "momentum", "ten-views"}
+    for claim, numbers in found.items():
+        wanted = [100 * judged[claim][name] for name in ("difference", "low", "high")]
+        assert numbers == pytest.approx(wanted, abs=6e-5), claim
 
 
 @pytest.fixture
