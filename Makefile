@@ -41,9 +41,10 @@ for path in sys.argv[1:]:
 endef
 export FEW_COLOURS
 
-# The tables of claims in README.md and docs/paper.md and the ladder, from the records in results/, those of speed, of fine-tuning, of class weights, of small folders, of fits and of habits.
+# The tables of claims in README.md and docs/paper.md, the findings and the ladder, from the records in results/, those of speed, of fine-tuning, of class weights, of small folders, of fits and of habits.
 tables: .venv/ready
 	$(BIN)/python benchmarks/claims_table.py results README.md docs/paper.md
+	$(BIN)/python benchmarks/findings_table.py results docs/findings.md
 	$(BIN)/python benchmarks/ladder_table.py results docs/since-2012.md
 	$(BIN)/python benchmarks/cpu_table.py results/cpu README.md docs/performance.md
 	$(BIN)/python benchmarks/gpu_table.py results/gpu README.md docs/performance.md

@@ -228,6 +228,51 @@ def test_a_table_of_claims_is_written_checked_and_found_out_of_date(
     assert text.endswith("\nafter\n")
 
 
+FINDINGS = ("", "-holds", "-opposite", "-absent", "-importance", "-spread", "-since", "-open")
+
+
+def test_the_findings_are_those_that_the_projects_records_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = main_of("findings_table", monkeypatch)
+    assert write(["--check", str(ROOT / "results"), str(ROOT / "docs/findings.md")]) == 0
+
+
+def test_findings_list_each_claim_once_under_its_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: two towers gain 2 points, overlapping pools lose 2, the order of norm and ReLU makes no difference.
+
+    The same nets decide `ten-views` too.
+    """
+    write, page, records = main_of("findings_table", monkeypatch), tmp_path / "page.md", tmp_path / "records"
+    page.write_text(
+        "".join(f"<!-- findings{n}: begin (make tables) -->\n<!-- findings{n}: end -->\n" for n in FINDINGS)
+    )
+    assert write([str(records), str(page)]) == 0
+    text = page.read_text()
+    assert "Of 19 claims, 0 are decided. Of these, none held, none came out the other way" in text
+    assert text.count("No claim so far.") == 3
+    assert text.count("|not run|") == len(ALL)
+    errors = {"two-towers": (0.25, 0.27), "overlap": (0.25, 0.23), "norm-order": (0.25, 0.25)}
+    for name, pair in errors.items():
+        base = designs.base_of(CLAIMS[name], 32, None)[1].replace(net={"classes": 10})
+        for recipe, error in zip(designs.arms_of(CLAIMS[name], base).values(), pair, strict=True):
+            plant(records, recipe, [error, error + 0.001, error - 0.001, error, error])
+    assert write([str(records), str(page)]) == 0
+    parts = dict(zip(FINDINGS, page.read_text().split("<!-- findings")[1::2], strict=True))
+    assert (
+        "4 are decided. Of these, 2 held, 1 came out the other way, and the effect of 1 is absent. 15 are open."
+        in parts[""]
+    )
+    for verdict, name in (("-holds", "two-towers"), ("-opposite", "overlap"), ("-absent", "norm-order")):
+        assert parts[verdict].count("- **") == (2 if verdict == "-holds" else 1)
+        assert f"- **{CLAIMS[name].plain}** `{name}`" in parts[verdict]
+        assert f"`{name}`" not in parts["-open"]
+    assert "+2.00 points" in parts["-holds"]
+    assert "the paper has 1.7 points, which is outside the interval" in parts["-holds"]
+    assert [line.split("|")[2] for line in parts["-importance"].splitlines() if line.startswith("|3.")] == [
+        "`two-towers`", "`overlap`",
+    ]  # fmt: skip
+    assert "standard deviation of" in parts["-spread"]
+
+
 def test_a_page_without_markers_is_refused(
     claims_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

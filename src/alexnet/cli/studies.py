@@ -21,7 +21,8 @@ def show_claims(rows: Sequence[Any], as_json: bool) -> None:
     first = rows[0]
     rate = f"{first['rate']:.2g} multiply-adds a second and core, {first['rate_is']}"
     if len(rows) == 1:
-        names = {"section": "section", "paper": "paper", "2012 log": "log", "recipe": "recipe", "cost": "cost"}
+        names = {"if it holds": "plain", "section": "section", "paper": "paper"}
+        names |= {"2012 log": "log", "recipe": "recipe", "cost": "cost"}
         shown = [[head, first[name] or ""] for head, name in names.items()]
         shown += [["arms" if n == 0 else "", arm] for n, arm in enumerate(first["arms"])]
         table(f"{first['claim']}: {first['seeds']} seeds; {rate}", ["", ""], shown)

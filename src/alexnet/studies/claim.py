@@ -68,6 +68,7 @@ class Claim:
         name: Name on the command line and in files.
         section: Section of the paper.
         words: The paper's words, or ours if the claim is not in the paper.
+        plain: What is so if the claim holds, in one sentence of plain words.
         paper: The paper's number, in words.
         log: The number in the log of 2012, in words.
         arms: For each net to train, its name and what it changes in the base recipe.
@@ -91,6 +92,7 @@ class Claim:
     name: str
     section: str
     words: str
+    plain: str
     paper: str
     log: str
     arms: Mapping[str, Changes]

@@ -61,7 +61,8 @@ def listing(
     rows = []
     ladders = [claim.name for claim in claims.LADDERS] if "all" in names else []
     for claim in claims.claims_named([*names, *ladders]):
-        row: dict[str, Any] = {"claim": claim.name, "section": claim.section, "paper": claim.paper, "log": claim.log}
+        row: dict[str, Any] = {"claim": claim.name, "section": claim.section, "plain": claim.plain}
+        row |= {"paper": claim.paper, "log": claim.log}
         row["arms"] = list(claim.arms)
         try:
             base, arms, seen = priced(claim, opened, asked, given, side)

@@ -35,6 +35,7 @@ NET = (
         "relu-tanh", "3.1, figure 1",
         "A four-layer convolutional neural network with ReLUs (solid line) reaches a 25% training error rate on "
         "CIFAR-10 six times faster than an equivalent network with tanh neurons (dashed line).",
+        plain="A net with ReLUs reaches a training error of 25 % in fewer epochs than one with tanh.",
         paper="6 times", log="not in the release", base=FIGURE_1,
         arms={
             f"{name}, rate {rate:g}": arms.activated(name, rate) for name, rates in RATES.items() for rate in rates
@@ -53,6 +54,7 @@ NET = (
         "two-towers", "3.2",
         "This scheme reduces our top-1 and top-5 error rates by 1.7% and 1.2%, respectively, as compared with a net "
         "with half as many kernels in each convolutional layer trained on one GPU.",
+        plain="Two towers err less than one tower with half the kernels.",
         paper="1.7 / 1.2 points", log="1.70 / 1.23 points (net 145-half: 39.17 / 18.23 on ILSVRC-2010's test set)",
         shape=True,
         arms={"two towers": {}, "one tower": arms.half}, seeds=6, margin=0.0085,
@@ -66,6 +68,7 @@ NET = (
     Claim(
         "columns", "3.2; 2012 log",
         "Not in the paper: how much the net gains because its towers talk to each other at all.",
+        plain="Towers that meet in conv3 and the dense layers err less than wider ones that never meet.",
         paper="none", log="1.16 / 1.12 points (net 150, two columns that never talk: 41.83 / 19.33)", shape=True,
         arms={
             "talking": {}, "never talking, as net 150": arms.net_150,
@@ -88,6 +91,7 @@ NET = (
     Claim(
         "lrn", "3.3",
         "Response normalization reduces our top-1 and top-5 error rates by 1.4% and 1.2%, respectively.",
+        plain="With response normalization a net errs less.",
         paper="1.4 / 1.2 points", log="1.37 / 1.15 points (net 148: 42.03 / 19.36)", shape=True,
         arms={
             "as net 145": {
@@ -125,6 +129,7 @@ NET = (
     Claim(
         "lrn-cifar", "3.3",
         "A four-layer CNN achieved a 13% test error rate without normalization and 11% with normalization.",
+        plain="With response normalization the four-layer net of CIFAR-10 errs less.",
         paper="2 points (13 and 11 %)", log="titles of the two files: 13 % and 11 %", base=CIFAR_30,
         arms={
             "none": {},
@@ -149,6 +154,7 @@ NET = (
     Claim(
         "norm-order", "3.3, 3.5; 2012 code",
         "We applied this normalization after applying the ReLU nonlinearity in certain layers (see Section 3.5).",
+        plain="A net that normalizes before the ReLU errs less than one that does so after it.",
         paper="none claimed",
         log="for norm 2 alone: 0.50 to 0.68 / 0.53 to 0.63 points the other way (net 166, norm 2 before its ReLU: "
         "41.10 / 18.67; its peers of the same schedule, nets 169 to 171: 40.42 to 40.60 / 18.05 to 18.14)",
@@ -165,6 +171,7 @@ NET = (
         "overlap", "3.4",
         "This scheme reduces the top-1 and top-5 error rates by 0.4% and 0.3%, respectively, as compared with the "
         "non-overlapping scheme s = 2, z = 2, which produces output of equivalent dimensions.",
+        plain="Pools that overlap leave less error than pools side by side.",
         paper="0.4 / 0.3 points", log="0.39 / 0.30 points (net 147: 41.06 / 18.51)", shape=True,
         arms={"overlapping": arms.pooled(3), "side by side": arms.pooled(2)},
         adjust={"epochs": 40}, seeds=20, margin=0.002,
@@ -182,6 +189,7 @@ NET = (
     Claim(
         "depth", "7",
         "Removing any of the middle layers results in a loss of about 2% for the top-1 performance of the network.",
+        plain="A net without its third convolution, or without its fourth, errs more.",
         paper="about 2 points", log="not in the release", shape=True,
         arms={"whole": {}} | {f"no conv{i}": {"net": {"skip": (i,)}} for i in (3, 4)}, seeds=6, margin=0.01,
         expects=tuple(Expect(f"no conv{i}", "whole", "top1", paper=0.02) for i in (3, 4)),
@@ -194,6 +202,7 @@ NET = (
         "Thus, compared to standard feedforward neural networks with similarly-sized layers, CNNs have much fewer "
         "connections and parameters and so they are easier to train, while their theoretically-best performance is "
         "likely to be only slightly worse.",
+        plain="A convolutional net errs less than a fully connected one with as many weights.",
         paper="no number", log="none",
         arms={"convolutional": {}} | {f"fully connected, rates x {k:g}": arms.dense(k) for k in TIMES_DENSE},
         tune={"fully connected": tuple(f"fully connected, rates x {k:g}" for k in TIMES_DENSE)},

@@ -98,6 +98,7 @@ def tries(name: str) -> dict[str, float]:
 SINCE_2012 = Claim(
     "since-2012", "after the paper",
     "Not in the paper: what each of its ideas adds to a net of before 2012, and what later ideas add to its own.",
+    plain="Each idea lowers the error of the net below it.",
     paper="not about a claim of the paper", log="not in the release", shape=True, room=True, ground="B", steps=True,
     arms=ladder(),
     tune={name: tuple(tries(name)) for name in TIMES},

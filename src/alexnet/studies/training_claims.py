@@ -30,6 +30,7 @@ TRAINING = (
         "crops", "4.1",
         "Without this scheme, our network suffers from substantial overfitting, which would have forced us to use much "
         "smaller networks.",
+        plain="A net that trains on random crops and mirror images errs less than one that sees the centre alone.",
         paper="substantial", log="not in the release", room=True, ground="B",
         arms={
             "crops and mirrors": {"views": {"crops": True, "mirror": True, "pictures_per_crop": 1}},
@@ -50,6 +51,7 @@ TRAINING = (
     Claim(
         "colour", "4.1",
         "This scheme reduces the top-1 error rate by over 1%.",
+        plain="A net that trains with colour noise errs less.",
         paper="over 1 point", log="not in the release",
         arms={"colour noise": {"views": {"colour": 0.1}}, "none": {"views": {"colour": 0.0}}}, ground="B", seeds=10,
         expects=(
@@ -62,6 +64,7 @@ TRAINING = (
         "ten-views", "4.1, 6",
         "The error rates without averaging predictions over ten patches as described in Section 4.1 are 39.0% and "
         "18.3%.",
+        plain="The average over ten views errs less than the central view alone.",
         paper="1.5 / 1.3 points (37.5 / 17.0 with them, ILSVRC-2010)",
         log="1.55 / 1.30 points (37.47 / 17.00 from 39.02 / 18.30, ILSVRC-2010)", room=True,
         arms={"net": {}}, seeds=12, margin=0.0075,
@@ -75,6 +78,7 @@ TRAINING = (
         "dropout", "4.2",
         "Without dropout, our network exhibits substantial overfitting. Dropout roughly doubles the number of "
         "iterations required to converge.",
+        plain="With dropout a net that overfits errs less.",
         paper="substantial; 2 times the iterations", log="not in the release", shape=True, ground="B",
         arms={"dropout": {"net": {"dropout": 0.5}}, "none": {"net": {"dropout": 0.0}}},
         adjust=arms.wider_hidden, seeds=6,
@@ -97,6 +101,7 @@ TRAINING = (
     Claim(
         "init", "5",
         "This initialization accelerates the early stages of learning by providing the ReLUs with positive inputs.",
+        plain="With biases of 1 the loss falls faster in the first epoch.",
         paper="no number", log="std 0.03 in conv3 to conv5 where the paper prints 0.01", shape=True,
         arms={
             f"{pixels}, {std}, biases of {biases}": arms.started(weights, ones, scale)
@@ -122,6 +127,7 @@ TRAINING = (
     Claim(
         "decay", "5",
         "In other words, weight decay here is not merely a regularizer: it reduces the model's training error.",
+        plain="Weight decay lowers the training loss.",
         paper="no number", log="not in the release", ground="B",
         arms={
             "decay": {}, "none": arms.decayed(0), "decay x 10": arms.decayed(10), "decay x 40": arms.decayed(40),
@@ -147,6 +153,7 @@ TRAINING = (
     Claim(
         "momentum", "5; slides",
         "We trained our models using stochastic gradient descent with ... momentum of 0.9.",
+        plain="With momentum a net errs less after as many epochs.",
         paper="none claimed", log="not in the release",
         arms={"momentum": {}} | {f"none, rates x {k}": arms.unhurried(k) for k in TIMES_STILL},
         tune={"none": tuple(f"none, rates x {k}" for k in TIMES_STILL)},
@@ -161,6 +168,7 @@ TRAINING = (
     Claim(
         "ensemble", "6, table 2",
         "Averaging the predictions of five similar CNNs gives an error rate of 16.4%.",
+        plain="Five nets averaged err less than one.",
         paper="2.6 / 1.8 points (40.7 / 18.2 to 38.1 / 16.4)",
         log="single nets 40.66 to 41.07 / 18.21 to 18.71; the average itself is not logged",
         arms={"net": {}}, seeds=10, margin=0.013,
@@ -175,6 +183,7 @@ TRAINING = (
         "Training one CNN, with an extra sixth convolutional layer over the last pooling layer, to classify the entire "
         "ImageNet Fall 2011 release (15M images, 22K categories), and then “fine-tuning” it on ILSVRC-2012 gives an "
         "error rate of 16.6%.",
+        plain="A net that trains on more classes first, and is then fine-tuned, errs less.",
         paper="1.7 / 1.6 points (40.7 / 18.2 to 39.0 / 16.6)",
         log="1.67 / 1.59 points (net 146-2012-2011: 38.99 / 16.62)", shape=True,
         arms={"CNN": {}, "six convolutions": arms.six, "CNN*": arms.tuned}, first={"CNN*": arms.six}, margin=0.0085,
@@ -188,6 +197,7 @@ TRAINING = (
         "table-2", "6, table 2",
         "Averaging the predictions of two CNNs that were pre-trained on the entire Fall 2011 release with the "
         "aforementioned five CNNs gives an error rate of 15.3%.",
+        plain="Of the nets of table 2, five averaged err less than one.",
         paper="40.7 / 18.2; 38.1 / 16.4; 39.0 / 16.6; 36.7 / 15.4 (1 CNN, 5 CNNs, 1 CNN*, 7 CNNs*)",
         log="40.66 / 18.21 (net 145) and 38.99 / 16.62 (net 146-2012-2011); averages are not logged",
         shape=True,
