@@ -216,7 +216,7 @@ def test_the_sums_of_rate_times_decay_are_those_of_the_note() -> None:
 
 
 def test_lengths_of_runs_are_those_of_their_designs() -> None:
-    lengths = {"overlap": 40, "fc-conv": 10, "momentum": 5, "init": 1, "lrn-cifar": 30, "two-towers": 20, "colour": 120}
+    lengths = {"overlap": 20, "fc-conv": 10, "momentum": 5, "init": 1, "lrn-cifar": 30, "two-towers": 20, "colour": 120}
     for name, epochs in lengths.items():
         assert {recipe.epochs for recipe in arms_of(name).values()} == {epochs}, name
 

@@ -174,7 +174,7 @@ NET = (
         plain="Pools that overlap leave less error than pools side by side.",
         paper="0.4 / 0.3 points", log="0.39 / 0.30 points (net 147: 41.06 / 18.51)", shape=True,
         arms={"overlapping": arms.pooled(3), "side by side": arms.pooled(2)},
-        adjust={"epochs": 40}, seeds=20, margin=0.002,
+        seeds=8, margin=0.002,
         expects=(
             *with_top5("side by side", "overlapping", (0.004, 0.003), (0.0039, 0.0030)),
             Expect("side by side", "overlapping", "nats", judged=False),
