@@ -91,3 +91,22 @@ def test_a_name_that_a_shell_reads_otherwise_is_refused(store: Path, brief: Path
 
 def test_every_claim_has_its_place_in_the_queue() -> None:
     assert sorted(QUEUE) == sorted(CLAIMS)
+
+
+def test_a_repetition_has_seeds_of_its_own(
+    store: Path, brief: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["two-towers", store, tmp_path / "out", "--recipe", brief, "--seeds", 2, "--precision", "fp32"]
+    first = commands(capsys, *given, "--missing")
+    again = commands(capsys, *given, "--first-seed", 100, "--missing")
+    assert len(again) == 4
+    assert not set(first) & set(again)
+    assert all(" --seeds 2 --first-seed 100 " in line for line in again)
+    rows = missing(["two-towers"], store, tmp_path / "out", Request(str(brief), 2, first_seed=998), precision="fp32")
+    assert {row["seed"] for row in rows} == {998, 999}
+    with pytest.raises(
+        InputError, match=r"--first-seed 999: 2 seeds from there on are not all within 0 to 999; .* 998$"
+    ):
+        missing(["two-towers"], store, tmp_path / "out", Request(str(brief), 2, first_seed=999), precision="fp32")
+    with pytest.raises(InputError, match="--first-seed -1"):
+        missing(["two-towers"], store, tmp_path / "out", Request(str(brief), 2, first_seed=-1), precision="fp32")

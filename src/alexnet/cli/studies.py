@@ -109,6 +109,7 @@ def study(
     *,
     recipe: str | None = None,
     seeds: Annotated[int | None, number(1, 1000)] = None,
+    first_seed: Annotated[int, number(0, 999)] = 0,
     epochs: Positive | None = None,
     pictures: Positive | None = None,
     held_out: Positive | None = None,
@@ -146,6 +147,8 @@ def study(
         Recipe that the arms change. By default source for pictures of 256 pixels, tiny for 64, small for 32.
     seeds
         Number of runs of each arm. By default the claim's design. A verdict needs 3.
+    first_seed
+        Seed of each arm's first run. A repetition of a study takes seeds that no run had before.
     epochs
         Number of epochs of each run; the learning-rate schedule is scaled to fit. By default the claim's design.
     pictures
@@ -207,7 +210,8 @@ def study(
         from alexnet.studies import missing as queue
         from alexnet.studies.plan import Request
 
-        request = Request(recipe, seeds, epochs, pictures, held_out, Store(pretrain_on) if pretrain_on else None)
+        more = Store(pretrain_on) if pretrain_on else None
+        request = Request(recipe, seeds, epochs, pictures, held_out, more, first_seed)
         words = ["--device", device] * (device != "auto") + ["--workers", f"{workers}"] * (workers is not None)
         words += ["--threads", f"{threads}"] * (threads is not None)
         rows = queue.missing([name], store, out, request, records, precision=precision, options=words)
@@ -224,6 +228,7 @@ def study(
         out,
         recipe,
         seeds=seeds,
+        first_seed=first_seed,
         epochs=epochs,
         pictures=pictures,
         held_out=held_out,

@@ -68,6 +68,7 @@ def words_of(asked: Request) -> list[str]:
     given: dict[str, Any] = {
         "recipe": asked.recipe,
         "seeds": asked.seeds,
+        "first-seed": asked.first_seed or None,
         "epochs": asked.epochs,
         "pictures": asked.pictures,
     }

@@ -30,6 +30,7 @@ class Request:
         pictures: Number of training pictures; None for the claim's design.
         held_out: Number of pictures to judge on; None for all.
         more: Store of more classes, for arms that train on it first.
+        first_seed: Seed of each arm's first run; the others follow it.
     """
 
     recipe: str | Recipe | None = None
@@ -38,6 +39,7 @@ class Request:
     pictures: int | None = None
     held_out: int | None = None
     more: Store | None = None
+    first_seed: int = 0
 
     def __post_init__(self) -> None:
         if self.seeds is not None and self.seeds < 1:
@@ -137,7 +139,7 @@ def plan_claim(
     if claim.rows and not asked.more:  # the table is made without the rows that need it
         arms = {n: r for n, r in arms.items() if n not in claim.first}
     chosen, tuning = choose(claim, arms, records, (part.digest, precision))
-    seeded = {n: [r.replace(seed=s) for s in range(count_of(claim, n, r, base, asked))] for n, r in chosen.items()}
+    seeded = {n: [r.replace(seed=seed) for seed in seeds_of(claim, n, r, base, asked)] for n, r in chosen.items()}
     first = dict[str, Recipe]()
     for arm in claim.first.keys() & seeded.keys():
         before = pretrained(claim, base, arm, store, asked.more)
@@ -165,6 +167,17 @@ def part_of(store: Store, asked: Request, pictures: int | None, most: int | None
 def reads_curve(claim: Claim) -> bool:
     """Tell whether a claim needs the held-out errors of every epoch, on all pictures."""
     return any(m in HELD_OUT_CURVE for e in claim.expects for m in (e.measure, e.smaller_measure))
+
+
+def seeds_of(claim: Claim, arm: str, recipe: Recipe, base: Recipe, asked: Request) -> range:
+    """List the seeds of an arm; raise InputError if they reach the one that chooses learning rates."""
+    seeds = range(asked.first_seed, asked.first_seed + count_of(claim, arm, recipe, base, asked))
+    if seeds.start < 0 or seeds.stop > designs.TUNING_SEED:
+        raise InputError(
+            f"--first-seed {asked.first_seed}: {len(seeds)} seeds from there on are not all within 0 to "
+            f"{designs.TUNING_SEED - 1}; give one of 0 to {max(0, designs.TUNING_SEED - len(seeds))}"
+        )
+    return seeds
 
 
 def count_of(claim: Claim, arm: str, recipe: Recipe, base: Recipe, asked: Request) -> int:

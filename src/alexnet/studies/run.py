@@ -41,6 +41,7 @@ def study(
     recipe: str | Recipe | None = None,
     *,
     seeds: int | None = None,
+    first_seed: int = 0,
     epochs: int | None = None,
     pictures: int | None = None,
     held_out: int | None = None,
@@ -66,6 +67,7 @@ def study(
         out: Folder for the runs and results: a new one, or one with earlier studies of this store.
         recipe: Base recipe, or its name, for the claims without their own; by default it follows from the store.
         seeds: Number of seeds of each arm, 1 or more, and 3 or more for a verdict; the claim's design if None.
+        first_seed: First of these seeds, 0 to 999. A repetition takes seeds that no earlier run had.
         epochs: Number of epochs of each run; the recipe's if None.
         pictures: Number of pictures to train on, the same for each class; the claim's design if None.
         held_out: Number of pictures to judge on, the same for each class; all if None.
@@ -91,7 +93,8 @@ def study(
     if launch().world > 1:
         raise InputError(f"study runs in one process, but {launch().world} were started; leave out the launcher")
     opened, compute = Store(store), choose_compute(device, PRECISION if precision == "auto" else precision)
-    asked = Request(recipe, seeds, epochs, pictures, held_out, Store(pretrain_on) if pretrain_on else None)
+    more = Store(pretrain_on) if pretrain_on else None
+    asked = Request(recipe, seeds, epochs, pictures, held_out, more, first_seed)
     names = [names] if isinstance(names, str) else list(names)
     kept = Path(records) if records else Path(out) / "records"
     plans, left = plan_all(names, opened, asked, read_kept(kept, say), compute.precision)
