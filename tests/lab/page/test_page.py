@@ -402,6 +402,27 @@ def test_a_runtime_of_another_version_or_none_at_all_is_a_line(tmp_path: Path, m
         runtime.runtime_files()
 
 
+@pytest.mark.parametrize(
+    ("npm", "words"),
+    [
+        ("#!/nowhere/node\n", "No such file or directory"),
+        ("#!/bin/sh\nprintf 'no \\377 network\\n' >&2\nexit 1\n", "no \ufffd network"),
+        ("#!/bin/sh\nexit 0\n", "it failed"),
+    ],
+)
+def test_an_npm_that_fails_is_a_line_with_its_last_words(
+    npm: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "npm").write_text(npm)
+    (tmp_path / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(InputError) as error:
+        runtime.runtime_files()
+    assert f"npm cannot fetch {runtime.PACKAGE} (" in str(error.value)
+    assert words in str(error.value)
+
+
 def test_an_exported_page_is_small_and_has_a_policy(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     from alexnet.lab import page_folder
