@@ -11,6 +11,7 @@ from typing import Any
 
 from pages import add_arguments, rewrite
 
+from alexnet.core.errors import InputError
 from alexnet.studies.claims import CLAIMS
 from alexnet.studies.judge import judge_records
 from alexnet.studies.record import read_records
@@ -20,9 +21,7 @@ HEADS = ("claim", "paper", "ours (95 % interval)", "seeds", "scale", "verdict")
 
 
 def judged(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Judge the records in a folder, which may be missing or empty; return the claims and the files left out."""
-    if not folder.is_dir():
-        return [], []
+    """Judge the records in a folder, which may be empty; return the claims and the files left out."""
     records = read_records(folder)
     left = [f"left out: {each.path}: {each.why}" for each in records.left]
     return judge_records(records) if records.runs else [], left
@@ -49,10 +48,14 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 def main(words: list[str] | None = None) -> int:
     """Write the tables, or list those that are out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", type=Path, help="folder of records; it may be missing")
+    parser.add_argument("records", type=Path, help="folder of records")
     add_arguments(parser)
     asked = parser.parse_args(words)
-    rows, left = judged(asked.records)
+    try:
+        rows, left = judged(asked.records)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     for line in left:
         print(line, file=sys.stderr)
     return rewrite(asked.pages, {"claims": lambda: table(rows)}, f"the records in {asked.records}", asked.check)

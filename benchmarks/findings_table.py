@@ -13,6 +13,7 @@ from typing import Any
 from claims_table import judged
 from pages import add_arguments, rewrite
 
+from alexnet.core.errors import InputError
 from alexnet.studies import claim, cost, designs
 from alexnet.studies.claims import CLAIMS
 from alexnet.studies.ladder import judge_ladders, steps_of
@@ -86,7 +87,7 @@ def importance(rows: Sequence[Row]) -> str:
 def spread(records: Path) -> str:
     """Write how far nets of one recipe differ: those of ground A's own."""
     recipe = designs.GROUNDS["A"].recipe.replace(net={"classes": 10})
-    runs = read_records(records).runs if records.is_dir() else ()
+    runs = read_records(records).runs
     errors = [100 * r.plain["errors"]["ten_views"]["top1"] for r in runs if r.arm == arm_digest(recipe)]
     if len(errors) < 2:
         return "Not measured yet.\n"
@@ -99,7 +100,7 @@ def spread(records: Path) -> str:
 
 def since(records: Path) -> str:
     """Write the steps of the ladder since-2012 that are decided."""
-    found = judge_ladders(read_records(records)) if records.is_dir() else []
+    found = judge_ladders(read_records(records))
     steps = [step for ladder in found for step in steps_of(ladder) if step["verdict"] in DECIDED]
     words = {"holds": "helps", "opposite": "harms", "absent": "adds nothing"}
     sizes = [f"{amount(step['difference'], step, '+')} ({between(step, '+')})" for step in steps]
@@ -110,10 +111,14 @@ def since(records: Path) -> str:
 def main(words: list[str] | None = None) -> int:
     """Write the lists, or tell which pages are out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", type=Path, help="folder of records; it may be missing")
+    parser.add_argument("records", type=Path, help="folder of records")
     add_arguments(parser)
     asked = parser.parse_args(words)
-    rows = every_claim(judged(asked.records)[0])
+    try:
+        rows = every_claim(judged(asked.records)[0])
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     tables = {
         "findings": lambda: counts(rows),
         "findings-holds": lambda: with_verdict(rows, "holds"),

@@ -23,7 +23,7 @@ WORDS = {"holds": "helps", "opposite": "harms", "absent": "no gain", "not shown"
 
 def table(records: Path) -> str:
     """Write a Markdown table with a line for each rung, or a sentence where there are no runs."""
-    found = judge_ladders(read_records(records)) if records.is_dir() else []
+    found = judge_ladders(read_records(records))
     if not found:
         return "No run of this study has a record yet.\n"
     (ladder,) = found
@@ -64,7 +64,7 @@ def of_step(step: Mapping[str, Any] | None) -> tuple[str, ...]:
 def main(words: list[str] | None = None) -> int:
     """Write the tables, or list those that are out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", type=Path, help="folder of records; it may be missing")
+    parser.add_argument("records", type=Path, help="folder of records")
     add_arguments(parser)
     asked = parser.parse_args(words)
     tables = {"ladder": lambda: table(asked.records)}

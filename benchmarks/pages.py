@@ -28,12 +28,12 @@ def rewrite(pages: Sequence[Path], tables: Mapping[str, Callable[[], str]], sour
     """
     status = 0
     for page in pages:
-        text = made = page.read_text(encoding="utf-8")
         try:
+            text = made = page.read_text(encoding="utf-8")
             here = [name for name in tables if f"<!-- {name}: begin" in text]
             for name in here or list(tables)[:1]:  # a page without markers is refused with those of the first
                 made = between_markers(made, page, name, tables[name]())
-        except InputError as error:
+        except (InputError, OSError) as error:
             print(error, file=sys.stderr)
             return 2
         if made != text and check:

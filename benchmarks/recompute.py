@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
-read = [json.loads(path.read_text()) for path in sorted(Path(sys.argv[1]).rglob("*.json"))]
+if len(sys.argv) != 2 or not (files := sorted(Path(sys.argv[1]).rglob("*.json"))):
+    sys.exit(__doc__)
+read = [json.loads(path.read_text()) for path in files]
 runs = [r for r in read if r.get("record") == "run" and r["store"]["pictures"] == 50_000 and r["precision"] == "bf16"]
 
 

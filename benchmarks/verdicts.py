@@ -4,7 +4,7 @@ Spreads are in standard deviations of a run, rates in percent. `others` is the n
 and as many seeds as the arm.
 """
 
-import sys
+import argparse
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy import special
 
 from alexnet.studies import statistics
 
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+ROUNDS = 100_000
 DESIGNS = [(3, 3), (4, 4), (5, 5), (6, 6), (8, 8), (3, 9), (5, 10), (5, 15), (5, 24), (8, 24), (12, 24)]
 SPREADS = {"equal": (1, 1), "arm x1.5": (1.5, 1), "base x1.5": (1, 1.5), "both x1.5": (1.5, 1.5), "arm x2": (2, 1)}
 
@@ -68,6 +68,9 @@ def ensembles(nets: int) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rounds", type=int, nargs="?", default=ROUNDS, help="simulated studies a row")
+    ROUNDS = parser.parse_args().rounds
     for arms in (8, 2, 1, 0):
         false_verdicts(arms)
     for planted in (0.5, 1.0, 1.5, 2.0):

@@ -148,6 +148,9 @@ def test_a_ladder_is_written_rung_by_rung_also_where_rungs_have_no_run(
 ) -> None:
     ladder_table, page = main_of("ladder_table", monkeypatch), tmp_path / "page.md"
     page.write_text(MARKERS.replace("claims", "ladder"))
+    assert ladder_table([str(tmp_path / "records"), str(page)]) == 2
+    assert ladder_table([str(tmp_path), str(tmp_path / "none.md")]) == 2
+    (tmp_path / "records").mkdir()
     assert ladder_table([str(tmp_path / "records"), str(page)]) == 0
     assert "No run of this study has a record yet." in page.read_text()
     plant_ladder(tmp_path / "records", {"crops and mirrors": 0.35, "colour noise": 0.33, "dropout": 0.32})
@@ -209,6 +212,9 @@ def test_a_table_of_claims_is_written_checked_and_found_out_of_date(
 ) -> None:
     page, records = tmp_path / "page.md", tmp_path / "records"
     page.write_text(MARKERS)
+    assert claims_table([str(records), str(page)]) == 2
+    assert "records does not exist" in capsys.readouterr().err
+    records.mkdir()
     given = [str(records), str(page)]
     assert claims_table(["--check", *given]) == 1
     assert "page.md does not match the records in" in capsys.readouterr().out
@@ -245,6 +251,8 @@ def test_findings_list_each_claim_once_under_its_verdict(tmp_path: Path, monkeyp
     page.write_text(
         "".join(f"<!-- findings{n}: begin (make tables) -->\n<!-- findings{n}: end -->\n" for n in FINDINGS)
     )
+    assert write([str(records), str(page)]) == 2  # there is no such folder
+    records.mkdir()
     assert write([str(records), str(page)]) == 0
     text = page.read_text()
     assert "Of 19 claims, 0 are decided. Of these, none held, none came out the other way" in text
