@@ -430,12 +430,18 @@ class Sgd:
         for name in ("lr", "bias_lr", "weight_decay", "bias_weight_decay"):
             value = getattr(self, name)
             check(0 <= value <= 1e9, f"sgd.{name}", value, "0 to a billion")
+        decays = tuple(self.layer_weight_decay.values())
+        check(all(0 <= d <= 1e9 for d in decays), "sgd.layer_weight_decay", self.layer_weight_decay, "0 to a billion")
         rates = tuple(self.layer_lr.values())
         check(all(0 <= r <= 1e9 for r in rates), "sgd.layer_lr", self.layer_lr, "factors of 0 (frozen) to a billion")
         check(self.lars is None or 0 < self.lars <= 1, "sgd.lars", self.lars, "more than 0, at most 1; or null (off)")
         check(self.lars is None or not self.decoupled, "sgd.decoupled", self.decoupled, "false where sgd.lars is set")
         check(0 <= self.label_smoothing < 1, "sgd.label_smoothing", self.label_smoothing, "0 (off) to 1, 1 excluded")
         check(0 <= self.average <= 1, "sgd.average", self.average, "0 (off) to 1, the whole run")
+
+
+# At 0 the first step would change nothing.
+WARMUP_START = "not in the paper: part of the rates with which a warm-up starts (You et al. 2017)"
 
 
 @dataclass(frozen=True)
@@ -463,11 +469,16 @@ class Steps:
     bias_factor: float = note(10.0, "divisor of the biases' rate at each milestone")
     of_epochs: int = note(90, "run length in epochs that the milestones refer to", before="of")
     warmup_epochs: float = note(
-        0.0, "not in the paper: epochs of linear growth from a tenth of the rates; 0: off", later=True, before="warm"
+        0.0, "not in the paper: epochs of linear growth up to the rates; 0: off", later=True, before="warm"
     )
+    warmup_start: float = note(0.1, WARMUP_START, later=True)
 
     def __post_init__(self) -> None:
         check(self.of_epochs >= 1, "schedule.of_epochs", self.of_epochs, "1 or more epochs")
+        check(0 <= self.warmup_start <= 1, "schedule.warmup_start", self.warmup_start, "0 to 1")
+        for name in ("milestones", "bias_milestones"):
+            epochs = getattr(self, name)
+            check(all(epoch >= 0 for epoch in epochs), f"schedule.{name}", epochs, "epochs of 0 or more")
         check(0 < self.factor <= 1e6, "schedule.factor", self.factor, "more than 0, at most a million")
         check(0 < self.bias_factor <= 1e6, "schedule.bias_factor", self.bias_factor, "more than 0, at most a million")
         check(
@@ -486,8 +497,9 @@ class Cosine:
     """
 
     of_epochs: int = note(90, "run length in epochs that warmup_epochs refers to; other runs keep the same fraction")
-    warmup_epochs: float = note(0.0, "epochs of linear growth from a tenth of the rates; 0: off")
+    warmup_epochs: float = note(0.0, "epochs of linear growth up to the rates; 0: off")
     final: float = note(0.0, "part of the first rates that is left at the end")
+    warmup_start: float = note(0.1, WARMUP_START, later=True)
 
     def __post_init__(self) -> None:
         check(self.of_epochs >= 1, "schedule.of_epochs", self.of_epochs, "1 or more epochs")
@@ -498,6 +510,7 @@ class Cosine:
             f"0 (off) or more, less than {self.of_epochs}, the value of schedule.of_epochs",
         )
         check(0 <= self.final <= 1, "schedule.final", self.final, "0 to 1")
+        check(0 <= self.warmup_start <= 1, "schedule.warmup_start", self.warmup_start, "0 to 1")
 
 
 @dataclass(frozen=True)
@@ -511,6 +524,9 @@ class Late:
 
     def __post_init__(self) -> None:
         check(self.conv1_lr >= 0, "late.conv1_lr", self.conv1_lr, "0 or more")
+        for name in ("colour_off", "conv1_slow", "conv1_frozen"):
+            epoch = getattr(self, name)
+            check(epoch is None or epoch >= 0, f"late.{name}", epoch, "an epoch of 0 or more, or null (never)")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from alexnet.core.errors import InputError
+from alexnet.core.text import split_names
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp64"]
 Cache = Literal["auto", "device", "ram", "none"]
@@ -19,8 +20,8 @@ WEEK, MOST = 604_800, 1_000_000_000
 class TrainOptions:
     """The options of a training, which decide where and how fast it runs.
 
-    Only `until`, `patience`, `from_run` and `layers` change the result. All other numbers that change it are in the
-    recipe.
+    Only `until`, `patience`, `from_run`, `layers` and `precision` change the result by more than rounding. All other
+    numbers that change it are in the recipe.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ class TrainOptions:
         How several processes share the net. data: each has a replica. towers: each has a tower, as in 2012. hybrid:
         each has all convolutions and a part of the fully connected layers, whose gradients are then not sent.
     accumulate
-        Number of parts into which a process splits its share of a batch, to save memory. Results do not change.
+        Number of parts into which a process splits its share of a batch, to save memory. Results change by rounding.
     timeout
         Seconds to wait for another process before training stops.
     """
@@ -76,7 +77,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "from_run", Path(self.from_run) if self.from_run else None)
-        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "layers", split_names(self.layers))
         for name, choices in CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise InputError(f"--{name} {getattr(self, name)}; it must be {', '.join(get_args(choices))}")

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from alexnet.config.recipe import Cosine, Late, Plateau, Recipe, Steps
 
-COLD = 0.1  # fraction of the rate at which a warm-up starts (You et al. 2017); at 0 the first step would change nothing
-
 
 @dataclass(frozen=True)
 class LearningRates:
@@ -60,8 +58,9 @@ def cosine_factor(schedule: Cosine, epoch: float) -> float:
 
 
 def warmup_factor(schedule: Steps | Cosine, epoch: float) -> float:
-    """Compute the factor of a warm-up, which grows linearly from COLD to 1 and stays there."""
-    return 1.0 if epoch >= schedule.warmup_epochs else COLD + (1 - COLD) * epoch / schedule.warmup_epochs
+    """Compute the factor of a warm-up, which grows linearly from `warmup_start` to 1 and stays there."""
+    start = schedule.warmup_start
+    return 1.0 if epoch >= schedule.warmup_epochs else start + (1 - start) * epoch / schedule.warmup_epochs
 
 
 def colour_noise_on(recipe: Recipe, progress: float) -> bool:

@@ -111,8 +111,10 @@ def fitting(request: Request, run: Run | None, compute: Compute) -> Setup:
     name, recipe = recipe_for(request, run, store)
     recipe = recipe.replace(net={"classes": len(store.classes)})
     check_fit(name, recipe, store)
+    if not run:
+        check_epochs(recipe)
     if options.from_run:
-        start = begun_from(options, run, recipe) if run else new_start(options, recipe, store)
+        start = begun_from(options, run) if run else new_start(options, recipe, store)
         recipe = recipe.replace(start=start)
     elif options.layers:
         raise InputError(f"--layers {' '.join(options.layers)}: layers of which run? Add --from RUN")
@@ -153,7 +155,7 @@ def new_start(options: TrainOptions, recipe: Recipe, store: Store) -> Start:
     return found
 
 
-def begun_from(options: TrainOptions, run: Run, recipe: Recipe) -> Start | None:
+def begun_from(options: TrainOptions, run: Run) -> Start | None:
     """Return what a resumed run started from; raise InputError if the options name another run or other layers."""
     then, before = run.environment.get("start"), run.recipe.start
     assert options.from_run
@@ -179,6 +181,20 @@ def check_fit(name: str, recipe: Recipe, store: Store) -> None:
             f"recipe {name} takes views of {view} pixels, but store {store.path} holds pictures of {side}: use another "
             f"recipe ({large} for 256, {middle} for 64, {small} for 32), or prepare the store again with another --side"
         )
+
+
+def check_epochs(recipe: Recipe) -> None:
+    """Raise InputError if the schedule or a late change names an epoch after the last, which would never come."""
+    last = recipe.schedule.of_epochs
+    given = {"schedule": ("milestones", "bias_milestones"), "late": ("colour_off", "conv1_slow", "conv1_frozen")}
+    for part, name in ((part, name) for part, names in given.items() for name in names):
+        epochs = getattr(getattr(recipe, part), name, None)
+        for epoch in epochs if isinstance(epochs, tuple) else () if epochs is None else (epochs,):
+            if epoch > last:
+                raise InputError(
+                    f"{part}.{name} is {epoch:g}, but epochs count to {last}, the value of schedule.of_epochs, however "
+                    "many the run has: set schedule.of_epochs too"
+                )
 
 
 def check_same(run: Run, recipe: Recipe, store: Store) -> None:
