@@ -33,7 +33,7 @@ def test_the_help_lists_every_figure_and_every_bench_with_its_words(capsys: pyte
     assert f"[choices: {', '.join(FIGURES)}]" in shown(capsys, "figures", "--help")
     found = shown(capsys, "bench", "--help")
     assert f"[choices: all, {', '.join(BENCHES)}]" in found
-    assert all(f"{name}: {words}." in found for name, (_, words) in BENCHES.items())
+    assert all(f"{name}: {words}." in found for name, (_, words, _) in BENCHES.items())
 
 
 def test_no_help_shows_a_word_that_should_have_been_replaced(capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,27 @@ def refusal(capsys: pytest.CaptureFixture[str], status: int, *words: str | Path)
     return said.err
 
 
+def test_an_option_without_effect_is_refused(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "gives too many pictures" in refusal(capsys, 2, "prepare", "builtin:" + "9" * 99, tmp_path / "store")
+    assert "use 8 to 4096 pixels" in refusal(capsys, 2, "prepare", "builtin:40", tmp_path / "store", "--side", "5000")
+    records, study = tmp_path / "records", ("study", "ten-views")
+    records.mkdir()
+    for option in ("--seeds=3", "--epochs=7", "--run=abc", "--missing", "--list", "--device=cpu", "--first-seed=4"):
+        assert "reads records only" in refusal(capsys, 2, *study, "--judge", records, option)
+    for option in ("--missing", "--run=abc", f"--records={records}"):
+        assert "leave out --missing, --run" in refusal(capsys, 2, *study, "--list", option)
+    assert "leave out --run" in refusal(capsys, 2, *study, store, tmp_path / "out", "--missing", "--run", "abc")
+    assert "--only top5 is for the figures of a run" in refusal(
+        capsys, 2, "figures", records, tmp_path / "drawn", "--only", "top5"
+    )
+    assert "--cache ram has no effect on bench lrn; it is for end-to-end" in refusal(
+        capsys, 2, "bench", "lrn", "--cache", "ram"
+    )
+    (tmp_path / "net.safetensors").write_bytes(b"")
+    line = refusal(capsys, 2, "export", tmp_path / "net.safetensors", tmp_path / "page", "--to", "page")
+    assert "name a run's folder" in line
+
+
 def test_help_is_quick_and_does_not_import_torch() -> None:
     """Quick by what it loads, whatever the machine: some 250 modules, where torch alone has over a thousand."""
     code = "import sys\nfrom alexnet.cli.main import main\n"
@@ -255,6 +276,21 @@ def test_an_unusable_recipe_is_one_line_with_the_nearest_right_name(
     assert "cut.json cannot be read" in refusal(capsys, 2, "train", store, run, "--recipe", tmp_path / "cut.json")
     assert "net.channels" in refusal(capsys, 2, "recipe", "cifar-13", "--set", "net.channels=[-1,64]")
     assert "epochs" in refusal(capsys, 2, "train", store, run, "--set", "epochs=" + "9" * 5000)
+    late = refusal(
+        capsys, 2, "train", store, run, "--recipe", "tiny", "--epochs", "200", "--set", "late.colour_off=150"
+    )
+    assert "late.colour_off is 150, but epochs count to 95, the value of schedule.of_epochs" in late
+    never = refusal(capsys, 2, "train", store, run, "--recipe", "tiny", "--set", "schedule.milestones=[50,100]")
+    assert "schedule.milestones is 100, but epochs count to 95" in never
+    for field in ("schedule.milestones=[-5]", "late.conv1_slow=-3", "sgd.layer_weight_decay.conv1=-5"):
+        assert field.partition("=")[0].removesuffix(".conv1") in refusal(
+            capsys, 2, "train", store, run, "--recipe", "tiny", "--set", field
+        )
+    layers = refusal(capsys, 2, "train", store, run, "--recipe", "tiny", "--freeze", "conv1,conf2")
+    assert "sgd.layer_lr.conf2" in layers
+    assert "layers of which run?" in refusal(
+        capsys, 2, "train", store, run, "--recipe", "tiny", "--layers", "conv1,fc7"
+    )
     assert not run.exists()
     line = refusal(capsys, 1, "train", store, run, "--recipe", "tiny", "--set", "net.hidden=1000000000000", "--json")
     assert "not enough memory" in line

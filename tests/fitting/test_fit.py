@@ -144,7 +144,7 @@ def test_a_recipe_that_needs_more_memory_than_there_is_is_left_out_in_a_line(
     said, source = list[str](), read_source(pictures, tmp_path / "look")
     wish = choosing.Wish(1e30, "cpu", time.monotonic)
     size = size_of_source(source, str(pictures), 0)
-    found = choosing.measured(source, sample(source, 20), size, wish, tmp_path / "measured", said.append)
+    found = choosing.measured(sample(source, 20), size, wish, tmp_path / "measured", said.append)
     assert {candidate.name for candidate in found} == {"tiny"}
     assert said == ["recipe today-64 at 64 pixels needs more memory than there is: left out"]
 

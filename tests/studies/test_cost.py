@@ -28,6 +28,10 @@ def test_the_list_says_what_each_claim_costs(store: Path, small: Recipe, run: Pa
     (row,) = cost.listing(["lrn"], store, tmp_path, small, seeds=2)
     assert row["rate_is"] == "measured in OUT"
     assert row["multiply_adds"] == 3 * (4 * 2) * 3 * 30 * cost.forward_products(small)
+    (few,) = cost.listing(["lrn"], store, tmp_path, small, seeds=2, pictures=15)
+    assert few["multiply_adds"] == row["multiply_adds"] / 2
+    (tmp_path / "runs" / ".DS_Store").write_text("a file of the system")
+    assert cost.listing(["lrn"], store, tmp_path, small, seeds=2) == [row]
     with pytest.raises(InputError, match="no claim lnr"):
         cost.listing(["lnr"])
 

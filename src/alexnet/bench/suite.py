@@ -12,14 +12,15 @@ from alexnet.core.files import write
 if TYPE_CHECKING:
     from alexnet.bench.timing import Line
 
-# Name: the module with the function of that name, and the measured work. ADD YOURS as one line.
-BENCHES = {
-    "lrn": ("computing", "the norms"),
-    "step": ("computing", "a training step"),
-    "infer": ("computing", "one picture, and 64"),
-    "prepare": ("feeding", "decode and resize"),
-    "loader": ("feeding", "decode and views"),
-    "end-to-end": ("feeding", "training from a JPEG store"),
+# Name: the module with the function of that name, the measured work, and the options that only it and few others read.
+# ADD YOURS as one line.
+BENCHES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "lrn": ("computing", "the norms", ()),
+    "step": ("computing", "a training step", ()),
+    "infer": ("computing", "one picture, and 64", ()),
+    "prepare": ("feeding", "decode and resize", ("pictures",)),
+    "loader": ("feeding", "decode and views", ("pictures",)),
+    "end-to-end": ("feeding", "training from a JPEG store", ("pictures", "cache", "workers")),
 }
 
 
@@ -52,7 +53,8 @@ def bench(
         A comparison with a peer, as soon as it is measured.
 
     Raises:
-        InputError: There is no such benchmark, device or precision, the folder holds no JPEG, or `out` exists.
+        InputError: There is no such benchmark, device or precision, it does not read an option that is given, the
+            folder holds no JPEG, or `out` exists.
     """
     if out is None:
         yield from _bench(what, device, precision, batch, rounds, pictures, cache, workers)
@@ -86,6 +88,10 @@ def _bench(
 
     if what != "all" and what not in BENCHES:
         raise InputError(f"there is no benchmark {what!r}; choose from {', '.join(BENCHES)} or all")
+    for option, value in {"pictures": pictures, "cache": cache, "workers": workers}.items():
+        if value is not None and what != "all" and option not in BENCHES[what][2]:
+            those = " and ".join(name for name, (*_, options) in BENCHES.items() if option in options)
+            raise InputError(f"--{option} {value} has no effect on bench {what}; it is for {those}")
     compute = choose_compute(device, precision)
     before = torch.get_num_threads()
     threads = [0] if compute.device.type == "cuda" else sorted({1, before})

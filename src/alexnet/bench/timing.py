@@ -304,11 +304,6 @@ def _products(compute: Compute, dtype: torch.dtype, size: int | None) -> Iterato
     yield transposed(4096, 4096, 4096)
 
 
-def products_per_second(clock: Clock, dtype: torch.dtype, rounds: int = 3, size: int | None = None) -> float:
-    """Measure multiply-adds per second in the best of the forms of `product_rates`, the bound of the convolutions."""
-    return max(product_rates(clock, dtype, rounds, size).values())
-
-
 def bytes_per_second(clock: Clock, rounds: int = 5, size: int = 1 << 28) -> float:
     """Measure bytes read and written per second in copying, the bound of operations that compute little."""
     a = torch.empty(size, dtype=torch.uint8, device=clock.compute.device)

@@ -13,7 +13,7 @@ else:  # the parser accepts only these, the help lists them, and a shell complet
     BenchName = Literal[("all", *BENCHES)]
     FigureName = Literal[tuple(FIGURES)]
 
-BENCHES_IN_WORDS = "Part to measure. " + ". ".join(f"{name}: {words}" for name, (_, words) in BENCHES.items()) + "."
+BENCHES_IN_WORDS = "Part to measure. " + ". ".join(f"{name}: {words}" for name, (_, words, _) in BENCHES.items()) + "."
 ASKS = {"--help", "-h", "--install-completion"}  # words that print the help or write it to a file
 
 

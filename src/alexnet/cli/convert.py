@@ -128,6 +128,8 @@ def export(
         given = {"--raw": raw, "--quantize": quantize, "--views": views, "--licence": licence}
         for option in (name for name, value in given.items() if value):
             raise InputError(f"{option} is not for --to page; leave it out")
+        if Path(run).is_file():
+            raise InputError(f"--to page shows a run's pictures and progress, and {run} is a file; name a run's folder")
         with bar("compare", "pictures", quiet=json_) as progress:
             size = write_page(Run(run), out, checkpoint, runtime, store, progress)
         show_page(out, size, json_)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from alexnet.cli.console import bar, show_json, table
-from alexnet.cli.options import Json, number
+from alexnet.cli.options import Json, Whole, number
 from alexnet.core.errors import InputError
 
 
@@ -16,7 +16,7 @@ def prepare(
     store: Path,
     /,
     *,
-    side: Annotated[int | None, number(1, 65_536)] = None,
+    side: Whole | None = None,
     format: Literal["raw", "jpeg"] | None = None,
     fit: Literal["crop", "pad", "warp"] = "crop",
     val_fraction: float | None = None,

@@ -11,7 +11,7 @@ from alexnet.cli.console import bar, complain, complain_of, show_json, table
 from alexnet.cli.evaluation import show_evaluation
 from alexnet.cli.options import Checkpoint, Device, Json, Layers, Precision, Threads, Top, Workers, begin_threads
 from alexnet.core.errors import InputError
-from alexnet.core.text import percent, shorten
+from alexnet.core.text import percent, shorten, split_names
 
 
 def evaluate(
@@ -224,7 +224,7 @@ def features(
 
     if layer is not None and layers:
         raise InputError("--layer and --layers exclude each other; give one of them")
-    several = [name for words in layers for name in words.split(",")]
+    several = split_names(layers)
     if not all(name.strip() for name in several):
         raise InputError(f"--layers {shorten(' '.join(layers))} has an empty name; write conv1,relu5,fc7")
     begin_threads(threads)

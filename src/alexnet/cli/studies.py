@@ -178,8 +178,9 @@ def study(
         from alexnet.studies.ladder import judge_ladders
         from alexnet.studies.record import read_records
 
-        if store or out or records:
-            raise InputError(f"--judge {judge} reads records only; leave out STORE, OUT and --records")
+        given = [store, out, recipe, seeds, epochs, pictures, held_out, records, run, pretrain_on, threads, workers]
+        if any(value is not None for value in given) or missing or list_ or (first_seed, device) != (0, "auto"):
+            raise InputError(f"--judge {judge} reads records only; give it a claim and --json, and nothing else")
         asked = {claim.name for claim in claims_named([name])}
         judged, left = judge_folder(judge)
         for line in left:
@@ -199,13 +200,18 @@ def study(
         from alexnet.studies.cost import listing
 
         choose_compute(device, precision)
+        if missing or run is not None or records is not None:
+            raise InputError("--list trains nothing and reads no records; leave out --missing, --run and --records")
         if pretrain_on and store is None:
             raise InputError(f"--pretrain-on {pretrain_on} needs STORE, which the nets are trained on afterwards")
-        show_claims(listing([name], store, out, recipe, seeds=seeds, epochs=epochs, pretrain_on=pretrain_on), json_)
+        design: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "pictures": pictures, "held_out": held_out}
+        show_claims(listing([name], store, out, recipe, pretrain_on=pretrain_on, **design), json_)
         return 0
     if store is None or out is None:
         raise InputError("study needs STORE and OUT; give both, or --list, or --judge DIR")
     if missing:
+        if run is not None:
+            raise InputError("--missing lists every run; leave out --run")
         from alexnet.data.store import Store
         from alexnet.studies import missing as queue
         from alexnet.studies.plan import Request

@@ -21,7 +21,7 @@ from alexnet.cli.options import (
 )
 from alexnet.core.errors import InputError
 from alexnet.core.files import parse_json, read_bytes
-from alexnet.core.text import percent
+from alexnet.core.text import percent, split_names
 from alexnet.training.options import TrainOptions
 
 
@@ -135,7 +135,7 @@ def train(
         if first and not begun and not recipe:
             name, base = tuned(Run(first), Store(store))
         value = chosen(base, set_, epochs=epochs, seed=seed)
-        value = value.replace(sgd={"layer_lr": dict.fromkeys(freeze, 0.0)})
+        value = value.replace(sgd={"layer_lr": dict.fromkeys(split_names(freeze), 0.0)})
         value = value.replace(sgd={"class_weights": class_weights}) if class_weights else value
     how = options.replace({"strategy": strategy_of(options.strategy, towers_apart, hybrid)})
     show_evaluation(train(store, run, value, how, name=name, quiet=json_, leave=True), json_)

@@ -25,10 +25,15 @@ def shorten(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """Name the first `most` of some things, and count the others."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+def split_names(words: Sequence[str]) -> tuple[str, ...]:
+    """Split words at commas, so that "conv1,fc7" names two things; an empty name stays one."""
+    return tuple(name for word in words for name in word.split(","))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name the first five of some things, and count the others."""
+    more = len(names) - 5
+    return ", ".join(names[:5]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def describe(value: object) -> str:

@@ -137,8 +137,9 @@ def draw(
 
     if is_run(folder):
         drawn = draw_run(folder, names or tuple(FIGURES), progress, split)
-    elif split:
-        raise InputError(f"--split {split} is for the figures of a run, and {folder} is not a run")
+    elif split or names:
+        option = f"--split {split}" if split else f"--only {' '.join(names or ())}"
+        raise InputError(f"{option} is for the figures of a run, and {folder} is not a run")
     else:
         drawn = draw_folder(folder)
     out.mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,7 @@ def choose(found: Source, size: Size, wish: Wish, folder: Path, say: Callable[[s
         f"{size.train:,} pictures of {size.classes:,} classes to train on, {size.held_out:,} held out to measure the "
         "error on; measuring this machine"
     )
-    options = measured(found, sample(found, MOST), size, wish, folder, say)
+    options = measured(sample(found, MOST), size, wish, folder, say)
     chosen = plan.choose(options, wish.seconds, size, known())
     if not chosen:
         least = min(options, key=lambda c: options[c].total(1))
@@ -74,9 +74,7 @@ def choose(found: Source, size: Size, wish: Wish, folder: Path, say: Callable[[s
     return chosen
 
 
-def measured(
-    found: Source, look: Sample, size: Size, wish: Wish, folder: Path, say: Callable[[str], None]
-) -> dict[Candidate, Times]:
+def measured(look: Sample, size: Size, wish: Wish, folder: Path, say: Callable[[str], None]) -> dict[Candidate, Times]:
     """Measure the candidates, those with the least work first.
 
     One is left out if it surely gets too few epochs, or if memory does not suffice and a smaller one is there.

@@ -99,7 +99,7 @@ def read_onnx(
         weights = foreign.own_tensors(file, weights, 2 * graph.size)
         about = {p.key.removeprefix("alexnet."): p.value for p in model.metadata_props if p.key.startswith("alexnet.")}
         if "recipe" in about and kind == "auto" and not front.used:
-            found = _own(file, net, weights, about)
+            found = _own(net, weights, about)
         else:
             licence = next(
                 (p.value for p in model.metadata_props if "licen" in p.key.lower()), "its metadata does not say"
@@ -185,7 +185,7 @@ def walk(graph: Graph, value: str) -> tuple[list[Part], Front]:
         if any(pads) and kind != "Conv":
             raise InputError(f"{_named(node)} comes after a Pad, where AlexNet has a convolution")
         if kind in ("Identity", "Flatten", "Reshape", "Cast", "AveragePool", "Squeeze"):
-            _check_same(graph, node)
+            _check_same(node)
         elif kind in NORMALISES and last is None:
             _normalise(graph, node, front)
         elif kind == "Pad":
@@ -297,7 +297,7 @@ def _external(graph: Graph, tensor: Any) -> bytes:
     return data[offset : offset + length]
 
 
-def _check_same(graph: Graph, node: Any) -> None:
+def _check_same(node: Any) -> None:
     """Raise InputError if a node changes more than the shape: values, or which belong to one picture."""
     own, kind = _attributes(node), node.op_type
     if kind == "AveragePool":  # torchvision's mean over 1 x 1 units, at the size that it was trained for
@@ -461,7 +461,7 @@ def _base(parts: Sequence[Part]) -> str:
     return "caffenet" if order[0] is chain.Pool else "bvlc"
 
 
-def _own(file: Path, net: Net, weights: dict[str, Tensor], about: Mapping[str, str]) -> Foreign:
+def _own(net: Net, weights: dict[str, Tensor], about: Mapping[str, str]) -> Foreign:
     """Make the net of a graph that `alexnet export` wrote, after checking that its graph computes its recipe's net."""
     try:
         recipe = Recipe.of(parse_json(about["recipe"].encode()))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from alexnet.core.errors import InputError
 from alexnet.interop.onnx_writer import BATCH, Nodes
 from alexnet.lab.walk import towers_of
 from alexnet.models.layers import Dropout
@@ -130,12 +129,3 @@ class Switched(Nodes):
     def either(self, name: str, switch: str, on: str, off: str) -> str:
         """Add a choice between two results under a name, and return it."""
         return self.node("Where", [switch, on, off], name)
-
-
-def mask_of(net: Network, name: str) -> np.ndarray:
-    """Return the factors that a layer with dropout has in testing; raise InputError for another layer."""
-    layer = net.layer(name)
-    if not isinstance(layer, Dropout):
-        raise InputError(f"layer {name} has no dropout")
-    units = next(each.maps for each in net.layers if each.name == name)
-    return np.full(units, 1 - layer.p if layer.scale == "testing" else 1.0, np.float32)

@@ -30,6 +30,8 @@ def listing(
     *,
     seeds: int | None = None,
     epochs: int | None = None,
+    pictures: int | None = None,
+    held_out: int | None = None,
     pretrain_on: str | Path | None = None,
 ) -> list[dict[str, Any]]:
     """List claims with their section, the paper's number, that of 2012, their arms, and the cost of deciding them.
@@ -44,6 +46,8 @@ def listing(
         recipe: Base recipe for the claims without their own; by default it follows from the store.
         seeds: Number of seeds of each arm; the claim's design if None.
         epochs: Number of epochs of each run; the recipe's if None.
+        pictures: Number of pictures to train on; the claim's design if None.
+        held_out: Number of pictures to judge on; all if None. It changes no cost.
         pretrain_on: Store of more classes, for arms that train on it first.
 
     Returns:
@@ -53,8 +57,8 @@ def listing(
         InputError: A name is not a claim, or the store or the recipe cannot be read.
     """
     opened = Store(store) if store else None
-    side, pictures = (opened.side, len(opened["train"])) if opened else CIFAR_10
-    asked = Request(recipe, seeds, epochs, more=Store(pretrain_on) if pretrain_on else None)
+    side, whole = (opened.side, len(opened["train"])) if opened else CIFAR_10
+    asked = Request(recipe, seeds, epochs, pictures, held_out, Store(pretrain_on) if pretrain_on else None)
     given = named(recipe) if isinstance(recipe, str) else recipe
     speed = measured_rate(Path(out)) if out else None
     rate, origin = speed or RATE, "measured in OUT" if speed else "assumed"
@@ -66,7 +70,7 @@ def listing(
         row["arms"] = list(claim.arms)
         try:
             base, arms, seen = priced(claim, opened, asked, given, side)
-            work = sum(3.0 * count * r.epochs * (seen or pictures) * forward_products(r) for r, count in arms)
+            work = sum(3.0 * count * r.epochs * (seen or pictures or whole) * forward_products(r) for r, count in arms)
             minutes = work / rate / 60
             words = f"{'at most ' if claim.until else ''}about {minutes:,.0f} core-minutes"
             row |= {"recipe": base, "multiply_adds": work, "core_minutes": round(minutes, 1), "cost": words}
@@ -89,7 +93,7 @@ def priced(
     arms, tuned = designs.arms_of(claim, recipe), [name for names in claim.tune.values() for name in names]
     each = {r.digest: (r, seeds) for name, r in arms.items() if name not in tuned}
     chosen = [(arms[names[0]], seeds) for names in claim.tune.values()]  # any: they differ only in their rates
-    return base, [*each.values(), *((arms[name], 1) for name in tuned), *chosen], few
+    return base, [*each.values(), *((arms[name], 1) for name in tuned), *chosen], asked.pictures or few
 
 
 def forward_products(recipe: Recipe) -> int:
@@ -101,8 +105,9 @@ def measured_rate(out: Path) -> float | None:
     """Compute the multiply-adds per second and thread of the runs in `out`; None if no run has logged its speed."""
     rates = []
     for folder in sorted((out / "runs").glob("*")) if (out / "runs").is_dir() else []:
-        speeds = [line["pictures_per_second"] for line in log.read(folder) if line["kind"] == "step"]
-        if is_run(folder) and speeds:
+        if not is_run(folder):
+            continue
+        if speeds := [line["pictures_per_second"] for line in log.read(folder) if line["kind"] == "step"]:
             run = Run(folder)
             work = 3 * forward_products(run.recipe) / run.environment["threads"]
             rates.append(statistics.median(speeds) * work)

@@ -18,6 +18,7 @@ from alexnet.studies.measures import lowest_training_error, measured
 from alexnet.studies.plan import best_variant
 from alexnet.studies.record import Average, Record, Records, arm_digest, read_records
 from alexnet.studies.statistics import (
+    FEWEST,
     Estimate,
     Judgement,
     compare,
@@ -28,8 +29,6 @@ from alexnet.studies.statistics import (
     overall,
     pooled_sd,
 )
-
-FEWEST = 3  # seeds that a verdict needs
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from pathlib import Path
 from PIL import Image
 
 from alexnet.core.errors import InputError
+from alexnet.core.text import shorten
 from alexnet.data.sources.archives import FilePart, Listing, Slice
 from alexnet.data.sources.base import Picture, Source
 from alexnet.data.sources.drawings import CLASSES, draw
 from alexnet.data.store import Class
 
 NAME = "builtin"
-LEAST_DRAWN = 20
+LEAST_DRAWN, MOST_DRAWN = 20, 1_000_000
 USUAL = 1000  # pictures, if no number is given
 
 
@@ -25,7 +26,9 @@ def read(files: Listing, work: Path) -> Source:
     number = str(files.given).partition(":")[2]
     if number and not number.isdecimal():
         raise InputError(f"source {files.given!r} needs a number after the colon, such as builtin:1000")
-    count = int(number) if number else USUAL
+    count = int(number[:20]) if number else USUAL  # of a longer number, these digits are too many already
+    if count > MOST_DRAWN:
+        raise InputError(f"builtin:{shorten(number)} gives too many pictures; use builtin:{MOST_DRAWN} or fewer")
     if count < LEAST_DRAWN:
         raise InputError(f"builtin:{count} gives too few pictures; use builtin:{LEAST_DRAWN} or more")
     pictures = [Picture(f"{n:06d}", n % len(CLASSES), Slice(NAME, n, 0)) for n in range(count)]

@@ -18,6 +18,7 @@ from alexnet.reporting.slides.draw_records import pages
 from alexnet.reporting.slides.pictures import Pictures
 from alexnet.reporting.slides.source import Source
 from alexnet.studies.claims import ALL
+from alexnet.studies.statistics import FEWEST
 from alexnet.studies.wording import number, of_paper, unit
 from alexnet.version import __version__
 
@@ -171,7 +172,6 @@ class Words:
         return Raw(", ".join(f"`{name}`" for name in (claim.name for claim in ALL) if name not in known))
 
 
-FEWEST = 3  # seeds that a verdict needs
 TOP = 5  # classes among which the label counts as found; with no more classes the error is 0
 
 
