@@ -513,7 +513,7 @@ def test_every_command_that_uses_a_net_takes_the_last_checkpoint_or_the_one_aske
         assert command("features", worse, picture, tmp_path / name, *given) == 0
         assert np.load(tmp_path / f"{name}.npy").any() != alike
         about = json.loads((tmp_path / f"{name}.json").read_text())
-        assert about.get("checkpoint") == (Run(worse).resolve(asked[1]) if asked else None)
+        assert about["checkpoint"] == Run(worse).resolve(asked[1] if asked else None)
         assert command("export", worse, tmp_path / f"{name}.safetensors", "--to", "safetensors", *given) == 0
         weights = alexnet.load(tmp_path / f"{name}.safetensors").state_dict()
         assert all(not t.any() for t in weights.values()) == alike

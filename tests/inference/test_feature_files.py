@@ -11,8 +11,9 @@ from safetensors.torch import save
 from tests.trained import put
 
 from alexnet.core.errors import InputError
+from alexnet.data.store import Store
 from alexnet.inference import features
-from alexnet.inference.feature_files import write_features
+from alexnet.inference.feature_files import TOLD, write_features
 from alexnet.inference.rdm import rdm
 from alexnet.runs import checkpoint
 from alexnet.runs.run import Run
@@ -33,7 +34,10 @@ def test_written_features_of_a_store_are_those_in_memory(store: Path, run: Path,
     write_features(run, store, tmp_path / "out.npy", split="train", **FP32)
     again = features.features(run, store, split="train", **FP32)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), again.values)
-    assert json.loads((tmp_path / "out.json").read_text())["classes"] == again.labels
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert told["classes"] == again.labels
+    assert (told["store"], told["split"]) == (Store(store).digest, "train")
+    assert told["checkpoint"] == Run(run).checkpoints[-1].name  # also where none was named
 
 
 def test_nothing_is_written_where_the_work_fails(store: Path, run: Path, tmp_path: Path) -> None:
@@ -91,7 +95,8 @@ def test_hdf5_holds_what_the_files_hold(run: Path, store: Path, damaged: list[Pa
         facts = json.loads((tmp_path / "out.json").read_text())
         assert [path.name for path in written.files] == ["all.h5"]
         with h5py.File(tmp_path / "all.h5") as file:
-            assert dict(file.attrs) == {name: facts[name] for name in ("run", "recipe", "precision", "rdm")}
+            assert dict(file.attrs) == {name: facts[name] for name in TOLD if name in facts}
+            assert file.attrs["checkpoint"] == Run(run).checkpoints[-1].name
             assert file.attrs["recipe"] == Run(run).recipe.digest
             assert file["names"].asstr()[:].tolist() == facts["names"]
             assert ("labels" in file) == (facts["classes"] is not None)

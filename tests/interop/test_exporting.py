@@ -288,7 +288,7 @@ def test_a_run_that_is_damaged_or_has_no_checkpoint_leaves_no_file(run: Path, tm
     nan = Path(shutil.copytree(run, tmp_path / "nan"))
     tensors = safetensors.torch.load((checkpoint.list_checkpoints(nan)[-1] / checkpoint.FILES[0]).read_bytes())
     put(nan, checkpoint.FILES[0], safetensors.torch.save(tensors | {"fc8.bias": tensors["fc8.bias"] * float("nan")}))
-    for folder, words in ((damaged, "is damaged"), (young, "no checkpoint yet"), (tmp_path / "no", "is not a run")):
+    for folder, words in ((damaged, "is damaged"), (young, "no checkpoint yet"), (tmp_path / "no", "does not exist")):
         with pytest.raises(InputError, match=words):
             export(folder, tmp_path / "net.onnx", "onnx")
     with pytest.raises(WorkFailed, match="diverged"):

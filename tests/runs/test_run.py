@@ -1,6 +1,7 @@
 """The `Run` object: it reads each file of its folder once."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 import alexnet
 from alexnet.core import files
 from alexnet.core.errors import InputError
+from alexnet.figures.catalogue import draw
 from alexnet.runs.checkpoint import list_checkpoints
 from alexnet.runs.run import Run, load
 
@@ -56,3 +58,21 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     for act in (Run, load):
         with pytest.raises(InputError, match=r"is not a run: it has no recipe\.json"):
             act(tmp_path)
+
+
+def test_what_is_named_in_place_of_a_run_is_told(run: Path, store: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "fit/run")
+    (tmp_path / "a file").write_text("words")
+    exported = alexnet.export(run, tmp_path / "hub", "hub").path
+    cases = {
+        tmp_path / "no": "no does not exist; name the folder of a run",
+        tmp_path / "a file": "a file is a file, and not the folder of a run; alexnet import",
+        tmp_path / "fit": f"fit is not a run, but {tmp_path / 'fit/run'} is one",
+        store: "is a store, and not a run",
+        exported: f"alexnet import {exported} RUN makes a run of it",
+    }
+    for folder, words in cases.items():
+        with pytest.raises(InputError, match=re.escape(words)):
+            Run(folder)
+    with pytest.raises(InputError, match="is a store, and not a run"):
+        draw(store, tmp_path / "figures")

@@ -206,7 +206,7 @@ def features(
     source
         Picture file, folder of pictures, store, or - for a file on standard input.
     out
-        Name of the files, without the suffix.
+        Name of the files, without the suffix. Files of these names are replaced.
     layer
         Layer to save: conv1, relu1, norm1, pool1, ... fc7 (before the activation), relu7 (after it), fc8. By default
         fc7. torchvision's names, such as features.0, are understood too.

@@ -86,6 +86,10 @@ def draw_folder(folder: Path) -> dict[str, "Figure | str"]:
     Raises:
         InputError: The folder is neither, or every figure of it failed.
     """
+    from alexnet.runs.folder import not_a_run
+
+    if (folder / "meta.json").is_file():  # a store; judging would call meta.json a damaged record
+        raise InputError(not_a_run(folder / "recipe.json"))
     study = (folder / "study.json").is_file()
     where = {"study": folder, "records": folder / "records" if study else folder}
     kinds = ["study"] * study + ["records"] * (where["records"].is_dir() or not study)

@@ -54,6 +54,13 @@ def find_classes(store: Store, title: str, classes: Sequence[Class]) -> np.ndarr
     for record, shown in zip(store.classes, theirs, strict=True):
         keys = (record.wnid, record.name, shown)
         found.append(next((of[key] for of, key in zip(places, keys, strict=True) if key in of), None))
+        outputs = [i for i, c in enumerate(classes) if {record.name, shown} & {c.name, c.words}]
+        if found[-1] is None and outputs:
+            several = " and ".join(map(str, outputs))
+            raise InputError(
+                f"{title} has class {shorten(shown)} of store {store.path} as outputs {several}, and names "
+                "cannot tell them apart; give each class a name of its own (alexnet import --classes)"
+            )
     if lacking := [name for name, place in zip(theirs, found, strict=True) if place is None]:
         raise InputError(
             f"{title} has no class {_listed(lacking)}, which store {store.path} has; the run knows {_listed(own)}. "

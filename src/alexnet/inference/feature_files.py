@@ -14,12 +14,13 @@ from alexnet.core.errors import InputError
 from alexnet.core.files import json_bytes, sync, write
 from alexnet.inference.features import BATCH, Features, Progress, new_npy, of_source
 from alexnet.inference.layer_names import find_layers
-from alexnet.inference.pictures import PictureSource
+from alexnet.inference.pictures import PictureSource, open_store
 from alexnet.inference.rdm import Metric, rdm
 from alexnet.inference.trained import load_for_inference, title
 from alexnet.runs.run import Run
 
 Format = Literal["npy", "h5"]
+TOLD = ("run", "recipe", "checkpoint", "precision", "rdm", "store", "split")  # attributes of an HDF5 file
 
 
 class Written(NamedTuple):
@@ -53,8 +54,8 @@ def write_features(
 ) -> Written:
     """Write the features of pictures to OUT.npy, and their names, classes and origin to OUT.json.
 
-    Several layers go to OUT.LAYER.npy each. With HDF5, all go to OUT.h5. Each file is written completely or not at all.
-    If no picture can be read, nothing is written.
+    Several layers go to OUT.LAYER.npy each. With HDF5, all go to OUT.h5. Each file is written completely or not at all,
+    in place of one of that name. If no picture can be read, nothing is written.
 
     Args:
         run: A run folder.
@@ -82,7 +83,7 @@ def write_features(
     if format == "h5":
         h5py_or_refuse()
     compute = choose_compute(device, precision)
-    name = Run(run).resolve(checkpoint) if checkpoint is not None else None
+    name = Run(run).resolve(checkpoint)
     net = load_for_inference(run, compute, name)
     several = not isinstance(layer, str)
     layers = find_layers([layer] if isinstance(layer, str) else layer, net.order)
@@ -105,8 +106,9 @@ def write_features(
         facts: dict[str, Any] = {"run": str(run), "recipe": Run(run).recipe.digest}
         shapes = {own: list(one.values.shape) for own, one in found.items()}
         facts |= {"layers": layers, "shapes": shapes} if several else {"layer": layers[0], "shape": shapes[layers[0]]}
-        facts |= {"checkpoint": name} if name else {}
-        facts |= {"precision": compute.precision} | ({"rdm": metric} if metric else {})
+        facts |= {"checkpoint": name, "precision": compute.precision} | ({"rdm": metric} if metric else {})
+        if store := open_store(source):
+            facts |= {"store": store.digest, "split": split or store.held_out}
         beside = {own: file.with_name(f"{file.name.removesuffix('.npy')}.rdm.npy") for own, file in files.items()}
         matrices: dict[str, np.ndarray] = {}
         if metric:
@@ -186,7 +188,7 @@ def _write_h5(
     first = next(iter(found.values()))
     texts = {"names": _texts(first.names), "errors": _texts(n for p in first.errors.items() for n in p).reshape(-1, 2)}
     texts |= {"labels": _texts(first.labels)} if first.labels is not None else {}
-    told = {name: _texts([facts[name]])[0] for name in ("run", "recipe", "precision", "rdm") if name in facts}
+    told = {name: _texts([facts[name]])[0] for name in TOLD if name in facts}
     try:
         # HDF5 by itself would end the process on a full disk (h5py 3.16); Python's own file raises an error.
         with path.open("w+b") as data, h5py.File(data, "w") as file:

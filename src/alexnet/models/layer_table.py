@@ -312,7 +312,7 @@ def notes(net: AnyNet) -> list[str]:
     if not isinstance(net, Net) or conv1.units != 290_400:
         return []
     slip = "conv1 has 55 x 55 x 96 = 290,400 units; figure 2's caption says 253,440, a slip: that is 55 x 48 x 96."
-    if net.padding:
+    if net.padding or net.image_size != 224:
         return [slip]
     return [
         slip,

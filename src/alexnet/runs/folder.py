@@ -103,11 +103,27 @@ def in_use(run: Path) -> bool:
     return any(p.name not in ours and not UNFINISHED.fullmatch(p.name) for p in run.iterdir())
 
 
+def not_a_run(file: Path) -> str:
+    """Say why the folder that should hold a file of a run is not a run, and what may be meant."""
+    folder = file.parent
+    if not os.path.lexists(folder):
+        return f"{folder} does not exist; name the folder of a run"
+    if not folder.is_dir():
+        return f"{folder} is a file, and not the folder of a run; alexnet import makes a run of a file of weights"
+    if is_run(folder / "run"):
+        return f"{folder} is not a run, but {folder / 'run'} is one"
+    if (folder / "meta.json").is_file() and (folder / "statistics.safetensors").is_file():
+        return f"{folder} is a store, and not a run; name the folder that alexnet train made"
+    if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file():
+        return f"{folder} is an exported net, and not a run; alexnet import {folder} RUN makes a run of it"
+    return f"{folder} is not a run: it has no {file.name}"
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file of a run; raise InputError if it is missing or cannot be read."""
     try:
         return parse_json(read_bytes(path))
-    except FileNotFoundError:
-        raise InputError(f"{path.parent} is not a run: it has no {path.name}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(not_a_run(path)) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None

@@ -22,6 +22,7 @@ from alexnet.models.network import Network
 from alexnet.runs import checkpoint, log
 from alexnet.runs.checkpoint import identify
 from alexnet.runs.choice import choose_checkpoint
+from alexnet.runs.folder import not_a_run
 from alexnet.runs.published import open_published
 
 
@@ -216,8 +217,8 @@ def _read_record(path: Path) -> tuple[bytes, dict[str, Any]]:
         return data, check_signed(path, data)
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(f"{path.parent} is not a run: it has no {path.name}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(not_a_run(path)) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:

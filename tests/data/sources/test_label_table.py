@@ -303,7 +303,7 @@ REFUSED = {
     "weight empty": ("path,label,weight\nimages/0.jpg,a,\n", "row 2: the weight is ''"),
     "all weights 0": ("path,label,weight\nimages/0.jpg,a,0\nimages/1.jpg,b,0\n", "every picture of train the weight 0"),
     "one class": (CSV.replace("dog", "cat"), "gives every picture the label 'cat'"),
-    "no row": ("path,label\n", "names no picture; add a row for each"),
+    "no row": ("path,label\n", "names no picture; give one at least, with its class"),
     "empty": ("\n \n", "is empty"),
     "twins in case": (CSV + "images/5.jpeg,Cat\n", "row 8: the picture 'images/5.jpeg'"),
     "twin labels": (CSV.replace("1.jpg,dog", "1.jpg,Cat"), "differ only in case; write both in the same way"),

@@ -74,7 +74,7 @@ class Labelled:
     def source(self, kind: str, open: Opener, shown: str, content: str = "") -> Source:
         """Make the source; raise InputError for fewer than two classes, twins, or a class that train lacks."""
         if not any(self.splits.values()):
-            raise InputError(f"{shown} names no picture; add a row for each")
+            raise InputError(f"{shown} names no picture; give one at least, with its class")
         if not self.splits["train"]:
             held = " and ".join(split for split, part in self.splits.items() if part)
             raise InputError(f"{shown} has pictures of {held} only; name those of train too")
