@@ -178,7 +178,7 @@ def test_a_folder_of_records_has_the_figure_of_all_claims_and_a_study_that_of_it
     (tmp_path / "st" / "study.json").write_text('{"store": "/made/up", "store_digest": "0"}')
     written, missing = catalogue.draw(tmp_path / "st", tmp_path / "b")
     assert [path.name for path in written] == ["claims.png", "claims.svg"]
-    assert "has no result for relu-tanh" in missing["figure-1"]
+    assert not missing  # a study need not have run relu-tanh
 
 
 def test_importing_the_catalogue_imports_no_large_library() -> None:

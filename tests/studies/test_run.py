@@ -1,5 +1,6 @@
 """Studies from end to end on a small store, and the requests that they refuse."""
 
+import copy
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from alexnet.config.recipe import Recipe
@@ -109,8 +111,37 @@ def test_validating_on_few_pictures_changes_the_curve_alone(
         assert (record["validated"], other["validated"]) == (most, few)
         assert all(record[name] == other[name] for name in ("recipe", "store", "errors", "right"))
         assert [line[:2] for line in record["curve"]] == [line[:2] for line in other["curve"]]
-    study.study("dropout", pictures, tmp_path / "curve", brief, seeds=1, **QUICK)
-    assert {r.plain["validated"] for r in read_records(tmp_path / "curve" / "records").runs} == {most}
+    # A claim that reads the curve trains again what has only a part of it, once, and then the others use that.
+    before = len(read_records(out / "records").runs)
+    study.study("dropout", pictures, out, brief, seeds=1, **QUICK)
+    after = read_records(out / "records").runs
+    assert len(after) == before + 1
+    base = {r.plain["validated"] for r in after if r.plain["recipe"]["net"]["dropout"] and r.recipe.sgd.momentum}
+    assert base == {most}
+    trained = runs_in(out)
+    study.study("ensemble", pictures, out, brief, seeds=2, **QUICK)
+    assert len(runs_in(out)) == len(trained) + 1  # a second seed
+
+
+def test_a_plateau_and_unequal_classes_validate_on_all_pictures(
+    brief: Recipe, small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plateau's rate falls by the validation error. Of classes with 9 and 1 held out, a balanced draw leaves 2."""
+    prepare("builtin:100", tmp_path / "store", side=64, jobs=1)
+    store = Store(tmp_path / "store")
+    monkeypatch.setattr(plan, "WATCHED", 10)
+
+    def validated(recipe: Recipe, on: Store) -> int:
+        asked = plan.Request(recipe, 1)
+        (made,), _ = plan.plan_all(["momentum"], on, asked, Records((), (), ()), "fp32")
+        return len(made.watched[made.watched.held_out])
+
+    assert len(store["val"]) == 20
+    assert validated(brief, store) == 10
+    assert validated(brief.replace(schedule={"kind": "Plateau"}), store) == 20
+    skew = copy.copy(store)
+    skew.splits = store.splits | {"val": store["val"].take(np.flatnonzero(store["val"].labels < 9))}
+    assert validated(brief, skew) == 18
 
 
 def test_full_layers_are_held_against_convolutions_at_equal_weights(little: Path, tmp_path: Path) -> None:
@@ -273,6 +304,21 @@ def test_a_store_with_nothing_held_out_is_refused(pictures: Path, tmp_path: Path
     prepare(pictures, tmp_path / "store", side=64, val_fraction=0, jobs=1)
     with pytest.raises(InputError, match="has no val or test split"):
         study.study(["lrn"], tmp_path / "store", tmp_path / "out", **QUICK)
+
+
+def test_records_that_are_a_file_and_a_study_that_is_none_are_refused_before_training(
+    store: Path, brief: Recipe, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("[]")
+    with pytest.raises(InputError, match=r"--records .*file is not a folder"):
+        study.study("momentum", store, tmp_path / "out", brief, records=tmp_path / "file", **QUICK)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/study.json").write_text("[]")
+    with pytest.raises(InputError, match=r"study\.json is not what alexnet study wrote"):
+        study.study("momentum", store, tmp_path / "out", brief, **QUICK)
+    with pytest.raises(InputError, match="no net of momentum trains on more classes first"):
+        study.study("momentum", store, tmp_path / "new", brief, pretrain_on=store, **QUICK)
 
 
 def test_a_folder_of_another_store_or_of_other_things_is_refused(

@@ -34,7 +34,7 @@ OF_FOLDERS = {
     "claims": ("records", "claims"),
     "since-2012": ("records", "ladder"),
 }
-MAYBE = ("since-2012",)  # figures that a folder without their records lacks, without a line about it
+MAYBE = ("figure-1", "since-2012")  # figures that a folder without their runs lacks, without a line about it
 QUICK = ("curves", "kernels", "top5")  # the figures of each run on a page about many runs
 
 
@@ -96,7 +96,7 @@ def draw_folder(folder: Path) -> dict[str, "Figure | str"]:
     wanted = {name: where[kind] for name, (kind, _) in OF_FOLDERS.items() if kind in kinds}
     drawn = {name: _figure_or_reason(_folder_module(name), of) for name, of in wanted.items()}
     if all(isinstance(each, str) for each in drawn.values()):
-        reasons = "; ".join(str(each) for name, each in drawn.items() if name not in MAYBE)
+        reasons = "; ".join(str(each) for name, each in drawn.items() if study or name not in MAYBE)
         raise InputError(reasons if study else f"{folder} is neither a run nor a study, and {reasons}")
     return {name: each for name, each in drawn.items() if name not in MAYBE or not isinstance(each, str)}
 

@@ -124,7 +124,7 @@ def choose(options: Mapping[Candidate, Times], seconds: float, size: Size, rows:
         others = ", ".join(f"{c.name} {n:,}" for c, n in epochs.items() if c != found)
         beside = f" ({others})" if others else ""
         what = f"most work for a picture with {WHOLE} epochs or more" if epochs[found] >= WHOLE else "most epochs"
-        why = f"no record of such a folder tells its error; it has the {what}: {epochs[found]:,} epochs{beside}"
+        why = f"no record of such a folder tells its error; it has the {what}: about {epochs[found]:,} epochs{beside}"
     return Choice(found, options[found], epochs[found], why, tuple(told.get(found.name, ())))
 
 

@@ -78,6 +78,8 @@ class Record:
             raise
         except (OSError, ValueError, TypeError, AttributeError) as error:
             why = getattr(error, "strerror", None) or error
+            if isinstance(error, TypeError | AttributeError):
+                why = "it lacks fields of a fit, or has others"
             raise InputError(f"{path} cannot be used ({why}); name another folder") from None
 
     def check_fields(self) -> None:

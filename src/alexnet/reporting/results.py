@@ -137,14 +137,16 @@ class StudyResults:
             record, log = read_json(run / "recipe.json"), runlog.read(run)
             epochs = [line for line in log if line["kind"] == "epoch"]
             final = next((line for line in reversed(log) if line["kind"] == "final"), None)
+            few = (environment(run).get("subset") or {}).get("held_out")  # a study validates on few, and records all
+            of = f" of {few:,}" if few else ""
             rows.append(
                 {
                     "name": str(record["name"]),
                     "seed": str(record["recipe"]["seed"]),
                     "epochs": f"{epochs[-1]['epoch'] if epochs else 0} of {record['recipe']['epochs']}",
                     "train": f"{100 * epochs[-1]['train_error']:.1f} %" if epochs else "",
-                    "top1": f"{100 * final['top1']:.1f} %" if final else "",
-                    "top5": f"{100 * final['top5']:.1f} %" if final else "",
+                    "top1": f"{100 * final['top1']:.1f} %{of}" if final else "",
+                    "top5": f"{100 * final['top5']:.1f} %{of}" if final else "",
                     "time": duration(runlog.total_seconds(log)),
                     "digest": str(record["digest"]),
                 }

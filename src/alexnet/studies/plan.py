@@ -59,8 +59,8 @@ class StudyPlan:
         claim: The claim to decide.
         base: Name of the base recipe.
         store: The store, or the part of it that the design uses.
-        watched: That part with few held-out pictures, if no measure of the claim reads the held-out errors of epochs.
-            Nets train on it: validation takes less time, and their weights are the same.
+        watched: That part with few held-out pictures, if nothing reads the held-out errors of epochs: no measure of the
+            claim, and no schedule. Nets train on it: validation takes less time, and their weights are the same.
         variants: Recipe of every arm with seed 0, including the candidates of `claim.tune`.
         arms: For each arm, a recipe per seed. A tuned arm is missing until its runs in `tuning` have records.
         tuning: Recipes of the runs that choose a learning rate.
@@ -104,6 +104,10 @@ def plan_all(
             if "all" not in names:
                 raise
             left.append(str(error))
+    if plans and asked.more and not any(plan.first for plan in plans):
+        raise InputError(
+            f"--pretrain-on {asked.more.path}: no net of {' '.join(names)} trains on more classes first; leave it out"
+        )
     if not plans:
         raise InputError(f"no claim can be decided on store {store.path}: {left[0] if left else 'name one, or all'}")
     return plans, left
@@ -150,7 +154,9 @@ def plan_claim(
             start = Start(other.digest, asked.more.digest, end, recipe.net.layers[:-1])
             seeded[arm][i] = recipe.replace(start=start)
             first[seeded[arm][i].digest] = other
-    watched = part if reads_curve(claim) else part_of(store, asked, pictures, WATCHED)
+    watched = part
+    if not reads_curve(claim) and not any(isinstance(recipe.schedule, Plateau) for recipe in arms.values()):
+        watched = part_of(store, asked, pictures, WATCHED)
     return StudyPlan(claim, asked.called or name, part, watched, arms, seeded, tuning, first, asked.more)
 
 
@@ -160,7 +166,8 @@ def part_of(store: Store, asked: Request, pictures: int | None, most: int | None
     if train is None and held_out is None and pictures is not None and classes <= pictures < len(store["train"]):
         train = pictures - pictures % classes
     if most is not None and most < (held_out or len(store[store.held_out])):
-        held_out = min(most - most % classes, classes * min(store.class_counts[store.held_out])) or held_out
+        few = min(most - most % classes, classes * min(store.class_counts[store.held_out]))
+        held_out = few if few > most // 2 else held_out  # of unequal classes, a balanced draw may leave next to nothing
     return store if train is None and held_out is None else store.subset(train, held_out)
 
 

@@ -173,9 +173,9 @@ class Records:
         """Find the runs of an arm on one scale, by seed."""
         return self.by_arm.get((arm, *scale), {})
 
-    def places(self, *scale: str) -> set[tuple[str, int]]:
-        """List the arms and seeds that have a run on a scale."""
-        return {place_of(r.recipe) for r in self.runs if r.scale == scale}
+    def places(self, *scale: str, whole_curve: bool = False) -> set[tuple[str, int]]:
+        """List the arms and seeds that have a run on a scale, with `whole_curve` one that validated on all pictures."""
+        return {place_of(r.recipe) for r in self.runs if r.scale == scale and (r.curve_is_whole or not whole_curve)}
 
 
 def write_record(folder: Path, record: Record | Average) -> Path:
@@ -222,7 +222,7 @@ def read_records(folder: Path) -> Records:
         if why := contradiction(same, spread):
             left += [LeftOut(r.path, why) for r in same]
         else:
-            kept.append(same[0])
+            kept.append(max(same, key=lambda record: record.curve_is_whole))
     return Records(tuple(kept), tuple(averages[key] for key in sorted(averages)), tuple(left))
 
 

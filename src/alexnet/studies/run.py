@@ -22,7 +22,7 @@ from alexnet.runs.run import Run
 from alexnet.studies.averages import wanted
 from alexnet.studies.judge import judge_together
 from alexnet.studies.measures import complete
-from alexnet.studies.plan import Request, StudyPlan, plan_all
+from alexnet.studies.plan import Request, StudyPlan, plan_all, reads_curve
 from alexnet.studies.record import Record, Records, place_of, read_records, write_record
 from alexnet.studies.recording import average_of, evaluator, record_of
 from alexnet.studies.result import finding_of_plan, result
@@ -132,7 +132,9 @@ def study(
 
 
 def read_kept(folder: Path, say: Callable[[str], None] = lambda words: None) -> Records:
-    """Read the records that exist, and report those that are left out."""
+    """Read the records that exist, and report those that are left out; raise InputError if `folder` is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--records {folder} is not a folder; name one, or one to make")
     records = read_records(folder) if folder.is_dir() else Records((), (), ())
     for one in records.left:
         say(f"left out: {one.path}: {one.why}")
@@ -155,7 +157,9 @@ def home(out: Path, store: Store) -> Path:
     record = out / "study.json"
     if record.is_file():
         then = read_json(record)
-        if then.get("store_digest") != store.digest:
+        if not isinstance(then, dict) or "store_digest" not in then:
+            raise InputError(f"{record} is not what alexnet study wrote; name another folder")
+        if then["store_digest"] != store.digest:
             raise InputError(
                 f"folder {out} holds studies of store {then.get('store')}, but {store.path} has other pictures; name "
                 "another folder"
@@ -189,12 +193,21 @@ class StudyWork:
         return read_kept(self.kept)
 
     def folder(self, recipe: Recipe, of: Store | None = None) -> Path:
-        """Find the folder of a recipe's run; for a subset of the store, its name ends in the subset's digest."""
-        of = of or self.plan.watched
-        other = "" if of.digest == self.store.digest else f"-{of.digest[:8]}"
-        names = (f"{digest}-{self.compute.precision}{other}" for digest in (recipe.digest, recipe.digest_before))
-        today, before = (self.out / "runs" / name for name in names)
-        return before if is_run(before) and not is_run(today) else today
+        """Find the folder of a recipe's run, or name it."""
+        return self.place(recipe, of)[0]
+
+    def place(self, recipe: Recipe, of: Store | None = None) -> tuple[Path, Store]:
+        """Find the folder of a recipe's run, and the pictures that it is on: those with few to validate on, or all.
+
+        The name of a folder ends in the digest of its pictures, if these are a subset of the store.
+        """
+        stores = [of] if of else [self.plan.watched, self.plan.store]
+        places = list[tuple[Path, Store]]()
+        for one in stores:
+            other = "" if one.digest == self.store.digest else f"-{one.digest[:8]}"
+            names = (f"{digest}-{self.compute.precision}{other}" for digest in (recipe.digest, recipe.digest_before))
+            places += [(self.out / "runs" / name, one) for name in names]
+        return next((place for place in places if is_run(place[0])), places[0])
 
     def before(self, recipe: Recipe) -> tuple[Store, Recipe, Path] | None:
         """Find the run that a recipe starts from: its store, recipe and folder; None for random weights."""
@@ -207,7 +220,8 @@ class StudyWork:
     def train(self, only: str | None = None) -> dict[str, str]:
         """Train and record the runs without a record; return why runs failed, by the digests of their recipes."""
         failed, recipes = dict[str, str](), self.plan.recipes
-        there = self.known.places(self.plan.store.digest, self.compute.precision)
+        curve = reads_curve(self.plan.claim)
+        there = self.known.places(self.plan.store.digest, self.compute.precision, whole_curve=curve)
         for i, (digest, recipe) in enumerate(recipes.items(), 1):
             if (only and digest != only) or place_of(recipe) in there:
                 continue
@@ -223,9 +237,9 @@ class StudyWork:
 
     def trained(self, recipe: Recipe, name: str, which: str) -> Path:
         """Train a run to its end, unless it is complete, and return its folder."""
-        folder, until = self.folder(recipe), self.plan.claim.until
+        (folder, pictures), until = self.place(recipe), self.plan.claim.until
         if is_run(folder):
-            check_same(Run(folder), recipe, self.plan.watched)
+            check_same(Run(folder), recipe, pictures)
         if complete(folder, recipe, until):
             return folder
         self.say(f"{name}, seed {recipe.seed}: {which}, {folder}")
@@ -235,7 +249,7 @@ class StudyWork:
             if not complete(start, first, None):
                 self.say(f"{name}, seed {recipe.seed}: first on {more.path}, {start}")
                 self.one(more, start, first, f"{name}, first", None)
-        self.one(self.plan.watched, folder, recipe, name, until, start)
+        self.one(pictures, folder, recipe, name, until, start)
         return folder
 
     def one(
