@@ -3,13 +3,12 @@
 The table goes between two markers. With --check nothing is written, and exit status 1 means that a page is out of date.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pages import add_arguments, rewrite
+from pages import of_records, rewrite
 
 from alexnet.core.errors import InputError
 from alexnet.studies.claims import CLAIMS
@@ -47,10 +46,7 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def main(words: list[str] | None = None) -> int:
     """Write the tables, or list those that are out of date."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", type=Path, help="folder of records")
-    add_arguments(parser)
-    asked = parser.parse_args(words)
+    asked = of_records(__doc__, words)
     try:
         rows, left = judged(asked.records)
     except InputError as error:

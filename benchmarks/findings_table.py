@@ -3,7 +3,6 @@
 The lists go between markers. With --check nothing is written, and exit status 1 means that a page is out of date.
 """
 
-import argparse
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from claims_table import judged
-from pages import add_arguments, rewrite
+from pages import of_records, rewrite
 
 from alexnet.core.errors import InputError
 from alexnet.studies import claim, cost, designs
@@ -110,10 +109,7 @@ def since(records: Path) -> str:
 
 def main(words: list[str] | None = None) -> int:
     """Write the lists, or tell which pages are out of date."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", type=Path, help="folder of records")
-    add_arguments(parser)
-    asked = parser.parse_args(words)
+    asked = of_records(__doc__, words)
     try:
         rows = every_claim(judged(asked.records)[0])
     except InputError as error:

@@ -3,13 +3,12 @@
 The table goes between two markers. With --check nothing is written, and exit status 1 means that a page is out of date.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pages import add_arguments, rewrite
+from pages import of_records, rewrite
 
 from alexnet.figures.ladder import CAPTION, TITLE
 from alexnet.studies.ladder import judge_ladders, steps_of
@@ -63,10 +62,7 @@ def of_step(step: Mapping[str, Any] | None) -> tuple[str, ...]:
 
 def main(words: list[str] | None = None) -> int:
     """Write the tables, or list those that are out of date."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", type=Path, help="folder of records")
-    add_arguments(parser)
-    asked = parser.parse_args(words)
+    asked = of_records(__doc__, words)
     tables = {"ladder": lambda: table(asked.records)}
     return rewrite(asked.pages, tables, f"the records in {asked.records}", asked.check)
 

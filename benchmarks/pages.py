@@ -14,6 +14,14 @@ def add_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a page is out of date")
 
 
+def of_records(about: str | None, words: Sequence[str] | None) -> argparse.Namespace:
+    """Read the words of a script that writes tables from records: a folder of them, the pages, and --check."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("records", type=Path, help="folder of records")
+    add_arguments(parser)
+    return parser.parse_args(words)
+
+
 def rewrite(pages: Sequence[Path], tables: Mapping[str, Callable[[], str]], source: str, check: bool) -> int:
     """Write each page's tables, by the names in its markers; with `check`, only list the pages that are out of date.
 
