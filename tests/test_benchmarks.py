@@ -393,14 +393,14 @@ def folders(load: Callable[[str], Any], pictures: Path, tmp_path: Path, monkeypa
 def test_small_folders_are_compared_at_equal_time_and_nothing_is_trained_twice(
     folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cells = [folders.Cell("imagenette", 8, True, 0.003, arm, seed) for seed in (0, 1) for arm in ("today", "peer")]
+    cells = [folders.Cell("imagenette", 8, True, 0.01, arm, seed) for seed in (0, 1) for arm in ("today", "peer")]
     monkeypatch.setattr(folders, "grid", lambda seeds: [cell for cell in cells if cell.seed in seeds])
     kept = tmp_path / "kept/runs.jsonl"
     words = [str(tmp_path), str(tmp_path / "out"), "--factor", "0.5"]
     assert folders.main([*words, "--seeds", "0", "--keep", str(kept)]) == 0
     assert folders.main([*words, "--missing"]) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines()[-2:] == ["imagenette-8-unequal-today-0.003min-1", "imagenette-8-unequal-peer-0.003min-1"]
+    assert out.splitlines()[-2:] == ["imagenette-8-unequal-today-0.01min-1", "imagenette-8-unequal-peer-0.01min-1"]
     assert err == "2 of 4 cells, 0.0 hours\n"
     first = {one["arm"]: one for one in map(json.loads, kept.read_text().splitlines())}
     assert folders.main([*words, "--keep", str(kept)]) == 0
@@ -414,7 +414,7 @@ def test_small_folders_are_compared_at_equal_time_and_nothing_is_trained_twice(
         assert 1 - bits.mean() == pytest.approx(r["top1"])
         if r["seed"]:  # as many epochs or steps as the first seed's rate promises
             before = first[r["arm"]]
-            assert r["amount"] == max(1, round(60 * 0.003 * before["amount"] / before["seconds"]))
+            assert r["amount"] == max(1, round(60 * 0.01 * before["amount"] / before["seconds"]))
     assert len({(r["seed"], r["store"]) for r in runs}) == 2  # both arms have the same pictures
     assert runs[0]["lr"] == folders.peer.LR / 2
     lr = RECIPES["today-64"].sgd.lr
@@ -427,12 +427,12 @@ def test_a_fine_tuned_run_of_small_folders_starts_from_a_run_on_another_set_that
     """The other set is the same here, of three classes: 2 pictures of each."""
     shutil.copytree(tmp_path / "imagenette", tmp_path / "tiny-imagenet-50")
     work = folders.Work(tmp_path, tmp_path / "out")
-    found = work.result(folders.Cell("imagenette", 3, False, 0.003, "tuned", 0))
+    found = work.result(folders.Cell("imagenette", 3, False, 0.01, "tuned", 0))
     assert (found["recipe"], found["lr_factor"], found["changed"], found["train"]) == ("tiny", 1.0, {}, 9)
     log = (tmp_path / "out/starts/tiny-imagenet/log.jsonl").read_bytes()
     assert Run(tmp_path / "out/starts/tiny-imagenet").environment["images"]["train"] == 6
     monkeypatch.setattr(folders, "train", None)  # nothing is left to train
-    assert Run(work.start(folders.Cell("cifar10", 3, False, 0.003, "tuned", 0))).log
+    assert Run(work.start(folders.Cell("cifar10", 3, False, 0.01, "tuned", 0))).log
     assert (tmp_path / "out/starts/tiny-imagenet/log.jsonl").read_bytes() == log
 
 
