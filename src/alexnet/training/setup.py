@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from alexnet.config import overrides
-from alexnet.config.recipe import Recipe, Start
+from alexnet.config.recipe import Cosine, Plateau, Recipe, Start, Steps
 from alexnet.config.recipes import named
 from alexnet.core.device import Compute, choose_compute, keep_pages
 from alexnet.core.errors import InputError
@@ -112,7 +112,7 @@ def fitting(request: Request, run: Run | None, compute: Compute) -> Setup:
     recipe = recipe.replace(net={"classes": len(store.classes)})
     check_fit(name, recipe, store)
     if not run:
-        check_epochs(recipe)
+        check_milestones(recipe.schedule)
     if options.from_run:
         start = begun_from(options, run) if run else new_start(options, recipe, store)
         recipe = recipe.replace(start=start)
@@ -183,17 +183,14 @@ def check_fit(name: str, recipe: Recipe, store: Store) -> None:
         )
 
 
-def check_epochs(recipe: Recipe) -> None:
-    """Raise InputError if the schedule or a late change names an epoch after the last, which would never come."""
-    last = recipe.schedule.of_epochs
-    given = {"schedule": ("milestones", "bias_milestones"), "late": ("colour_off", "conv1_slow", "conv1_frozen")}
-    for part, name in ((part, name) for part, names in given.items() for name in names):
-        epochs = getattr(getattr(recipe, part), name, None)
-        for epoch in epochs if isinstance(epochs, tuple) else () if epochs is None else (epochs,):
-            if epoch > last:
+def check_milestones(schedule: Plateau | Steps | Cosine) -> None:
+    """Raise InputError if the rates are to fall at an epoch after the last, which would never come."""
+    for name in ("milestones", "bias_milestones"):
+        for epoch in getattr(schedule, name, ()):
+            if epoch > schedule.of_epochs:
                 raise InputError(
-                    f"{part}.{name} is {epoch:g}, but epochs count to {last}, the value of schedule.of_epochs, however "
-                    "many the run has: set schedule.of_epochs too"
+                    f"schedule.{name} has epoch {epoch:g}, but epochs count to {schedule.of_epochs}, the value of "
+                    "schedule.of_epochs, however many the run has: set schedule.of_epochs too"
                 )
 
 
