@@ -76,3 +76,5 @@ def test_what_is_named_in_place_of_a_run_is_told(run: Path, store: Path, tmp_pat
             Run(folder)
     with pytest.raises(InputError, match="is a store, and not a run"):
         draw(store, tmp_path / "figures")
+    with pytest.raises(InputError, match="a file is a file; name a folder"):
+        draw(run, tmp_path / "a file")

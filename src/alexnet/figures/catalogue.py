@@ -139,6 +139,8 @@ def draw(
     from alexnet.figures.style import save
     from alexnet.runs.folder import is_run
 
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a folder for the figures")
     if is_run(folder):
         drawn = draw_run(folder, names or tuple(FIGURES), progress, split)
     elif split or names:
