@@ -83,7 +83,7 @@ def write_features(
     if format == "h5":
         h5py_or_refuse()
     compute = choose_compute(device, precision)
-    name = Run(run).resolve(checkpoint)
+    name, store = Run(run).resolve(checkpoint), open_store(source)
     net = load_for_inference(run, compute, name)
     several = not isinstance(layer, str)
     layers = find_layers([layer] if isinstance(layer, str) else layer, net.order)
@@ -98,7 +98,15 @@ def write_features(
             raise InputError(f"{file} is a folder; name a file")
     with _unfinished() as part:
         found = of_source(
-            net, source, layers, compute, split, workers, lambda own: part(files[own]), progress, title(run)
+            net,
+            source if store is None else store,
+            layers,
+            compute,
+            split,
+            workers,
+            lambda own: part(files[own]),
+            progress,
+            title(run),
         )
         first = found[layers[0]]
         if not first.names:
@@ -107,7 +115,7 @@ def write_features(
         shapes = {own: list(one.values.shape) for own, one in found.items()}
         facts |= {"layers": layers, "shapes": shapes} if several else {"layer": layers[0], "shape": shapes[layers[0]]}
         facts |= {"checkpoint": name, "precision": compute.precision} | ({"rdm": metric} if metric else {})
-        if store := open_store(source):
+        if store is not None:
             facts |= {"store": store.digest, "split": split or store.held_out}
         beside = {own: file.with_name(f"{file.name.removesuffix('.npy')}.rdm.npy") for own, file in files.items()}
         matrices: dict[str, np.ndarray] = {}

@@ -11,7 +11,7 @@ from alexnet.core.errors import InputError
 from alexnet.data.store import Store
 from alexnet.studies import designs
 from alexnet.studies.averages import wanted
-from alexnet.studies.plan import Request, StudyPlan, plan_all, reads_curve
+from alexnet.studies.plan import Request, StudyPlan, plan_all
 from alexnet.studies.record import Records, place_of
 from alexnet.studies.run import read_kept
 
@@ -81,7 +81,7 @@ def of_plan(
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
     """List the missing work of one claim, by a key that is the same for runs shared by claims."""
     name, rows = plan.claim.name, dict[tuple[Any, ...], dict[str, Any]]()
-    there = known.places(plan.store.digest, precision, whole_curve=reads_curve(plan.claim))
+    there = plan.recorded(known, precision)
     for digest, recipe in plan.recipes.items():
         if place_of(recipe) not in there:
             words = ["alexnet", "study", name, *shared, "--run", digest]

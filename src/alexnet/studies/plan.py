@@ -84,6 +84,10 @@ class StudyPlan:
         every = [*self.tuning, *(recipe for recipes in self.arms.values() for recipe in recipes)]
         return {recipe.digest: recipe for recipe in every}
 
+    def recorded(self, records: Records, precision: str) -> set[tuple[str, int]]:
+        """List the arms and seeds that need no training: those with a record that has all that the claim reads."""
+        return records.places(self.store.digest, precision, whole_curve=reads_curve(self.claim))
+
     @cached_property
     def arm_of(self) -> dict[str, str]:
         """The name of each recipe's arm, by the recipe's digest."""

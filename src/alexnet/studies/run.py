@@ -22,7 +22,7 @@ from alexnet.runs.run import Run
 from alexnet.studies.averages import wanted
 from alexnet.studies.judge import judge_together
 from alexnet.studies.measures import complete
-from alexnet.studies.plan import Request, StudyPlan, plan_all, reads_curve
+from alexnet.studies.plan import Request, StudyPlan, plan_all
 from alexnet.studies.record import Record, Records, place_of, read_records, write_record
 from alexnet.studies.recording import average_of, evaluator, record_of
 from alexnet.studies.result import finding_of_plan, result
@@ -220,8 +220,7 @@ class StudyWork:
     def train(self, only: str | None = None) -> dict[str, str]:
         """Train and record the runs without a record; return why runs failed, by the digests of their recipes."""
         failed, recipes = dict[str, str](), self.plan.recipes
-        curve = reads_curve(self.plan.claim)
-        there = self.known.places(self.plan.store.digest, self.compute.precision, whole_curve=curve)
+        there = self.plan.recorded(self.known, self.compute.precision)
         for i, (digest, recipe) in enumerate(recipes.items(), 1):
             if (only and digest != only) or place_of(recipe) in there:
                 continue
