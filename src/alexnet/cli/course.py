@@ -103,7 +103,7 @@ def chosen_parts(folder: Path, parts: tuple[str, ...]) -> list[str]:
 
 def _serve(folder: Path, names: list[str], lang: str, port: int, open_browser: bool) -> None:
     """Run marimo's server on the notebooks, until it ends or a signal stops both."""
-    with bind("127.0.0.1", port) as taken:  # marimo says nothing in a line when a port is in use
+    with bind("127.0.0.1", port) as taken:  # marimo has no clear line for a port that is in use
         port = taken.getsockname()[1]
     files = [str(folder / f"{name}.py") for name in names]
     command = [sys.executable, "-m", "marimo", "-q", "run", *files, "--include-code", "--no-sandbox"]
